@@ -1,0 +1,4 @@
+.PHONY: test lint bench
+test:  ; @SETUP=$(SETUP) scripts/test
+lint:  ; @scripts/lint
+bench: ; @scripts/bench

@@ -1,0 +1,23 @@
+package session
+
+import "strconv"
+
+// EpochKey returns the key under which a subject's epoch is kept. Most
+// programs never call it: it is for stores that implement [EpochGetter], and
+// for databases that raise an epoch in a transaction of their own.
+func EpochKey(subject string) string { return epochPrefix + subject }
+
+// epochPrefix cannot begin a sid, which is base62.
+const epochPrefix = "e:"
+
+// ParseEpoch reads the value of an epoch record: a decimal integer. Anything
+// else is 0, which no live session can have.
+func ParseEpoch(value string) uint64 {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func formatEpoch(n uint64) string { return strconv.FormatUint(n, 10) }

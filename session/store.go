@@ -1,0 +1,114 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/admit-auth/admit"
+)
+
+// A Store keeps small records by key. It is dumb on purpose: it reads no
+// clock, never sees a bearer value, does not know what a record means, and
+// changes state only by compare-and-set. Package sessiontest checks every
+// promise below.
+//
+// Keys are 1 to 200 bytes of printable ASCII. A value may hold any bytes, up to
+// [MaxValue]. An expiry is kept to the millisecond.
+//
+// Every method returns within the context's deadline; where the store cannot
+// answer, the error is of kind [admit.Unavailable] or the context's own.
+type Store interface {
+	// Get returns the record, also when its expiry has passed and nobody has
+	// swept it, or ErrNotFound.
+	Get(ctx context.Context, key string) (Item, error)
+
+	// Add keeps a new record and returns its version, or ErrConflict if the
+	// key is taken. It.Version is ignored.
+	Add(ctx context.Context, key string, it Item) (version uint64, err error)
+
+	// Swap replaces the record that has the version old, expiry included, and
+	// returns the new version; ErrConflict if the record has another version
+	// by now, ErrNotFound if there is none. Of any number of swaps of one
+	// version one succeeds. A key never has the same version twice, not even
+	// after the record was deleted and added anew.
+	Swap(ctx context.Context, key string, old uint64, it Item) (version uint64, err error)
+
+	// Touch moves the expiry of the record that has this version, if the new
+	// expiry is later; an earlier one is no error and changes nothing. The
+	// version stays. ErrConflict and ErrNotFound as in Swap.
+	Touch(ctx context.Context, key string, version uint64, expires time.Time) error
+
+	// Delete removes the record. Removing one that is not there is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// An Item is a record as a store sees it. Its value is a string because a
+// string cannot be changed behind anyone's back: stores and caches may share
+// it without copying.
+type Item struct {
+	Value   string
+	Subject string    // whose it is, for listing; "" for nobody's
+	Expires time.Time // when it may be swept
+	Version uint64    // set by the store, never 0
+}
+
+// MaxValue is the length of the longest value that every store takes, in bytes.
+const MaxValue = 60 << 10
+
+// An EpochGetter is a Store that reads a record together with its subject's
+// epoch in one trip. It must give what Get(key) and then
+// Get(EpochKey(it.Subject)) would, with the second value read by ParseEpoch, and
+// 0 where the record has no subject or the epoch is absent. A Manager does two
+// trips where the store has no such method.
+type EpochGetter interface {
+	GetWithEpoch(ctx context.Context, key string) (it Item, epoch uint64, err error)
+}
+
+// A Lister is a Store that can find the records of a subject.
+type Lister interface {
+	// List returns up to limit records with this subject, ordered by key,
+	// from the first key greater than after on.
+	List(ctx context.Context, subject, after string, limit int) ([]Entry, error)
+}
+
+// An Entry is a record with its key.
+type Entry struct {
+	Key string
+	Item
+}
+
+// A Sweeper is a Store that does not forget expired records by itself.
+type Sweeper interface {
+	// Sweep removes up to limit records whose expiry is not after now, and
+	// returns how many. The work is in proportion to what expired, not to what
+	// is kept, and no other call waits for more than a small step of it.
+	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// A Durability says what a store's acknowledged writes survive.
+type Durability uint8
+
+const (
+	// SurvivesNothing: gone when the process ends.
+	SurvivesNothing Durability = iota
+	// MayForget: another process keeps the records, yet may drop any of them
+	// under memory pressure or when it restarts.
+	MayForget
+	// SurvivesProcess: kept when any process is killed, perhaps not when the
+	// machine loses power.
+	SurvivesProcess
+	// SurvivesMachine: on disk before it is acknowledged.
+	SurvivesMachine
+)
+
+// A Durable is a Store that says what its writes survive. One that does not is
+// taken for SurvivesNothing.
+type Durable interface{ Durability() Durability }
+
+// What stores answer.
+var (
+	ErrNotFound = admit.NotFound.New("record_not_found", "There is no such record.")
+	ErrConflict = admit.Conflict.New("record_changed", "The record was changed by someone else.")
+	ErrTooLarge = admit.Invalid.New("record_too_large", "The session's data is too large to be kept.")
+	ErrFull     = admit.Unavailable.New("store_full", "No more sessions can be kept just now.")
+)
