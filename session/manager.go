@@ -1,0 +1,671 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/token"
+)
+
+// A Manager keeps sessions with data of type D. It is made by [New], does not
+// change, and is safe for use by several goroutines.
+type Manager[D any] struct {
+	store    Store
+	epochs   EpochGetter // store, if it is one
+	cookie   *cookie.Cookie
+	name     string
+	codec    Codec
+	lifetime time.Duration
+	idle     time.Duration
+	onEnd    func(Ending)
+	queue    queue
+	calls    atomic.Uint32
+}
+
+const (
+	// graveTime is how long a tombstone tells "ended" from "unknown", and
+	// keeps a request in flight from writing over an ending.
+	graveTime = time.Minute
+	// maxTouch and idle/20 bound how often a session's last use is written.
+	maxTouch = time.Minute
+	// maxRetries bounds compare-and-set against other processes.
+	maxRetries = 64
+	// sweepEvery calls that write, expired records are swept in a small step.
+	sweepEvery = 16
+	sweepLimit = 64
+	// maxCookies of one name are looked at.
+	maxCookies = 4
+)
+
+// New returns a Manager over a store. It refuses options that contradict each
+// other.
+func New[D any](store Store, o *Options) (*Manager[D], error) {
+	if o == nil {
+		o = &Options{}
+	}
+	m := &Manager[D]{
+		store:    store,
+		codec:    o.Codec,
+		lifetime: cmpOr(o.Lifetime, 12*time.Hour),
+		idle:     cmpOr(o.Idle, time.Hour),
+		onEnd:    o.OnEnd,
+		name:     o.Name,
+	}
+	if store == nil {
+		return nil, errors.New("session: no store")
+	}
+	if m.lifetime < time.Second || m.idle < time.Second {
+		return nil, fmt.Errorf("session: a lifetime of %v and an idle time of %v: at least a second each", m.lifetime, m.idle)
+	}
+	m.epochs, _ = store.(EpochGetter)
+	if m.codec == nil {
+		m.codec = newJSONCodec(reflect.TypeFor[D]())
+	}
+	if m.name == "" {
+		switch {
+		case o.InsecureAllowHTTP:
+			m.name = "session"
+		case o.Domain != "" || o.Path != "" && o.Path != "/":
+			m.name = "__Secure-session"
+		default:
+			m.name = "__Host-session"
+		}
+	}
+	var err error
+	m.cookie, err = cookie.New(m.name, &cookie.Options{
+		Domain: o.Domain, Path: o.Path, SameSite: o.SameSite, InsecureAllowHTTP: o.InsecureAllowHTTP,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	return m, nil
+}
+
+func cmpOr(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// A held is a session as it was read: who it is, and the record to write over.
+type held struct {
+	sid  string
+	text string // the bearer token, as it came
+	item Item
+	rec  record
+}
+
+func (h *held) info() Info {
+	rec := &h.rec
+	i := Info{
+		SID:           h.sid,
+		Subject:       h.item.Subject,
+		CreatedAt:     time.UnixMilli(rec.created),
+		IdleExpiresAt: h.item.Expires,
+		ExpiresAt:     rec.end(),
+		ACR:           rec.text[1],
+		Device:        Device{rec.text[2], rec.text[3], rec.text[4]},
+		Persistent:    rec.flags&flagPersistent != 0,
+		amr:           rec.text[0],
+	}
+	i.LastSeenAt = i.IdleExpiresAt.Add(-time.Duration(rec.idle) * time.Millisecond)
+	if rec.auth != 0 {
+		i.AuthTime = time.UnixMilli(rec.auth)
+	}
+	if i.ExpiresAt.Before(i.IdleExpiresAt) {
+		i.IdleExpiresAt = i.ExpiresAt
+	}
+	return i
+}
+
+// Check returns what is known about the request's session, without decoding
+// its data. It never writes. Its error is ErrNone, ErrEnded, ErrExpired,
+// ErrAmbiguous, or of kind admit.Unavailable.
+func (m *Manager[D]) Check(r *http.Request) (Info, error) {
+	var h held
+	if err := m.hold(r, &h, time.Now()); err != nil {
+		return Info{}, err
+	}
+	return h.info(), nil
+}
+
+// Load returns the request's session. It never writes and never sets a
+// cookie. Errors are those of Check.
+func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
+	var h held
+	if err := m.hold(r, &h, time.Now()); err != nil {
+		return nil, err
+	}
+	return m.session(&h)
+}
+
+func (m *Manager[D]) session(h *held) (*Session[D], error) {
+	s := &Session[D]{Info: h.info()}
+	if err := m.codec.Decode(h.rec.data, &s.Data); err != nil {
+		return nil, fmt.Errorf("decode session %s: %w", h.sid, err)
+	}
+	return s, nil
+}
+
+// Update changes the data of the request's session, or of a new guest's where
+// the request has none, and returns it as it is now kept. The change is in the
+// store when Update returns nil; write the response after that.
+//
+// Fn gets the data as it is now and may run more than once, when another
+// process wrote meanwhile; it should do nothing but change the data. Its error
+// ends Update, and nothing is kept. While fn runs, other updates of the session
+// in this process wait: fn must not update the same session.
+//
+// A request whose session has been ended gets ErrEnded and no cookie, so that
+// a late request never replaces a fresh sign-in; where the session expired or
+// is unknown, a new one begins.
+func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
+	ctx := r.Context()
+	now := time.Now()
+	var h held
+	err := m.hold(r, &h, now)
+	m.forget(r)
+	switch {
+	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
+		var data D
+		if err := fn(&data); err != nil {
+			return nil, err
+		}
+		return m.begin(w, r, "", data, nil, now)
+	case err != nil:
+		return nil, err
+	}
+	waited, err := m.queue.enter(ctx, h.sid)
+	if err != nil {
+		return nil, err
+	}
+	defer m.queue.leave(h.sid)
+	for try := range maxRetries {
+		if waited || try > 0 {
+			if err := m.reread(ctx, &h, now); err != nil {
+				return nil, err
+			}
+		}
+		s, err := m.session(&h)
+		if err != nil {
+			return nil, err
+		}
+		if err := fn(&s.Data); err != nil {
+			return nil, err
+		}
+		data, err := m.codec.Encode(&s.Data, h.rec.data)
+		if err != nil {
+			return nil, fmt.Errorf("encode session %s: %w", h.sid, err)
+		}
+		if string(data) == h.rec.data {
+			return s, nil
+		}
+		h.rec.data = string(data)
+		err = m.write(ctx, &h)
+		if err == nil {
+			m.sweep(ctx, now)
+			return s, nil
+		}
+		if !changed(err) {
+			return nil, err
+		}
+	}
+	return nil, ErrBusy
+}
+
+// write swaps the held record for what it says now.
+func (m *Manager[D]) write(ctx context.Context, h *held) error {
+	it := h.item
+	it.Value = string(h.rec.append(make([]byte, 0, len(h.item.Value)+64)))
+	v, err := m.store.Swap(ctx, h.sid, h.item.Version, it)
+	if err != nil {
+		return storeError(err)
+	}
+	it.Version = v
+	h.item = it
+	return nil
+}
+
+// reread reads a held session anew. It must still be alive.
+func (m *Manager[D]) reread(ctx context.Context, h *held, now time.Time) error {
+	tok, err := token.Parse(token.Session, h.text)
+	if err != nil {
+		return ErrNone
+	}
+	return m.check(ctx, h, tok, now)
+}
+
+// Begin and Start.
+
+// Start signs the subject in: it begins a session with a new id and sets the
+// cookie. The data of the request's guest, or of its session of the same
+// subject, is kept; the old id is dead before Start returns. Another
+// subject's session is ended and its data is not carried over. An empty
+// subject begins a guest's session.
+func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions) (*Session[D], error) {
+	ctx := r.Context()
+	now := time.Now()
+	var old held
+	had := true
+	err := m.find(r, &old, now)
+	m.forget(r)
+	switch {
+	case err == nil:
+	case errors.Is(err, admit.Unauthenticated):
+		had = false
+		if errors.Is(err, ErrAmbiguous) {
+			m.cookie.DeleteAll(w, r)
+		}
+	default:
+		return nil, err
+	}
+	var data D
+	if had {
+		if _, err := m.queue.enter(ctx, old.sid); err != nil {
+			return nil, err
+		}
+		defer m.queue.leave(old.sid)
+		// What is kept is what was there when the old id died.
+		if err := m.bury(ctx, &old, "renewed", now); errors.Is(err, ErrEnded) {
+			had = false
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if had && (old.item.Subject == "" || old.item.Subject == subject) {
+		s, err := m.session(&old)
+		if err == nil {
+			data = s.Data
+		}
+	} else {
+		old.rec.data = ""
+	}
+	return m.begin(w, r, subject, data, o, now, old.rec.data)
+}
+
+// begin adds a session and sets its cookie.
+func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject string, data D, o *StartOptions, now time.Time, before ...string) (*Session[D], error) {
+	ctx := r.Context()
+	if o == nil {
+		o = &StartOptions{}
+	}
+	encoded, err := m.codec.Encode(&data, strings.Join(before, ""))
+	if err != nil {
+		return nil, fmt.Errorf("encode session: %w", err)
+	}
+	tok := token.New(token.Session)
+	h := held{sid: tok.Selector().String(), text: tok.Reveal()}
+	h.rec = record{
+		digest:   tok.Digest(),
+		created:  now.UnixMilli(),
+		idle:     cmpOr(o.Idle, m.idle).Milliseconds(),
+		lifetime: cmpOr(o.Lifetime, m.lifetime).Milliseconds(),
+		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
+		data:     string(encoded),
+	}
+	if o.Persistent {
+		h.rec.flags |= flagPersistent
+	}
+	if subject != "" {
+		at := o.AuthTime
+		if at.IsZero() {
+			at = now
+		}
+		h.rec.auth = at.UnixMilli()
+		if h.rec.epoch, err = m.epochFor(ctx, subject, h.rec.end(), now); err != nil {
+			return nil, err
+		}
+	}
+	h.item = Item{
+		Value:   string(h.rec.append(nil)),
+		Subject: subject,
+		Expires: now.Add(time.Duration(h.rec.idle) * time.Millisecond),
+	}
+	if h.item.Version, err = m.store.Add(ctx, h.sid, h.item); err != nil {
+		return nil, storeError(err)
+	}
+	if err := m.setCookie(w, &h, now); err != nil {
+		return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
+	}
+	m.sweep(ctx, now)
+	return &Session[D]{Info: h.info(), Data: data}, nil
+}
+
+// setCookie gives the browser the session's token.
+func (m *Manager[D]) setCookie(w http.ResponseWriter, h *held, now time.Time) error {
+	var age time.Duration // a browser-session cookie
+	if h.rec.flags&flagPersistent != 0 {
+		age = min(h.item.Expires.Sub(now), h.rec.end().Sub(now))
+	}
+	return m.cookie.SetRaw(w, h.text, age)
+}
+
+// epochFor returns the subject's epoch, making one where there is none. The
+// epoch is kept for longer than any session that was begun in it: a session
+// whose epoch is missing counts as ended, so that a store that forgets never
+// revives anything.
+func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time.Time) (uint64, error) {
+	key := EpochKey(subject)
+	for range maxRetries {
+		it, err := m.store.Get(ctx, key)
+		switch {
+		case err == nil && now.Before(it.Expires) && ParseEpoch(it.Value) > 0:
+			if it.Expires.Before(end) {
+				// Twice as long as needed, so that few sign-ins write it.
+				err := m.store.Touch(ctx, key, it.Version, end.Add(end.Sub(now)))
+				if changed(err) {
+					continue
+				}
+				if err != nil {
+					return 0, storeError(err)
+				}
+			}
+			return ParseEpoch(it.Value), nil
+		case err == nil:
+			if _, err := m.raise(ctx, subject, it, end, now); err != nil && !changed(err) {
+				return 0, storeError(err)
+			}
+		case errors.Is(err, ErrNotFound):
+			// The first epoch is the time, so that one made after the store
+			// forgot is later than all before.
+			it := Item{Value: formatEpoch(uint64(now.UnixMilli())), Subject: subject, Expires: end.Add(end.Sub(now))}
+			if _, err := m.store.Add(ctx, key, it); err != nil && !changed(err) {
+				return 0, storeError(err)
+			}
+		default:
+			return 0, storeError(err)
+		}
+	}
+	return 0, ErrBusy
+}
+
+// raise swaps an epoch record for the next epoch.
+func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, end, now time.Time) (uint64, error) {
+	n := max(ParseEpoch(it.Value)+1, uint64(now.UnixMilli()))
+	next := Item{Value: formatEpoch(n), Subject: subject, Expires: it.Expires}
+	if next.Expires.Before(end) {
+		next.Expires = end
+	}
+	_, err := m.store.Swap(ctx, EpochKey(subject), it.Version, next)
+	return n, err
+}
+
+// End signs the request's session out: its record is gone, the cookie is
+// cleared, the ending is told. A request without a session is no error. Where
+// the browser sent two sessions, both are ended.
+func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
+	now := time.Now()
+	m.forget(r)
+	var buf [maxCookies]string
+	for _, text := range cookie.Values(r.Header, m.name, buf[:0]) {
+		tok, err := token.Parse(token.Session, text)
+		if err != nil {
+			continue
+		}
+		h := held{sid: token.SelectorText(text), text: text}
+		err = m.check(r.Context(), &h, tok, now)
+		if err == nil {
+			err = m.bury(r.Context(), &h, reason, now)
+		}
+		if err != nil && !errors.Is(err, admit.Unauthenticated) {
+			return err
+		}
+	}
+	m.cookie.DeleteAll(w, r)
+	m.sweep(r.Context(), now)
+	return nil
+}
+
+// EndSID ends one of the subject's sessions, or returns ErrUnknown.
+func (m *Manager[D]) EndSID(ctx context.Context, subject, sid, reason string) error {
+	now := time.Now()
+	if _, err := token.ParseSelector(sid); err != nil || subject == "" {
+		return ErrUnknown
+	}
+	h := held{sid: sid}
+	err := m.alive(ctx, &h, now)
+	if err == nil && h.item.Subject != subject {
+		return ErrUnknown
+	}
+	if err == nil {
+		err = m.bury(ctx, &h, reason, now)
+	}
+	if errors.Is(err, admit.Unauthenticated) {
+		return ErrUnknown
+	}
+	return err
+}
+
+// bury swaps a live record for a tombstone. On return h holds the record as it
+// was when it ended. ErrEnded if somebody else was first.
+func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
+	for range maxRetries {
+		stone := Item{Value: tombstone(reason), Subject: h.item.Subject, Expires: now.Add(graveTime)}
+		_, err := m.store.Swap(ctx, h.sid, h.item.Version, stone)
+		if err == nil {
+			m.tell(Ending{SID: h.sid, Subject: h.item.Subject, Reason: reason, At: now, Until: h.rec.end()})
+			return nil
+		}
+		if !changed(err) {
+			return storeError(err)
+		}
+		if err := m.alive(ctx, h, now); err != nil {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
+// EndAll ends every session of the subject but one; an empty except spares
+// none. It is one write, however many sessions there are: it raises the
+// subject's epoch.
+func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string) error {
+	if subject == "" {
+		return errors.New("session: EndAll of nobody")
+	}
+	now := time.Now()
+	for range maxRetries {
+		it, err := m.store.Get(ctx, EpochKey(subject))
+		if errors.Is(err, ErrNotFound) {
+			return nil // nothing was ever begun
+		}
+		if err != nil {
+			return storeError(err)
+		}
+		n := max(ParseEpoch(it.Value)+1, uint64(now.UnixMilli()))
+		if except != "" {
+			// It is stamped first, so that it is never refused in between; a
+			// stamp from the future is no harm, for the next try uses the same
+			// or a later one.
+			if err := m.stamp(ctx, subject, except, n, now); err != nil {
+				return err
+			}
+		}
+		next := Item{Value: formatEpoch(n), Subject: subject, Expires: it.Expires}
+		_, err = m.store.Swap(ctx, EpochKey(subject), it.Version, next)
+		if changed(err) {
+			continue
+		}
+		if err != nil {
+			return storeError(err)
+		}
+		m.tell(Ending{Subject: subject, Epoch: n, Reason: reason, At: now, Until: it.Expires})
+		return nil
+	}
+	return ErrBusy
+}
+
+// Keep carries a session over into an epoch that was raised in a transaction
+// of the caller's own, such as a change of password. It does so only if the
+// session was good in the epoch before, which n must be the one after;
+// otherwise ErrEnded.
+func (m *Manager[D]) Keep(ctx context.Context, subject, sid string, n uint64) error {
+	now := time.Now()
+	for range maxRetries {
+		h := held{sid: sid}
+		it, err := m.store.Get(ctx, sid)
+		if errors.Is(err, ErrNotFound) {
+			return ErrEnded
+		}
+		if err != nil {
+			return storeError(err)
+		}
+		h.item = it
+		if !h.rec.parse(it.Value) || h.rec.ended() || it.Subject != subject || h.rec.epoch+1 != n || h.rec.expired(it.Expires, now) {
+			return ErrEnded
+		}
+		h.rec.epoch = n
+		if err := m.write(ctx, &h); !changed(err) {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
+// stamp moves a live session of the subject into an epoch.
+func (m *Manager[D]) stamp(ctx context.Context, subject, sid string, n uint64, now time.Time) error {
+	for range maxRetries {
+		h := held{sid: sid}
+		if err := m.alive(ctx, &h, now); err != nil {
+			return err
+		}
+		if h.item.Subject != subject {
+			return ErrUnknown
+		}
+		h.rec.epoch = n
+		if err := m.write(ctx, &h); !changed(err) {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
+// List returns the subject's live sessions, last seen first. ErrNoList where
+// the store is no Lister. An empty subject lists everybody's, guests included.
+func (m *Manager[D]) List(ctx context.Context, subject string) ([]Info, error) {
+	l, ok := m.store.(Lister)
+	if !ok {
+		return nil, ErrNoList
+	}
+	now := time.Now()
+	var live []Info
+	for after := ""; ; {
+		page, err := l.List(ctx, subject, after, 1000)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		epochs := map[string]uint64{}
+		for _, e := range page {
+			after = e.Key
+			h := held{sid: e.Key, item: e.Item}
+			if strings.HasPrefix(e.Key, epochPrefix) || !h.rec.parse(e.Value) || h.rec.ended() || h.rec.expired(e.Expires, now) {
+				continue
+			}
+			if e.Subject != "" {
+				if _, ok := epochs[e.Subject]; !ok {
+					if epochs[e.Subject], err = m.epoch(ctx, e.Subject); err != nil {
+						return nil, err
+					}
+				}
+				if h.overtaken(epochs[e.Subject]) {
+					continue
+				}
+			}
+			live = append(live, h.info())
+		}
+		if len(page) < 1000 {
+			break
+		}
+	}
+	slices.SortStableFunc(live, func(a, b Info) int { return b.LastSeenAt.Compare(a.LastSeenAt) })
+	return live, nil
+}
+
+// EndEveryone ends every session there is, guests' included, and returns how
+// many. A session that begins meanwhile may live.
+func (m *Manager[D]) EndEveryone(ctx context.Context, reason string) (int, error) {
+	all, err := m.List(ctx, "")
+	if err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	n := 0
+	for _, i := range all {
+		h := held{sid: i.SID}
+		err := m.alive(ctx, &h, now)
+		if err == nil {
+			err = m.bury(ctx, &h, reason, now)
+		}
+		switch {
+		case err == nil:
+			n++
+		case !errors.Is(err, admit.Unauthenticated):
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// tell passes an ending on.
+func (m *Manager[D]) tell(e Ending) {
+	if m.onEnd != nil {
+		m.onEnd(e)
+	}
+}
+
+// changed reports whether a write came too late.
+func changed(err error) bool {
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound)
+}
+
+// storeError makes sure that a store's failure is told as one.
+func storeError(err error) error {
+	switch admit.KindOf(err) {
+	case admit.Unavailable, admit.Conflict, admit.NotFound, admit.Invalid:
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// sweep removes some expired records, now and then. Its errors are nobody's:
+// the next sweep sees the same records.
+func (m *Manager[D]) sweep(ctx context.Context, now time.Time) {
+	if s, ok := m.store.(Sweeper); ok && m.calls.Add(1)%sweepEvery == 0 {
+		s.Sweep(ctx, now, sweepLimit)
+	}
+}
+
+// Run sweeps expired records each second until ctx ends, off the path of
+// requests. Without it, sweeping rides on calls that write, in small steps.
+func (m *Manager[D]) Run(ctx context.Context) error {
+	s, ok := m.store.(Sweeper)
+	if !ok {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-tick.C:
+			for {
+				n, err := s.Sweep(ctx, now, 1000)
+				if err != nil || n < 1000 {
+					break
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/token"
+)
+
+// hold finds the request's session. Every cookie of the name is tried, so that
+// a planted junk cookie cannot hide the good one; two good ones of different
+// subjects, or of two guests, are refused.
+func (m *Manager[D]) hold(r *http.Request, h *held, now time.Time) error {
+	if c, ok := r.Context().Value(m).(*requestContext); ok && c.fresh() {
+		*h = c.held
+		return c.err
+	}
+	return m.find(r, h, now)
+}
+
+func (m *Manager[D]) find(r *http.Request, h *held, now time.Time) error {
+	var buf [maxCookies]string
+	found := false
+	worst := error(ErrNone)
+	for _, text := range cookie.Values(r.Header, m.name, buf[:0]) {
+		tok, err := token.Parse(token.Session, text)
+		if err != nil {
+			continue
+		}
+		c := held{sid: token.SelectorText(text), text: text}
+		err = m.check(r.Context(), &c, tok, now)
+		switch {
+		case err == nil && found && h.sid == c.sid: // the same cookie twice
+		case err == nil && found && (c.item.Subject == "" || c.item.Subject != h.item.Subject):
+			return ErrAmbiguous
+		case err == nil && !found:
+			*h, found = c, true
+		case errors.Is(err, ErrEnded), errors.Is(err, ErrExpired):
+			worst = err
+		case err != nil && !errors.Is(err, ErrNone):
+			return err
+		}
+	}
+	if !found {
+		return worst
+	}
+	return nil
+}
+
+// check reads the session of a token and says why it does not count.
+func (m *Manager[D]) check(ctx context.Context, h *held, tok token.Token, now time.Time) error {
+	err := m.alive(ctx, h, now)
+	if err != nil && !errors.Is(err, ErrExpired) {
+		return err
+	}
+	if !tok.Matches(h.rec.digest) {
+		return ErrNone // also of an expired session: only its holder learns that it was one
+	}
+	return err
+}
+
+// alive reads the session with h's sid. ErrNone, ErrEnded or ErrExpired where
+// it does not count.
+func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
+	var epoch uint64
+	var err error
+	if m.epochs != nil {
+		h.item, epoch, err = m.epochs.GetWithEpoch(ctx, h.sid)
+	} else if h.item, err = m.store.Get(ctx, h.sid); err == nil && h.item.Subject != "" {
+		epoch, err = m.epoch(ctx, h.item.Subject)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return ErrNone
+	case err != nil:
+		return storeError(err)
+	}
+	h.rec = record{}
+	switch {
+	case !h.rec.parse(h.item.Value):
+		return ErrNone
+	case h.rec.ended():
+		if !now.Before(h.item.Expires) {
+			return ErrNone
+		}
+		return ErrEnded
+	case h.item.Subject != "" && h.overtaken(epoch):
+		return ErrEnded
+	case h.rec.expired(h.item.Expires, now):
+		return ErrExpired
+	}
+	return nil
+}
+
+// overtaken reports whether the subject's epoch has left the session behind.
+// A missing epoch has: the store forgot what would have told.
+func (h *held) overtaken(epoch uint64) bool { return epoch == 0 || h.rec.epoch < epoch }
+
+// epoch returns the subject's epoch, 0 where there is none.
+func (m *Manager[D]) epoch(ctx context.Context, subject string) (uint64, error) {
+	it, err := m.store.Get(ctx, EpochKey(subject))
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, storeError(err)
+	}
+	return ParseEpoch(it.Value), nil
+}
+
+// Handler reads the request's session once before next runs, notes that it was
+// used (at most once a minute, or a twentieth of the idle time), renews a
+// persistent cookie when it does, and clears ambiguous ones. Check and Load
+// inside next then cost no second read.
+//
+// It answers nothing itself: where the store is away, next learns it from
+// Check, Load or Update.
+func (m *Manager[D]) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := time.Now()
+		c := &requestContext{Context: r.Context(), key: m, read: now}
+		c.err = m.find(r, &c.held, now)
+		switch {
+		case c.err == nil:
+			m.touch(w, r, &c.held, now)
+		case errors.Is(c.err, ErrAmbiguous):
+			m.cookie.DeleteAll(w, r)
+		}
+		next.ServeHTTP(w, r.WithContext(c))
+	})
+}
+
+// touch notes that the session is in use. Losing the race against a writer is
+// fine: that writer's request touches too, or the next one does.
+func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now time.Time) {
+	idle := time.Duration(h.rec.idle) * time.Millisecond
+	seen := h.item.Expires.Add(-idle)
+	if now.Sub(seen) < min(maxTouch, idle/20) {
+		return
+	}
+	expires := now.Add(idle)
+	if m.store.Touch(r.Context(), h.sid, h.item.Version, expires) != nil {
+		return
+	}
+	h.item.Expires = expires
+	if h.rec.flags&flagPersistent != 0 {
+		m.setCookie(w, h, now)
+	}
+}
+
+// A requestContext carries the session that Handler read. It is a context of
+// its own, so that one allocation serves for both.
+type requestContext struct {
+	context.Context
+	key  any // the Manager
+	read time.Time
+	held held
+	err  error
+}
+
+// Value returns the context itself for the Manager's key.
+func (c *requestContext) Value(key any) any {
+	if key == c.key {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// forget makes what Handler read count no more, after a change.
+func (m *Manager[D]) forget(r *http.Request) {
+	if c, ok := r.Context().Value(m).(*requestContext); ok {
+		c.read = time.Time{}
+	}
+}
+
+// fresh reports whether the read may still be taken for now: a handler that
+// runs for long reads again.
+func (c *requestContext) fresh() bool { return time.Since(c.read) < time.Second }

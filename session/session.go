@@ -1,0 +1,139 @@
+// Package session keeps what a server remembers about one visitor from
+// request to request.
+//
+// Most programs need [New] and [Manager.Update]:
+//
+//	type Visit struct{ Count int }
+//
+//	sessions, err := session.New[Visit](session.NewMemory(nil), nil)
+//	…
+//	s, err := sessions.Update(w, r, func(v *Visit) error { v.Count++; return nil })
+//
+// Update loads the session or begins one for a guest, changes its data, and
+// keeps the change before anything is written to the response; of any number
+// of parallel updates none is lost. [Manager.Load] reads. [Manager.Start]
+// signs somebody in: a new id, the guest's data kept, the old id dead at once.
+// [Manager.End] signs out; [Manager.EndAll] signs a subject out everywhere.
+//
+// The browser holds a token of 128 random bits of id, which is public, and 128
+// bits of secret; the store sees the id, called sid, and a digest. A session
+// ends when nobody used it for its idle time, at the end of its lifetime, or
+// when it is ended; an ended one cannot come back, whatever is in flight.
+package session
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+)
+
+// Why there is no session. Each is of kind admit.Unauthenticated; a store that
+// cannot answer is admit.Unavailable instead, and is never taken for "no
+// session".
+var (
+	ErrNone      = admit.Unauthenticated.New("no_session", "You are not signed in.")
+	ErrEnded     = admit.Unauthenticated.New("session_ended", "This session has been ended.")
+	ErrExpired   = admit.Unauthenticated.New("session_expired", "This session has expired.")
+	ErrAmbiguous = admit.Unauthenticated.New("ambiguous_session", "Your browser sent two different sessions, so neither counts.")
+)
+
+// Other refusals.
+var (
+	ErrUnknown     = admit.NotFound.New("unknown_session", "There is no such session.")
+	ErrBusy        = admit.Unavailable.New("session_busy", "This session is being changed by too many requests at once.")
+	ErrNoList      = admit.Invalid.New("cannot_list", "This store cannot list sessions.")
+	ErrUnavailable = admit.Unavailable.New("session_store_unavailable", "Sessions cannot be read just now.")
+)
+
+// Info is what is known about a session besides its data.
+type Info struct {
+	SID           string // public id
+	Subject       string // who signed in; "" for a guest
+	CreatedAt     time.Time
+	LastSeenAt    time.Time // to the precision of touching: a minute at most
+	IdleExpiresAt time.Time // unless it is used before
+	ExpiresAt     time.Time // whatever happens
+	AuthTime      time.Time // when the subject proved itself; zero for a guest
+	ACR           string
+	Device        Device
+	Persistent    bool // the cookie outlives the browser
+
+	amr string
+}
+
+// A Device is what a user recognises a session by. Each text is cut at 256
+// bytes.
+type Device struct{ Name, UserAgent, Address string }
+
+// Guest reports whether nobody has signed in.
+func (i *Info) Guest() bool { return i.Subject == "" }
+
+// AMR returns the authentication methods (RFC 8176) the subject proved itself
+// with.
+func (i *Info) AMR() []string { return strings.Fields(i.amr) }
+
+// Principal returns the session as who is asking.
+func (i *Info) Principal() admit.Principal {
+	return admit.Principal{
+		Subject:    i.Subject,
+		SID:        i.SID,
+		Credential: "cookie",
+		AuthTime:   i.AuthTime,
+		AMR:        i.AMR(),
+		ACR:        i.ACR,
+	}
+}
+
+// A Session is a session with its data. It is a copy: changing it changes
+// nothing else.
+type Session[D any] struct {
+	Info
+	Data D
+}
+
+// Options of a Manager. The zero value is what most programs want.
+type Options struct {
+	// Name of the cookie. The default is "__Host-session"; "__Secure-session"
+	// where Domain or Path is set, "session" with InsecureAllowHTTP.
+	Name     string
+	Domain   string        // default: this host only
+	Path     string        // default: "/"
+	SameSite http.SameSite // default: Lax
+
+	Lifetime time.Duration // a session's end, whatever happens; default 12 h
+	Idle     time.Duration // a session's end when unused; default 1 h
+
+	Codec Codec // of the data; default JSON
+
+	// OnEnd is told of every ending after it is durable and before it is
+	// answered. Most programs leave it nil; it is how the feed hears.
+	OnEnd func(Ending)
+
+	// InsecureAllowHTTP sets the cookie without Secure, for development on
+	// plain HTTP: whoever is on the network can then take the session.
+	InsecureAllowHTTP bool
+}
+
+// An Ending says what has ended: a session, or all of a subject's that are
+// older than an epoch.
+type Ending struct {
+	SID     string // "" where all of the subject's ended
+	Subject string
+	Epoch   uint64 // where all ended: the first that is still good
+	Reason  string
+	At      time.Time
+	Until   time.Time // when it would have been over anyway
+}
+
+// StartOptions of one session. The zero value takes the Manager's defaults.
+type StartOptions struct {
+	AMR        []string  // how the subject proved itself; no spaces inside
+	ACR        string    // the assurance reached
+	AuthTime   time.Time // when; default now
+	Device     Device
+	Lifetime   time.Duration // default: the Manager's
+	Idle       time.Duration // default: the Manager's
+	Persistent bool          // the cookie outlives the browser ("remember me")
+}
