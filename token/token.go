@@ -173,6 +173,9 @@ func (t Token) GoString() string { return t.String() }
 // LogValue is String.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
+// MarshalText is String: a token leaves a program only through Reveal.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
 // A Selector is the public half of a token and the key of its record.
 type Selector [16]byte
 
