@@ -264,6 +264,21 @@ func (t *table) touch(key string, version uint64, expires time.Time) error {
 	return nil
 }
 
+// put keeps a copy of a record of another store, with that store's version. It
+// pushes others out where there is no room.
+func (t *table) put(key string, it Item) {
+	if checkRecord(key, it) != nil || t.reserve(1, weight(key, it), guests|others) != nil {
+		return
+	}
+	s, h := t.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, r := s.find(h, key); r != 0 {
+		t.drop(s, i, r)
+	}
+	s.insert(h, key, it)
+}
+
 func (t *table) remove(key string) {
 	s, h := t.shard(key)
 	s.mu.Lock()
