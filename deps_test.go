@@ -16,8 +16,9 @@ import (
 var policy = map[string]string{
 	".":       "",
 	"cookie":  ".",
+	"feed":    ".",
 	"token":   ".",
-	"session": ". cookie token",
+	"session": ". cookie feed token",
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -26,7 +27,7 @@ type Manager[D any] struct {
 	codec    Codec
 	lifetime time.Duration
 	idle     time.Duration
-	onEnd    func(Ending)
+	feed     feed.Sink
 	queue    queue
 	calls    atomic.Uint32
 }
@@ -57,7 +58,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		codec:    o.Codec,
 		lifetime: cmpOr(o.Lifetime, 12*time.Hour),
 		idle:     cmpOr(o.Idle, time.Hour),
-		onEnd:    o.OnEnd,
+		feed:     o.Feed,
 		name:     o.Name,
 	}
 	if store == nil {
@@ -453,8 +454,7 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		stone := Item{Value: tombstone(reason), Subject: h.item.Subject, Expires: now.Add(graveTime)}
 		_, err := m.store.Swap(ctx, h.sid, h.item.Version, stone)
 		if err == nil {
-			m.tell(Ending{SID: h.sid, Subject: h.item.Subject, Reason: reason, At: now, Until: h.rec.end()})
-			return nil
+			return m.tell(ctx, now, feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end()))
 		}
 		if !changed(err) {
 			return storeError(err)
@@ -499,8 +499,7 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 		if err != nil {
 			return storeError(err)
 		}
-		m.tell(Ending{Subject: subject, Epoch: n, Reason: reason, At: now, Until: it.Expires})
-		return nil
+		return m.tell(ctx, now, feed.SubjectRaised(subject, n, reason, it.Expires))
 	}
 	return ErrBusy
 }
@@ -616,11 +615,15 @@ func (m *Manager[D]) EndEveryone(ctx context.Context, reason string) (int, error
 	return n, nil
 }
 
-// tell passes an ending on.
-func (m *Manager[D]) tell(e Ending) {
-	if m.onEnd != nil {
-		m.onEnd(e)
+// tell passes an ending on that is already durable.
+func (m *Manager[D]) tell(ctx context.Context, now time.Time, e feed.Event) error {
+	if m.feed == nil {
+		return nil
 	}
+	if err := m.feed.Append(context.WithoutCancel(ctx), now, e); err != nil {
+		return fmt.Errorf("ended, but the feed was not told: %w", err)
+	}
+	return nil
 }
 
 // changed reports whether a write came too late.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -273,8 +274,8 @@ func TestAttackJunkAndValidCookieShadowing(t *testing.T) {
 }
 
 func TestEndAllEndsEveryOtherSessionInOneWrite(t *testing.T) {
-	var told []Ending
-	m := newManager(t, NewMemory(nil), &Options{OnEnd: func(e Ending) { told = append(told, e) }})
+	told := &sink{}
+	m := newManager(t, NewMemory(nil), &Options{Feed: told})
 	var all [5]browser
 	for i := range all {
 		all[i].t = t
@@ -301,14 +302,22 @@ func TestEndAllEndsEveryOtherSessionInOneWrite(t *testing.T) {
 	if l, err := m.List(t.Context(), "alice"); err != nil || len(l) != 1 || l[0].SID != keep.SID {
 		t.Errorf("List: %+v, %v", l, err)
 	}
-	if len(told) != 1 || told[0].Epoch == 0 || told[0].Subject != "alice" {
-		t.Errorf("told: %+v", told)
+	if len(told.events) != 1 || told.events[0].Kind != feed.Subject || told.events[0].SEV == 0 || told.events[0].Subject != "alice" {
+		t.Errorf("the feed was told %+v, want one raised subject", told.events)
 	}
 	again := &browser{t: t}
 	again.start(m, "alice", nil)
 	if _, err := m.Check(again.request()); err != nil {
 		t.Errorf("a new sign-in after EndAll: %v", err)
 	}
+}
+
+// A sink keeps what it is told.
+type sink struct{ events []feed.Event }
+
+func (s *sink) Append(_ context.Context, _ time.Time, events ...feed.Event) error {
+	s.events = append(s.events, events...)
+	return nil
 }
 
 func TestASessionOfAnotherSubjectIsNotFoundAndNotCarriedOver(t *testing.T) {

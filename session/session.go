@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/feed"
 )
 
 // Why there is no session. Each is of kind admit.Unauthenticated; a store that
@@ -107,24 +108,13 @@ type Options struct {
 
 	Codec Codec // of the data; default JSON
 
-	// OnEnd is told of every ending after it is durable and before it is
-	// answered. Most programs leave it nil; it is how the feed hears.
-	OnEnd func(Ending)
+	// Feed is told of every ending, after it is durable and before it is
+	// answered. Most programs of one process leave it nil.
+	Feed feed.Sink
 
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.
 	InsecureAllowHTTP bool
-}
-
-// An Ending says what has ended: a session, or all of a subject's that are
-// older than an epoch.
-type Ending struct {
-	SID     string // "" where all of the subject's ended
-	Subject string
-	Epoch   uint64 // where all ended: the first that is still good
-	Reason  string
-	At      time.Time
-	Until   time.Time // when it would have been over anyway
 }
 
 // StartOptions of one session. The zero value takes the Manager's defaults.
