@@ -34,10 +34,10 @@ type class struct {
 
 const (
 	noSlot     = math.MaxUint16
-	maxSlots   = 256  // a ref has 8 bits for them
-	maxChunk   = 8192 // bytes; a size class of the Go allocator
-	minChunk   = 512  // so that a small store stays small
-	fineStep   = 8    // sizes up to fineMax are multiples of it
+	maxSlots   = 256   // a ref has 8 bits for them
+	maxChunk   = 16384 // bytes; a size class of the Go allocator
+	minChunk   = 512   // so that a small store stays small
+	fineStep   = 8     // sizes up to fineMax are multiples of it
 	fineMax    = 512
 	coarseStep = 64 // sizes up to coarseMax are multiples of it
 	coarseMax  = 2048
@@ -112,7 +112,7 @@ func (a *arena) at(r ref) []byte {
 func (a *arena) grow(cl, size int) uint32 {
 	slots := 1
 	if cl != 0 {
-		target := min(minChunk<<min(a.classes[cl].chunks, 4), maxChunk)
+		target := min(minChunk<<min(a.classes[cl].chunks, 5), maxChunk)
 		slots = min(max(target/size, 1), maxSlots)
 	}
 	if a.chunks == nil {

@@ -10,6 +10,11 @@ func EpochKey(subject string) string { return epochPrefix + subject }
 // epochPrefix cannot begin a sid, which is base62.
 const epochPrefix = "e:"
 
+// epochOwner is the subject of all epoch records: not nobody, so that a full
+// memory does not take them for guests, and not the subject itself, so that they
+// are no sessions of its.
+const epochOwner = "*"
+
 // ParseEpoch reads the value of an epoch record: a decimal integer. Anything
 // else is 0, which no live session can have.
 func ParseEpoch(value string) uint64 {

@@ -379,7 +379,7 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 		case errors.Is(err, ErrNotFound):
 			// The first epoch is the time, so that one made after the store
 			// forgot is later than all before.
-			it := Item{Value: formatEpoch(uint64(now.UnixMilli())), Subject: subject, Expires: end.Add(end.Sub(now))}
+			it := Item{Value: formatEpoch(uint64(now.UnixMilli())), Subject: epochOwner, Expires: end.Add(end.Sub(now))}
 			if _, err := m.store.Add(ctx, key, it); err != nil && !changed(err) {
 				return 0, storeError(err)
 			}
@@ -393,7 +393,7 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 // raise swaps an epoch record for the next epoch.
 func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, end, now time.Time) (uint64, error) {
 	n := max(ParseEpoch(it.Value)+1, uint64(now.UnixMilli()))
-	next := Item{Value: formatEpoch(n), Subject: subject, Expires: it.Expires}
+	next := Item{Value: formatEpoch(n), Subject: epochOwner, Expires: it.Expires}
 	if next.Expires.Before(end) {
 		next.Expires = end
 	}
@@ -491,7 +491,7 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 				return err
 			}
 		}
-		next := Item{Value: formatEpoch(n), Subject: subject, Expires: it.Expires}
+		next := Item{Value: formatEpoch(n), Subject: epochOwner, Expires: it.Expires}
 		_, err = m.store.Swap(ctx, EpochKey(subject), it.Version, next)
 		if changed(err) {
 			continue

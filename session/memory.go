@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -305,7 +306,7 @@ func weight(key string, it Item) int64 {
 
 func weighEntry(e entry) int64 { return int64(len(e)) + indexWeight }
 
-const indexWeight = 16 // 8 bytes a place, half of them in use
+const indexWeight = 12 // 8 bytes a place, two thirds of them in use
 
 // reserve makes room, pushing out records of the wheels named where there is
 // none, soonest to expire first.
@@ -367,6 +368,9 @@ func (t *table) sweep(ctx context.Context, now time.Time, limit int) (swept int,
 			var n int
 			n, more = t.sweepShard(s, ms, min(sweepStep, limit-swept))
 			swept += n
+			if n > 0 {
+				runtime.Gosched() // who waited for the shard goes first
+			}
 		}
 	}
 	return swept, nil
@@ -414,8 +418,7 @@ func (s *shard) find(h uint32, key string) (int, ref) {
 	if len(s.index) == 0 {
 		return 0, 0
 	}
-	mask := len(s.index) - 1
-	for i := int(h) & mask; ; i = (i + 1) & mask {
+	for i := s.home(h); ; i = s.after(i) {
 		x := s.index[i]
 		if x == 0 {
 			return i, 0
@@ -428,12 +431,23 @@ func (s *shard) find(h uint32, key string) (int, ref) {
 
 // findRef returns the place in the index of a slot that is known to be there.
 func (s *shard) findRef(h uint32, r ref) int {
-	mask := len(s.index) - 1
-	for i := int(h) & mask; ; i = (i + 1) & mask {
+	for i := s.home(h); ; i = s.after(i) {
 		if ref(s.index[i]) == r {
 			return i
 		}
 	}
+}
+
+// home is where the search for a hash begins: the index need not have a power
+// of two of places, and can grow by a quarter at a time.
+func (s *shard) home(h uint32) int { return int(uint64(h) * uint64(len(s.index)) >> 32) }
+
+// after is the place behind another.
+func (s *shard) after(i int) int {
+	if i++; i == len(s.index) {
+		i = 0
+	}
+	return i
 }
 
 // check says whether a slot holds the version.
@@ -466,8 +480,8 @@ func (s *shard) nextVersion() uint64 {
 }
 
 func (s *shard) insert(h uint32, key string, it Item) {
-	if s.count >= len(s.index)*3/4 {
-		s.resize(max(8, len(s.index)*2))
+	if s.count >= len(s.index)*4/5 {
+		s.resize(max(8, len(s.index)*5/4))
 	}
 	i, _ := s.find(h, key)
 	s.index[i] = uint64(h)<<32 | uint64(s.write(key, it))
@@ -491,18 +505,18 @@ func (s *shard) write(key string, it Item) ref {
 // unindex empties a place and closes the gap behind it (Knuth 6.4, algorithm
 // R), so that there are no grave stones to step over.
 func (s *shard) unindex(i int) {
-	mask := len(s.index) - 1
+	n := len(s.index)
 	for j := i; ; {
 		s.index[i] = 0
 		for {
-			j = (j + 1) & mask
+			j = s.after(j)
 			x := s.index[j]
 			if x == 0 {
 				s.count--
 				return
 			}
-			home := int(uint32(x>>32)) & mask
-			if (j-home)&mask >= (j-i)&mask {
+			home := s.home(uint32(x >> 32))
+			if (j-home+n)%n >= (j-i+n)%n {
 				s.index[i] = x
 				i = j
 				break
@@ -520,9 +534,9 @@ func (s *shard) resize(n int) {
 		if x == 0 {
 			continue
 		}
-		i := int(uint32(x>>32)) & (n - 1)
+		i := s.home(uint32(x >> 32))
 		for s.index[i] != 0 {
-			i = (i + 1) & (n - 1)
+			i = s.after(i)
 		}
 		s.index[i] = x
 	}
@@ -534,8 +548,8 @@ func (s *shard) shrink() {
 	case s.count == 0:
 		s.index = nil
 		s.arena.shrink()
-	case s.count < len(s.index)/8:
-		s.resize(len(s.index) / 4)
+	case s.count < len(s.index)/4:
+		s.resize(max(8, len(s.index)/2))
 	}
 }
 
