@@ -43,6 +43,8 @@ const (
 	// sweepEvery calls that write, expired records are swept in a small step.
 	sweepEvery = 16
 	sweepLimit = 64
+	// runStep is how many records Run sweeps at a stretch, in about 0.2 ms.
+	runStep = 1000
 	// maxCookies of one name are looked at.
 	maxCookies = 4
 )
@@ -664,10 +666,11 @@ func (m *Manager[D]) Run(ctx context.Context) error {
 			return ctx.Err()
 		case now := <-tick.C:
 			for {
-				n, err := s.Sweep(ctx, now, 1000)
-				if err != nil || n < 1000 {
+				n, err := s.Sweep(ctx, now, runStep)
+				if err != nil || n < runStep {
 					break
 				}
+				time.Sleep(time.Millisecond) // a busy core would make look-ups wait for it
 			}
 		}
 	}

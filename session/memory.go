@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -368,9 +367,6 @@ func (t *table) sweep(ctx context.Context, now time.Time, limit int) (swept int,
 			var n int
 			n, more = t.sweepShard(s, ms, min(sweepStep, limit-swept))
 			swept += n
-			if n > 0 {
-				runtime.Gosched() // who waited for the shard goes first
-			}
 		}
 	}
 	return swept, nil
