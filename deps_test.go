@@ -17,6 +17,7 @@ var policy = map[string]string{
 	".":       "",
 	"cookie":  ".",
 	"feed":    ".",
+	"problem": ".",
 	"token":   ".",
 	"session": ". cookie feed token",
 }

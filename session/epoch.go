@@ -1,11 +1,28 @@
 package session
 
-import "strconv"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+)
 
 // EpochKey returns the key under which a subject's epoch is kept. Most
 // programs never call it: it is for stores that implement [EpochGetter], and
-// for databases that raise an epoch in a transaction of their own.
-func EpochKey(subject string) string { return epochPrefix + subject }
+// for databases that raise an epoch in a transaction of their own. The key is
+// "e:" and the subject, or its digest where it makes no key of a store.
+func EpochKey(subject string) string {
+	var buf [maxKey]byte
+	return string(appendEpochKey(buf[:0], subject))
+}
+
+func appendEpochKey(dst []byte, subject string) []byte {
+	dst = append(dst, epochPrefix...)
+	if len(epochPrefix)+len(subject) <= maxKey && printable(subject) && (subject == "" || subject[0] != '#') {
+		return append(dst, subject...)
+	}
+	sum := sha256.Sum256([]byte(subject))
+	return hex.AppendEncode(append(dst, '#'), sum[:])
+}
 
 // epochPrefix cannot begin a sid, which is base62.
 const epochPrefix = "e:"

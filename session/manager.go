@@ -27,6 +27,7 @@ type Manager[D any] struct {
 	codec    Codec
 	lifetime time.Duration
 	idle     time.Duration
+	bearer   bool
 	feed     feed.Sink
 	queue    queue
 	calls    atomic.Uint32
@@ -60,6 +61,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		codec:    o.Codec,
 		lifetime: cmpOr(o.Lifetime, 12*time.Hour),
 		idle:     cmpOr(o.Idle, time.Hour),
+		bearer:   o.Bearer,
 		feed:     o.Feed,
 		name:     o.Name,
 	}
@@ -119,6 +121,7 @@ func (h *held) info() Info {
 		ACR:           rec.text[1],
 		Device:        Device{rec.text[2], rec.text[3], rec.text[4]},
 		Persistent:    rec.flags&flagPersistent != 0,
+		Bearer:        rec.flags&flagBearer != 0,
 		amr:           rec.text[0],
 	}
 	i.LastSeenAt = i.IdleExpiresAt.Add(-time.Duration(rec.idle) * time.Millisecond)
@@ -245,22 +248,28 @@ func (m *Manager[D]) reread(ctx context.Context, h *held, now time.Time) error {
 	if err != nil {
 		return ErrNone
 	}
-	return m.check(ctx, h, tok, now)
+	return m.check(ctx, h, tok, h.rec.flags&flagBearer != 0, now)
 }
 
 // Begin and Start.
 
 // Start signs the subject in: it begins a session with a new id and sets the
-// cookie. The data of the request's guest, or of its session of the same
+// cookie, or returns the token with StartOptions.Bearer. The data of the request's guest, or of its session of the same
 // subject, is kept; the old id is dead before Start returns. Another
 // subject's session is ended and its data is not carried over. An empty
 // subject begins a guest's session.
 func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions) (*Session[D], error) {
+	return m.StartWith(w, r, subject, o, nil)
+}
+
+// StartWith is Start with data: fn, if not nil, gets what Start would keep, and
+// what it leaves there is what the session begins with.
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
 	ctx := r.Context()
 	now := time.Now()
 	var old held
 	had := true
-	err := m.find(r, &old, now)
+	err := m.read(r, &old, now)
 	m.forget(r)
 	switch {
 	case err == nil:
@@ -293,6 +302,9 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 	} else {
 		old.rec.data = ""
 	}
+	if fn != nil {
+		fn(&data)
+	}
 	return m.begin(w, r, subject, data, o, now, old.rec.data)
 }
 
@@ -301,6 +313,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	ctx := r.Context()
 	if o == nil {
 		o = &StartOptions{}
+	}
+	if o.Bearer && !m.bearer {
+		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer")
 	}
 	encoded, err := m.codec.Encode(&data, strings.Join(before, ""))
 	if err != nil {
@@ -318,6 +333,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	}
 	if o.Persistent {
 		h.rec.flags |= flagPersistent
+	}
+	if o.Bearer {
+		h.rec.flags |= flagBearer
 	}
 	if subject != "" {
 		at := o.AuthTime
@@ -337,11 +355,14 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	if h.item.Version, err = m.store.Add(ctx, h.sid, h.item); err != nil {
 		return nil, storeError(err)
 	}
-	if err := m.setCookie(w, &h, now); err != nil {
+	s := &Session[D]{Info: h.info(), Data: data}
+	if o.Bearer {
+		s.Token = admit.NewSecret(h.text)
+	} else if err := m.setCookie(w, &h, now); err != nil {
 		return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
 	}
 	m.sweep(ctx, now)
-	return &Session[D]{Info: h.info(), Data: data}, nil
+	return s, nil
 }
 
 // setCookie gives the browser the session's token.
@@ -375,7 +396,7 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 			}
 			return ParseEpoch(it.Value), nil
 		case err == nil:
-			if _, err := m.raise(ctx, subject, it, end, now); err != nil && !changed(err) {
+			if _, err := m.raise(ctx, subject, it, end); err != nil && !changed(err) {
 				return 0, storeError(err)
 			}
 		case errors.Is(err, ErrNotFound):
@@ -393,8 +414,8 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 }
 
 // raise swaps an epoch record for the next epoch.
-func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, end, now time.Time) (uint64, error) {
-	n := max(ParseEpoch(it.Value)+1, uint64(now.UnixMilli()))
+func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, end time.Time) (uint64, error) {
+	n := ParseEpoch(it.Value) + 1
 	next := Item{Value: formatEpoch(n), Subject: epochOwner, Expires: it.Expires}
 	if next.Expires.Before(end) {
 		next.Expires = end
@@ -410,13 +431,14 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 	now := time.Now()
 	m.forget(r)
 	var buf [maxCookies]string
-	for _, text := range cookie.Values(r.Header, m.name, buf[:0]) {
+	texts, bearer := m.presented(r, buf[:0])
+	for _, text := range texts {
 		tok, err := token.Parse(token.Session, text)
 		if err != nil {
 			continue
 		}
 		h := held{sid: token.SelectorText(text), text: text}
-		err = m.check(r.Context(), &h, tok, now)
+		err = m.check(r.Context(), &h, tok, bearer, now)
 		if err == nil {
 			err = m.bury(r.Context(), &h, reason, now)
 		}
@@ -424,25 +446,57 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 			return err
 		}
 	}
-	m.cookie.DeleteAll(w, r)
+	if !bearer {
+		m.cookie.DeleteAll(w, r)
+	}
 	m.sweep(r.Context(), now)
 	return nil
 }
 
 // EndSID ends one of the subject's sessions, or returns ErrUnknown.
 func (m *Manager[D]) EndSID(ctx context.Context, subject, sid, reason string) error {
-	now := time.Now()
-	if _, err := token.ParseSelector(sid); err != nil || subject == "" {
-		return ErrUnknown
-	}
 	h := held{sid: sid}
-	err := m.alive(ctx, &h, now)
-	if err == nil && h.item.Subject != subject {
+	err := m.find(ctx, &h, time.Now())
+	if err == nil && (subject == "" || h.item.Subject != subject) {
 		return ErrUnknown
 	}
+	if err != nil {
+		return err
+	}
+	return m.EndAny(ctx, sid, reason)
+}
+
+// Find returns a session by its public id, whoever's it is: for operators.
+// Most programs never call it. ErrUnknown where no live session has the id.
+func (m *Manager[D]) Find(ctx context.Context, sid string) (*Session[D], error) {
+	h := held{sid: sid}
+	if err := m.find(ctx, &h, time.Now()); err != nil {
+		return nil, err
+	}
+	return m.session(&h)
+}
+
+// EndAny ends a session by its public id, whoever's it is: for operators.
+// Most programs want EndSID, which asks whose. ErrUnknown as Find.
+func (m *Manager[D]) EndAny(ctx context.Context, sid, reason string) error {
+	now := time.Now()
+	h := held{sid: sid}
+	err := m.find(ctx, &h, now)
 	if err == nil {
 		err = m.bury(ctx, &h, reason, now)
 	}
+	if errors.Is(err, admit.Unauthenticated) {
+		return ErrUnknown
+	}
+	return err
+}
+
+// find reads the live session with h's sid, or returns ErrUnknown.
+func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
+	if _, err := token.ParseSelector(h.sid); err != nil {
+		return ErrUnknown
+	}
+	err := m.alive(ctx, h, now)
 	if errors.Is(err, admit.Unauthenticated) {
 		return ErrUnknown
 	}
@@ -484,7 +538,7 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 		if err != nil {
 			return storeError(err)
 		}
-		n := max(ParseEpoch(it.Value)+1, uint64(now.UnixMilli()))
+		n := ParseEpoch(it.Value) + 1
 		if except != "" {
 			// It is stamped first, so that it is never refused in between; a
 			// stamp from the future is no harm, for the next try uses the same
@@ -493,8 +547,7 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 				return err
 			}
 		}
-		next := Item{Value: formatEpoch(n), Subject: epochOwner, Expires: it.Expires}
-		_, err = m.store.Swap(ctx, EpochKey(subject), it.Version, next)
+		_, err = m.raise(ctx, subject, it, it.Expires)
 		if changed(err) {
 			continue
 		}

@@ -613,3 +613,94 @@ func ExampleManager_Update() {
 	fmt.Println(w.Body)
 	// Output: visit 1
 }
+
+func TestATokenForTheHeaderIsNoCookieAndACookieNoHeader(t *testing.T) {
+	m := newManager(t, NewMemory(nil), &Options{Bearer: true})
+	w := httptest.NewRecorder()
+	s, err := m.Start(w, httptest.NewRequest("GET", "https://example.org/", nil), "ann", &StartOptions{Bearer: true, AuthTime: time.UnixMilli(1_000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Header()["Set-Cookie"]; got != nil {
+		t.Errorf("a bearer session set the cookie %q", got)
+	}
+	if s.Credential() != "token" || s.AuthTime.UnixMilli() != 1_000 {
+		t.Errorf("Start = %+v", s.Info)
+	}
+	w = httptest.NewRecorder()
+	if _, err := m.Start(w, httptest.NewRequest("GET", "https://example.org/", nil), "bob", nil); err != nil {
+		t.Fatal(err)
+	}
+	browser := w.Result().Cookies()[0]
+	for _, test := range []struct {
+		name    string
+		header  []string
+		cookie  string
+		subject string
+		err     error
+	}{
+		{"the token in the header counts", []string{"Bearer " + s.Token.Reveal()}, "", "ann", nil},
+		{"the scheme has no case", []string{"bearer " + s.Token.Reveal()}, "", "ann", nil},
+		{"the header is judged alone", []string{"Bearer " + s.Token.Reveal()}, browser.Value, "ann", nil},
+		{"a bad header does not fall back to the cookie", []string{"Bearer nonsense"}, browser.Value, "", ErrNone},
+		{"another scheme does not fall back to the cookie", []string{"Basic YTpi"}, browser.Value, "", ErrNone},
+		{"two headers are none", []string{"Bearer " + s.Token.Reveal(), "Bearer " + s.Token.Reveal()}, "", "", ErrNone},
+		{"a header's token planted as a cookie does not sign in", nil, s.Token.Reveal(), "", ErrNone},
+		{"a cookie's token is no header", []string{"Bearer " + browser.Value}, "", "", ErrNone},
+		{"the cookie counts", nil, browser.Value, "bob", nil},
+	} {
+		r := httptest.NewRequest("GET", "https://example.org/", nil)
+		r.Header["Authorization"] = test.header
+		if test.header == nil {
+			r.Header.Del("Authorization")
+		}
+		if test.cookie != "" {
+			r.AddCookie(&http.Cookie{Name: browser.Name, Value: test.cookie})
+		}
+		i, err := m.Check(r)
+		if i.Subject != test.subject || !errors.Is(err, test.err) {
+			t.Errorf("%s: %q, %v; want %q, %v", test.name, i.Subject, err, test.subject, test.err)
+		}
+	}
+	r := httptest.NewRequest("GET", "https://example.org/", nil)
+	r.Header.Set("Authorization", "Bearer "+s.Token.Reveal())
+	if err := m.End(httptest.NewRecorder(), r, "signed out"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Check(r); !errors.Is(err, ErrEnded) {
+		t.Errorf("after End: %v", err)
+	}
+}
+
+func TestAnOperatorFindsAndEndsAnySession(t *testing.T) {
+	m := newManager(t, NewMemory(nil), nil)
+	guest, ann := &browser{t: t}, &browser{t: t}
+	g, err := guest.visit(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := ann.start(m, "ann", nil)
+	ctx := t.Context()
+	for _, sid := range []string{g.SID, a.SID} {
+		if s, err := m.Find(ctx, sid); err != nil || s.SID != sid {
+			t.Errorf("Find(%s) = %v, %v", sid, s, err)
+		}
+		if err := m.EndAny(ctx, sid, "operator"); err != nil {
+			t.Errorf("EndAny(%s): %v", sid, err)
+		}
+		if _, err := m.Find(ctx, sid); !errors.Is(err, ErrUnknown) {
+			t.Errorf("Find(%s) after EndAny: %v", sid, err)
+		}
+		if err := m.EndAny(ctx, sid, "operator"); !errors.Is(err, ErrUnknown) {
+			t.Errorf("EndAny(%s) twice: %v", sid, err)
+		}
+	}
+	for _, sid := range []string{"", EpochKey("ann"), "nonsense"} {
+		if _, err := m.Find(ctx, sid); !errors.Is(err, ErrUnknown) {
+			t.Errorf("Find(%q): %v", sid, err)
+		}
+	}
+	if _, err := m.Check(ann.request()); !errors.Is(err, ErrEnded) {
+		t.Errorf("Check after EndAny: %v", err)
+	}
+}

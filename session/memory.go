@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -68,7 +67,7 @@ func (m *Memory) Add(ctx context.Context, key string, it Item) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if err := checkRecord(key, it); err != nil {
+	if err := CheckRecord(key, it); err != nil {
 		return 0, err
 	}
 	s, h := m.shard(key)
@@ -91,7 +90,7 @@ func (m *Memory) Swap(ctx context.Context, key string, old uint64, it Item) (uin
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if err := checkRecord(key, it); err != nil {
+	if err := CheckRecord(key, it); err != nil {
 		return 0, err
 	}
 	s, h := m.shard(key)
@@ -152,17 +151,6 @@ func (m *Memory) Len() int { return int(m.records.Load()) }
 
 // Durability implements [Durable].
 func (m *Memory) Durability() Durability { return SurvivesNothing }
-
-// checkRecord refuses what no store could keep.
-func checkRecord(key string, it Item) error {
-	if len(key) == 0 || len(key) > 200 || len(it.Subject) > 255 {
-		return fmt.Errorf("key of %d bytes, subject of %d: %w", len(key), len(it.Subject), ErrTooLarge)
-	}
-	if len(it.Value) > MaxValue {
-		return fmt.Errorf("value of %d bytes, at most %d: %w", len(it.Value), MaxValue, ErrTooLarge)
-	}
-	return nil
-}
 
 // A table is what Memory and Near have in common: records by key, in shards,
 // with an order of expiry and a bound.
@@ -227,8 +215,8 @@ func (t *table) get(key string) (Item, bool) {
 
 // epoch returns what the subject's epoch record says, without allocating.
 func (t *table) epoch(subject string) (uint64, bool) {
-	var buf [256 + len(epochPrefix)]byte
-	key := append(append(buf[:0], epochPrefix...), subject...)
+	var buf [maxKey]byte
+	key := appendEpochKey(buf[:0], subject)
 	s, h := t.pick(maphash.Bytes(t.seed, key))
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -236,14 +224,7 @@ func (t *table) epoch(subject string) (uint64, bool) {
 	if r == 0 {
 		return 0, false
 	}
-	var n uint64
-	for _, c := range entry(s.arena.at(r)).value() {
-		if c < '0' || c > '9' || n > (1<<63)/10 {
-			return 0, true
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	return n, true
+	return ParseEpoch(string(entry(s.arena.at(r)).value())), true
 }
 
 func (t *table) touch(key string, version uint64, expires time.Time) error {
@@ -267,7 +248,7 @@ func (t *table) touch(key string, version uint64, expires time.Time) error {
 // put keeps a copy of a record of another store, with that store's version. It
 // pushes others out where there is no room.
 func (t *table) put(key string, it Item) {
-	if checkRecord(key, it) != nil || t.reserve(1, weight(key, it), guests|others) != nil {
+	if CheckRecord(key, it) != nil || t.reserve(1, weight(key, it), guests|others) != nil {
 		return
 	}
 	s, h := t.shard(key)
@@ -625,5 +606,5 @@ func putUint48(b []byte, v uint64) {
 	binary.LittleEndian.PutUint16(b[4:], uint16(v>>32))
 }
 
-// millis is the expiry as it is kept: milliseconds since 1970, none before it.
-func millis(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) & (1<<48 - 1) }
+// millis is the expiry as it is kept: milliseconds since 1970, in 48 bits.
+func millis(t time.Time) uint64 { return uint64(min(max(t.UnixMilli(), 0), 1<<48-1)) }

@@ -68,6 +68,9 @@ func (n *Near) GetWithEpoch(ctx context.Context, key string) (Item, uint64, erro
 
 // Add implements [Store].
 func (n *Near) Add(ctx context.Context, key string, it Item) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	defer n.Forget(key)
 	return n.store.Add(context.WithoutCancel(ctx), key, it)
 }

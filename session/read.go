@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit/cookie"
@@ -18,20 +19,21 @@ func (m *Manager[D]) hold(r *http.Request, h *held, now time.Time) error {
 		*h = c.held
 		return c.err
 	}
-	return m.find(r, h, now)
+	return m.read(r, h, now)
 }
 
-func (m *Manager[D]) find(r *http.Request, h *held, now time.Time) error {
+func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
 	var buf [maxCookies]string
 	found := false
 	worst := error(ErrNone)
-	for _, text := range cookie.Values(r.Header, m.name, buf[:0]) {
+	texts, bearer := m.presented(r, buf[:0])
+	for _, text := range texts {
 		tok, err := token.Parse(token.Session, text)
 		if err != nil {
 			continue
 		}
 		c := held{sid: token.SelectorText(text), text: text}
-		err = m.check(r.Context(), &c, tok, now)
+		err = m.check(r.Context(), &c, tok, bearer, now)
 		switch {
 		case err == nil && found && h.sid == c.sid: // the same cookie twice
 		case err == nil && found && (c.item.Subject == "" || c.item.Subject != h.item.Subject):
@@ -50,13 +52,31 @@ func (m *Manager[D]) find(r *http.Request, h *held, now time.Time) error {
 	return nil
 }
 
+// presented returns the texts that may be session tokens: that of the
+// Authorization header where there is one, so that a bad header never falls
+// back to a cookie, and else those of the cookies.
+func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, bearer bool) {
+	if m.bearer {
+		if all := r.Header["Authorization"]; len(all) > 0 {
+			scheme, text, _ := strings.Cut(all[0], " ")
+			if len(all) == 1 && strings.EqualFold(scheme, "Bearer") {
+				dst = append(dst, text)
+			}
+			return dst, true
+		}
+	}
+	return cookie.Values(r.Header, m.name, dst), false
+}
+
 // check reads the session of a token and says why it does not count.
-func (m *Manager[D]) check(ctx context.Context, h *held, tok token.Token, now time.Time) error {
+func (m *Manager[D]) check(ctx context.Context, h *held, tok token.Token, bearer bool, now time.Time) error {
 	err := m.alive(ctx, h, now)
 	if err != nil && !errors.Is(err, ErrExpired) {
 		return err
 	}
-	if !tok.Matches(h.rec.digest) {
+	// A token that was made for the header is no cookie: whoever could plant
+	// it in a browser would sign that browser in as himself.
+	if !tok.Matches(h.rec.digest) || bearer != (h.rec.flags&flagBearer != 0) {
 		return ErrNone // also of an expired session: only its holder learns that it was one
 	}
 	return err
@@ -122,7 +142,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
 		c := &requestContext{Context: r.Context(), key: m, read: now}
-		c.err = m.find(r, &c.held, now)
+		c.err = m.read(r, &c.held, now)
 		switch {
 		case c.err == nil:
 			m.touch(w, r, &c.held, now)

@@ -15,11 +15,11 @@ import (
 //	flags    1 byte
 //	digest   16 bytes, of the bearer token
 //	created  uvarint, Unix milliseconds
-//	auth     uvarint, Unix milliseconds, 0 for a guest
 //	idle     uvarint, milliseconds
 //	lifetime uvarint, milliseconds
-//	epoch    uvarint, of the subject, 0 for a guest
-//	amr, acr, device name, user agent, address   if flagged; uvarint length and bytes each
+//	auth     varint, milliseconds after created    only of a subject's
+//	epoch    uvarint, of the subject               only of a subject's
+//	amr, acr, device name, user agent, address     if flagged; uvarint length and bytes each
 //	data     the rest
 //
 // When it was last seen is not in it: it is the Item's expiry less idle, so
@@ -45,23 +45,30 @@ const (
 	flagEnded = 1 << iota
 	flagPersistent
 	flagText
+	flagBearer
+	flagSubject
 )
 
 // maxText bounds each text in a record; longer ones are cut.
 const maxText = 256
 
 func (rec *record) append(b []byte) []byte {
-	rec.flags &^= flagText
+	rec.flags &^= flagText | flagSubject
 	if rec.text != [5]string{} {
 		rec.flags |= flagText
+	}
+	if rec.epoch != 0 {
+		rec.flags |= flagSubject
 	}
 	b = append(b, formatV1, rec.flags)
 	b = append(b, rec.digest[:]...)
 	b = binary.AppendUvarint(b, uint64(rec.created))
-	b = binary.AppendUvarint(b, uint64(rec.auth))
 	b = binary.AppendUvarint(b, uint64(rec.idle))
 	b = binary.AppendUvarint(b, uint64(rec.lifetime))
-	b = binary.AppendUvarint(b, rec.epoch)
+	if rec.flags&flagSubject != 0 {
+		b = binary.AppendVarint(b, rec.auth-rec.created)
+		b = binary.AppendUvarint(b, rec.epoch)
+	}
 	if rec.flags&flagText != 0 {
 		for _, s := range rec.text {
 			s = cut(s)
@@ -101,13 +108,20 @@ func (rec *record) parse(value string) bool {
 	copy(rec.digest[:], value[2:])
 	rest := value[2+len(rec.digest):]
 	var n [5]uint64
-	for i := range n {
+	numbers := n[:3]
+	if rec.flags&flagSubject != 0 {
+		numbers = n[:]
+	}
+	for i := range numbers {
 		var ok bool
 		if n[i], rest, ok = uvarint(rest); !ok {
 			return false
 		}
 	}
-	rec.created, rec.auth, rec.idle, rec.lifetime, rec.epoch = int64(n[0]), int64(n[1]), int64(n[2]), int64(n[3]), n[4]
+	rec.created, rec.idle, rec.lifetime, rec.epoch = int64(n[0]), int64(n[1]), int64(n[2]), n[4]
+	if rec.flags&flagSubject != 0 {
+		rec.auth = rec.created + (int64(n[3]>>1) ^ -int64(n[3]&1)) // zigzag
+	}
 	if rec.flags&flagText != 0 {
 		for i := range rec.text {
 			size, after, ok := uvarint(rest)

@@ -60,6 +60,7 @@ type Info struct {
 	ACR           string
 	Device        Device
 	Persistent    bool // the cookie outlives the browser
+	Bearer        bool // the token is sent in the Authorization header, not in a cookie
 
 	amr string
 }
@@ -75,12 +76,20 @@ func (i *Info) Guest() bool { return i.Subject == "" }
 // with.
 func (i *Info) AMR() []string { return strings.Fields(i.amr) }
 
+// Credential returns how the session is presented: "cookie" or "token".
+func (i *Info) Credential() string {
+	if i.Bearer {
+		return "token"
+	}
+	return "cookie"
+}
+
 // Principal returns the session as who is asking.
 func (i *Info) Principal() admit.Principal {
 	return admit.Principal{
 		Subject:    i.Subject,
 		SID:        i.SID,
-		Credential: "cookie",
+		Credential: i.Credential(),
 		AuthTime:   i.AuthTime,
 		AMR:        i.AMR(),
 		ACR:        i.ACR,
@@ -92,6 +101,10 @@ func (i *Info) Principal() admit.Principal {
 type Session[D any] struct {
 	Info
 	Data D
+
+	// Token is what a client without cookies presents from now on. It is set
+	// by Start with StartOptions.Bearer, and by nothing else.
+	Token admit.Secret
 }
 
 // Options of a Manager. The zero value is what most programs want.
@@ -107,6 +120,12 @@ type Options struct {
 	Idle     time.Duration // a session's end when unused; default 1 h
 
 	Codec Codec // of the data; default JSON
+
+	// Bearer also takes the token of a session from the Authorization header
+	// (RFC 6750), for clients that keep no cookies. A request with such a
+	// header is judged by it alone. A session is good only in the place it was
+	// begun for.
+	Bearer bool
 
 	// Feed is told of every ending, after it is durable and before it is
 	// answered. Most programs of one process leave it nil.
@@ -126,4 +145,5 @@ type StartOptions struct {
 	Lifetime   time.Duration // default: the Manager's
 	Idle       time.Duration // default: the Manager's
 	Persistent bool          // the cookie outlives the browser ("remember me")
+	Bearer     bool          // no cookie: Session.Token is for the Authorization header
 }

@@ -2,7 +2,10 @@ package session
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
 )
@@ -12,11 +15,16 @@ import (
 // changes state only by compare-and-set. Package sessiontest checks every
 // promise below.
 //
-// Keys are 1 to 200 bytes of printable ASCII. A value may hold any bytes, up to
-// [MaxValue]. An expiry is kept to the millisecond.
+// Keys are 1 to 200 bytes of printable ASCII, spaces excepted. A value may hold
+// any bytes, up to [MaxValue]; a subject is up to 255 bytes of UTF-8 without NUL.
+// An expiry is kept to the millisecond, from 1970 to the end of the year 9999.
+// What does not fit is refused with an error of kind [admit.Invalid]:
+// [CheckRecord] is there for that.
 //
 // Every method returns within the context's deadline; where the store cannot
-// answer, the error is of kind [admit.Unavailable] or the context's own.
+// answer, the error is of kind [admit.Unavailable] or the context's own. A write
+// that fails so may have happened, or may yet; one whose context had ended before
+// the call does not.
 type Store interface {
 	// Get returns the record, also when its expiry has passed and nobody has
 	// swept it, or ErrNotFound.
@@ -49,11 +57,38 @@ type Item struct {
 	Value   string
 	Subject string    // whose it is, for listing; "" for nobody's
 	Expires time.Time // when it may be swept
-	Version uint64    // set by the store, never 0
+	Version uint64    // set by the store, 1 to 1<<48 - 1
 }
 
 // MaxValue is the length of the longest value that every store takes, in bytes.
 const MaxValue = 60 << 10
+
+// CheckRecord refuses what not every store can keep. Most programs never call
+// it: stores do, before they write.
+func CheckRecord(key string, it Item) error {
+	if len(key) == 0 || len(key) > maxKey || len(it.Subject) > 255 || len(it.Value) > MaxValue {
+		return fmt.Errorf("key of %d bytes, subject of %d, value of %d: %w", len(key), len(it.Subject), len(it.Value), ErrTooLarge)
+	}
+	if !printable(key) {
+		return fmt.Errorf("key %q: %w", key, errNotText)
+	}
+	if !utf8.ValidString(it.Subject) || strings.IndexByte(it.Subject, 0) >= 0 {
+		return fmt.Errorf("subject %q: %w", it.Subject, errNotText)
+	}
+	return nil
+}
+
+const maxKey = 200
+
+// printable reports whether a text is ASCII that can be seen.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
 
 // An EpochGetter is a Store that reads a record together with its subject's
 // epoch in one trip. It must give what Get(key) and then
@@ -66,8 +101,9 @@ type EpochGetter interface {
 
 // A Lister is a Store that can find the records of a subject.
 type Lister interface {
-	// List returns up to limit records with this subject, ordered by key,
-	// from the first key greater than after on.
+	// List returns up to limit records with this subject, or of everybody's and
+	// nobody's for "", ordered by key, byte by byte, from the first key greater
+	// than after on.
 	List(ctx context.Context, subject, after string, limit int) ([]Entry, error)
 }
 
@@ -110,5 +146,6 @@ var (
 	ErrNotFound = admit.NotFound.New("record_not_found", "There is no such record.")
 	ErrConflict = admit.Conflict.New("record_changed", "The record was changed by someone else.")
 	ErrTooLarge = admit.Invalid.New("record_too_large", "The session's data is too large to be kept.")
+	errNotText  = admit.Invalid.New("record_not_text", "This session cannot be kept under that name.")
 	ErrFull     = admit.Unavailable.New("store_full", "No more sessions can be kept just now.")
 )

@@ -1,0 +1,455 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/admit-auth/admit"
+	"go.yaml.in/yaml/v3"
+)
+
+// A Config is all that can be set. DefaultConfig and LoadConfig return a whole
+// one; in one that a program writes itself, a zero field is the default, but
+// for Listen: without it nothing is listened on.
+//
+// The tags are the one place where a setting is described: its name in the
+// file, the flag (public_url: --public-url), the variable (ADMIT_PUBLIC_URL),
+// the help texts and the reference page are made of them.
+type Config struct {
+	Listen            string     `name:"listen" arg:"ADDR" help:"address to listen on; localhost is both 127.0.0.1 and ::1"`
+	Data              string     `name:"data" arg:"DIR" help:"folder of the database and the keys, made on the first start"`
+	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
+	CORSOrigins       []string   `name:"cors_origins" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
+	ReturnHosts       []string   `name:"return_hosts" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
+	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
+	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
+	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
+
+	// Secrets come from the environment alone: other users of the machine can
+	// list command lines, and files are copied.
+	DevKey admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
+
+	Log *slog.Logger // for programs; default: LogLevel and LogFormat on standard error
+
+	origins map[string]string // where the values that are not defaults come from
+}
+
+// Why a configuration is refused. Errors also say where the value stands.
+var (
+	ErrConfigFile    = admit.Invalid.New("config_unreadable", "The configuration file cannot be read.")
+	ErrConfigKey     = admit.Invalid.New("unknown_config_key", "There is no such setting.")
+	ErrConfigTwice   = admit.Invalid.New("duplicate_config_key", "A setting stands twice.")
+	ErrConfigValue   = admit.Invalid.New("bad_config_value", "A setting cannot have this value.")
+	ErrConfigDev     = admit.Invalid.New("dev_exposed", "Development is for this machine alone: it cannot be had with a public URL, nor off loopback.").WithHint("leave one of them out")
+	ErrConfigExposed = admit.Invalid.New("plain_http_exposed", "Plain HTTP is spoken on a loopback address only.").WithHint("listen on localhost, and put a proxy that speaks HTTPS on this machine in front; HTTPS of our own is yet to come")
+)
+
+// DefaultConfig returns what holds where nothing is set.
+func DefaultConfig() Config {
+	return Config{
+		Listen:            "localhost:8080",
+		Data:              "./admit-data",
+		PasswordMinLength: 8, // ASVS 6.2.1
+		LogFormat:         "text",
+	}
+}
+
+// LoadConfig returns the configuration: a flag goes before a variable of the
+// environment, that before the file, that before the default. File is a path,
+// "" if ADMIT_CONFIG may name it; env is what os.Environ returns, flags the
+// flags that were given, by their names. It does not look for contradictions:
+// Check does.
+func LoadConfig(file string, env []string, flags map[string][]string) (Config, error) {
+	c := DefaultConfig()
+	c.origins = map[string]string{}
+	variables := map[string]string{}
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		// Kubernetes gives its pods ADMIT_PORT and ADMIT_SERVICE_… where a
+		// service is named admit.
+		if strings.HasPrefix(name, "ADMIT_") && !strings.HasPrefix(name+"_", "ADMIT_PORT_") && !strings.HasPrefix(name, "ADMIT_SERVICE_") {
+			variables[name] = value
+		}
+	}
+	if file == "" {
+		file = variables["ADMIT_CONFIG"]
+	}
+	delete(variables, "ADMIT_CONFIG")
+	if file != "" {
+		if err := c.readFile(file); err != nil {
+			return Config{}, err
+		}
+	}
+	fields := c.fields()
+	for _, f := range fields {
+		if value := variables[f.Env]; value != "" {
+			if err := c.set(f, f.Env, f.split(value)); err != nil {
+				return Config{}, err
+			}
+		}
+		delete(variables, f.Env)
+		if values := flags[f.Flag]; len(values) > 0 {
+			if err := c.set(f, "--"+f.Flag, f.split(values...)); err != nil {
+				return Config{}, err
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		key := strings.TrimPrefix(name, "ADMIT_")
+		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint("did you mean "+nearest(fields, key).Env+"?"))
+	}
+	return c, nil
+}
+
+// A Setting is one field of a Config as people write it.
+type Setting struct {
+	Name   string `json:"name"` // in the file: "public_url"
+	Flag   string `json:"-"`    // "public-url"; "" where it may be no flag, nor in the file
+	Env    string `json:"-"`    // "ADMIT_PUBLIC_URL"
+	Arg    string `json:"-"`    // what a value is, in one word; "" for a switch
+	Help   string `json:"-"`
+	Value  any    `json:"value"`  // text, a list of text, a number or a bool
+	Origin string `json:"origin"` // "default", "admit.yaml:3", "ADMIT_DATA" or "--data"
+}
+
+// Settings returns what is set, in the order of the fields.
+func (c Config) Settings() []Setting {
+	var all []Setting
+	for _, f := range c.fields() {
+		all = append(all, f.Setting)
+	}
+	return all
+}
+
+// Print writes the configuration as a file that LoadConfig reads, with the
+// origin of each value. Secrets are not written.
+func (c Config) Print(w io.Writer) error {
+	doc := yaml.Node{Kind: yaml.MappingNode}
+	for _, f := range c.fields() {
+		if f.Flag == "" {
+			continue
+		}
+		var value yaml.Node
+		if err := value.Encode(f.Value); err != nil {
+			return fmt.Errorf("write %s: %w", f.Name, err)
+		}
+		if value.Kind == yaml.SequenceNode {
+			value.Style = yaml.FlowStyle
+		}
+		value.LineComment = f.Origin
+		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: f.Name}, &value)
+	}
+	out := yaml.NewEncoder(w)
+	if err := out.Encode(&doc); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return out.Close()
+}
+
+// Check reports values that cannot be, and values that cannot be together.
+func (c Config) Check() error {
+	for _, f := range c.fields() {
+		for _, text := range f.texts() {
+			if err := f.check(f.where(), text); err != nil {
+				return err
+			}
+		}
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	exposed := c.Listen != "" && !isLoopback(host)
+	switch {
+	case c.Dev && (exposed || c.PublicURL != ""):
+		return ErrConfigDev
+	case exposed:
+		return fmt.Errorf("%s: %w", c.Listen, ErrConfigExposed)
+	}
+	return nil
+}
+
+// A field is a Setting and where its value is kept.
+type field struct {
+	Setting
+	to any // pointer into the Config
+}
+
+func (c *Config) fields() []field {
+	var all []field
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		name := tag.Get("name")
+		if name == "" {
+			continue
+		}
+		f := field{to: v.Field(i).Addr().Interface(), Setting: Setting{
+			Name:   name,
+			Flag:   strings.ReplaceAll(name, "_", "-"),
+			Env:    "ADMIT_" + strings.ToUpper(name),
+			Arg:    tag.Get("arg"),
+			Help:   tag.Get("help"),
+			Origin: c.origins[name],
+		}}
+		if f.Origin == "" {
+			f.Origin = "default"
+		}
+		switch to := f.to.(type) {
+		case *[]string:
+			f.Value = append([]string{}, *to...)
+		case *slog.Level:
+			f.Value = strings.ToLower(to.String())
+		case *admit.Secret:
+			f.Flag = ""
+			f.Value = ""
+			if !to.IsZero() {
+				f.Value = to.String()
+			}
+		default:
+			f.Value = v.Field(i).Interface()
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// where says which value is meant.
+func (f *field) where() string {
+	if f.Origin == "default" || strings.HasPrefix(f.Origin, "--") || f.Origin == f.Env {
+		return strings.Replace(f.Origin, "default", f.Name, 1)
+	}
+	return f.Origin + ": " + f.Name
+}
+
+// texts returns the value as it would be written, nothing where it is zero.
+func (f *field) texts() []string {
+	switch to := f.to.(type) {
+	case *[]string:
+		return *to
+	case *string, *int:
+		if text := fmt.Sprint(f.Value); text != "" && text != "0" {
+			return []string{text}
+		}
+	case *slog.Level:
+		return []string{fmt.Sprint(f.Value)}
+	}
+	return nil
+}
+
+// set gives a field its value; a list has one text for each element.
+func (c *Config) set(f field, origin string, texts []string) error {
+	f.Origin = origin
+	for _, text := range texts {
+		if err := f.check(f.where(), text); err != nil {
+			return err
+		}
+	}
+	c.origins[f.Name] = origin
+	if list, is := f.to.(*[]string); is {
+		*list = texts
+		return nil
+	}
+	switch text := texts[len(texts)-1]; to := f.to.(type) {
+	case *string:
+		*to = text
+	case *bool:
+		*to = text == "true"
+	case *int:
+		*to, _ = strconv.Atoi(text)
+	case *slog.Level:
+		return to.UnmarshalText([]byte(text))
+	case *admit.Secret:
+		*to = admit.NewSecret(text)
+	}
+	return nil
+}
+
+// split parts the elements of a list that is written in one text.
+func (f *field) split(values ...string) []string {
+	if _, list := f.to.(*[]string); list {
+		return strings.Split(strings.Join(values, ","), ",")
+	}
+	return values
+}
+
+// Check reports whether text may be the setting's value, or an element of it.
+func (s Setting) Check(text string) error { return s.check("--"+s.Flag, text) }
+
+func (s *Setting) check(where, text string) error {
+	ok, want := s.rule(text)
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %q", where, ErrConfigValue.WithHint(s.Name+" is "+want), text)
+}
+
+// rule says whether text may be a value, and what may be.
+func (s *Setting) rule(text string) (ok bool, want string) {
+	switch s.Name {
+	case "listen":
+		host, port, err := net.SplitHostPort(text)
+		_, bad := strconv.ParseUint(port, 10, 16)
+		return err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
+	case "data":
+		return text != "" && !strings.Contains(text, "\x00"), "a path"
+	case "public_url":
+		return text == "" || isOrigin(text, "https"), "an https origin without a path, such as https://id.example.org"
+	case "cors_origins":
+		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
+	case "return_hosts":
+		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or localhost:3000"
+	case "password_min_length":
+		n, err := strconv.Atoi(text)
+		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"
+	case "log_level":
+		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
+	case "log_format":
+		return text == "text" || text == "json", "text or json"
+	}
+	if _, is := s.Value.(bool); is {
+		return text == "true" || text == "false", "true or false"
+	}
+	return text != "", "text"
+}
+
+// isOrigin reports whether text is an origin as browsers write it (RFC 6454
+// 6.2): what is compared with what they send must be spelled as they do.
+func isOrigin(text, scheme string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != scheme || text != scheme+"://"+u.Host || u.Hostname() == "" {
+		return false
+	}
+	if strings.Trim(u.Host, "abcdefghijklmnopqrstuvwxyz0123456789-.:[]") != "" || strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	switch port := u.Port(); scheme {
+	case "https":
+		return port != "443"
+	default:
+		return port != "80" && isLoopback(u.Hostname())
+	}
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// readFile takes the values of a YAML file.
+func (c *Config) readFile(file string) error {
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = c.read(file, text)
+	}
+	if err != nil && admit.KindOf(err) == admit.Internal {
+		return fmt.Errorf("%w: %w", ErrConfigFile, err)
+	}
+	return err
+}
+
+func (c *Config) read(file string, text []byte) error {
+	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	var doc, more yaml.Node
+	if err := in.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil // nothing but comments
+	} else if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := in.Decode(&more); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: there is more than one document", file)
+	}
+	root := doc.Content[0]
+	if root.Tag == "!!null" {
+		return nil
+	}
+	if root.Kind != yaml.MappingNode {
+		return fmt.Errorf("%s: no settings, which are lines such as %q", at(root), "listen: localhost:8080")
+	}
+	fields := c.fields()
+	seen := map[string]int{}
+	for i := 0; i < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		f := nearest(fields, key.Value)
+		if key.Kind != yaml.ScalarNode || key.Value != f.Name || f.Flag == "" {
+			hint := "did you mean " + f.Name + "?"
+			if f.Flag == "" {
+				hint = f.Name + " is a secret: set " + f.Env
+			}
+			return fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigKey.WithHint(hint))
+		}
+		if line, twice := seen[f.Name]; twice {
+			return fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line)))
+		}
+		seen[f.Name] = key.Line
+		texts, ok := f.plain(value)
+		if !ok {
+			_, want := f.rule("")
+			return fmt.Errorf("%s: %s: %w", at(value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want))
+		}
+		if err := c.set(f, at(key), texts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plain returns a value of the file as text, if it has the field's shape.
+func (f *field) plain(n *yaml.Node) (texts []string, ok bool) {
+	if _, list := f.to.(*[]string); list {
+		if n.Kind != yaml.SequenceNode {
+			return nil, false
+		}
+		texts = []string{}
+		for _, e := range n.Content {
+			if e.Kind != yaml.ScalarNode || e.Tag == "!!null" {
+				return nil, false
+			}
+			texts = append(texts, e.Value)
+		}
+		return texts, true
+	}
+	return []string{n.Value}, n.Kind == yaml.ScalarNode && n.Tag != "!!null"
+}
+
+// nearest returns the field whose name is fewest letters away (Levenshtein).
+func nearest(fields []field, word string) field {
+	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
+	if len(word) > 64 {
+		word = word[:64] // nobody meant that
+	}
+	best, least := field{}, -1
+	for _, f := range fields {
+		row := make([]int, len(f.Name)+1)
+		for j := range row {
+			row[j] = j
+		}
+		for i := range len(word) {
+			diagonal := row[0]
+			row[0] = i + 1
+			for j := range len(f.Name) {
+				cost := diagonal
+				if word[i] != f.Name[j] {
+					cost++
+				}
+				diagonal = row[j+1]
+				row[j+1] = min(cost, row[j]+1, diagonal+1)
+			}
+		}
+		if d := row[len(f.Name)]; least < 0 || d < least {
+			best, least = f, d
+		}
+	}
+	return best
+}

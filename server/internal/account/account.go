@@ -1,0 +1,177 @@
+// Package account decides who may sign in, and keeps what is known about
+// people.
+//
+// It is the core of the server: it knows neither HTTP nor SQL. The edge (web,
+// cli) hands it facts as arguments; a [Store] keeps its rows; a [Limiter]
+// counts tries. Most callers want [Service.SignIn] and [Service.SignUp].
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/password"
+)
+
+// What the service refuses. Strangers may read every sentence.
+var (
+	ErrBadCredentials = admit.Unauthenticated.New("bad_credentials", "The name or the password is wrong.")
+	ErrBadPassword    = admit.Forbidden.New("bad_password", "The current password is wrong.")
+	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message; a code is six digits.")
+	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for 15 minutes, and for five tries.")
+	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
+	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")
+	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name, or start the server with --dev to read mail in an inbox.")
+	ErrPhone          = admit.Invalid.New("identifier_unsupported", "Phone numbers cannot be used here yet.")
+	ErrIdentifier     = admit.Invalid.New("identifier_malformed", "This is neither an e-mail address nor a user name.").WithHint("A user name has 2 to 64 letters, digits, dots, dashes or underscores.")
+	ErrNameTooLong    = admit.Invalid.New("name_too_long", "A name may have 200 characters at most.")
+	ErrTooMany        = admit.RateLimited.New("too_many_tries", "Too many tries.").WithHint("Wait a little, then try again.")
+	ErrUnknownUser    = admit.NotFound.New("unknown_user", "There is no such user.")
+	ErrDisabled       = admit.Forbidden.New("user_disabled", "This user is disabled.")
+	ErrID             = admit.Invalid.New("id_malformed", "An id has up to 64 letters, digits, dashes or underscores.")
+	ErrRole           = admit.Invalid.New("role_malformed", "A role has 1 to 64 small letters, digits, dashes or underscores.")
+)
+
+// A User is a person with an account. A *User that the service returns is
+// shared: it must not be changed.
+type User struct {
+	ID          string
+	Name        string
+	Locale      string
+	Disabled    bool
+	CreatedAt   time.Time
+	Identifiers []Identifier
+	Roles       []string
+
+	proof string // the hash that SignIn verified
+}
+
+// HasRole reports whether the user was granted the role.
+func (u *User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
+
+// clone returns a copy that may be changed.
+func (u *User) clone() *User {
+	c := *u
+	c.Identifiers = slices.Clone(u.Identifiers)
+	c.Roles = slices.Clone(u.Roles)
+	return &c
+}
+
+func (u *User) identifier(value string) *Identifier {
+	for i := range u.Identifiers {
+		if u.Identifiers[i].Value == value {
+			return &u.Identifiers[i]
+		}
+	}
+	return nil
+}
+
+// An Origin is where a request comes from, as the edge saw it.
+type Origin struct {
+	Address   string // of the client, without the port
+	UserAgent string
+	RequestID string
+	Locale    string   // "en" or "zh-CN"
+	Device    string   // id of a browser that was seen before, "" if none
+	Known     []string // users who signed in from that browser
+}
+
+// Options of a Service.
+type Options struct {
+	Passwords *password.Hasher
+	Policy    password.Policy
+	Limiter   Limiter
+	Keys      *cookie.Keys // seal what waits in the database, and derive codes
+	CanMail   bool
+	PublicURL string // without a slash at the end
+}
+
+// A Service is the core. It is safe for use by several goroutines.
+type Service struct {
+	store Store
+	o     Options
+	users userCache
+	mail  chan struct{} // wakes Deliver
+}
+
+// New returns a service over a store.
+func New(store Store, o Options) (*Service, error) {
+	if store == nil || o.Passwords == nil || o.Limiter == nil || o.Keys == nil {
+		return nil, errors.New("account: a store, passwords, a limiter and keys are needed")
+	}
+	return &Service{store: store, o: o, mail: make(chan struct{}, 1)}, nil
+}
+
+// User returns the user, from memory where it can, or ErrUnknownUser.
+func (s *Service) User(ctx context.Context, id string) (*User, error) {
+	if u := s.users.get(id); u != nil {
+		return u, nil
+	}
+	filled := s.users.begin()
+	var u *User
+	err := s.store.View(ctx, func(tx Tx) (err error) {
+		u, err = tx.User(id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.users.put(u, filled)
+	return u, nil
+}
+
+// update changes rows in one transaction and forgets the users it touched
+// before anyone is answered.
+func (s *Service) update(ctx context.Context, fn func(Tx) error) error {
+	// Whether a cancelled write happened would not be known; the store bounds
+	// how long one takes.
+	err := s.store.Update(context.WithoutCancel(ctx), fn)
+	s.users.clear()
+	return err
+}
+
+// userCache keeps users in memory. Any write forgets them all: writes to users
+// are rare beside reads, and a cache that cannot be partly wrong is a good one.
+type userCache struct {
+	mu    sync.RWMutex
+	gen   uint64           // guarded by mu
+	users map[string]*User // guarded by mu
+}
+
+const maxCachedUsers = 20_000
+
+func (c *userCache) get(id string) *User {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.users[id]
+}
+
+func (c *userCache) begin() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.gen
+}
+
+func (c *userCache) put(u *User, gen uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if gen != c.gen {
+		return // written meanwhile
+	}
+	if c.users == nil || len(c.users) >= maxCachedUsers {
+		c.users = map[string]*User{}
+	}
+	c.users[u.ID] = u
+}
+
+func (c *userCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gen++
+	clear(c.users)
+}

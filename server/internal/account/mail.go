@@ -1,0 +1,148 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"strings"
+	"time"
+)
+
+// A Message is one piece of mail.
+type Message struct {
+	ID      int64 // of its row in the outbox
+	To      string
+	Channel string // "mail"
+	Subject string
+	Text    string
+	HTML    string
+	Links   []string
+	Code    string
+	At      time.Time
+}
+
+// String keeps addresses, codes and links out of logs.
+func (m Message) String() string { return "message of " + m.At.UTC().Format(time.RFC3339) }
+
+type mailText struct{ subject, intro, codeLine, linkLine, ignore string }
+
+var codeTexts = map[string]mailText{
+	"en": {
+		"Your code: %s",
+		"Somebody, hopefully you, is signing up with this address.",
+		"Your code is %s. Type it on the page where you signed up.",
+		"Or open this link in the same browser:",
+		"Both are good once, for 15 minutes. If this was not you, do nothing: no account is made. Never give the code to anyone who asks for it.",
+	},
+	"zh-CN": {
+		"您的验证码：%s",
+		"有人（希望就是您）正在用这个邮箱注册。",
+		"验证码是 %s。请在您注册的那个页面输入它。",
+		"或者在同一个浏览器里打开这个链接：",
+		"两者都只能用一次，15 分钟内有效。如果不是您本人，什么也不用做：不会建立任何账号。不要把验证码交给任何索要它的人。",
+	},
+}
+
+var takenTexts = map[string]mailText{
+	"en": {
+		"You already have an account",
+		"Somebody, hopefully you, tried to sign up with this address, which already has an account. Nothing was changed.",
+		"", "Sign in here:", "If this was not you, you need do nothing.",
+	},
+	"zh-CN": {
+		"您已经有账号了",
+		"有人（希望就是您）想用这个邮箱注册，但它已经有账号了。什么都没有改变。",
+		"", "请在这里登录：", "如果不是您本人，什么也不用做。",
+	},
+}
+
+func textOf(texts map[string]mailText, locale string) mailText {
+	if t, ok := texts[locale]; ok {
+		return t
+	}
+	return texts["en"]
+}
+
+func codeMail(locale, to, code, link string) Message {
+	t := textOf(codeTexts, locale)
+	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
+	m.Code = code
+	return m
+}
+
+func takenMail(locale, to, publicURL string) Message {
+	t := textOf(takenTexts, locale)
+	link := publicURL + "/signin"
+	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+}
+
+var mailPage = template.Must(template.New("mail").Parse(`<!doctype html><meta charset="utf-8"><title>{{.Subject}}</title>
+<body style="font:16px/1.5 sans-serif;max-width:36em;margin:2em auto;padding:0 1em">
+{{range .Lines}}<p>{{if eq . $.Link}}<a href="{{.}}">{{.}}</a>{{else}}{{.}}{{end}}</p>
+{{end}}</body>
+`))
+
+func compose(to, subject, link string, lines ...string) Message {
+	var html strings.Builder
+	// A strings.Builder does not fail, and the template is constant.
+	_ = mailPage.Execute(&html, map[string]any{"Subject": subject, "Lines": lines, "Link": link})
+	return Message{To: to, Channel: "mail", Subject: subject, Text: strings.Join(lines, "\n\n") + "\n", HTML: html.String(), Links: []string{link}}
+}
+
+// post puts a message into the outbox, sealed: it holds a code and an address.
+func (s *Service) post(tx Tx, m Message, now time.Time) error {
+	m.At = now
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	return tx.Post(string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
+}
+
+func (s *Service) wake() {
+	select {
+	case s.mail <- struct{}{}:
+	default:
+	}
+}
+
+// Mail reports that there may be something to deliver.
+func (s *Service) Mail() <-chan struct{} { return s.mail }
+
+// Deliver hands every message that is due to send, once or, after a crash
+// between sending and forgetting, twice. One that fails is tried again later,
+// and given up after a day. It returns how many were sent.
+func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.Context, Message) error) (sent int, err error) {
+	var due []Posted
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		due, err = tx.Posted(now, 100)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range due {
+		var m Message
+		b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, now)
+		if err == nil {
+			err = json.Unmarshal(b, &m)
+		}
+		m.ID = p.ID
+		unreadable := err != nil
+		if !unreadable {
+			err = send(ctx, m)
+		}
+		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+			if err == nil || unreadable || now.Sub(p.At) > 24*time.Hour {
+				return tx.Unpost(p.ID)
+			}
+			return tx.Postpone(p.ID, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))
+		})
+		if err != nil {
+			return sent, err
+		}
+		sent++
+	}
+	return sent, nil
+}

@@ -1,0 +1,291 @@
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/password"
+)
+
+// What an operator may do. By is who did it, for the audit.
+
+// A NewUser is what an operator says of somebody new.
+type NewUser struct {
+	Identifiers []string
+	Name        string
+	Password    admit.Secret // none: the user cannot sign in with one
+	Roles       []string
+	Verified    bool // the identifiers are known to be the user's
+}
+
+// AddUser makes a user.
+func (s *Service) AddUser(ctx context.Context, in NewUser, by string, now time.Time) (*User, error) {
+	name, err := cleanName(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	user := &User{ID: strings.ToLower(rand.Text()), Name: name, CreatedAt: now}
+	for i, text := range in.Identifiers {
+		id, err := ParseIdentifier(text)
+		if err != nil {
+			return nil, &admit.FieldError{Field: "identifier", Err: err}
+		}
+		id.Verified = id.Verified || in.Verified
+		id.Primary = i == 0
+		user.Identifiers = append(user.Identifiers, id)
+	}
+	if len(user.Identifiers) == 0 {
+		return nil, &admit.FieldError{Field: "identifier", Err: ErrIdentifier}
+	}
+	for _, role := range in.Roles {
+		if !roleOK(role) {
+			return nil, &admit.FieldError{Field: "role", Err: ErrRole}
+		}
+		user.Roles = append(user.Roles, role)
+	}
+	var hash string
+	if !in.Password.IsZero() {
+		if hash, err = s.hash(ctx, "password", in.Password, user); err != nil {
+			return nil, err
+		}
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if hash != "" {
+			if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+				return err
+			}
+		}
+		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: by, Event: "user_added"})
+	})
+	if errors.Is(err, ErrTaken) {
+		err = &admit.FieldError{Field: "identifier", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
+}
+
+func roleOK(role string) bool {
+	return len(role) >= 1 && len(role) <= 64 && strings.Trim(role, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+// Users returns up to limit users in the order of their ids, after one.
+func (s *Service) Users(ctx context.Context, after string, limit int) (users []*User, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		users, err = tx.Users(after, limit)
+		return err
+	})
+	return users, err
+}
+
+// FindUser returns the user with this id or identifier.
+func (s *Service) FindUser(ctx context.Context, text string) (user *User, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		user, err = tx.User(text)
+		if errors.Is(err, ErrUnknownUser) {
+			id, bad := ParseIdentifier(text)
+			if bad != nil {
+				return err
+			}
+			user, err = tx.UserByIdentifier(id.Value)
+		}
+		return err
+	})
+	return user, err
+}
+
+// change runs fn on a copy of a user and keeps it; where ends is set, the
+// user's sessions end in the same transaction.
+func (s *Service) change(ctx context.Context, id, by, event, detail string, ends bool, now time.Time, fn func(Tx, *User) error) error {
+	return s.update(ctx, func(tx Tx) error {
+		user, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		user = user.clone()
+		if err := fn(tx, user); err != nil {
+			return err
+		}
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if ends {
+			if _, err := tx.RaiseEpoch(id); err != nil {
+				return err
+			}
+		}
+		return tx.Audit(&Record{At: now, Subject: id, Actor: by, Event: event, Detail: detail})
+	})
+}
+
+// SetPassword gives a user a password, ends its sessions, and removes the
+// password where it is empty.
+func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, by string, now time.Time) error {
+	user, err := s.User(ctx, id)
+	if err != nil {
+		return err
+	}
+	var hash string
+	if !pw.IsZero() {
+		if hash, err = s.hash(ctx, "password", pw, user); err != nil {
+			return err
+		}
+	}
+	return s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, _ *User) error { return tx.SetPasswordHash(id, hash, now) })
+}
+
+// Import makes a user just as another program, or Export, described it. Its id
+// is kept if it has one, and so is the hash of its password, in any form that
+// package password reads.
+func (s *Service) Import(ctx context.Context, in *User, hash, by string, now time.Time) (*User, error) {
+	user := in.clone()
+	if user.ID == "" {
+		user.ID = strings.ToLower(rand.Text())
+	}
+	if !idOK(user.ID) {
+		return nil, &admit.FieldError{Field: "id", Err: ErrID}
+	}
+	if user.CreatedAt.IsZero() {
+		user.CreatedAt = now
+	}
+	var err error
+	if user.Name, err = cleanName(in.Name); err != nil {
+		return nil, err
+	}
+	if len(user.Identifiers) == 0 {
+		return nil, &admit.FieldError{Field: "identifier", Err: ErrIdentifier}
+	}
+	for i, given := range user.Identifiers {
+		id, err := ParseIdentifier(given.Value)
+		if err != nil {
+			return nil, &admit.FieldError{Field: "identifier", Err: err}
+		}
+		id.Verified = id.Verified || given.Verified
+		id.Primary = i == 0
+		user.Identifiers[i] = id
+	}
+	for _, role := range user.Roles {
+		if !roleOK(role) {
+			return nil, &admit.FieldError{Field: "role", Err: ErrRole}
+		}
+	}
+	if hash != "" {
+		if _, ok := password.Identify(hash); !ok {
+			return nil, &admit.FieldError{Field: "password_hash", Err: password.ErrFormat}
+		}
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		if _, err := tx.User(user.ID); err == nil {
+			return &admit.FieldError{Field: "id", Err: ErrTaken}
+		} else if !errors.Is(err, ErrUnknownUser) {
+			return err
+		}
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+			return err
+		}
+		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: by, Event: "user_imported"})
+	})
+	if errors.Is(err, ErrTaken) && !isField(err) {
+		err = &admit.FieldError{Field: "identifier", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if hash != "" {
+		s.o.Passwords.Expect(hash)
+	}
+	return user, nil
+}
+
+func isField(err error) bool {
+	_, ok := errors.AsType[*admit.FieldError](err)
+	return ok
+}
+
+// idOK reports whether a user's id may come from another program.
+func idOK(id string) bool {
+	return len(id) <= 64 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
+// Export returns up to limit users in the order of their ids, after one, and
+// the hash of each one's password.
+func (s *Service) Export(ctx context.Context, after string, limit int) (users []*User, hashes []string, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		if users, err = tx.Users(after, limit); err != nil {
+			return err
+		}
+		hashes = make([]string, len(users))
+		for i, u := range users {
+			if hashes[i], err = tx.PasswordHash(u.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return users, hashes, err
+}
+
+// ExpectHashes tells the hasher which foreign hashes there are, so that it can
+// make every refusal cost the same. Call it once at the start.
+func (s *Service) ExpectHashes(ctx context.Context) error {
+	return s.store.View(ctx, func(tx Tx) error { return tx.PasswordHashes(s.o.Passwords.Expect) })
+}
+
+// Disable keeps a user from signing in and ends its sessions.
+func (s *Service) Disable(ctx context.Context, id, by string, now time.Time) error {
+	return s.change(ctx, id, by, "user_disabled", "", true, now, func(_ Tx, u *User) error { u.Disabled = true; return nil })
+}
+
+// Enable takes Disable back.
+func (s *Service) Enable(ctx context.Context, id, by string, now time.Time) error {
+	return s.change(ctx, id, by, "user_enabled", "", false, now, func(_ Tx, u *User) error { u.Disabled = false; return nil })
+}
+
+// Grant gives a user a role.
+func (s *Service) Grant(ctx context.Context, id, role, by string, now time.Time) error {
+	if !roleOK(role) {
+		return &admit.FieldError{Field: "role", Err: ErrRole}
+	}
+	return s.change(ctx, id, by, "role_granted", role, false, now, func(_ Tx, u *User) error {
+		if !u.HasRole(role) {
+			u.Roles = append(u.Roles, role)
+		}
+		return nil
+	})
+}
+
+// Revoke takes a role away.
+func (s *Service) Revoke(ctx context.Context, id, role, by string, now time.Time) error {
+	return s.change(ctx, id, by, "role_revoked", role, false, now, func(_ Tx, u *User) error {
+		u.Roles = slices.DeleteFunc(u.Roles, func(r string) bool { return r == role })
+		return nil
+	})
+}
+
+// DeleteUser removes a user with all that hangs on it, and ends its sessions.
+func (s *Service) DeleteUser(ctx context.Context, id, by string, now time.Time) error {
+	return s.update(ctx, func(tx Tx) error {
+		if _, err := tx.User(id); err != nil {
+			return err
+		}
+		if _, err := tx.RaiseEpoch(id); err != nil {
+			return err
+		}
+		if err := tx.DeleteUser(id); err != nil {
+			return err
+		}
+		return tx.Audit(&Record{At: now, Subject: id, Actor: by, Event: "user_deleted"})
+	})
+}

@@ -1,0 +1,272 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/password"
+)
+
+// SignIn returns the user with this identifier and password. An unknown user,
+// one without a password, a disabled one and a wrong password are one refusal,
+// ErrBadCredentials, after the same work. Only failures spend tries. The caller
+// begins a session, which is what the audit tells.
+func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (*User, error) {
+	var user *User
+	var hash string
+	id, err := ParseIdentifier(identifier)
+	if err == nil {
+		err = s.store.View(ctx, func(tx Tx) (err error) {
+			if user, err = tx.UserByIdentifier(id.Value); err != nil {
+				return err
+			}
+			hash, err = tx.PasswordHash(user.ID)
+			return err
+		})
+	}
+	if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Invalid) {
+		return nil, err
+	}
+	tries := s.guesses(id.Value, user, from)
+	if err := s.take(tries, now); err != nil {
+		return nil, err
+	}
+	ok, err := s.verify(ctx, user, hash, pw, from)
+	if err != nil {
+		s.refund(tries) // busy: nothing was guessed
+		return nil, err
+	}
+	if !ok {
+		return nil, errors.Join(ErrBadCredentials, s.record(ctx, Record{At: now, Subject: idOf(user), Event: "sign_in_refused"}, from))
+	}
+	s.refund(tries)
+	user.proof = hash
+	return user, nil
+}
+
+// Confirm reports, after a session was begun for a user whom SignIn returned,
+// whether the password is still good. A sign-in takes as long as a hash does:
+// without it one that was under way when the owner changed the password, or an
+// operator disabled the user, would begin a session that outlives the change.
+func (s *Service) Confirm(ctx context.Context, user *User, pw admit.Secret) error {
+	var current *User
+	var hash string
+	err := s.store.View(ctx, func(tx Tx) (err error) {
+		if current, err = tx.User(user.ID); err != nil {
+			return err
+		}
+		hash, err = tx.PasswordHash(user.ID)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrUnknownUser):
+		return ErrBadCredentials
+	case err != nil:
+		return err
+	case current.Disabled || hash == "":
+		return ErrBadCredentials
+	case hash == user.proof:
+		return nil
+	}
+	ok, _, err := s.o.Passwords.Verify(ctx, pw, hash, password.Known) // perhaps only upgraded
+	if err == nil && !ok {
+		err = ErrBadCredentials
+	}
+	return err
+}
+
+func idOf(u *User) string {
+	if u == nil {
+		return ""
+	}
+	return u.ID
+}
+
+// verify does the same work whatever is known about the user.
+func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, from Origin) (bool, error) {
+	prio := password.Stranger
+	if knows(from, user) {
+		prio = password.Known
+	}
+	if user == nil || hash == "" || user.Disabled {
+		return false, s.o.Passwords.VerifyDummy(ctx, pw, prio)
+	}
+	ok, upgrade, err := s.o.Passwords.Verify(ctx, pw, hash, prio)
+	if !ok || err != nil {
+		return false, err
+	}
+	if upgrade {
+		s.upgrade(ctx, user, hash, pw)
+	}
+	return true, nil
+}
+
+// upgrade replaces an old hash now that the password is known. It may fail
+// without harm: the next sign-in tries again.
+func (s *Service) upgrade(ctx context.Context, user *User, old string, pw admit.Secret) {
+	hash, err := s.o.Passwords.Hash(ctx, pw)
+	if err != nil {
+		return
+	}
+	now := time.Now()
+	s.update(ctx, func(tx Tx) error {
+		if is, err := tx.PasswordHash(user.ID); err != nil || is != old {
+			return err
+		}
+		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+			return err
+		}
+		scheme, _ := password.Identify(old)
+		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "password_upgraded", Detail: scheme})
+	})
+}
+
+// A try is a budget with its key.
+type try struct {
+	key string
+	Budget
+}
+
+func knows(from Origin, user *User) bool {
+	return from.Device != "" && user != nil && slices.Contains(from.Known, user.ID)
+}
+
+// guesses returns the budgets that a guess at a password spends.
+func (s *Service) guesses(identifier string, user *User, from Origin) []try {
+	if knows(from, user) {
+		return []try{{"known:" + from.Device + ":" + user.ID, knownBudget}}
+	}
+	return []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
+}
+
+func (s *Service) take(tries []try, now time.Time) error {
+	for i, t := range tries {
+		if wait := s.o.Limiter.Take(t.key, t.Budget, now); wait > 0 {
+			s.refund(tries[:i])
+			return &admit.RetryError{After: wait, Err: ErrTooMany}
+		}
+	}
+	return nil
+}
+
+func (s *Service) refund(tries []try) {
+	for _, t := range tries {
+		s.o.Limiter.Refund(t.key, t.Budget)
+	}
+}
+
+// record writes one audit record by itself.
+func (s *Service) record(ctx context.Context, r Record, from Origin) error {
+	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Audit(from.mark(&r)) })
+}
+
+// BeginGuest counts a guest's session: each is a row that lives for hours.
+func (s *Service) BeginGuest(from Origin, now time.Time) error {
+	return s.take([]try{{"guest:" + from.network(), guestBudget}}, now)
+}
+
+// network is what one client can come from: its address, or the 64 bits of
+// IPv6 that are the network's part. The rest it can choose at will.
+func (o Origin) network() string {
+	a, err := netip.ParseAddr(o.Address)
+	if err != nil || !a.Unmap().Is6() {
+		return o.Address
+	}
+	p, _ := a.WithZone("").Prefix(64) // 64 is in range
+	return p.String()
+}
+
+// mark completes a record with where it came from.
+func (o Origin) mark(r *Record) *Record {
+	r.Address, r.UserAgent, r.RequestID = o.Address, o.UserAgent, o.RequestID
+	return r
+}
+
+// Auditing returns a context for a change of sessions: what it tells is kept
+// in the change's own transaction, and not at all if there is no change.
+func (s *Service) Auditing(ctx context.Context, of Change, r Record, from Origin) context.Context {
+	return s.store.Auditing(ctx, from.mark(&r), of)
+}
+
+// ChangePassword sets a new password for who knows the old one, and ends every
+// session of the user in the same transaction. It returns the user's new
+// epoch, into which the caller carries the current session over.
+func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw admit.Secret, from Origin, now time.Time) (epoch uint64, err error) {
+	var user *User
+	var hash string
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		if user, err = tx.User(subject); err != nil {
+			return err
+		}
+		hash, err = tx.PasswordHash(subject)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	tries := []try{{"change:" + subject, knownBudget}}
+	if err := s.take(tries, now); err != nil {
+		return 0, err
+	}
+	ok, err := s.verify(ctx, user, hash, old, Origin{Device: "session", Known: []string{subject}})
+	if err != nil {
+		s.refund(tries)
+		return 0, err
+	}
+	if !ok {
+		return 0, errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
+			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
+	}
+	s.refund(tries)
+	next, err := s.hash(ctx, "new_password", pw, user)
+	if err != nil {
+		return 0, err
+	}
+	err = s.update(ctx, func(tx Tx) (err error) {
+		// Who knew the old password when the owner changed it must not come
+		// second.
+		if is, err := tx.PasswordHash(subject); err != nil {
+			return err
+		} else if is != hash {
+			return ErrChanged
+		}
+		if err := tx.SetPasswordHash(subject, next, now); err != nil {
+			return err
+		}
+		if epoch, err = tx.RaiseEpoch(subject); err != nil {
+			return err
+		}
+		return tx.Audit(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed"}))
+	})
+	return epoch, err
+}
+
+// hash checks a new password against the policy and hashes it.
+func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user *User) (string, error) {
+	names := []string{user.Name}
+	for _, id := range user.Identifiers {
+		names = append(names, id.Value)
+	}
+	if err := s.o.Policy.Check(ctx, pw, names...); err != nil {
+		return "", &admit.FieldError{Field: field, Err: err}
+	}
+	hash, err := s.o.Passwords.Hash(ctx, pw)
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return hash, nil
+}
+
+// Activity returns what happened to an account, latest first.
+func (s *Service) Activity(ctx context.Context, subject string, limit int) (records []Record, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		records, err = tx.Activity(subject, limit)
+		return err
+	})
+	return records, err
+}

@@ -1,0 +1,370 @@
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/token"
+)
+
+const (
+	flowLife  = 15 * time.Minute
+	setupLife = 7 * 24 * time.Hour
+	flowTries = 5
+
+	purposeSignUp = "signup"
+	purposeSetup  = "setup"
+
+	// RoleAdmin is what the first person who follows the set-up link gets.
+	RoleAdmin = "admin"
+)
+
+// A SignUp is what a person fills in.
+type SignUp struct {
+	Identifier string
+	Password   admit.Secret
+	Name       string
+	Setup      string // the token of the set-up link, "" for everybody else
+}
+
+// pending is what becomes of a sign-up once the address is proved. It waits
+// sealed in the challenge: no user is made before.
+type pending struct {
+	Hash   string
+	Name   string
+	Locale string
+	Setup  string // id of the set-up challenge, already proved
+}
+
+// SignUp begins an account. With a user name it is made at once. With an e-mail
+// address there is no user yet: mail goes out, and the flow it returns is
+// proved with [Service.VerifySignUp]. Whether the address has an account is
+// told to its owner only, by that mail.
+func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.Time) (user *User, flow string, err error) {
+	id, err := ParseIdentifier(in.Identifier)
+	if err != nil {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
+	}
+	name, err := cleanName(in.Name)
+	if err != nil {
+		return nil, "", err
+	}
+	if id.Kind == Email && !s.o.CanMail {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: ErrMail}
+	}
+	var setup string
+	if in.Setup != "" {
+		link, err := s.PeekLink(ctx, in.Setup, now)
+		if err != nil || !link.Setup {
+			return nil, "", errors.Join(ErrFlowEnded, err)
+		}
+		setup = link.ID
+	}
+	tries := []try{{"signup:" + from.network(), signUpBudget}}
+	if id.Kind == Email {
+		tries = append(tries, try{"mail:" + id.Value, mailBudget})
+	}
+	if err := s.take(tries, now); err != nil {
+		return nil, "", err
+	}
+	id.Primary = true
+	user = &User{ID: strings.ToLower(rand.Text()), Name: name, Locale: from.Locale, CreatedAt: now, Identifiers: []Identifier{id}}
+	hash, err := s.hash(ctx, "password", in.Password, user)
+	if err != nil {
+		s.refund(tries)
+		return nil, "", err
+	}
+	if id.Kind == Email {
+		flow, err = s.ask(ctx, id.Value, pending{hash, name, from.Locale, setup}, from, now)
+		return nil, flow, err
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		if err := s.spendSetup(tx, setup, user, now); err != nil {
+			return err
+		}
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+			return err
+		}
+		return tx.Audit(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(id.Kind)}))
+	})
+	if errors.Is(err, ErrTaken) {
+		err = &admit.FieldError{Field: "identifier", Err: err}
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return user, "", nil
+}
+
+// ask mails a code and a link, whether the address is taken or not; the owner
+// of a taken one is told so instead.
+func (s *Service) ask(ctx context.Context, address string, p pending, from Origin, now time.Time) (flow string, err error) {
+	asker := token.New(token.OneTime)
+	link := asker.WithNewVerifier()
+	payload, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("encode sign-up: %w", err)
+	}
+	c := &Challenge{
+		ID: asker.Selector().String(), Asker: asker.Digest(), Link: link.Digest(),
+		Purpose: purposeSignUp, Target: address, Tries: flowTries, Expires: now.Add(flowLife),
+	}
+	c.Sealed = string(s.o.Keys.Seal(nil, "challenge "+c.ID, payload, now))
+	err = s.update(ctx, func(tx Tx) error {
+		owner, err := tx.UserByIdentifier(address)
+		if err != nil && !errors.Is(err, ErrUnknownUser) {
+			return err
+		}
+		m := codeMail(from.Locale, address, s.code(c.ID, 0), s.o.PublicURL+"/link/"+link.Reveal())
+		if owner != nil && owner.identifier(address).Verified {
+			// The row is written all the same, as work and as answer: its code
+			// was sent to nobody.
+			m = takenMail(from.Locale, address, s.o.PublicURL)
+		}
+		// Sign-ups that nobody finished must not pile up.
+		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
+			return err
+		}
+		if err := tx.PutChallenge(c); err != nil {
+			return err
+		}
+		return s.post(tx, m, now)
+	})
+	if err != nil {
+		return "", err
+	}
+	s.wake()
+	return asker.Reveal(), nil
+}
+
+// code returns the six digits of a challenge, by the nth key of the ring.
+func (s *Service) code(id string, n int) string {
+	keys := s.o.Keys.DeriveAll("code")
+	mac := hmac.New(sha256.New, keys[n])
+	mac.Write([]byte(id))
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint64(mac.Sum(nil))%1_000_000)
+}
+
+func (s *Service) codeIs(id, code string) bool {
+	ok := 0
+	for n := range s.o.Keys.DeriveAll("code") {
+		ok |= subtle.ConstantTimeCompare([]byte(s.code(id, n)), []byte(code))
+	}
+	return ok == 1
+}
+
+// VerifySignUp proves the address of a sign-up with the code that was mailed,
+// and makes the user. The first proof takes all: what was set before it by
+// somebody who never proved the address — password, sessions, other names,
+// other sign-ups under way — is gone.
+func (s *Service) VerifySignUp(ctx context.Context, flow, code string, from Origin, now time.Time) (*User, error) {
+	tok, err := token.Parse(token.OneTime, strings.TrimSpace(flow))
+	if err != nil {
+		return nil, ErrFlowEnded
+	}
+	return s.prove(ctx, tok.Selector().String(), from, now, func(c *Challenge) error {
+		if !tok.Matches(c.Asker) {
+			return ErrFlowEnded
+		}
+		if !s.codeIs(c.ID, cleanCode(code)) {
+			return ErrBadCode
+		}
+		return nil
+	})
+}
+
+// VerifyLink is VerifySignUp for the browser that asked and also opened the
+// mailed link: it needs both.
+func (s *Service) VerifyLink(ctx context.Context, flow, link string, from Origin, now time.Time) (*User, error) {
+	asker, err := token.Parse(token.OneTime, flow)
+	mailed, err2 := token.Parse(token.OneTime, link)
+	if err != nil || err2 != nil || asker.Selector() != mailed.Selector() {
+		return nil, ErrFlowEnded
+	}
+	return s.prove(ctx, asker.Selector().String(), from, now, func(c *Challenge) error {
+		if !asker.Matches(c.Asker) || !mailed.Matches(c.Link) {
+			return ErrFlowEnded
+		}
+		return nil
+	})
+}
+
+func cleanCode(code string) string {
+	return strings.Map(func(c rune) rune {
+		if c == ' ' || c == '-' {
+			return -1
+		}
+		return c
+	}, code)
+}
+
+// prove spends a sign-up's challenge. A wrong code is counted and kept; every
+// other refusal changes nothing.
+func (s *Service) prove(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
+	var refused error
+	err = s.update(ctx, func(tx Tx) error {
+		user, refused = nil, nil
+		c, err := tx.Challenge(id)
+		if err != nil {
+			return err
+		}
+		if c == nil || c.Purpose != purposeSignUp || c.Tries <= 0 || !now.Before(c.Expires) {
+			return ErrFlowEnded
+		}
+		if refused = check(c); errors.Is(refused, ErrBadCode) {
+			c.Tries--
+			return tx.PutChallenge(c)
+		}
+		if refused != nil {
+			return refused
+		}
+		payload, _, err := s.o.Keys.Open(nil, "challenge "+c.ID, c.Sealed, 0, now)
+		if err != nil {
+			return fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
+		}
+		var p pending
+		if err := json.Unmarshal(payload, &p); err != nil {
+			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		}
+		user, err = s.settle(tx, c, p, from, now)
+		return err
+	})
+	if err == nil {
+		err = refused
+	}
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
+}
+
+// settle makes the user whose address was just proved, or takes over an
+// account that never proved it.
+func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.Time) (*User, error) {
+	id := Identifier{Value: c.Target, Kind: Email, Verified: true, Primary: true}
+	user, err := tx.UserByIdentifier(c.Target)
+	switch {
+	case errors.Is(err, ErrUnknownUser):
+		user = &User{ID: strings.ToLower(rand.Text()), CreatedAt: now}
+	case err != nil:
+		return nil, err
+	case user.identifier(c.Target).Verified:
+		return nil, ErrFlowEnded // proved by somebody else meanwhile
+	default:
+		user = user.clone()
+		if err := tx.Audit(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
+			return nil, err
+		}
+		if _, err := tx.RaiseEpoch(user.ID); err != nil {
+			return nil, err
+		}
+	}
+	user.Name, user.Locale, user.Identifiers = p.Name, p.Locale, []Identifier{id}
+	if err := s.spendSetup(tx, p.Setup, user, now); err != nil {
+		return nil, err
+	}
+	if err := tx.PutUser(user); err != nil {
+		return nil, err
+	}
+	if err := tx.SetPasswordHash(user.ID, p.Hash, now); err != nil {
+		return nil, err
+	}
+	if err := tx.DeleteChallenge(c.ID); err != nil {
+		return nil, err
+	}
+	if err := tx.DeleteChallenges(purposeSignUp, c.Target, now); err != nil {
+		return nil, err
+	}
+	return user, tx.Audit(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(Email)}))
+}
+
+// spendSetup gives the user the administrator's role for a set-up link, once.
+func (s *Service) spendSetup(tx Tx, id string, user *User, now time.Time) error {
+	if id == "" {
+		return nil
+	}
+	c, err := tx.Challenge(id)
+	if err != nil {
+		return err
+	}
+	if c == nil || c.Purpose != purposeSetup || !now.Before(c.Expires) {
+		return ErrFlowEnded
+	}
+	user.Roles = append(user.Roles, RoleAdmin)
+	return tx.DeleteChallenge(id)
+}
+
+// A Link is what a mailed or printed link is for.
+type Link struct {
+	ID     string
+	Setup  bool   // it makes the first administrator
+	Target string // the address that is to be proved
+	Code   string // to be typed where the sign-up was begun
+}
+
+// PeekLink tells what a link is for and spends nothing: scanners open links.
+func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Link, error) {
+	tok, err := token.Parse(token.OneTime, link)
+	if err != nil {
+		return Link{}, ErrFlowEnded
+	}
+	var c *Challenge
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		c, err = tx.Challenge(tok.Selector().String())
+		return err
+	})
+	if err != nil {
+		return Link{}, err
+	}
+	if c == nil || !tok.Matches(c.Link) || c.Tries <= 0 || !now.Before(c.Expires) {
+		return Link{}, ErrFlowEnded
+	}
+	return Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID, 0)}, nil
+}
+
+// FlowID returns the public id of a flow, for comparing it with a link's.
+func FlowID(flow string) string {
+	tok, err := token.Parse(token.OneTime, flow)
+	if err != nil {
+		return ""
+	}
+	return tok.Selector().String()
+}
+
+// SetupLink returns the token of a new link that makes one administrator.
+func (s *Service) SetupLink(ctx context.Context, now time.Time) (string, error) {
+	tok := token.New(token.OneTime)
+	c := &Challenge{
+		ID: tok.Selector().String(), Asker: tok.WithNewVerifier().Digest(), Link: tok.Digest(),
+		Purpose: purposeSetup, Tries: 1, Expires: now.Add(setupLife),
+	}
+	err := s.update(ctx, func(tx Tx) error {
+		if err := tx.DeleteChallenges(purposeSetup, "", now); err != nil {
+			return err
+		}
+		return tx.PutChallenge(c)
+	})
+	return tok.Reveal(), err
+}
+
+func cleanName(name string) (string, error) {
+	name = strings.Join(strings.Fields(strings.ToValidUTF8(name, "")), " ")
+	if utf8.RuneCountInString(name) > 200 {
+		return "", &admit.FieldError{Field: "name", Err: ErrNameTooLong}
+	}
+	return name, nil
+}

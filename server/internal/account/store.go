@@ -1,0 +1,135 @@
+package account
+
+import (
+	"context"
+	"time"
+
+	"github.com/admit-auth/admit/token"
+)
+
+// A Store keeps the rows of accounts.
+type Store interface {
+	// View runs fn on a state that is consistent in itself.
+	View(ctx context.Context, fn func(Tx) error) error
+	// Update runs fn in a serializable transaction, which is durable when
+	// Update returns nil and undone when fn returns an error. Fn may run more
+	// than once; it does nothing slow, for others wait.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// Auditing returns a context under which the store of sessions keeps r in
+	// the transaction of the change that r tells of: the beginning of a
+	// session where r has no SID, which it then gets, the end of the session
+	// SID, or the subject's new epoch.
+	Auditing(ctx context.Context, r *Record, of Change) context.Context
+}
+
+// A Change of sessions.
+type Change uint8
+
+// The changes.
+const (
+	SessionBegun Change = iota
+	SessionEnded
+	EpochRaised
+)
+
+// A Tx is what can be read and written inside a transaction.
+type Tx interface {
+	// User and UserByIdentifier return a user, or ErrUnknownUser.
+	User(id string) (*User, error)
+	UserByIdentifier(value string) (*User, error)
+	// Users returns up to limit users in the order of their ids, after one.
+	Users(after string, limit int) ([]*User, error)
+	// PutUser makes a user, its identifiers and its roles be just as given;
+	// ErrTaken if an identifier is somebody else's.
+	PutUser(u *User) error
+	// DeleteUser removes a user and all that hangs on it.
+	DeleteUser(id string) error
+
+	// PasswordHash returns "" where the user has none; setting "" removes it.
+	PasswordHash(user string) (string, error)
+	SetPasswordHash(user, hash string, now time.Time) error
+	// PasswordHashes calls fn for the parameters of every stored hash.
+	PasswordHashes(fn func(hash string)) error
+
+	// RaiseEpoch ends every session of the user that begins no later, and
+	// returns the new epoch, 0 where there never was a session.
+	RaiseEpoch(user string) (uint64, error)
+
+	// Challenge returns what has been asked of someone, or nil.
+	Challenge(id string) (*Challenge, error)
+	PutChallenge(c *Challenge) error
+	DeleteChallenge(id string) error
+	// DeleteChallenges removes all of one purpose that concern a target, and
+	// all that have expired.
+	DeleteChallenges(purpose, target string, now time.Time) error
+
+	Audit(r *Record) error
+	// Activity returns up to limit records of a subject, latest first; of
+	// everybody where subject is "".
+	Activity(subject string, limit int) ([]Record, error)
+
+	// Outbox.
+	Post(sealed string, now time.Time) error
+	Posted(now time.Time, limit int) ([]Posted, error)
+	Unpost(id int64) error
+	Postpone(id int64, until time.Time) error
+}
+
+// A Challenge is something that must be proved, such as that mail arrives. What
+// is counted or spent once stands here and never in a page.
+type Challenge struct {
+	ID      string       // public; the selector of its tokens
+	Asker   token.Digest // of the token that only the asking browser has
+	Link    token.Digest // of the token that is mailed
+	Purpose string
+	Target  string // the identifier that is to be proved
+	Tries   int    // left
+	Expires time.Time
+	Sealed  string // what becomes of it once it is proved
+}
+
+// A Record says who did what, when, from where. It holds no secrets.
+type Record struct {
+	At        time.Time
+	Subject   string // whose account; "" where it is nobody's
+	Actor     string // who did it: a user's id, or "operator"
+	Event     string // such as "signed_in"
+	Detail    string // a code or a name, never a secret
+	SID       string
+	Address   string
+	UserAgent string
+	RequestID string
+}
+
+// A Posted is a sealed message that waits for delivery.
+type Posted struct {
+	ID     int64
+	Sealed string
+	Tries  int
+	At     time.Time
+}
+
+// A Limiter counts tries in memory.
+type Limiter interface {
+	// Take spends one of a budget's tries and returns 0, or how long to wait.
+	Take(key string, b Budget, now time.Time) time.Duration
+	// Refund gives one back that was no failure after all.
+	Refund(key string, b Budget)
+}
+
+// A Budget allows Burst tries at once, and one more each Every.
+type Budget struct {
+	Burst int
+	Every time.Duration
+}
+
+// The budgets, for each key. A known browser has one of its own, so that who
+// guesses at a name slows only strangers, never the owner.
+var (
+	knownBudget      = Budget{20, 30 * time.Second}
+	addressBudget    = Budget{50, 6 * time.Second}
+	identifierBudget = Budget{20, time.Minute}
+	signUpBudget     = Budget{30, 20 * time.Second}
+	mailBudget       = Budget{5, 10 * time.Minute}
+	guestBudget      = Budget{300, 200 * time.Millisecond}
+)

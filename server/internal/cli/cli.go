@@ -1,0 +1,260 @@
+// Package cli is the command line of admit.
+//
+// Its manners: what a command was asked for goes to standard output, talk goes
+// to standard error. It exits with 0 when done, with 1 when something was
+// refused or failed, with 2 when it was used wrongly. [Main] is all there is to
+// call.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/admit-auth/admit"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Main runs the command that the program was called with, and exits.
+func Main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(args []string, in io.Reader, out, talk io.Writer) (code int) {
+	root := newRoot(args)
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(talk)
+	// Until a command has begun, every error is one of usage.
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	cmd, err := root.ExecuteContextC(context.Background())
+	if err == nil {
+		return 0
+	}
+	_, usage := errors.AsType[usageError](err)
+	if !begun && !usage {
+		usage, err = true, misused(cmd, "%w", err)
+	}
+	report(talk, err)
+	if usage {
+		return 2
+	}
+	return 1
+}
+
+const intro = `admit signs people in.
+
+  admit serve --dev       try it: sign up and sign in at http://localhost:8080
+  admit serve             run it: the first start prints a link that makes the first administrator
+  admit user add --identifier you@example.org --role admin
+                          make an administrator by hand
+`
+
+func newRoot(args []string) *cobra.Command {
+	root := group("admit", "sign people in", args,
+		newServe(), newUser(args), newSession(args), newCookie(args), newPassword(args), newConfig(args), newVersion())
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version()
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(&cobra.Command{
+		Use: "help [COMMAND]", Short: "explain a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(about, rest)
+			}
+			return about.Help()
+		},
+	})
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short = "write a script that completes commands in a shell"
+			holdsOthers(c, args)
+		}
+	}
+	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string, args []string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short}
+	c.AddCommand(commands...)
+	holdsOthers(c, args)
+	return c
+}
+
+// holdsOthers makes c refuse what is none of its commands; args are all words
+// of the command line.
+func holdsOthers(c *cobra.Command, args []string) {
+	c.Args = cobra.ArbitraryArgs
+	// A flag behind a misspelled command must not hide the misspelling.
+	c.FParseErrWhitelist.UnknownFlags = true
+	c.RunE = func(cmd *cobra.Command, words []string) error {
+		switch {
+		case len(words) > 0:
+			return unknownCommand(cmd, words)
+		case len(args) > 0 && strings.HasPrefix(args[len(args)-1], "-"):
+			return misused(cmd, "%s: %w", args[len(args)-1], errFlag)
+		case cmd.HasParent():
+			return misused(cmd, "%s what? there are %s", cmd.CommandPath(), strings.Join(names(cmd), ", "))
+		}
+		return cmd.Help()
+	}
+}
+
+func names(cmd *cobra.Command) (all []string) {
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			all = append(all, c.Name())
+		}
+	}
+	return all
+}
+
+// takes is for commands with as many arguments as names.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return misused(cmd, "%s: %s is missing", cmd.CommandPath(), names[len(args)])
+		case len(args) > len(names):
+			return misused(cmd, "%s: %q is one word too many", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// need reports the first of the flags that was not given.
+func need(cmd *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if !cmd.Flags().Changed(name) {
+			return misused(cmd, "%s: --%s is missing", cmd.CommandPath(), name)
+		}
+	}
+	return nil
+}
+
+const helpWidth = 100 // columns
+
+// help explains a command; it is also what the reference page shows.
+func help(w io.Writer, cmd *cobra.Command) {
+	if !cmd.HasParent() {
+		fmt.Fprintf(w, "%s\ncommands:\n", intro)
+	} else {
+		fmt.Fprintf(w, "%s: %s\n\nusage: %s\n", cmd.CommandPath(), cmd.Short, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
+		if cmd.Long != "" {
+			fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(cmd.Long))
+		}
+		if cmd.HasAvailableSubCommands() {
+			fmt.Fprintf(w, "\ncommands:\n")
+		}
+	}
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			fmt.Fprintf(w, "  %-16s %s\n", c.Name(), c.Short)
+		}
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "\n%s COMMAND --help tells more, with an example\n", cmd.CommandPath())
+	}
+	if f := cmd.Flags().Lookup("help"); f != nil {
+		f.Hidden = true // who reads this knows it
+	}
+	if flags := cmd.LocalFlags().FlagUsagesWrapped(helpWidth); flags != "" && cmd.HasParent() && !cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "\nflags:\n%s", flags)
+	}
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\nexample:\n")
+		for line := range strings.Lines(cmd.Example) {
+			fmt.Fprintf(w, "  %s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}
+}
+
+// A usageError is a command that was written wrongly.
+type usageError struct {
+	error
+	hint string
+}
+
+func (e usageError) Unwrap() error { return e.error }
+
+func misused(cmd *cobra.Command, format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...), cmd.CommandPath() + " --help explains"}
+}
+
+// Flags are settings, so they are refused as settings are.
+var (
+	errFlag    = admit.Invalid.New("unknown_config_key", "There is no such flag.")
+	errCommand = admit.Invalid.New("unknown_command", "There is no such command.")
+)
+
+func unknownCommand(cmd *cobra.Command, words []string) error {
+	return usageError{
+		fmt.Errorf("%s %s: %w", cmd.CommandPath(), words[0], errCommand),
+		"did you mean " + cmd.CommandPath() + " " + nearest(cmd, words[0]) + "?",
+	}
+}
+
+// nearest returns the name of the command below cmd that is fewest letters
+// away, as cobra measures it.
+func nearest(cmd *cobra.Command, word string) string {
+	word = word[:min(len(word), 64)] // nobody meant more
+	for cmd.SuggestionsMinimumDistance = 1; ; cmd.SuggestionsMinimumDistance++ {
+		if near := cmd.SuggestionsFor(word); len(near) > 0 {
+			return near[0]
+		}
+	}
+}
+
+func flagError(cmd *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		name := e.GetSpecifiedName()
+		if e.GetSpecifiedShortnames() != "" {
+			return misused(cmd, "-%s: %w", e.GetSpecifiedShortnames(), errFlag)
+		}
+		flags := &cobra.Command{}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		})
+		return usageError{fmt.Errorf("--%s: %w", name, errFlag), "did you mean --" + nearest(flags, name) + "?"}
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && admit.KindOf(e.Unwrap()) == admit.Invalid {
+		return usageError{e.Unwrap(), ""}
+	}
+	return misused(cmd, "%w", err)
+}
+
+// report tells of what went wrong, and what can be done.
+func report(talk io.Writer, err error) {
+	text, hint, code := err.Error(), "", ""
+	if e, ok := errors.AsType[*admit.Error](err); ok {
+		text = strings.Replace(text, e.Error(), talkOf(e.Error()), 1)
+		hint, code = talkOf(e.Hint()), " ("+e.Code()+")"
+	}
+	if e, ok := errors.AsType[usageError](err); ok && e.hint != "" {
+		hint = e.hint
+	}
+	fmt.Fprintf(talk, "admit: error: %s%s\n", printable(talkOf(text)), code)
+	if hint != "" {
+		fmt.Fprintf(talk, "admit: hint: %s\n", printable(hint))
+	}
+}
+
+// talkOf makes a sentence that is written for a page one for a terminal.
+func talkOf(sentence string) string {
+	sentence = strings.TrimSuffix(sentence, ".")
+	if len(sentence) > 1 && unicode.IsUpper(rune(sentence[0])) && !unicode.IsUpper(rune(sentence[1])) {
+		return strings.ToLower(sentence[:1]) + sentence[1:]
+	}
+	return sentence
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/admit-auth/admit/server"
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write the pages of docs/reference anew")
+
+const made = "<!-- Made from the program: go test ./internal/cli -run TestReference -update -->\n\n"
+
+// A page of the reference says what the program does, or the test fails.
+func reference(t *testing.T, page, want string) {
+	file := "../../../docs/reference/" + page
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("docs/reference/%s is stale: go test ./internal/cli -run TestReference -update", page)
+	}
+}
+
+func TestReferenceOfCommandsIsExact(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(made + `# Commands
+
+What a command was asked for goes to standard output, talk goes to standard error. A command exits with 0 when done, with
+1 when something was refused or failed, with 2 when it was used wrongly. A refusal is two lines at most, the first with a
+code that does not change:
+
+` + "```" + `
+admit: error: --lisen: there is no such flag (unknown_config_key)
+admit: hint: did you mean --listen?
+` + "```" + `
+
+Secrets are asked for at the terminal, unseen, or read from standard input or from a file. One LF at the end of standard
+input is taken off, but not by ` + "`cookie seal`" + `: it takes every byte. Each command has ` + "`--help`" + `.
+`)
+	n := 0
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Name() == "completion" || !cmd.IsAvailableCommand() && cmd.HasParent() {
+			return
+		}
+		if !cmd.HasParent() || !cmd.HasAvailableSubCommands() {
+			n++
+			fmt.Fprintf(&b, "\n## %s\n\n```\n", cmd.CommandPath())
+			help(&b, cmd)
+			b.WriteString("```\n")
+		}
+		for _, c := range cmd.Commands() {
+			walk(c)
+		}
+	}
+	walk(newRoot(nil))
+	if n < 10 {
+		t.Fatalf("%d commands found", n)
+	}
+	reference(t, "cli.md", b.String())
+}
+
+func TestReferenceOfSettingsIsExact(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(made + `# Settings
+
+Nothing needs to be set. A flag goes before a variable of the environment, that before the file, that before the default;
+` + "`admit config print`" + ` shows what holds and where it comes from, ` + "`admit config check`" + ` finds mistakes.
+
+The file is YAML, named by ` + "`--config`" + ` or ` + "`ADMIT_CONFIG`" + `. Paths are relative to the folder that the program runs in. An
+empty variable counts as none. A list is given to a flag more than once or with commas, to a variable with commas.
+What is not known is refused with the nearest name that is, and so is a value that cannot be.
+
+| in the file | flag | variable | default | |
+|---|---|---|---|---|
+`)
+	code := func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return "`" + s + "`"
+	}
+	for _, s := range server.DefaultConfig().Settings() {
+		name, flag, value := s.Name, "--"+s.Flag, strings.Trim(fmt.Sprint(s.Value), "[]")
+		if s.Arg != "" {
+			flag += " " + s.Arg
+		}
+		if s.Flag == "" {
+			name, flag = "", "" // a secret
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(name), code(flag), code(s.Env), code(value), s.Help)
+	}
+	b.WriteString("\nSecrets come from the environment alone: other users of a machine can list command lines, and files are copied.\n")
+	reference(t, "config.md", b.String())
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/admit-auth/admit/server"
+	"github.com/spf13/cobra"
+)
+
+func newSession(args []string) *cobra.Command {
+	return group("session", "list and end sessions", args,
+		newSessionList(), newSessionShow(), newSessionEnd(), newSessionEndAll())
+}
+
+func newSessionList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list [--user USER]", Short: "show live sessions, last seen first", Args: takes(),
+		Long: beside, Example: "admit session list --user ada@example.org",
+	}
+	user := cmd.Flags().String("user", "", "only those of the `USER`, an id or identifier (default everybody's, and guests')")
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+		all, err := o.Sessions(ctx, *user)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), append([]server.Session{}, all...))
+		}
+		t := table{{"SID", "USER", "DEVICE", "ADDRESS", "CREDENTIAL", "LAST SEEN", "EXPIRES"}}
+		for _, s := range all {
+			t = append(t, []string{s.SID, subject(s), s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt)})
+		}
+		return t.write(cmd.OutOrStdout())
+	})
+}
+
+func subject(s server.Session) string {
+	if s.Guest {
+		return "(guest)"
+	}
+	return s.Subject
+}
+
+func newSessionShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show SID", Short: "show a live session and its data", Args: takes("SID"),
+		Long: beside, Example: "admit session show $SID",
+	}
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		s, err := o.Session(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), s)
+		}
+		var data strings.Builder
+		if err := writeJSON(&data, s.Data); err != nil {
+			return err
+		}
+		return table{
+			{"sid", s.SID},
+			{"user", subject(s)},
+			{"device", s.Device.Name},
+			{"user agent", s.Device.UserAgent},
+			{"address", s.Device.Address},
+			{"credential", s.Credential},
+			{"proved with", strings.Join(s.AMR, ", ")},
+			{"created", moment(s.CreatedAt)},
+			{"last seen", moment(s.LastSeenAt)},
+			{"ends if idle", moment(s.IdleExpiresAt)},
+			{"ends", moment(s.ExpiresAt)},
+			{"data", strings.TrimSpace(data.String())},
+		}.write(cmd.OutOrStdout())
+	})
+}
+
+func newSessionEnd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "end SID", Short: "end a session: its next request is refused", Args: takes("SID"),
+		Long: beside, Example: "admit session end $SID",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		return told(cmd, o.EndSession(ctx, args[0]), "session %s has ended", args[0])
+	})
+}
+
+func newSessionEndAll() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "end-all (--user USER | --everyone)", Short: "end every session of a user, or of everybody", Args: takes(),
+		Long: "Asks at a terminal before everybody is signed out.\n" + beside, Example: "admit session end-all --user ada@example.org",
+	}
+	user := cmd.Flags().String("user", "", "those of the `USER`, an id or identifier")
+	everyone := cmd.Flags().Bool("everyone", false, "those of everybody, guests included")
+	asJSON := jsonFlag(cmd)
+	operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) (err error) {
+		var n int
+		if *everyone {
+			if err := confirm(cmd, "sign everybody out?"); err != nil {
+				return err
+			}
+			n, err = o.EndEveryone(ctx)
+		} else {
+			n, err = o.EndAll(ctx, *user)
+		}
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			return writeJSON(cmd.OutOrStdout(), map[string]int{"ended": n})
+		}
+		say(cmd, "%d %s ended", n, map[bool]string{true: "session has", false: "sessions have"}[n == 1])
+		return nil
+	})
+	return before(cmd, func() error {
+		if (*user != "") == *everyone {
+			return misused(cmd, "%s: either --user USER or --everyone", cmd.CommandPath())
+		}
+		return nil
+	})
+}

@@ -1,0 +1,355 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server"
+	"github.com/spf13/cobra"
+)
+
+const pageSize = 500 // users asked for at once
+
+const beside = "Works beside a running server, which sees the change at once, and without one."
+
+// operate gives cmd the flags that name a data folder; what it runs gets the
+// operator of that folder.
+func operate(cmd *cobra.Command, run func(ctx context.Context, o *server.Operator, args []string) error) *cobra.Command {
+	load := settingFlags(cmd, "data")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		o, err := server.Connect(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if closed := o.Close(); err == nil {
+				err = closed
+			}
+		}()
+		return run(cmd.Context(), o, args)
+	}
+	return cmd
+}
+
+func newUser(args []string) *cobra.Command {
+	return group("user", "add, change and list users", args,
+		newUserAdd(), newUserList(), newUserShow(), newUserDisable(), newUserEnable(), newUserDelete(),
+		newUserSetPassword(), newUserGrant(), newUserRevoke(), newUserImport(), newUserExport())
+}
+
+func newUserAdd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "add --identifier ID", Short: "make a user", Args: takes(),
+		Long:    "Asks for a password at a terminal; without one, the user cannot sign in with one yet.\n" + beside,
+		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
+	}
+	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
+	name := cmd.Flags().String("name", "", "how the user is called")
+	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
+	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
+	passwordFlag(cmd)
+	asJSON := jsonFlag(cmd)
+	operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+		in := server.NewUser{Identifiers: *identifiers, Name: *name, Roles: *roles, Verified: *verified}
+		// A script that says nothing of a password means none; its standard
+		// input may be anything.
+		_, asked := terminal(cmd.InOrStdin())
+		if asked || cmd.Flags().Changed("password-file") {
+			var err error
+			if in.Password, err = readPassword(cmd, true); err != nil && !(asked && errors.Is(err, errEmpty)) {
+				return err
+			}
+		}
+		u, err := o.AddUser(ctx, in)
+		if err != nil {
+			return err
+		}
+		return writeUsers(cmd, *asJSON, u, u)
+	})
+	return before(cmd, func() error { return need(cmd, "identifier") })
+}
+
+// before adds a check that comes before anything is opened.
+func before(cmd *cobra.Command, check func() error) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := check(); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
+	return cmd
+}
+
+func newUserList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "show all users", Args: takes(),
+		Long: beside, Example: "admit user list",
+	}
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+		all := []server.User{}
+		for u, err := range pages(ctx, o.Users, func(u server.User) string { return u.ID }) {
+			if err != nil {
+				return err
+			}
+			all = append(all, u)
+		}
+		return writeUsers(cmd, *asJSON, all, all...)
+	})
+}
+
+// pages walks over all that list gives piece by piece.
+func pages[T any](ctx context.Context, list func(context.Context, string, int) ([]T, error), id func(T) string) func(func(T, error) bool) {
+	return func(yield func(T, error) bool) {
+		var none T
+		for after := ""; ; {
+			page, err := list(ctx, after, pageSize)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			for _, v := range page {
+				if !yield(v, nil) {
+					return
+				}
+				after = id(v)
+			}
+			if len(page) < pageSize {
+				return
+			}
+		}
+	}
+}
+
+// writeUsers writes v as JSON, or the users as a table.
+func writeUsers(cmd *cobra.Command, asJSON bool, v any, users ...server.User) error {
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	t := table{{"ID", "IDENTIFIERS", "NAME", "ROLES", "CREATED", "STATE"}}
+	for _, u := range users {
+		var ids []string
+		for _, i := range u.Identifiers {
+			text := i.Value
+			if !i.Verified {
+				text += " (unverified)"
+			}
+			ids = append(ids, text)
+		}
+		state := "active"
+		if u.Disabled {
+			state = "disabled"
+		}
+		t = append(t, []string{u.ID, strings.Join(ids, ", "), u.Name, strings.Join(u.Roles, ", "), moment(u.CreatedAt), state})
+	}
+	return t.write(cmd.OutOrStdout())
+}
+
+func newUserShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show USER", Short: "show a user, by id or identifier", Args: takes("USER"),
+		Long: beside, Example: "admit user show ada@example.org --json",
+	}
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		u, err := o.User(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return writeUsers(cmd, *asJSON, u, u)
+	})
+}
+
+func newUserDisable() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "disable USER", Short: "keep a user out, and end the user's sessions", Args: takes("USER"),
+		Long: beside, Example: "admit user disable ada@example.org",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		return told(cmd, o.SetDisabled(ctx, args[0], true), "%s is disabled, and signed out everywhere", args[0])
+	})
+}
+
+// told tells what was done, unless it failed.
+func told(cmd *cobra.Command, err error, format string, args ...any) error {
+	if err == nil {
+		say(cmd, format, args...)
+	}
+	return err
+}
+
+func newUserEnable() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "enable USER", Short: "let a disabled user in again", Args: takes("USER"),
+		Long: beside, Example: "admit user enable ada@example.org",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		return told(cmd, o.SetDisabled(ctx, args[0], false), "%s may sign in", args[0])
+	})
+}
+
+func newUserDelete() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "delete USER", Short: "delete a user with all that hangs on it", Args: takes("USER"),
+		Long: "Asks before, at a terminal.\n" + beside, Example: "admit user delete ada@example.org",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		if err := confirm(cmd, "delete "+args[0]+" for good?"); err != nil {
+			return err
+		}
+		return told(cmd, o.DeleteUser(ctx, args[0]), "%s is deleted", args[0])
+	})
+}
+
+func newUserSetPassword() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "set-password USER", Short: "give a user a new password, and end the user's sessions", Args: takes("USER"),
+		Long:    "Asks for the password at a terminal, and otherwise reads it from standard input.\n" + beside,
+		Example: "echo 'a long walk by the sea' | admit user set-password ada@example.org",
+	}
+	passwordFlag(cmd)
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		if _, err := o.User(ctx, args[0]); err != nil {
+			return err // before anyone is asked
+		}
+		password, err := readPassword(cmd, true)
+		if err != nil {
+			return err
+		}
+		return told(cmd, o.SetPassword(ctx, args[0], password), "%s has a new password, and is signed out everywhere", args[0])
+	})
+}
+
+func newUserGrant() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "grant USER ROLE", Short: "give a user a role", Args: takes("USER", "ROLE"),
+		Long: beside, Example: "admit user grant ada@example.org admin",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		return told(cmd, o.GrantRole(ctx, args[0], args[1]), "%s has the role %s", args[0], args[1])
+	})
+}
+
+func newUserRevoke() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "revoke USER ROLE", Short: "take a role away from a user", Args: takes("USER", "ROLE"),
+		Long: beside, Example: "admit user revoke ada@example.org admin",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+		return told(cmd, o.RevokeRole(ctx, args[0], args[1]), "%s has no longer the role %s", args[0], args[1])
+	})
+}
+
+func newUserExport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "export > FILE", Short: "write all users with the hashes of their passwords", Args: takes(),
+		Long:    "Writes one JSON object a line, which import reads. Keep it as secret as the database.\n" + beside,
+		Example: "admit user export > users.jsonl",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+		count := newProgress(cmd, "users written")
+		defer count.done()
+		out := bufio.NewWriter(cmd.OutOrStdout())
+		n := 0
+		for u, err := range pages(ctx, o.ExportUsers, func(u server.ImportedUser) string { return u.ID }) {
+			if err == nil {
+				err = writeJSON(out, u)
+			}
+			if err != nil {
+				return errors.Join(err, out.Flush())
+			}
+			n++
+			count.at(n)
+		}
+		return out.Flush()
+	})
+}
+
+var errImport = admit.Invalid.New("import_refused", "Some users were refused.")
+
+func newUserImport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "import < FILE", Short: "make users as export writes them", Args: takes(),
+		Long: `Reads one JSON object a line. Hashes of passwords may be argon2id, bcrypt, scrypt
+or PBKDF2; they are made anew when their users sign in. Each line stands for
+itself: a refused one is told with its number, and the others are taken.
+` + beside,
+		Example: "admit user import < users.jsonl",
+	}
+	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+		count := newProgress(cmd, "users read")
+		defer count.done()
+		lines := bufio.NewScanner(cmd.InOrStdin())
+		lines.Buffer(nil, maxInput)
+		taken, refused, n := 0, 0, 0
+		for lines.Scan() {
+			n++
+			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+				continue
+			}
+			if err := importLine(ctx, o, lines.Bytes()); err != nil {
+				if !isRefusal(err) {
+					return fmt.Errorf("line %d: %w", n, err)
+				}
+				refused++
+				count.done()
+				report(cmd.ErrOrStderr(), fmt.Errorf("line %d: %w", n, err))
+				continue
+			}
+			taken++
+			count.at(n)
+		}
+		if err := lines.Err(); err != nil {
+			return fmt.Errorf("line %d: %w", n+1, err)
+		}
+		count.done()
+		switch {
+		case refused > 0:
+			return fmt.Errorf("%w (%d of %d)", errImport, refused, refused+taken)
+		case taken == 0:
+			return errEmpty
+		}
+		say(cmd, "%d imported", taken)
+		return nil
+	})
+}
+
+var errLine = admit.Invalid.New("line_malformed", "This is no user as export writes it.")
+
+func importLine(ctx context.Context, o *server.Operator, line []byte) error {
+	var u server.ImportedUser
+	in := json.NewDecoder(bytes.NewReader(line))
+	in.DisallowUnknownFields()
+	err := in.Decode(&u)
+	if err == nil {
+		if _, more := in.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows the object")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w (%w)", errLine, err)
+	}
+	_, err = o.ImportUser(ctx, u)
+	return err
+}
+
+// isRefusal reports whether one line is at fault, and not the server.
+func isRefusal(err error) bool {
+	switch admit.KindOf(err) {
+	case admit.Invalid, admit.Conflict, admit.NotFound:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,192 @@
+// Package db keeps the server's accounts and sessions in a SQL database:
+// SQLite in a file.
+//
+// Open makes or migrates it. A [DB] is an account.Store; its pools serve
+// sqlstore too, so that what ends sessions and what keeps them is one
+// transaction.
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	sqlite "modernc.org/sqlite"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/sqlstore"
+)
+
+// What can be wrong with a database.
+var (
+	ErrCorrupt     = admit.Unavailable.New("database_corrupt", "The database file is damaged or is no database.").WithHint("restore a backup, or move the file away to begin anew")
+	ErrNewer       = admit.Unavailable.New("database_newer", "The database was made by a newer version of admit.").WithHint("run that version")
+	ErrUnavailable = admit.Unavailable.New("database_unavailable", "The database cannot be used just now.").WithHint("is the disk full, or the folder not writable?")
+)
+
+// writeTimeout bounds a transaction, waiting for its turn included.
+const writeTimeout = 10 * time.Second
+
+// quickCheck files up to this size wholly at each start; larger ones only
+// after a stop that left a write-ahead log behind.
+const quickCheck = 32 << 20
+
+// A DB is an open database.
+type DB struct {
+	write, read *sql.DB
+
+	// Raised is told, after the commit and before Update returns, which
+	// subjects have a new epoch. Set it before the first use.
+	Raised func(subject string, epoch uint64)
+}
+
+// Open opens the SQLite database in the file, which it makes where there is
+// none, and brings its schema up to date. Fresh reports that it was made.
+//
+// A write is on disk before it is acknowledged (synchronous=FULL in WAL mode).
+func Open(ctx context.Context, file string) (db *DB, fresh bool, err error) {
+	info, err := os.Stat(file)
+	fresh = errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+	if err != nil && !fresh {
+		return nil, false, fmt.Errorf("open database: %w", err)
+	}
+	if fresh {
+		// Made here, so that nobody else can read it for a moment.
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, false, fmt.Errorf("make database: %w", err)
+		}
+		f.Close()
+	}
+	db = &DB{}
+	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)"); err != nil {
+		return nil, false, err
+	}
+	db.write.SetMaxOpenConns(1)
+	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
+		return nil, false, err
+	}
+	db.read.SetMaxOpenConns(8)
+	db.read.SetMaxIdleConns(8)
+	_, walErr := os.Stat(file + "-wal")
+	if err := db.start(ctx, !fresh && (info.Size() <= quickCheck || walErr == nil)); err != nil {
+		db.Close()
+		return nil, false, err
+	}
+	return db, fresh, nil
+}
+
+func open(file string, params ...string) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}
+	dsn.RawQuery = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=cache_size(-4096)"
+	for _, p := range params {
+		dsn.RawQuery += "&" + p
+	}
+	return sql.Open("sqlite", dsn.String())
+}
+
+func (db *DB) start(ctx context.Context, check bool) error {
+	if check {
+		var answer string
+		if err := db.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&answer); err != nil {
+			return classify(err)
+		}
+		if answer != "ok" {
+			return fmt.Errorf("quick_check says %s: %w", answer, ErrCorrupt)
+		}
+	}
+	return db.migrate(ctx)
+}
+
+// Close closes the database; nothing acknowledged is lost with or without it.
+func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close()) }
+
+// Sessions returns the session store that shares this database.
+func (db *DB) Sessions(ctx context.Context) (*sqlstore.Store, error) {
+	return sqlstore.New(ctx, db.write, db.read)
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	var one int
+	return classify(db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+}
+
+// View implements account.Store.
+func (db *DB) View(ctx context.Context, fn func(account.Tx) error) error {
+	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback()
+	return classify(fn(&txn{ctx: ctx, tx: tx}))
+}
+
+// Update implements account.Store.
+func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback()
+	t := &txn{ctx: ctx, tx: tx}
+	if err := fn(t); err != nil {
+		return classify(err)
+	}
+	if err := tx.Commit(); err != nil {
+		return classify(err)
+	}
+	if db.Raised != nil {
+		for subject, epoch := range t.raised {
+			db.Raised(subject, epoch)
+		}
+	}
+	return nil
+}
+
+// Auditing implements account.Store.
+func (db *DB) Auditing(ctx context.Context, r *account.Record, of account.Change) context.Context {
+	return sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, w sqlstore.Write) error {
+		change := account.SessionEnded
+		switch {
+		case strings.HasPrefix(w.Key, session.EpochKey("")):
+			change = account.EpochRaised
+		case w.Added:
+			change = account.SessionBegun
+		}
+		// The first epoch of a subject is added at its first sign-in.
+		if change != of || change == account.EpochRaised && w.Added {
+			return nil
+		}
+		told := *r
+		if change != account.EpochRaised {
+			told.SID, told.Subject = w.Key, w.Subject
+		}
+		return (&txn{ctx: ctx, tx: tx}).Audit(&told)
+	})
+}
+
+// classify tells failures of the database from refusals. What is already a
+// refusal passes.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*admit.Error](err); ok {
+		return err
+	}
+	const notADB, corrupt = 26, 11 // SQLite result codes
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && (e.Code()&0xff == notADB || e.Code()&0xff == corrupt) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}

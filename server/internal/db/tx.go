@@ -1,0 +1,260 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	sqlite "modernc.org/sqlite"
+
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session/sqlstore"
+)
+
+// A txn is an account.Tx.
+type txn struct {
+	ctx    context.Context
+	tx     *sql.Tx
+	raised map[string]uint64
+}
+
+func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
+
+func (t *txn) exec(query string, args ...any) error {
+	_, err := t.tx.ExecContext(t.ctx, query, args...)
+	return err
+}
+
+// query calls scan for each row.
+func (t *txn) query(scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := t.tx.QueryContext(t.ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (t *txn) User(id string) (*account.User, error) {
+	return t.user("SELECT id, name, locale, disabled, created_at FROM users WHERE id = ?", id)
+}
+
+func (t *txn) UserByIdentifier(value string) (*account.User, error) {
+	return t.user(`SELECT u.id, u.name, u.locale, u.disabled, u.created_at
+		FROM identifiers i JOIN users u ON u.id = i.user_id WHERE i.value = ?`, value)
+}
+
+func (t *txn) user(query, arg string) (*account.User, error) {
+	u := &account.User{}
+	var created int64
+	err := t.tx.QueryRowContext(t.ctx, query, arg).Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &created)
+	if noRows(err) {
+		return nil, account.ErrUnknownUser
+	}
+	if err != nil {
+		return nil, err
+	}
+	u.CreatedAt = time.UnixMilli(created)
+	return u, t.complete(u)
+}
+
+// complete reads what hangs on a user.
+func (t *txn) complete(u *account.User) error {
+	err := t.query(func(rows *sql.Rows) error {
+		var id account.Identifier
+		err := rows.Scan(&id.Value, &id.Kind, &id.Verified, &id.Primary)
+		u.Identifiers = append(u.Identifiers, id)
+		return err
+	}, "SELECT value, kind, verified, is_primary FROM identifiers WHERE user_id = ? ORDER BY position", u.ID)
+	if err != nil {
+		return err
+	}
+	return t.query(func(rows *sql.Rows) error {
+		var role string
+		err := rows.Scan(&role)
+		u.Roles = append(u.Roles, role)
+		return err
+	}, "SELECT role FROM user_roles WHERE user_id = ? ORDER BY role", u.ID)
+}
+
+func (t *txn) Users(after string, limit int) ([]*account.User, error) {
+	var users []*account.User
+	err := t.query(func(rows *sql.Rows) error {
+		u := &account.User{}
+		var created int64
+		err := rows.Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &created)
+		u.CreatedAt = time.UnixMilli(created)
+		users = append(users, u)
+		return err
+	}, "SELECT id, name, locale, disabled, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range users {
+		if err := t.complete(u); err != nil {
+			return nil, err
+		}
+	}
+	return users, nil
+}
+
+func (t *txn) PutUser(u *account.User) error {
+	err := t.exec(`INSERT INTO users (id, name, locale, disabled, created_at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, locale = excluded.locale, disabled = excluded.disabled`,
+		u.ID, u.Name, u.Locale, u.Disabled, u.CreatedAt.UnixMilli())
+	if err != nil {
+		return err
+	}
+	if err := t.exec("DELETE FROM identifiers WHERE user_id = ?", u.ID); err != nil {
+		return err
+	}
+	for n, id := range u.Identifiers {
+		err := t.exec("INSERT INTO identifiers (value, user_id, kind, verified, is_primary, position) VALUES (?, ?, ?, ?, ?, ?)",
+			id.Value, u.ID, id.Kind, id.Verified, id.Primary, n)
+		const primaryKey, unique = 1555, 2067 // SQLite extended result codes
+		if e, ok := errors.AsType[*sqlite.Error](err); ok && (e.Code() == primaryKey || e.Code() == unique) {
+			return account.ErrTaken
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := t.exec("DELETE FROM user_roles WHERE user_id = ?", u.ID); err != nil {
+		return err
+	}
+	for _, role := range u.Roles {
+		if err := t.exec("INSERT INTO user_roles (user_id, role) VALUES (?, ?)", u.ID, role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *txn) DeleteUser(id string) error { return t.exec("DELETE FROM users WHERE id = ?", id) }
+
+const kindPassword = "password"
+
+func (t *txn) PasswordHash(user string) (hash string, err error) {
+	err = t.tx.QueryRowContext(t.ctx, "SELECT value FROM credentials WHERE user_id = ? AND kind = ?", user, kindPassword).Scan(&hash)
+	if noRows(err) {
+		return "", nil
+	}
+	return hash, err
+}
+
+func (t *txn) SetPasswordHash(user, hash string, now time.Time) error {
+	if hash == "" {
+		return t.exec("DELETE FROM credentials WHERE user_id = ? AND kind = ?", user, kindPassword)
+	}
+	return t.exec(`INSERT INTO credentials (user_id, kind, value, changed_at) VALUES (?, ?, ?, ?)
+		ON CONFLICT (user_id, kind) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at`,
+		user, kindPassword, hash, now.UnixMilli())
+}
+
+func (t *txn) PasswordHashes(fn func(hash string)) error {
+	// Our own form is the rule and needs no telling.
+	return t.query(func(rows *sql.Rows) error {
+		var hash string
+		err := rows.Scan(&hash)
+		fn(hash)
+		return err
+	}, "SELECT value FROM credentials WHERE kind = ? AND value NOT LIKE '$argon2id$v=19$m=19456,t=2,p=1$%'", kindPassword)
+}
+
+func (t *txn) RaiseEpoch(user string) (uint64, error) {
+	epoch, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user)
+	if err == nil && epoch > 0 {
+		if t.raised == nil {
+			t.raised = map[string]uint64{}
+		}
+		t.raised[user] = epoch
+	}
+	return epoch, err
+}
+
+func (t *txn) Challenge(id string) (*account.Challenge, error) {
+	c := &account.Challenge{ID: id}
+	var asker, link []byte
+	var expires int64
+	err := t.tx.QueryRowContext(t.ctx, "SELECT asker, link, purpose, target, tries, expires_at, sealed FROM challenges WHERE id = ?", id).
+		Scan(&asker, &link, &c.Purpose, &c.Target, &c.Tries, &expires, &c.Sealed)
+	if noRows(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	copy(c.Asker[:], asker)
+	copy(c.Link[:], link)
+	c.Expires = time.UnixMilli(expires)
+	return c, nil
+}
+
+func (t *txn) PutChallenge(c *account.Challenge) error {
+	return t.exec(`INSERT INTO challenges (id, asker, link, purpose, target, tries, expires_at, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET tries = excluded.tries`,
+		c.ID, c.Asker[:], c.Link[:], c.Purpose, c.Target, c.Tries, c.Expires.UnixMilli(), c.Sealed)
+}
+
+func (t *txn) DeleteChallenge(id string) error {
+	return t.exec("DELETE FROM challenges WHERE id = ?", id)
+}
+
+func (t *txn) DeleteChallenges(purpose, target string, now time.Time) error {
+	return t.exec("DELETE FROM challenges WHERE (purpose = ? AND target = ?) OR expires_at <= ?", purpose, target, now.UnixMilli())
+}
+
+func (t *txn) Audit(r *account.Record) error {
+	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.SID, r.Address, r.UserAgent, r.RequestID)
+}
+
+func (t *txn) Activity(subject string, limit int) ([]account.Record, error) {
+	const columns = "SELECT at, subject, actor, event, detail, sid, address, user_agent, request_id FROM audit "
+	var records []account.Record
+	scan := func(rows *sql.Rows) error {
+		var r account.Record
+		var at int64
+		err := rows.Scan(&at, &r.Subject, &r.Actor, &r.Event, &r.Detail, &r.SID, &r.Address, &r.UserAgent, &r.RequestID)
+		r.At = time.UnixMilli(at)
+		records = append(records, r)
+		return err
+	}
+	var err error
+	if subject == "" {
+		err = t.query(scan, columns+"ORDER BY id DESC LIMIT ?", limit)
+	} else {
+		err = t.query(scan, columns+"WHERE subject = ? ORDER BY id DESC LIMIT ?", subject, limit)
+	}
+	return records, err
+}
+
+func (t *txn) Post(sealed string, now time.Time) error {
+	return t.exec("INSERT INTO outbox (sealed, tries, at, due_at) VALUES (?, 0, ?, ?)", sealed, now.UnixMilli(), now.UnixMilli())
+}
+
+func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
+	var due []account.Posted
+	err := t.query(func(rows *sql.Rows) error {
+		var p account.Posted
+		var at int64
+		err := rows.Scan(&p.ID, &p.Sealed, &p.Tries, &at)
+		p.At = time.UnixMilli(at)
+		due = append(due, p)
+		return err
+	}, "SELECT id, sealed, tries, at FROM outbox WHERE due_at <= ? ORDER BY due_at, id LIMIT ?", now.UnixMilli(), limit)
+	return due, err
+}
+
+func (t *txn) Unpost(id int64) error { return t.exec("DELETE FROM outbox WHERE id = ?", id) }
+
+func (t *txn) Postpone(id int64, until time.Time) error {
+	return t.exec("UPDATE outbox SET tries = tries + 1, due_at = ? WHERE id = ?", until.UnixMilli(), id)
+}

@@ -1,0 +1,83 @@
+// Package limit counts tries against budgets in the process's memory, by the
+// generic cell rate algorithm (ITU-T I.371): one time a key.
+package limit
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/admit-auth/admit/server/internal/account"
+)
+
+// maxKeys bounds the memory of a Limiter, to about 20 MB. A flood of keys past
+// it makes the limiter forget those that owe least.
+const maxKeys = 200_000
+
+// A Limiter is an account.Limiter. The zero value is not usable; see New.
+type Limiter struct {
+	seed   maphash.Seed
+	shards [16]shard
+}
+
+type shard struct {
+	mu   sync.Mutex
+	full map[uint64]time.Time // guarded by mu; when the key's budget is whole again
+}
+
+// New returns a limiter whose budgets are whole.
+func New() *Limiter {
+	l := &Limiter{seed: maphash.MakeSeed()}
+	for i := range l.shards {
+		l.shards[i].full = map[uint64]time.Time{}
+	}
+	return l
+}
+
+// The keys are kept as keyed hashes: they hold names and addresses of people.
+func (l *Limiter) shard(key string) (*shard, uint64) {
+	h := maphash.String(l.seed, key)
+	return &l.shards[h%uint64(len(l.shards))], h
+}
+
+// Take implements account.Limiter.
+func (l *Limiter) Take(key string, b account.Budget, now time.Time) time.Duration {
+	s, h := l.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full, ok := s.full[h]
+	if !ok && len(s.full) >= maxKeys/len(l.shards) {
+		s.sweep(now)
+	}
+	if full.Before(now) {
+		full = now
+	}
+	next := full.Add(b.Every)
+	if wait := next.Sub(now) - time.Duration(b.Burst)*b.Every; wait > 0 {
+		return wait
+	}
+	s.full[h] = next
+	return 0
+}
+
+// Refund implements account.Limiter.
+func (l *Limiter) Refund(key string, b account.Budget) {
+	s, h := l.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if full, ok := s.full[h]; ok {
+		s.full[h] = full.Add(-b.Every)
+	}
+}
+
+// sweep forgets whole budgets, and where all are in use those that owe the
+// least half of what the one at hand would.
+func (s *shard) sweep(now time.Time) {
+	for owed := time.Duration(0); len(s.full) >= maxKeys/16; owed = 2*owed + time.Second {
+		for h, full := range s.full {
+			if full.Sub(now) <= owed {
+				delete(s.full, h)
+			}
+		}
+	}
+}

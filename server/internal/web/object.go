@@ -1,0 +1,93 @@
+package web
+
+import (
+	"time"
+
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// A User is an account as the API shows it.
+type User struct {
+	ID          string       `json:"id"`
+	Name        string       `json:"name"`
+	Identifiers []Identifier `json:"identifiers"`
+	Roles       []string     `json:"roles"`
+	Locale      string       `json:"locale"`
+	CreatedAt   time.Time    `json:"created_at"`
+}
+
+// An Identifier is a name that a user signs in with, as the API shows it.
+type Identifier struct {
+	Value    string `json:"value"`
+	Kind     string `json:"kind"`
+	Verified bool   `json:"verified"`
+	Primary  bool   `json:"primary"`
+}
+
+// UserOf returns u as the API shows it.
+func UserOf(u *account.User) User {
+	out := User{
+		ID:          u.ID,
+		Name:        u.Name,
+		Identifiers: make([]Identifier, len(u.Identifiers)),
+		Roles:       append([]string{}, u.Roles...),
+		Locale:      u.Locale,
+		CreatedAt:   u.CreatedAt.UTC(),
+	}
+	for i, id := range u.Identifiers {
+		out.Identifiers[i] = Identifier{id.Value, string(id.Kind), id.Verified, id.Primary}
+	}
+	return out
+}
+
+// A Session is a session as the API shows it.
+type Session struct {
+	SID           string     `json:"sid"`
+	Current       bool       `json:"current"`
+	Guest         bool       `json:"guest"`
+	GuestID       string     `json:"guest_id,omitempty"` // only of the request's own session
+	CreatedAt     time.Time  `json:"created_at"`
+	LastSeenAt    time.Time  `json:"last_seen_at"`
+	IdleExpiresAt time.Time  `json:"idle_expires_at"`
+	ExpiresAt     time.Time  `json:"expires_at"`
+	AuthTime      *time.Time `json:"auth_time,omitempty"` // none of a guest
+	AMR           []string   `json:"amr"`
+	ACR           string     `json:"acr"`
+	Device        Device     `json:"device"`
+	Credential    string     `json:"credential"`
+}
+
+// A Device is what a user recognises a session by, as the API shows it.
+type Device struct {
+	Name      string `json:"name"`
+	UserAgent string `json:"user_agent"`
+	Address   string `json:"address"`
+}
+
+// SessionOf returns a session as the API shows it to the session whose id is
+// current.
+func SessionOf(i *session.Info, current string, data Data) Session {
+	s := Session{
+		SID:           i.SID,
+		Current:       i.SID == current,
+		Guest:         i.Guest(),
+		GuestID:       data.Guest,
+		CreatedAt:     i.CreatedAt.UTC(),
+		LastSeenAt:    i.LastSeenAt.UTC(),
+		IdleExpiresAt: i.IdleExpiresAt.UTC(),
+		ExpiresAt:     i.ExpiresAt.UTC(),
+		AMR:           append([]string{}, i.AMR()...),
+		ACR:           i.ACR,
+		Device:        Device{i.Device.Name, i.Device.UserAgent, i.Device.Address},
+		Credential:    i.Credential(),
+	}
+	if !i.AuthTime.IsZero() {
+		at := i.AuthTime.UTC()
+		s.AuthTime = &at
+	}
+	if s.Device.Name == "" {
+		s.Device.Name = deviceName(i.Device.UserAgent)
+	}
+	return s
+}

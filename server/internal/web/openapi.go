@@ -1,0 +1,8 @@
+package web
+
+import _ "embed"
+
+// openAPI describes the API. Tests hold every answer against it.
+//
+//go:embed openapi.json
+var openAPI []byte

@@ -1,0 +1,204 @@
+package web
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// What the API and the pages do alike with sessions.
+
+const (
+	rememberFor  = 30 * 24 * time.Hour
+	rememberIdle = 14 * 24 * time.Hour
+	maxKnown     = 8   // users that one browser is known for
+	maxSessions  = 100 // of one user
+)
+
+// note reads the request's session and notes that it is in use, before
+// anything is written. What asks for the session again costs no second read.
+func (c *call) note() {
+	if c.noted {
+		return
+	}
+	c.noted = true
+	c.Sessions.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { c.r = r })).ServeHTTP(c.w, c.r)
+}
+
+// check returns the request's session and its user; the user is nil for a
+// guest.
+func (c *call) check() (session.Info, *account.User, error) {
+	c.note()
+	i, err := c.Sessions.Check(c.r)
+	if err != nil {
+		return i, nil, err
+	}
+	user, err := c.userOf(&i)
+	return i, user, err
+}
+
+// userOf returns a session's user, nil for a guest.
+func (c *call) userOf(i *session.Info) (*account.User, error) {
+	c.sid = i.SID[:8] // enough to find it in the log, and public
+	if i.Guest() {
+		return nil, nil
+	}
+	user, err := c.Accounts.User(c.r.Context(), i.Subject)
+	if errors.Is(err, account.ErrUnknownUser) || err == nil && user.Disabled {
+		return nil, session.ErrEnded // a moment ago
+	}
+	return user, err
+}
+
+// user returns the request's session and its user, or session.ErrNone for a
+// guest.
+func (c *call) user() (session.Info, *account.User, error) {
+	i, user, err := c.check()
+	if err == nil && user == nil {
+		err = session.ErrNone
+	}
+	return i, user, err
+}
+
+// start signs a user in who has just proved itself, and remembers the browser.
+func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (*session.Session[Data], error) {
+	o := &session.StartOptions{AMR: amr, AuthTime: c.now, Device: c.deviceInfo(), Bearer: bearer}
+	if remember {
+		o.Persistent, o.Lifetime, o.Idle = true, rememberFor, rememberIdle
+	}
+	if err := c.makeRoom(user.ID); err != nil {
+		return nil, err
+	}
+	r := c.auditing(account.SessionBegun, account.Record{Event: "signed_in", Subject: user.ID, Detail: strings.Join(amr, " ")})
+	s, err := c.Sessions.Start(c.w, r, user.ID, o)
+	if err != nil {
+		return nil, err
+	}
+	c.sid = s.SID[:8]
+	if bearer {
+		return s, nil
+	}
+	return s, c.remember(user.ID)
+}
+
+// signIn signs in whoever knows the password.
+func (c *call) signIn(identifier string, password admit.Secret, bearer, remember bool) (*account.User, *session.Session[Data], error) {
+	user, err := c.Accounts.SignIn(c.r.Context(), identifier, password, c.knownOrigin(), c.now)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.start(user, bearer, remember, "pwd")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.Accounts.Confirm(c.r.Context(), user, password); err != nil {
+		c.w.Header().Del("Set-Cookie")
+		return nil, nil, errors.Join(err, c.Sessions.EndAny(c.r.Context(), s.SID, "password_changed"))
+	}
+	return user, s, nil
+}
+
+// makeRoom ends the user's sessions that were unused for longest where there
+// are too many: whoever has an account could otherwise fill the store, and
+// make a list that no page can show.
+func (c *call) makeRoom(subject string) error {
+	all, err := c.Sessions.List(c.r.Context(), subject)
+	if err != nil || len(all) < maxSessions {
+		return err
+	}
+	for _, i := range all[maxSessions-1:] {
+		r := c.auditing(account.SessionEnded, account.Record{Event: "session_displaced", Subject: subject, SID: i.SID})
+		if err := c.Sessions.EndSID(r.Context(), subject, i.SID, "displaced"); err != nil && !errors.Is(err, admit.NotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// guest begins a guest's session.
+func (c *call) guest(bearer bool) (*session.Session[Data], error) {
+	if err := c.Accounts.BeginGuest(c.origin(), c.now); err != nil {
+		return nil, err
+	}
+	o := &session.StartOptions{Device: c.deviceInfo(), Bearer: bearer}
+	return c.Sessions.StartWith(c.w, c.r, "", o, func(d *Data) {
+		if d.Guest == "" {
+			d.Guest = strings.ToLower(rand.Text())
+		}
+	})
+}
+
+func (c *call) deviceInfo() session.Device {
+	from := c.origin()
+	return session.Device{UserAgent: from.UserAgent, Address: from.Address}
+}
+
+// knownOrigin is origin for somebody who proves who he is: with the users that
+// this browser has signed in before.
+func (c *call) knownOrigin() account.Origin {
+	from := c.origin()
+	if value, err := c.device.Get(nil, c.r); err == nil {
+		id, known, _ := strings.Cut(string(value), " ")
+		from.Device, from.Known = id, strings.Fields(known)
+	}
+	return from
+}
+
+// remember notes that the user has signed in from this browser, so that
+// whoever guesses at the user's password elsewhere does not slow it here.
+func (c *call) remember(user string) error {
+	from := c.knownOrigin()
+	if from.Device == "" {
+		from.Device = strings.ToLower(rand.Text())
+	}
+	known := slices.DeleteFunc(from.Known, func(id string) bool { return id == user })
+	known = append([]string{user}, known...)
+	known = known[:min(len(known), maxKnown)]
+	return c.device.Set(c.w, []byte(from.Device+" "+strings.Join(known, " ")))
+}
+
+// signOut ends the request's session.
+func (c *call) signOut() error {
+	i, err := c.Sessions.Check(c.r)
+	if err != nil && !errors.Is(err, admit.Unauthenticated) {
+		return err
+	}
+	r := c.auditing(account.SessionEnded, account.Record{Event: "signed_out", Subject: i.Subject})
+	return c.Sessions.End(c.w, r, "signed_out")
+}
+
+// endOne ends one of the user's sessions.
+func (c *call) endOne(subject, sid string) error {
+	r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Subject: subject})
+	return c.Sessions.EndSID(r.Context(), subject, sid, "ended_by_user")
+}
+
+// endOthers ends all of the user's sessions but the request's.
+func (c *call) endOthers(i session.Info) error {
+	r := c.auditing(account.EpochRaised, account.Record{Event: "other_sessions_ended", Subject: i.Subject, SID: i.SID})
+	return c.Sessions.EndAll(r.Context(), i.Subject, i.SID, "ended_by_user")
+}
+
+// changePassword sets a new password, which ends all of the user's sessions but
+// the request's.
+func (c *call) changePassword(i session.Info, old, password admit.Secret) error {
+	epoch, err := c.Accounts.ChangePassword(c.r.Context(), i.Subject, old, password, c.origin(), c.now)
+	if err != nil {
+		return err
+	}
+	return c.Sessions.Keep(c.r.Context(), i.Subject, i.SID, epoch)
+}
+
+// auditing returns the request for a change of sessions, which r is kept with
+// in one transaction.
+func (c *call) auditing(of account.Change, r account.Record) *http.Request {
+	r.At, r.Actor = c.now, r.Subject
+	return c.r.WithContext(c.Accounts.Auditing(c.r.Context(), of, r, c.origin()))
+}

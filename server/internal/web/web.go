@@ -1,0 +1,324 @@
+// Package web is the server's HTTP edge.
+//
+// [New] returns its one handler: the JSON API under /api/v1, the pages, the
+// health checks and, in development, the inbox. It decodes requests, asks
+// package account, keeps sessions and writes answers; it decides nothing
+// about people.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// Data is what a session remembers besides who it is.
+type Data struct {
+	// Guest is the id under which applications keep what a guest did. It
+	// stays in the session when the guest signs up or in.
+	Guest string `json:"guest,omitempty"`
+}
+
+// Options of the handler. All but CORSOrigins, ReturnHosts and Dev are needed.
+type Options struct {
+	Accounts    *account.Service
+	Sessions    *session.Manager[Data]
+	Keys        *cookie.Keys // seal the cookies of flows and known browsers
+	PublicURL   string       // an origin, without a slash at the end
+	CookieName  func(name string) string
+	CORSOrigins []string // exact origins that may use the API with header tokens
+	ReturnHosts []string // hosts besides our own that return_to may name
+	Log         *slog.Logger
+	Ready       func(context.Context) error
+	Dev         *Dev // nil but with --dev
+}
+
+// Dev is what only a development server shows.
+type Dev struct {
+	Key   admit.Secret // opens the inbox
+	Inbox interface{ Messages() []account.Message }
+}
+
+// maxBody bounds the body of every request, in bytes.
+const maxBody = 64 << 10
+
+// A server is the handler.
+type server struct {
+	Options
+	public  *url.URL
+	cross   *http.CrossOriginProtection // of the pages
+	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
+	mux     *http.ServeMux
+	exact   map[string]route // paths without variables, which need no mux
+	headers []header         // of every answer but the API's
+	plain   []header         // of the API's
+	device  *cookie.Vault       // browsers that were seen before
+	flow    *cookie.Vault       // the sign-up that this browser has begun
+	link    *cookie.Vault       // the link that this browser has opened
+}
+
+// A header is a field with its value, ready to be set without an allocation.
+type header struct {
+	name  string
+	value []string
+}
+
+// New returns the handler.
+func New(o Options) (http.Handler, error) {
+	public, err := url.Parse(o.PublicURL)
+	if err != nil || public.Host == "" {
+		return nil, fmt.Errorf("web: public URL %q is no origin", o.PublicURL)
+	}
+	s := &server{
+		Options: o, public: public, mux: http.NewServeMux(), exact: map[string]route{},
+		cross: http.NewCrossOriginProtection(), shared: http.NewCrossOriginProtection(),
+	}
+	for _, origin := range o.CORSOrigins {
+		if err := s.shared.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("web: CORS origin %q: %w", origin, err)
+		}
+	}
+	for _, v := range []struct {
+		vault  **cookie.Vault
+		name   string
+		maxAge time.Duration
+	}{
+		{&s.device, "admit-device", 180 * 24 * time.Hour},
+		{&s.flow, "admit-flow", time.Hour},
+		{&s.link, "admit-link", time.Hour},
+	} {
+		name := o.CookieName(v.name)
+		c, err := cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")})
+		if err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
+		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
+	}
+	forms := "'self'"
+	for _, host := range o.ReturnHosts {
+		forms += " https://" + host // browsers hold redirects after a form to it too
+	}
+	s.plain = []header{
+		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
+		{"X-Content-Type-Options", []string{"nosniff"}},
+		{"Cache-Control", []string{"no-store"}},
+	}
+	if public.Scheme == "https" {
+		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000"}})
+	}
+	s.headers = append(slices.Clone(s.plain), header{"Referrer-Policy", []string{"same-origin"}})
+	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
+	s.api()
+	s.pages()
+	return s, nil
+}
+
+// A call is one request on its way through the edge.
+type call struct {
+	*server
+	w    http.ResponseWriter
+	r    *http.Request
+	now  time.Time
+	id   string // of the request, in the log and in problems
+	lang string // "en" or "zh-CN"
+
+	noted   bool // the session was read, and that it is in use is noted
+	foreign bool // a script of one of CORSOrigins asks
+
+	status int    // what was answered, for the log
+	code   string // why it was refused, for the log
+	cause  error  // what it was refused with, for the log where it is our fault
+	sid    string
+}
+
+// A handler answers a call, or returns why it does not. It has written
+// nothing when it returns an error.
+type handler func(*call) error
+
+// methods maps a method to what answers it.
+type methods map[string]handler
+
+// handle registers a path. Fail answers what a handler refuses: as a problem in
+// the API, as a page elsewhere.
+func (s *server) handle(path string, fail func(*call, error), m methods) {
+	if get, ok := m["GET"]; ok && m["HEAD"] == nil {
+		m["HEAD"] = get
+	}
+	allow := slices.Sorted(keys(m))
+	to := route(func(c *call) {
+		if c.share(allow) {
+			return
+		}
+		h, ok := m[c.r.Method]
+		if !ok {
+			c.w.Header().Set("Allow", strings.Join(allow, ", "))
+			fail(c, problem.ErrMethod)
+			return
+		}
+		if err := h(c); err != nil {
+			c.cause = err
+			fail(c, err)
+		}
+	})
+	s.mux.Handle(path, to)
+	if !strings.Contains(path, "{") && !strings.HasSuffix(path, "/") {
+		s.exact[path] = to
+	}
+}
+
+func keys(m methods) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// A route is reached through the mux but called with the call at hand.
+type route func(*call)
+
+// ServeHTTP makes a route a http.Handler for the mux; it is never called.
+func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{server: s, w: w, r: r, now: time.Now(), id: rand.Text()[:16]}
+	defer c.finish()
+	headers, fail := s.headers, (*call).failPage
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		headers, fail = s.plain, (*call).failAPI
+	}
+	h := w.Header()
+	for i := range headers {
+		h[headers[i].name] = headers[i].value
+	}
+	if r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
+	to, ok := s.exact[r.URL.Path]
+	pattern := r.URL.Path
+	if !ok {
+		var matched http.Handler
+		matched, pattern = s.mux.Handler(r)
+		to, ok = matched.(route)
+	}
+	if pattern != "/healthz" && pattern != "/readyz" {
+		if err := c.admissible(); err != nil {
+			fail(c, err)
+			return
+		}
+	}
+	if !ok {
+		// The mux would redirect to a cleaner path, or knows nothing.
+		fail(c, errNotFound)
+		return
+	}
+	r.Pattern = pattern
+	to(c)
+}
+
+var errNotFound = admit.NotFound.New("not_found", "There is nothing at this address.")
+
+// admissible refuses requests for another host and those that another site's
+// page sends.
+func (c *call) admissible() error {
+	host := c.r.Host
+	if host != c.public.Host && !loopbackHost(host) {
+		return problem.ErrHost
+	}
+	cross := c.cross
+	if strings.HasPrefix(c.r.URL.Path, apiPrefix) {
+		if c.bearer() {
+			return nil
+		}
+		cross = c.shared
+	}
+	if err := cross.Check(c.r); err != nil {
+		return fmt.Errorf("%w: %w", problem.ErrCrossSite, err)
+	}
+	return nil
+}
+
+// bearer reports whether the request is judged by a token in its header. No
+// browser sends one by itself, as it does cookies and the credentials of Basic
+// authentication.
+func (c *call) bearer() bool {
+	all := c.r.Header["Authorization"]
+	if len(all) != 1 {
+		return false
+	}
+	scheme, _, _ := strings.Cut(all[0], " ")
+	return strings.EqualFold(scheme, "Bearer")
+}
+
+// loopbackHost reports whether a Host header names this machine.
+func loopbackHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+}
+
+// finish logs the call, and answers it where a handler panicked.
+func (c *call) finish() {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler {
+			panic(p)
+		}
+		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		if c.status == 0 {
+			c.failAPI(errors.New("panic"))
+		}
+	}
+	level := slog.LevelInfo
+	if c.status >= 500 {
+		level = slog.LevelError
+	}
+	attrs := [...]slog.Attr{
+		slog.String("request_id", c.id),
+		slog.String("method", c.r.Method),
+		// The pattern and not the path, which may hold a secret.
+		slog.String("route", c.r.Pattern),
+		slog.Int("status", c.status),
+		slog.Duration("took", time.Since(c.now)),
+		{}, {}, {}, // the zero Attr is left out
+	}
+	if c.code != "" {
+		attrs[5] = slog.String("code", c.code)
+	}
+	if c.sid != "" {
+		attrs[6] = slog.String("sid", c.sid)
+	}
+	if c.status >= 500 && c.cause != nil {
+		attrs[7] = slog.String("error", c.cause.Error())
+	}
+	c.Log.LogAttrs(c.r.Context(), level, "request", attrs[:]...)
+}
+
+// origin says where the request comes from. Known browsers are looked up only
+// where somebody proves who he is.
+func (c *call) origin() account.Origin {
+	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
+	if err != nil {
+		address = c.r.RemoteAddr
+	}
+	return account.Origin{Address: address, UserAgent: c.r.UserAgent(), RequestID: c.id, Locale: c.lang}
+}

@@ -1,0 +1,413 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/web"
+)
+
+// An Operator does what the command line does to users and sessions. Where a
+// server runs on the data folder it asks that one, through a socket that only
+// the folder's owner can open, so that its caches hear of every change;
+// otherwise it opens the database itself.
+type Operator struct {
+	do    func(ctx context.Context, name string, in []byte) ([]byte, error)
+	close func() error
+}
+
+// Connect returns the operator of the configured data folder. It must be closed.
+func Connect(ctx context.Context, cfg Config) (*Operator, error) {
+	socket := filepath.Join(cfg.Data, socketName)
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
+	o := &Operator{
+		do: func(ctx context.Context, name string, in []byte) ([]byte, error) {
+			return post(ctx, client, name, in)
+		},
+		close: func() error { client.CloseIdleConnections(); return nil },
+	}
+	_, err := o.do(ctx, "ping", []byte("{}"))
+	if err == nil {
+		return o, nil
+	}
+	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("ask the running server: %w", err)
+	}
+	cfg.Listen = ""
+	s, err := New(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	operations := s.operations()
+	o.do = func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) }
+	o.close = s.Close
+	return o, nil
+}
+
+// Close lets go of the server or the database.
+func (o *Operator) Close() error { return o.close() }
+
+// A NewUser is a user to add.
+type NewUser struct {
+	Identifiers []string     `json:"identifiers"`
+	Name        string       `json:"name,omitempty"`
+	Password    admit.Secret `json:"-"` // none: the user cannot sign in with one
+	Roles       []string     `json:"roles,omitempty"`
+	Verified    bool         `json:"verified,omitempty"` // the identifiers are known to be the user's
+}
+
+// A User is one as the API shows it, and whether it is disabled.
+type User struct {
+	web.User
+	Disabled bool `json:"disabled"`
+}
+
+// An ImportedUser is all that is known of a user, as import and export write it.
+type ImportedUser struct {
+	User
+	PasswordHash string `json:"password_hash,omitempty"`
+}
+
+// A Session is one as the API shows it, whose it is, and its data.
+type Session struct {
+	web.Session
+	Subject string   `json:"subject,omitempty"`
+	Data    web.Data `json:"data"`
+}
+
+// AddUser makes a user.
+func (o *Operator) AddUser(ctx context.Context, in NewUser) (User, error) {
+	return ask[User](ctx, o, "add-user", withPassword{in, in.Password.Reveal()})
+}
+
+// User returns the user with this id or identifier.
+func (o *Operator) User(ctx context.Context, user string) (User, error) {
+	return ask[User](ctx, o, "user", target{User: user})
+}
+
+// Users returns up to limit users in the order of their ids, after one.
+func (o *Operator) Users(ctx context.Context, after string, limit int) ([]User, error) {
+	return ask[[]User](ctx, o, "users", page{after, limit})
+}
+
+// SetDisabled keeps a user from signing in and ends its sessions, or lets it
+// sign in again.
+func (o *Operator) SetDisabled(ctx context.Context, user string, disabled bool) error {
+	_, err := ask[none](ctx, o, "set-disabled", target{User: user, Disabled: disabled})
+	return err
+}
+
+// DeleteUser removes a user with all that hangs on it.
+func (o *Operator) DeleteUser(ctx context.Context, user string) error {
+	_, err := ask[none](ctx, o, "delete-user", target{User: user})
+	return err
+}
+
+// SetPassword gives a user a password and ends its sessions.
+func (o *Operator) SetPassword(ctx context.Context, user string, password admit.Secret) error {
+	_, err := ask[none](ctx, o, "set-password", target{User: user, Password: password.Reveal()})
+	return err
+}
+
+// GrantRole gives a user a role.
+func (o *Operator) GrantRole(ctx context.Context, user, role string) error {
+	_, err := ask[none](ctx, o, "grant-role", target{User: user, Role: role})
+	return err
+}
+
+// RevokeRole takes a role away from a user.
+func (o *Operator) RevokeRole(ctx context.Context, user, role string) error {
+	_, err := ask[none](ctx, o, "revoke-role", target{User: user, Role: role})
+	return err
+}
+
+// ImportUser makes a user just as described.
+func (o *Operator) ImportUser(ctx context.Context, in ImportedUser) (User, error) {
+	return ask[User](ctx, o, "import-user", in)
+}
+
+// ExportUsers returns up to limit users with the hashes of their passwords, in
+// the order of their ids, after one.
+func (o *Operator) ExportUsers(ctx context.Context, after string, limit int) ([]ImportedUser, error) {
+	return ask[[]ImportedUser](ctx, o, "export-users", page{after, limit})
+}
+
+// Sessions returns a user's live sessions, last seen first; everybody's and
+// guests' where user is "".
+func (o *Operator) Sessions(ctx context.Context, user string) ([]Session, error) {
+	return ask[[]Session](ctx, o, "sessions", target{User: user})
+}
+
+// Session returns a live session.
+func (o *Operator) Session(ctx context.Context, sid string) (Session, error) {
+	return ask[Session](ctx, o, "session", target{SID: sid})
+}
+
+// EndSession ends a session.
+func (o *Operator) EndSession(ctx context.Context, sid string) error {
+	_, err := ask[none](ctx, o, "end-session", target{SID: sid})
+	return err
+}
+
+// EndAll ends every session of a user and returns how many there were.
+func (o *Operator) EndAll(ctx context.Context, user string) (int, error) {
+	return ask[int](ctx, o, "end-all", target{User: user})
+}
+
+// EndEveryone ends every session there is, guests' included, and returns how
+// many there were.
+func (o *Operator) EndEveryone(ctx context.Context) (int, error) {
+	return ask[int](ctx, o, "end-everyone", none{})
+}
+
+// What crosses the socket.
+type (
+	none   struct{}
+	target struct {
+		User     string `json:"user,omitempty"` // id or identifier
+		SID      string `json:"sid,omitempty"`
+		Role     string `json:"role,omitempty"`
+		Disabled bool   `json:"disabled,omitempty"`
+		Password string `json:"password,omitempty"`
+	}
+	page struct {
+		After string `json:"after"`
+		Limit int    `json:"limit"`
+	}
+	withPassword struct {
+		NewUser
+		Password string `json:"password,omitempty"`
+	}
+)
+
+func ask[Out any](ctx context.Context, o *Operator, name string, in any) (out Out, err error) {
+	b, err := json.Marshal(in)
+	if err != nil {
+		return out, fmt.Errorf("ask for %s: %w", name, err)
+	}
+	if b, err = o.do(ctx, name, b); err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return out, fmt.Errorf("read the answer to %s: %w", name, err)
+	}
+	return out, nil
+}
+
+// maxAnswer bounds what is read from the socket, in bytes.
+const maxAnswer = 256 << 20
+
+func post(ctx context.Context, client *http.Client, name string, in []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://admit/"+name, bytes.NewReader(in))
+	if err != nil {
+		return nil, err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(http.MaxBytesReader(nil, res.Body, maxAnswer)); err != nil {
+		return nil, fmt.Errorf("read the answer to %s: %w", name, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, problem.Parse(b.Bytes())
+	}
+	return b.Bytes(), nil
+}
+
+// An operation is what the socket offers under one name.
+type operation func(ctx context.Context, in []byte) ([]byte, error)
+
+func op[In, Out any](fn func(context.Context, In) (Out, error)) operation {
+	return func(ctx context.Context, b []byte) ([]byte, error) {
+		var in In
+		if err := json.Unmarshal(b, &in); err != nil {
+			return nil, fmt.Errorf("read a request: %w", err)
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(out)
+	}
+}
+
+// byOperator is who did it, in the audit.
+const byOperator = "operator"
+
+func (s *Server) operations() map[string]operation {
+	// on finds the user first: commands take an id or an identifier.
+	on := func(fn func(ctx context.Context, id string, in target, now time.Time) error) operation {
+		return op(func(ctx context.Context, in target) (none, error) {
+			u, err := s.accounts.FindUser(ctx, in.User)
+			if err != nil {
+				return none{}, err
+			}
+			return none{}, fn(ctx, u.ID, in, time.Now())
+		})
+	}
+	return map[string]operation{
+		"ping": op(func(context.Context, none) (none, error) { return none{}, nil }),
+		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
+			u, err := s.accounts.AddUser(ctx, account.NewUser{
+				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,
+			}, byOperator, time.Now())
+			return userOf(u), err
+		}),
+		"user": op(func(ctx context.Context, in target) (User, error) {
+			u, err := s.accounts.FindUser(ctx, in.User)
+			return userOf(u), err
+		}),
+		"users": op(func(ctx context.Context, in page) ([]User, error) {
+			all, err := s.accounts.Users(ctx, in.After, in.Limit)
+			out := make([]User, len(all))
+			for i, u := range all {
+				out[i] = userOf(u)
+			}
+			return out, err
+		}),
+		"set-disabled": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			if in.Disabled {
+				return s.accounts.Disable(ctx, id, byOperator, now)
+			}
+			return s.accounts.Enable(ctx, id, byOperator, now)
+		}),
+		"delete-user": on(func(ctx context.Context, id string, _ target, now time.Time) error {
+			return s.accounts.DeleteUser(ctx, id, byOperator, now)
+		}),
+		"set-password": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			return s.accounts.SetPassword(ctx, id, admit.NewSecret(in.Password), byOperator, now)
+		}),
+		"grant-role": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			return s.accounts.Grant(ctx, id, in.Role, byOperator, now)
+		}),
+		"revoke-role": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			return s.accounts.Revoke(ctx, id, in.Role, byOperator, now)
+		}),
+		"import-user": op(func(ctx context.Context, in ImportedUser) (User, error) {
+			u, err := s.accounts.Import(ctx, accountOf(in), in.PasswordHash, byOperator, time.Now())
+			return userOf(u), err
+		}),
+		"export-users": op(func(ctx context.Context, in page) ([]ImportedUser, error) {
+			all, hashes, err := s.accounts.Export(ctx, in.After, in.Limit)
+			out := make([]ImportedUser, len(all))
+			for i, u := range all {
+				out[i] = ImportedUser{userOf(u), hashes[i]}
+			}
+			return out, err
+		}),
+		"sessions": op(func(ctx context.Context, in target) ([]Session, error) {
+			subject := ""
+			if in.User != "" {
+				u, err := s.accounts.FindUser(ctx, in.User)
+				if err != nil {
+					return nil, err
+				}
+				subject = u.ID
+			}
+			all, err := s.sessions.List(ctx, subject)
+			out := make([]Session, len(all))
+			for i := range all {
+				out[i] = Session{Session: web.SessionOf(&all[i], "", web.Data{}), Subject: all[i].Subject}
+			}
+			return out, err
+		}),
+		"session": op(func(ctx context.Context, in target) (Session, error) {
+			found, err := s.sessions.Find(ctx, in.SID)
+			if err != nil {
+				return Session{}, err
+			}
+			return Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}, nil
+		}),
+		"end-session": op(func(ctx context.Context, in target) (none, error) {
+			found, err := s.sessions.Find(ctx, in.SID)
+			if err != nil {
+				return none{}, err
+			}
+			r := account.Record{At: time.Now(), Subject: found.Subject, Actor: byOperator, Event: "session_ended", SID: in.SID}
+			ctx = s.accounts.Auditing(ctx, account.SessionEnded, r, account.Origin{})
+			return none{}, s.sessions.EndAny(ctx, in.SID, "ended_by_operator")
+		}),
+		"end-all": op(func(ctx context.Context, in target) (int, error) {
+			u, err := s.accounts.FindUser(ctx, in.User)
+			if err != nil {
+				return 0, err
+			}
+			all, err := s.sessions.List(ctx, u.ID)
+			if err != nil {
+				return 0, err
+			}
+			r := account.Record{At: time.Now(), Subject: u.ID, Actor: byOperator, Event: "sessions_ended"}
+			ctx = s.accounts.Auditing(ctx, account.EpochRaised, r, account.Origin{})
+			return len(all), s.sessions.EndAll(ctx, u.ID, "", "ended_by_operator")
+		}),
+		"end-everyone": op(func(ctx context.Context, _ none) (int, error) {
+			r := account.Record{At: time.Now(), Actor: byOperator, Event: "session_ended"}
+			ctx = s.accounts.Auditing(ctx, account.SessionEnded, r, account.Origin{})
+			return s.sessions.EndEveryone(ctx, "ended_by_operator")
+		}),
+	}
+}
+
+func userOf(u *account.User) User {
+	if u == nil {
+		return User{}
+	}
+	return User{User: web.UserOf(u), Disabled: u.Disabled}
+}
+
+func accountOf(in ImportedUser) *account.User {
+	u := &account.User{ID: in.ID, Name: in.Name, Locale: in.Locale, Disabled: in.Disabled, CreatedAt: in.CreatedAt, Roles: in.Roles}
+	for _, id := range in.Identifiers {
+		u.Identifiers = append(u.Identifiers, account.Identifier{Value: id.Value, Verified: id.Verified, Primary: id.Primary})
+	}
+	return u
+}
+
+// operate serves the operations on the socket until the listener is closed.
+func (s *Server) operate(l net.Listener) error {
+	operations := s.operations()
+	srv := &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			run, ok := operations[r.URL.Path[1:]]
+			if !ok || r.Method != "POST" {
+				problem.Write(w, admit.NotFound, "")
+				return
+			}
+			var in bytes.Buffer
+			_, err := in.ReadFrom(http.MaxBytesReader(w, r.Body, 1<<20))
+			var out []byte
+			if err == nil {
+				out, err = run(r.Context(), in.Bytes())
+			}
+			if err != nil {
+				problem.Write(w, err, "")
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(out)
+		}),
+	}
+	if err := srv.Serve(l); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the program under test, built once.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "admit-test-*")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "admit")
+	out, err := exec.Command("go", "build", "-o", file, "./cmd/admit").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if file, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(file))
+	}
+	os.Exit(code)
+}
+
+// A process is a server of its own, as a person starts it.
+type process struct {
+	t    testing.TB
+	url  string
+	cmd  *exec.Cmd
+	out  *lines
+	done chan error
+}
+
+// serve starts the program on the data folder and waits until it is ready.
+func serve(t testing.TB, data string, port int, more ...string) *process {
+	t.Helper()
+	p := launch(t, data, port, more...)
+	p.ready()
+	return p
+}
+
+// ready waits until the server may be used.
+func (p *process) ready() {
+	p.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		res, err := http.Get(p.url + "/readyz")
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case err := <-p.done:
+			p.t.Fatalf("the server stopped: %v\n%s", err, p.out)
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the server is not ready\n%s", p.out)
+		}
+	}
+}
+
+// launch starts the program and does not wait.
+func launch(t testing.TB, data string, port int, more ...string) *process {
+	t.Helper()
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{file, "serve", "--dev", "--listen", fmt.Sprintf("localhost:%d", port), "--data", data}, more...)
+	return start(t, port, args...)
+}
+
+func start(t testing.TB, port int, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, url: fmt.Sprintf("http://localhost:%d", port), out: &lines{}, done: make(chan error, 1)}
+	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd.Env = append(os.Environ(), "ADMIT_DEV_KEY=key-of-the-test")
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	// The children of a tracer die with it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	t.Cleanup(func() { syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
+	return p
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.done
+}
+
+// stop asks the server to end and returns its exit code.
+func (p *process) stop() int {
+	p.t.Helper()
+	syscall.Kill(p.cmd.Process.Pid, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		p.t.Fatalf("the server does not stop\n%s", p.out)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// lines keeps what a process prints.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// freePort returns a loopback port that was free a moment ago.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// answer is what the API may say.
+type answer struct {
+	status  int
+	Code    string
+	Token   string
+	Session struct{ SID string }
+	Body    string
+}
+
+// api asks the server as a client without cookies. An error means that there
+// was no answer.
+func (p *process) api(ctx context.Context, method, path, token string, in map[string]any) (answer, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return answer{}, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, p.url+path, body)
+	if err != nil {
+		return answer{}, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{status: res.StatusCode, Body: string(b)}
+	if len(b) > 0 {
+		err = json.Unmarshal(b, &a)
+	}
+	return a, err
+}
+
+// ask is api where an answer is certain.
+func (p *process) ask(method, path, token string, in map[string]any) answer {
+	p.t.Helper()
+	a, err := p.api(p.t.Context(), method, path, token, in)
+	if err != nil {
+		p.t.Fatalf("%s %s: %v\n%s", method, path, err, p.out)
+	}
+	return a
+}
+
+// tail returns the last lines of a text.
+func tail(text string, n int) string {
+	var all []string
+	for s := bufio.NewScanner(strings.NewReader(text)); s.Scan(); {
+		all = append(all, s.Text())
+	}
+	return strings.Join(all[max(0, len(all)-n):], "\n")
+}

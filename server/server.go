@@ -1,0 +1,390 @@
+// Package server is admit as a program: sign-up, sign-in and sessions for
+// people in browsers, a JSON API for the rest.
+//
+// The command admit runs it. A Go program may mount it among its own handlers:
+//
+//	s, err := server.New(ctx, server.Config{Data: "admit-data", PublicURL: "https://id.example.org"})
+//	if err != nil { … }
+//	defer s.Close()
+//	http.ListenAndServe(addr, s.Handler())
+//
+// This package is the only wiring: it opens the database and the keys, and
+// joins the core, the edge and the delivery of mail.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/limit"
+	"github.com/admit-auth/admit/server/internal/notify"
+	"github.com/admit-auth/admit/server/internal/web"
+	"github.com/admit-auth/admit/session"
+)
+
+// Why a server does not start.
+var (
+	ErrInUse    = admit.Conflict.New("data_in_use", "Another server is using this data folder.").WithHint("stop it, or name another folder with --data")
+	ErrFolder   = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("make it writable for this user, or name another folder with --data")
+	ErrPort     = admit.Unavailable.New("address_in_use", "The address to listen on is taken or not ours.").WithHint("stop what listens there, or choose another with --listen")
+	ErrKeysFile = admit.Unavailable.New("keys_unreadable", "The file of keys cannot be read.").WithHint("restore it from a backup; without it sealed data is lost")
+)
+
+// Names inside the data folder.
+const (
+	databaseName = "admit.db"
+	keysName     = "keys"
+	lockName     = "lock"
+	socketName   = "admit.sock"
+)
+
+const (
+	drainTime  = 10 * time.Second // for requests under way when the server stops
+	maxHeaders = 16 << 10         // bytes
+)
+
+// A Server is an open data folder with its handler. It is made by New and must
+// be closed.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	listeners []net.Listener
+	lock      *os.File
+	db        *db.DB
+	accounts  *account.Service
+	sessions  *session.Manager[web.Data]
+	inbox     *notify.Inbox // nil but with --dev
+	handler   http.Handler
+	ready     Ready
+	closing   sync.Once
+}
+
+// Ready is what is worth telling once a server may be used.
+type Ready struct {
+	URL       string       // where it answers
+	SetupLink admit.Secret // makes the first administrator; only on the very first start
+	InboxURL  admit.Secret // opens the development inbox; only with Dev
+	CanMail   bool
+}
+
+// New opens the data folder, which it makes where there is none, and listens
+// where the configuration says; an empty Listen is for programs that mount
+// Handler themselves. Its errors are of kind admit.Invalid where the
+// configuration is at fault, and otherwise say what is in the way.
+func New(ctx context.Context, cfg Config) (_ *Server, err error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.logger()}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	// Who cannot listen must not touch the folder, nor make one.
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := s.takeFolder(); err != nil {
+		return nil, err
+	}
+	keys, err := openKeys(filepath.Join(cfg.Data, keysName))
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(cfg.Data, databaseName)
+	var fresh bool
+	if s.db, fresh, err = db.Open(ctx, file); err != nil {
+		return nil, err
+	}
+	stored, err := s.db.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// This process is alone in writing to the database, so its copies are good
+	// until it writes.
+	near := session.NewNear(stored, 0)
+	s.db.Raised = func(subject string, _ uint64) { near.Forget(session.EpochKey(subject)) }
+	if s.sessions, err = session.New[web.Data](near, &session.Options{
+		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true,
+	}); err != nil {
+		return nil, err
+	}
+	passwords, err := password.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Dev {
+		s.inbox = &notify.Inbox{}
+	}
+	if s.accounts, err = account.New(s.db, account.Options{
+		Passwords: passwords,
+		Policy:    cfg.passwordPolicy(),
+		Limiter:   limit.New(),
+		Keys:      keys,
+		CanMail:   s.inbox != nil,
+		PublicURL: s.publicURL(),
+	}); err != nil {
+		return nil, err
+	}
+	if err := s.accounts.ExpectHashes(ctx); err != nil {
+		return nil, err
+	}
+	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil}
+	if fresh {
+		link, err := s.accounts.SetupLink(ctx, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		s.ready.SetupLink = admit.NewSecret(s.publicURL() + "/link/" + link)
+	}
+	return s, s.edge(keys)
+}
+
+// edge makes the handler.
+func (s *Server) edge(keys *cookie.Keys) (err error) {
+	o := web.Options{
+		Accounts:    s.accounts,
+		Sessions:    s.sessions,
+		Keys:        keys,
+		PublicURL:   s.publicURL(),
+		CookieName:  s.cookieName,
+		CORSOrigins: s.cfg.CORSOrigins,
+		ReturnHosts: s.cfg.ReturnHosts,
+		Log:         s.log,
+		Ready:       s.db.Ping,
+	}
+	if s.inbox != nil {
+		key := s.cfg.DevKey
+		if key.IsZero() {
+			key = admit.NewSecret(strings.ToLower(rand.Text()))
+		}
+		o.Dev = &web.Dev{Key: key, Inbox: s.inbox}
+		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
+	}
+	s.handler, err = web.New(o)
+	return err
+}
+
+// Handler returns what answers requests, for programs that mount it.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Ready returns what is worth telling.
+func (s *Server) Ready() Ready { return s.ready }
+
+// Run serves until ctx is done, then lets the requests under way finish, and
+// returns nil. What was acknowledged is on disk whenever it ends.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second, // a sign-in may wait for its turn to hash
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeaders,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	socket, err := s.openSocket()
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	var work sync.WaitGroup
+	for _, l := range s.listeners {
+		work.Go(func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				cancel(err)
+			}
+		})
+	}
+	work.Go(func() {
+		if err := s.operate(socket); err != nil {
+			cancel(err)
+		}
+	})
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	work.Go(func() { s.sessions.Run(background) })
+	if s.inbox != nil {
+		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
+	}
+	<-ctx.Done()
+	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer done()
+	err = srv.Shutdown(drain)
+	socket.Close()
+	stop()
+	work.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// Close lets go of the data folder. It may be called more than once.
+func (s *Server) Close() (err error) {
+	s.closing.Do(func() {
+		for _, l := range s.listeners {
+			l.Close()
+		}
+		if s.db != nil {
+			err = s.db.Close()
+		}
+		if s.lock != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
+	})
+	return err
+}
+
+// listen opens the configured address; "localhost" is both loopback addresses,
+// since browsers try either.
+func (s *Server) listen() error {
+	if s.cfg.Listen == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %q: %w", s.cfg.Listen, err)
+	}
+	hosts := []string{host}
+	if host == "localhost" {
+		hosts = []string{"127.0.0.1", "::1"}
+	}
+	for i, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+		if i > 0 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)) {
+			continue // a machine without IPv6
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrPort, err)
+		}
+		s.listeners = append(s.listeners, l)
+		port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	}
+	return nil
+}
+
+// port is where the server listens, "" where it does not.
+func (s *Server) port() string {
+	if len(s.listeners) == 0 {
+		return ""
+	}
+	return strconv.Itoa(s.listeners[0].Addr().(*net.TCPAddr).Port)
+}
+
+func (s *Server) publicURL() string {
+	switch {
+	case s.cfg.PublicURL != "":
+		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+	case s.port() == "":
+		return "http://localhost"
+	}
+	return "http://localhost:" + s.port()
+}
+
+// cookieName gives a cookie its prefix; in development, where it is sent over
+// plain HTTP, the port, for browsers do not keep ports apart.
+func (s *Server) cookieName(name string) string {
+	if !s.cfg.Dev {
+		return "__Host-" + name
+	}
+	return name + "-" + s.port()
+}
+
+// takeFolder makes the data folder and holds it until Close.
+func (s *Server) takeFolder() error {
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	var err error
+	if s.lock, err = os.OpenFile(filepath.Join(s.cfg.Data, lockName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	if err := lockFile(s.lock); err != nil {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	return nil
+}
+
+// openSocket opens the socket that the command line uses.
+func (s *Server) openSocket() (net.Listener, error) {
+	path := filepath.Join(s.cfg.Data, socketName)
+	// The folder is ours, so a socket there is what a killed server left.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	return l, nil
+}
+
+// openKeys reads the ring of keys, or makes one on the first start.
+func openKeys(file string) (*cookie.Keys, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		text = []byte(cookie.GenerateKey() + "\n")
+		err = writeOnce(file, text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeysFile, err)
+	}
+	keys, err := cookie.ParseKeys(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeysFile, err)
+	}
+	return keys, nil
+}
+
+// writeOnce writes a file that is whole or not there, whatever happens.
+func writeOnce(file string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+// logger writes where and how the configuration says.
+func (cfg Config) logger() *slog.Logger {
+	var w io.Writer = os.Stderr
+	if cfg.Log != nil {
+		return cfg.Log
+	}
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,394 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server"
+)
+
+// A site is a server of its own with a data folder of its own, asked without a
+// network in between unless a test listens.
+type site struct {
+	t       testing.TB
+	server  *server.Server
+	handler http.Handler
+	data    string
+	log     lines
+	inbox   string // the key
+}
+
+const (
+	goodPassword  = "correct horse battery"
+	otherPassword = "staple another horse"
+	devKey        = "key-of-the-test"
+)
+
+// newSite opens a development server, in whose inbox mail arrives.
+func newSite(t testing.TB, change ...func(*server.Config)) *site {
+	t.Helper()
+	s := &site{t: t, data: t.TempDir()}
+	s.open(change...)
+	t.Cleanup(func() { s.server.Close() })
+	return s
+}
+
+func (s *site) open(change ...func(*server.Config)) {
+	s.t.Helper()
+	cfg := server.Config{
+		Data: s.data, Dev: true, DevKey: admit.NewSecret(devKey),
+		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
+	}
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	var err error
+	if s.server, err = server.New(s.t.Context(), cfg); err != nil {
+		s.t.Fatal(err)
+	}
+	s.handler = s.server.Handler()
+}
+
+// run lets the server do its work in the background until the test ends.
+func (s *site) run() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- s.server.Run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// A client is one browser, or one program that keeps a token.
+type client struct {
+	*site
+	jar       http.CookieJar
+	token     string
+	userAgent string
+	address   string
+	origin    string // what a browser would say of the page that asks
+}
+
+func (s *site) client() *client {
+	jar, _ := cookiejar.New(nil) // nil options do not fail
+	return &client{site: s, jar: jar, userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", address: "127.0.0.1:4711"}
+}
+
+// signedUp is a client whose user has just signed up under a user name.
+func (s *site) signedUp(name string) *client {
+	s.t.Helper()
+	c := s.client()
+	c.post("signup", m{"identifier": name, "password": goodPassword}).want(201)
+	return c
+}
+
+// m is a JSON object.
+type m = map[string]any
+
+// A reply is what the API answered.
+type reply struct {
+	t      testing.TB
+	what   string
+	status int
+	header http.Header
+	body   []byte
+	m      m
+}
+
+func (c *client) post(path string, body any, change ...func(*http.Request)) *reply {
+	c.t.Helper()
+	return c.do("POST", "/api/v1/"+path, body, change...)
+}
+
+func (c *client) get(path string, change ...func(*http.Request)) *reply {
+	c.t.Helper()
+	return c.do("GET", "/api/v1/"+path, nil, change...)
+}
+
+func (c *client) delete(path string, change ...func(*http.Request)) *reply {
+	c.t.Helper()
+	return c.do("DELETE", "/api/v1/"+path, nil, change...)
+}
+
+// do sends a request and holds the answer against the description of the API.
+// A body that is no string is sent as JSON.
+func (c *client) do(method, path string, body any, change ...func(*http.Request)) *reply {
+	c.t.Helper()
+	var text string
+	switch b := body.(type) {
+	case nil:
+	case string:
+		text = b
+	default:
+		j, err := json.Marshal(b)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		text = string(j)
+	}
+	r := httptest.NewRequestWithContext(context.Background(), method, "http://localhost"+path, strings.NewReader(text))
+	if body == nil {
+		r.Body = http.NoBody
+	} else {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.RemoteAddr = c.address
+	r.Header.Set("User-Agent", c.userAgent)
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	for _, k := range c.jar.Cookies(r.URL) {
+		r.AddCookie(k)
+	}
+	for _, fn := range change {
+		fn(r)
+	}
+	w := httptest.NewRecorder()
+	c.handler.ServeHTTP(w, r)
+	res := w.Result()
+	c.jar.SetCookies(&url.URL{Scheme: "http", Host: "localhost"}, res.Cookies())
+	out := &reply{t: c.t, what: method + " " + path, status: res.StatusCode, header: res.Header}
+	out.body, _ = io.ReadAll(res.Body) // of memory
+	if strings.Contains(out.header.Get("Content-Type"), "json") {
+		if err := json.Unmarshal(out.body, &out.m); err != nil {
+			c.t.Fatalf("%s: %d with %q: %v", out.what, out.status, out.body, err)
+		}
+	}
+	described(out, r)
+	return out
+}
+
+// want fails the test unless the answer has this status and, if it is a
+// refusal, one of the codes.
+func (r *reply) want(status int, code ...string) *reply {
+	r.t.Helper()
+	if r.status != status || len(code) > 0 && !slices.Contains(code, fmt.Sprint(r.m["code"])) {
+		r.t.Fatalf("%s: %d %s, want %d %v", r.what, r.status, r.body, status, code)
+	}
+	return r
+}
+
+// at returns the text at a path such as "session.sid", "" where there is none.
+func (r *reply) at(path string) string {
+	var v any = r.m
+	for part := range strings.SplitSeq(path, ".") {
+		object, _ := v.(m)
+		v = object[part]
+	}
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+// field fails the test unless the refusal names the field and its code.
+func (r *reply) field(name, code string) *reply {
+	r.t.Helper()
+	list, _ := r.m["errors"].([]any)
+	for _, e := range list {
+		if e, ok := e.(m); ok && e["field"] == name && e["code"] == code {
+			return r
+		}
+	}
+	r.t.Fatalf("%s: %s, want code %s of field %s", r.what, r.body, code, name)
+	return r
+}
+
+// mailTo returns the code and the link that was mailed last to the address,
+// waiting for the delivery that Run does.
+func (s *site) mailTo(address string) (code, link, subject string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/dev/inbox.json?key="+devKey, nil))
+		var in struct {
+			Messages []struct {
+				To, Code, Subject string
+				Links             []string
+			}
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &in); err != nil {
+			s.t.Fatalf("the inbox answers %d %s", w.Code, w.Body)
+		}
+		for _, msg := range in.Messages {
+			if msg.To == address {
+				return msg.Code, msg.Links[0], msg.Subject
+			}
+		}
+	}
+	s.t.Fatalf("no mail to %s", address)
+	return "", "", ""
+}
+
+// described holds an answer against openapi.json, so that it tells the truth.
+func described(r *reply, req *http.Request) {
+	r.t.Helper()
+	doc := description(r.t)
+	if r.status == http.StatusNotFound && r.m["code"] == "not_found" || r.status == http.StatusNoContent && req.Method == "OPTIONS" {
+		return
+	}
+	path := req.URL.Path
+	if strings.HasPrefix(path, "/api/v1/sessions/") {
+		path = "/api/v1/sessions/{sid}"
+	}
+	schema := m{"$ref": "#/components/schemas/Problem"}
+	if r.status < 400 {
+		op, _ := doc.at("paths", path, strings.ToLower(req.Method)).(m)
+		answers, _ := op["responses"].(m)
+		this, ok := answers[fmt.Sprint(r.status)].(m)
+		if !ok {
+			r.t.Errorf("%s answers %d, which openapi.json does not know", r.what, r.status)
+			return
+		}
+		if this["content"] == nil {
+			if len(r.body) > 0 {
+				r.t.Errorf("%s answers %d with %q, and openapi.json with nothing", r.what, r.status, r.body)
+			}
+			return
+		}
+		schema = object(this).at("content", "application/json", "schema").(m)
+	} else if got := r.header.Get("Content-Type"); got != "application/problem+json" {
+		r.t.Errorf("%s refuses as %s", r.what, got)
+	} else if code, _ := r.m["code"].(string); !bytes.Contains(reference(r.t), []byte("`"+code+"`")) {
+		r.t.Errorf("%s refuses with %s, which docs/reference/api.md does not know", r.what, code)
+	}
+	if why := doc.explain("", schema, r.m); why != "" {
+		r.t.Errorf("%s: %d %s is not as openapi.json says: %s", r.what, r.status, r.body, why)
+	}
+}
+
+type object m
+
+func (o object) at(path ...string) any {
+	var v any = m(o)
+	for _, p := range path {
+		inner, _ := v.(m)
+		v = inner[p]
+	}
+	return v
+}
+
+// explain says why a value is not of a schema, "" if it is. It knows the part
+// of JSON Schema that the description uses.
+func (o object) explain(path string, schema m, v any) string {
+	if ref, ok := schema["$ref"].(string); ok {
+		schema, _ = o.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...).(m)
+		if schema == nil {
+			return "there is no " + ref
+		}
+	}
+	if one, ok := schema["oneOf"].([]any); ok {
+		var why []string
+		for _, s := range one {
+			reason := o.explain(path, s.(m), v)
+			if reason == "" {
+				return ""
+			}
+			why = append(why, reason)
+		}
+		return strings.Join(why, " and ")
+	}
+	if enum, ok := schema["enum"].([]any); ok && !slices.Contains(enum, v) {
+		return fmt.Sprintf("%s is %v", path, v)
+	}
+	wrong := fmt.Sprintf("%s is %v and not of type %v", path, v, schema["type"])
+	switch schema["type"] {
+	case "null":
+		if v != nil {
+			return wrong
+		}
+	case "string":
+		s, ok := v.(string)
+		if !ok {
+			return wrong
+		}
+		if schema["format"] == "date-time" {
+			at, err := time.Parse(time.RFC3339, s)
+			if err != nil || !strings.HasSuffix(s, "Z") || at.Year() < 2000 {
+				return path + " is " + s + " and no time in UTC"
+			}
+		}
+	case "boolean":
+		if _, ok := v.(bool); !ok {
+			return wrong
+		}
+	case "integer":
+		if _, ok := v.(float64); !ok {
+			return wrong
+		}
+	case "array":
+		list, ok := v.([]any)
+		if !ok {
+			return wrong
+		}
+		for i, e := range list {
+			if why := o.explain(fmt.Sprintf("%s[%d]", path, i), schema["items"].(m), e); why != "" {
+				return why
+			}
+		}
+	case "object":
+		in, ok := v.(m)
+		if !ok {
+			return wrong
+		}
+		properties, _ := schema["properties"].(m)
+		required, _ := schema["required"].([]any)
+		for _, name := range required {
+			if _, ok := in[name.(string)]; !ok {
+				return fmt.Sprintf("%s has no %v", path, name)
+			}
+		}
+		for name, value := range in {
+			property, ok := properties[name].(m)
+			if !ok {
+				if schema["additionalProperties"] == false {
+					return path + " has an unknown " + name
+				}
+				continue
+			}
+			if why := o.explain(path+"."+name, property, value); why != "" {
+				return why
+			}
+		}
+	default:
+		return "a schema without a type at " + path
+	}
+	return ""
+}
+
+func description(t testing.TB) object {
+	t.Helper()
+	var doc object
+	if err := json.Unmarshal(file(t, "internal/web/openapi.json"), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func reference(t testing.TB) []byte { return file(t, "../docs/reference/api.md") }
+
+func file(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,31 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+)
+
+// A Write is an Add or a Swap that takes effect.
+type Write struct {
+	Key, Subject string
+	Added        bool // by Add
+}
+
+type alsoKey struct{}
+
+// Also returns a context for calls of a Manager over a Store: fn runs in the
+// transaction of each record that is added or swapped under it, so that what
+// fn writes is kept together with the change or not at all. It may run more
+// than once for one change, each time in a transaction of which nothing was
+// kept before. Most programs never call it: it is for audits.
+func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) context.Context {
+	return context.WithValue(ctx, alsoKey{}, fn)
+}
+
+// alsoOf returns what Also has put into the context.
+func alsoOf(ctx context.Context) func(context.Context, *sql.Tx, Write) error {
+	if fn, ok := ctx.Value(alsoKey{}).(func(context.Context, *sql.Tx, Write) error); ok {
+		return fn
+	}
+	return func(context.Context, *sql.Tx, Write) error { return nil }
+}

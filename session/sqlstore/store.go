@@ -1,0 +1,298 @@
+// Package sqlstore keeps sessions in a SQL database.
+//
+// Most programs need [Schema], run once by whoever makes the database, and
+// [New]. The database is SQLite, through any driver of database/sql; a program
+// without one imports none.
+//
+// Reads never wait for writes. Writes that come at the same time share a
+// transaction, and so a sync to disk: that is what bounds them.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/admit-auth/admit/session"
+)
+
+// Store is a [session.Store]. It also implements EpochGetter, Lister, Sweeper
+// and Durable. It is as good as its two pools, and needs no closing of its own.
+//
+// A write whose context ends while it waits may still happen. What happened to
+// a write that failed as unavailable is not known either, if it was the commit
+// that failed.
+type Store struct {
+	durability session.Durability
+	queue      queue
+
+	get, getWithEpoch, list, listAll         *sql.Stmt // of the pool for reading
+	add, swap, touch, version, remove, sweep *sql.Stmt // of the pool for writing
+}
+
+// New returns a store in the database of two pools. For SQLite the one for
+// writing must be of one connection (SetMaxOpenConns(1)) that begins with
+// BEGIN IMMEDIATE, and the file in WAL mode; with synchronous=FULL what is
+// acknowledged is on disk. The pool for writing is shared with whoever else
+// writes to this database.
+func New(ctx context.Context, write, read *sql.DB) (*Store, error) {
+	s := &Store{queue: queue{db: write}, durability: session.SurvivesProcess}
+	var synchronous int
+	if err := write.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
+		return nil, fmt.Errorf("open session store: %w", err)
+	}
+	if synchronous >= 2 { // FULL
+		s.durability = session.SurvivesMachine
+	}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		db   *sql.DB
+		text string
+	}{
+		{&s.get, read, sqlGet},
+		{&s.getWithEpoch, read, sqlGetWithEpoch},
+		{&s.list, read, sqlList},
+		{&s.listAll, read, sqlListAll},
+		{&s.add, write, sqlAdd},
+		{&s.swap, write, sqlSwap},
+		{&s.touch, write, sqlTouch},
+		{&s.version, write, sqlVersion},
+		{&s.remove, write, sqlDelete},
+		{&s.sweep, write, sqlSweep},
+	} {
+		var err error
+		if *p.stmt, err = p.db.PrepareContext(ctx, p.text); err != nil {
+			return nil, fmt.Errorf("open session store: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Get implements [session.Store].
+func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
+	var r row
+	if err := s.get.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version); err != nil {
+		return session.Item{}, readError(ctx, err)
+	}
+	return r.item(), nil
+}
+
+// GetWithEpoch implements [session.EpochGetter].
+func (s *Store) GetWithEpoch(ctx context.Context, key string) (session.Item, uint64, error) {
+	var r row
+	var epoch sql.NullString
+	err := s.getWithEpoch.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version, &epoch)
+	if err != nil {
+		return session.Item{}, 0, readError(ctx, err)
+	}
+	it := r.item()
+	if it.Subject == "" {
+		return it, 0, nil
+	}
+	if key := session.EpochKey(it.Subject); key[len(epochPrefix):] != it.Subject {
+		// A subject that makes no key has its digest there, which SQL did not
+		// look for.
+		e, err := s.Get(ctx, key)
+		if err != nil && !errors.Is(err, session.ErrNotFound) {
+			return session.Item{}, 0, err
+		}
+		return it, session.ParseEpoch(e.Value), nil
+	}
+	return it, session.ParseEpoch(epoch.String), nil
+}
+
+// Add implements [session.Store].
+func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, error) {
+	if err := session.CheckRecord(key, it); err != nil {
+		return 0, err
+	}
+	// A random first version is none that the key had before.
+	version := rand.Uint64N(maxFirst) + 1
+	also := alsoOf(ctx)
+	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+		n, err := exec(ctx, tx, s.add, key, []byte(it.Value), it.Subject, millis(it.Expires), version)
+		if err == nil && n == 0 {
+			err = session.ErrConflict
+		}
+		if err == nil {
+			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true})
+		}
+		return version, err
+	})
+}
+
+// Swap implements [session.Store].
+func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
+	if err := session.CheckRecord(key, it); err != nil {
+		return 0, err
+	}
+	also := alsoOf(ctx)
+	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+		n, err := exec(ctx, tx, s.swap, []byte(it.Value), it.Subject, millis(it.Expires), key, int64(old))
+		if err == nil && n == 0 {
+			err = s.missed(ctx, tx, key)
+		}
+		if err == nil {
+			err = also(ctx, tx, Write{Key: key, Subject: it.Subject})
+		}
+		return old + 1, err
+	})
+}
+
+// Touch implements [session.Store].
+func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
+	ms := millis(expires)
+	_, err := s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+		n, err := exec(ctx, tx, s.touch, ms, ms, key, int64(version))
+		if err == nil && n == 0 {
+			err = s.missed(ctx, tx, key)
+		}
+		return 0, err
+	})
+	return err
+}
+
+// missed says why no record had the key and the version.
+func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string) error {
+	var version int64
+	err := tx.StmtContext(ctx, s.version).QueryRowContext(ctx, key).Scan(&version)
+	switch {
+	case err == nil:
+		return session.ErrConflict
+	case errors.Is(err, sql.ErrNoRows):
+		return session.ErrNotFound
+	}
+	return err
+}
+
+// Delete implements [session.Store].
+func (s *Store) Delete(ctx context.Context, key string) error {
+	_, err := s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+		return exec(ctx, tx, s.remove, key)
+	})
+	return err
+}
+
+// List implements [session.Lister].
+func (s *Store) List(ctx context.Context, subject, after string, limit int) ([]session.Entry, error) {
+	var rows *sql.Rows
+	var err error
+	if subject == "" {
+		rows, err = s.listAll.QueryContext(ctx, after, max(limit, 0))
+	} else {
+		rows, err = s.list.QueryContext(ctx, subject, after, max(limit, 0))
+	}
+	if err != nil {
+		return nil, readError(ctx, err)
+	}
+	defer rows.Close()
+	var found []session.Entry
+	for rows.Next() {
+		var key string
+		var r row
+		if err := rows.Scan(&key, &r.value, &r.subject, &r.expires, &r.version); err != nil {
+			return nil, readError(ctx, err)
+		}
+		found = append(found, session.Entry{Key: key, Item: r.item()})
+	}
+	if err := rows.Err(); err != nil {
+		return nil, readError(ctx, err)
+	}
+	return found, nil
+}
+
+// sweepStep records are removed at a time, in about 1 ms, before other writes
+// have their turn.
+const sweepStep = 64
+
+// Sweep implements [session.Sweeper].
+func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (swept int, err error) {
+	ms := millis(now)
+	for swept < limit {
+		step := min(sweepStep, limit-swept)
+		n, err := s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+			return exec(ctx, tx, s.sweep, ms, ms, step)
+		})
+		swept += int(n)
+		if err != nil || int(n) < step {
+			return swept, err
+		}
+	}
+	return swept, nil
+}
+
+// Durability implements [session.Durable].
+func (s *Store) Durability() session.Durability { return s.durability }
+
+// RaiseEpoch raises a subject's epoch in a transaction of the caller's, so that
+// all its sessions end with the commit, and returns the new epoch; 0 where the
+// subject has none and so no session. One of the sessions may be spared with
+// [session.Manager.Keep] after the commit. A [session.Near] in front of the
+// store must be told to forget session.EpochKey(subject) then.
+func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject string) (uint64, error) {
+	key := session.EpochKey(subject)
+	for {
+		var r row
+		err := tx.QueryRowContext(ctx, sqlGet, key).Scan(&r.value, &r.subject, &r.expires, &r.version)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("raise epoch: %w", err)
+		}
+		epoch := session.ParseEpoch(r.value) + 1
+		res, err := tx.ExecContext(ctx, sqlRaise, strconv.AppendUint(nil, epoch, 10), key, r.version)
+		if err != nil {
+			return 0, fmt.Errorf("raise epoch: %w", err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 1 {
+			return epoch, err
+		}
+	}
+}
+
+// exec returns how many rows were touched.
+func exec(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt, args ...any) (uint64, error) {
+	res, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return uint64(n), err
+}
+
+// readError tells "no such record" and the context's end from a failure.
+func readError(ctx context.Context, err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return session.ErrNotFound
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", session.ErrUnavailable, err)
+}
+
+// A row is a record as it is kept.
+type row struct {
+	value, subject   string
+	expires, version int64
+}
+
+func (r *row) item() session.Item {
+	return session.Item{
+		Value:   r.value,
+		Subject: r.subject,
+		Expires: time.UnixMilli(r.expires),
+		Version: uint64(r.version),
+	}
+}
+
+// maxFirst leaves room to count up: versions stay below 1<<48.
+const maxFirst = 1 << 47
+
+// millis is the expiry as it is kept.
+func millis(t time.Time) int64 { return max(t.UnixMilli(), 0) }
