@@ -1,9 +1,12 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
@@ -312,4 +315,97 @@ func TestAttackASessionOfSomebodyElseIsEndedByItsID(t *testing.T) {
 	guest.delete("sessions/"+sid).want(401, "no_session")
 	guest.delete("sessions").want(401, "no_session")
 	ann.get("session").want(200)
+}
+
+// A sign-in takes as long as a hash does. Whoever knows the old password keeps
+// some under way, in the hope that one begins just after the owner has changed
+// the password.
+func TestAttackASignInUnderWayOutlivesTheChangeOfThePassword(t *testing.T) {
+	s := newSite(t)
+	owner := s.signedUp("ann")
+	password := goodPassword
+	for round := range 4 {
+		next := fmt.Sprintf("%s %d", otherPassword, round)
+		var thieves [6]*client
+		var all sync.WaitGroup
+		for i := range thieves {
+			c := s.client()
+			c.address = fmt.Sprintf("192.0.2.%d:1", round)
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 15 * time.Millisecond)
+				if c.post("signin", m{"identifier": "ann", "password": password}).status == 200 {
+					thieves[i] = c
+				}
+			})
+		}
+		owner.post("password/change", m{"password": password, "new_password": next}).want(204)
+		all.Wait()
+		for i, c := range thieves {
+			if c != nil {
+				if r := c.get("session"); r.status != 401 {
+					t.Errorf("round %d: sign-in %d with the old password is good after the change: %s", round, i, r.body)
+				}
+			}
+		}
+		owner.get("session").want(200)
+		password = next
+	}
+}
+
+func TestAttackTheOldPasswordSetsANewOneAfterTheOwnerDid(t *testing.T) {
+	s := newSite(t)
+	owner := s.signedUp("ann")
+	thief := s.client()
+	thief.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
+	var all sync.WaitGroup
+	var replies [2]*reply
+	for i, c := range []*client{owner, thief} {
+		all.Go(func() {
+			replies[i] = c.post("password/change", m{"password": goodPassword, "new_password": fmt.Sprintf("%s of %d", otherPassword, i)})
+		})
+	}
+	all.Wait()
+	changed := 0
+	for _, r := range replies {
+		switch {
+		case r.status == 204:
+			changed++
+		case r.at("code") != "password_changed" && r.at("code") != "bad_password" && r.at("code") != "session_ended":
+			t.Errorf("the second change is answered with %d %s", r.status, r.body)
+		}
+	}
+	if changed != 1 {
+		t.Errorf("%d changes with one old password", changed)
+	}
+}
+
+// Whoever has one IPv6 network has 2⁶⁴ addresses.
+func TestAttackAnIPv6NetworkHasOneBudget(t *testing.T) {
+	s := newSite(t)
+	thief := s.client()
+	for i := range 50 {
+		thief.address = fmt.Sprintf("[2001:db8::%x:1]:443", i+1)
+		thief.post("signin", m{"identifier": fmt.Sprintf("user%d", i), "password": "a guess of mine"}).want(401, "bad_credentials")
+	}
+	thief.address = "[2001:db8::ffff:1]:443"
+	thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(429, "too_many_tries")
+	thief.address = "[2001:db8:0:1::1]:443"
+	thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(401, "bad_credentials")
+}
+
+func TestAttackGuestsWithoutEndFillTheStore(t *testing.T) {
+	s := newSite(t)
+	app := s.client()
+	n := 0
+	for ; n < 1000; n++ {
+		if r := app.post("guest", m{"as": "token"}); r.status == 429 {
+			if r.header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+			break
+		}
+	}
+	if n < 300 || n == 1000 {
+		t.Errorf("%d guests from one address", n)
+	}
 }

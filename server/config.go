@@ -21,8 +21,8 @@ import (
 )
 
 // A Config is all that can be set. DefaultConfig and LoadConfig return a whole
-// one; in one that a program writes itself, a zero field is the default, but
-// for Listen: without it nothing is listened on.
+// one. A program that writes one itself names the Data folder; other zero fields
+// are the default, but without Listen nothing is listened on.
 //
 // The tags are the one place where a setting is described: its name in the
 // file, the flag (public_url: --public-url), the variable (ADMIT_PUBLIC_URL),
@@ -107,9 +107,11 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		key := strings.TrimPrefix(name, "ADMIT_")
-		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint("did you mean "+nearest(fields, key).Env+"?"))
+	if unknown := slices.Sorted(maps.Keys(variables)); len(unknown) > 0 {
+		name := unknown[0]
+		known := append(fields, field{Setting: Setting{Name: "config", Env: "ADMIT_CONFIG"}})
+		meant := nearest(known, strings.TrimPrefix(name, "ADMIT_")).Env
+		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint("did you mean "+meant+"?"))
 	}
 	return c, nil
 }
@@ -226,10 +228,13 @@ func (c *Config) fields() []field {
 
 // where says which value is meant.
 func (f *field) where() string {
-	if f.Origin == "default" || strings.HasPrefix(f.Origin, "--") || f.Origin == f.Env {
-		return strings.Replace(f.Origin, "default", f.Name, 1)
+	switch f.Origin {
+	case "default":
+		return f.Name
+	case f.Env, "--" + f.Flag:
+		return f.Origin
 	}
-	return f.Origin + ": " + f.Name
+	return f.Origin + ": " + f.Name // in a file
 }
 
 // texts returns the value as it would be written, nothing where it is zero.
@@ -308,7 +313,7 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "cors_origins":
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
 	case "return_hosts":
-		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or localhost:3000"
+		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or app.example.org:8443"
 	case "password_min_length":
 		n, err := strconv.Atoi(text)
 		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"

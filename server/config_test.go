@@ -107,6 +107,7 @@ func TestMistakesAreRefusedWhereTheyStand(t *testing.T) {
 		{name: "a key that is a list", file: "? [listen]\n: 1", want: ErrConfigKey},
 		{name: "a secret in the file", file: "dev_key: hunter2", want: ErrConfigKey, hint: "dev_key is a secret: set ADMIT_DEV_KEY"},
 		{name: "an unknown variable", env: "ADMIT_LISTN=localhost:1", want: ErrConfigKey, says: "ADMIT_LISTN", hint: "did you mean ADMIT_LISTEN?"},
+		{name: "a misspelled name of the file", env: "ADMIT_CONFG=x", want: ErrConfigKey, hint: "did you mean ADMIT_CONFIG?"},
 		{name: "a setting twice", file: "data: a\ndata: b", want: ErrConfigTwice, says: "admit.yaml:2: data", hint: "it stands on line 1 too"},
 		{name: "a list for a text", file: "listen: [a]", want: ErrConfigValue, says: "admit.yaml:1: listen", hint: "listen is a host and a port, such as localhost:8080"},
 		{name: "a text for a list", file: "cors_origins: https://a.example", want: ErrConfigValue},

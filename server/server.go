@@ -17,7 +17,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -67,6 +66,7 @@ const (
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
+	lines     *logWriter // where log writes
 	listeners []net.Listener
 	lock      *os.File
 	db        *db.DB
@@ -94,7 +94,8 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.logger()}
+	s := &Server{cfg: cfg}
+	s.log, s.lines = cfg.logger()
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -138,7 +139,7 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: passwords,
-		Policy:    cfg.passwordPolicy(),
+		Policy:    cfg.PasswordPolicy(),
 		Limiter:   limit.New(),
 		Keys:      keys,
 		CanMail:   s.inbox != nil,
@@ -225,6 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	work.Go(func() { s.sessions.Run(background) })
+	work.Go(func() { s.lines.run(background) })
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}
@@ -374,17 +376,4 @@ func writeOnce(file string, text []byte) error {
 		return err
 	}
 	return os.Rename(f.Name(), file)
-}
-
-// logger writes where and how the configuration says.
-func (cfg Config) logger() *slog.Logger {
-	var w io.Writer = os.Stderr
-	if cfg.Log != nil {
-		return cfg.Log
-	}
-	o := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }

@@ -160,12 +160,15 @@ func (h *history) add(o op) {
 	h.ops = append(h.ops, o)
 }
 
-// versionOf is for writes whose answer was not heard: 0 where nobody learnt it,
-// so that nobody can have swapped it either.
+// versionOf is for writes whose answer was not heard. Where nobody learnt the
+// version, it is one that nobody can have meant.
 func (h *history) versionOf(value string) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.version[value]
+	if v, ok := h.version[value]; ok {
+		return v
+	}
+	return math.MaxUint64
 }
 
 const (

@@ -38,6 +38,7 @@ type job struct {
 	n    uint64
 	err  error
 	turn chan bool // false: n and err are there; true: lead
+	left bool      // nobody waits for it any more; guarded by queue.mu
 }
 
 // do runs a write. Its error is an answer of the write's, or it is unavailable,
@@ -73,6 +74,7 @@ func (q *queue) do(ctx context.Context, run func(context.Context, *sql.Tx) (uint
 func (q *queue) withdraw(j *job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	j.left = true
 	if i := slices.Index(q.waiting, j); i >= 0 {
 		q.waiting = slices.Delete(q.waiting, i, i+1)
 	}
@@ -106,13 +108,14 @@ func (q *queue) lead(ctx context.Context) {
 	}
 	var again []*job
 	defer func() {
-		q.mu.Lock()
-		q.waiting = append(again, q.waiting...)
-		q.pass()
-		q.mu.Unlock()
 		for _, j := range batch[1 : n-len(again)] {
 			j.turn <- false
 		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		again = slices.DeleteFunc(again, func(j *job) bool { return j.left }) // those could not lead
+		q.waiting = append(again, q.waiting...)
+		q.pass()
 	}()
 	again = q.run(ctx, batch)
 }

@@ -133,14 +133,16 @@ func takes(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// need reports the first of the flags that was not given.
-func need(cmd *cobra.Command, flags ...string) error {
-	for _, name := range flags {
-		if !cmd.Flags().Changed(name) {
-			return misused(cmd, "%s: --%s is missing", cmd.CommandPath(), name)
+// needs is for commands that cannot do without some flags.
+func needs(flags ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, _ []string) error {
+		for _, name := range flags {
+			if !cmd.Flags().Changed(name) {
+				return misused(cmd, "%s: --%s is missing", cmd.CommandPath(), name)
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 const helpWidth = 100 // columns

@@ -42,9 +42,6 @@ func keyFlags(cmd *cobra.Command) (file, name *string) {
 
 // readKeys returns the keys for a cookie.
 func readKeys(cmd *cobra.Command, file, name string) (*cookie.Keys, error) {
-	if err := need(cmd, "secret-file", "name"); err != nil {
-		return nil, err
-	}
 	if _, err := cookie.New(name, nil); err != nil {
 		return nil, misused(cmd, "%w", err)
 	}
@@ -59,11 +56,19 @@ func readKeys(cmd *cobra.Command, file, name string) (*cookie.Keys, error) {
 	return keys, nil
 }
 
+// needsKeys asks for what readKeys takes; Express signs no name.
+func needsKeys(cmd *cobra.Command, args []string) error {
+	if express, _ := cmd.Flags().GetBool("express"); express {
+		return needs("secret-file")(cmd, args)
+	}
+	return needs("secret-file", "name")(cmd, args)
+}
+
 const expressHelp = "the form of Express (cookie-signature, s:…): the file holds one secret a line as it is, newest first, and the name is in no signature"
 
 func newCookieSign() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "sign --secret-file FILE --name NAME < VALUE", Short: "make a value that is readable and tamper-evident", Args: takes(),
+		Use: "sign --secret-file FILE --name NAME < VALUE", Short: "make a value that is readable and tamper-evident", Args: cobra.MatchAll(takes(), needsKeys),
 		Long:    "Reads a value, without one LF at its end, and writes what to put in the cookie.",
 		Example: "echo dark | admit cookie sign --secret-file keys --name __Host-theme",
 	}
@@ -71,7 +76,7 @@ func newCookieSign() *cobra.Command {
 	express := cmd.Flags().Bool("express", false, expressHelp)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *express {
-			secrets, err := readExpressSecrets(cmd, *file)
+			secrets, err := readExpressSecrets(*file)
 			if err != nil {
 				return err
 			}
@@ -100,7 +105,7 @@ func newCookieSign() *cobra.Command {
 
 func newCookieVerify() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "verify --secret-file FILE --name NAME < COOKIE", Short: "check a signed value and show it", Args: takes(),
+		Use: "verify --secret-file FILE --name NAME < COOKIE", Short: "check a signed value and show it", Args: cobra.MatchAll(takes(), needsKeys),
 		Long:    "Reads what a cookie holds and writes the value, with an LF, if it is as it was signed.",
 		Example: "echo dark | admit cookie sign --secret-file keys --name __Host-theme |\n  admit cookie verify --secret-file keys --name __Host-theme",
 	}
@@ -112,7 +117,7 @@ func newCookieVerify() *cobra.Command {
 			if *maxAge != 0 {
 				return misused(cmd, "--max-age and --express: Express signs no time")
 			}
-			secrets, err := readExpressSecrets(cmd, *file)
+			secrets, err := readExpressSecrets(*file)
 			if err != nil {
 				return err
 			}
@@ -139,7 +144,7 @@ func newCookieVerify() *cobra.Command {
 
 func newCookieSeal() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "seal --secret-file FILE --name NAME < VALUE", Short: "make a value that nobody else can read", Args: takes(),
+		Use: "seal --secret-file FILE --name NAME < VALUE", Short: "make a value that nobody else can read", Args: cobra.MatchAll(takes(), needs("secret-file", "name")),
 		Long:    "Reads any bytes, to the last one, and writes what to put in the cookie.",
 		Example: "printf 42 | admit cookie seal --secret-file keys --name __Host-cart",
 	}
@@ -160,7 +165,7 @@ func newCookieSeal() *cobra.Command {
 
 func newCookieOpen() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "open --secret-file FILE --name NAME < COOKIE", Short: "check a sealed value and show it", Args: takes(),
+		Use: "open --secret-file FILE --name NAME < COOKIE", Short: "check a sealed value and show it", Args: cobra.MatchAll(takes(), needs("secret-file", "name")),
 		Long:    "Reads what a cookie holds and writes the very bytes that were sealed.",
 		Example: "printf 42 | admit cookie seal --secret-file keys --name __Host-cart |\n  admit cookie open --secret-file keys --name __Host-cart",
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
-	"github.com/spf13/cobra"
 )
 
 // The signed cookies of Express: "s:", the value, a dot, HMAC-SHA256 of the
@@ -24,10 +23,7 @@ import (
 var errNotText = admit.Invalid.New("not_utf8", "Express signs text, and this is not UTF-8.")
 
 // readExpressSecrets returns the secrets of a file, one a line as it is.
-func readExpressSecrets(cmd *cobra.Command, file string) (secrets []string, err error) {
-	if err := need(cmd, "secret-file"); err != nil {
-		return nil, err
-	}
+func readExpressSecrets(file string) (secrets []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 
 func newPassword(args []string) *cobra.Command {
 	return group("password", "hash and check passwords", args,
-		newPasswordHash(), newPasswordVerify(), newPasswordCheck())
+		newPasswordHash(), newPasswordVerify(), newPasswordCheck(), newPasswordImportBreached())
 }
 
 func newPasswordHash() *cobra.Command {
@@ -46,16 +46,13 @@ var errWrong = admit.Unauthenticated.New("bad_password", "This is not the passwo
 
 func newPasswordVerify() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "verify --hash-file FILE < PASSWORD", Short: "tell whether a password belongs to a hash", Args: takes(),
+		Use: "verify --hash-file FILE < PASSWORD", Short: "tell whether a password belongs to a hash", Args: cobra.MatchAll(takes(), needs("hash-file")),
 		Long:    "Takes argon2id, bcrypt, scrypt and PBKDF2. Exits with 0 if it does, with 1 if not.",
 		Example: "echo 'a long walk by the sea' | admit password verify --hash-file hash",
 	}
 	file := cmd.Flags().String("hash-file", "", "read the hash from `FILE`")
 	passwordFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := need(cmd, "hash-file"); err != nil {
-			return err
-		}
 		text, err := os.ReadFile(*file)
 		if err != nil {
 			return err
@@ -85,11 +82,11 @@ func newPasswordVerify() *cobra.Command {
 func newPasswordCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check < PASSWORD", Short: "tell whether the server would take a new password", Args: takes(),
-		Long:    "Exits with 1 if it is too short, too common or breached.",
+		Long:    "Exits with 1 if it is too short or breached, by the list in the data folder too.",
 		Example: "echo 'a long walk by the sea' | admit password check",
 	}
 	names := cmd.Flags().StringArray("name", nil, "a `NAME` of the user, which is no password; may be given again")
-	load := settingFlags(cmd, "password_min_length")
+	load := settingFlags(cmd, "password_min_length", "data")
 	passwordFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
@@ -100,11 +97,30 @@ func newPasswordCheck() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return policy(cfg).Check(cmd.Context(), secret, *names...)
+		return cfg.PasswordPolicy().Check(cmd.Context(), secret, *names...)
 	}
 	return cmd
 }
 
-func policy(cfg server.Config) *password.Policy {
-	return &password.Policy{MinLength: cfg.PasswordMinLength}
+func newPasswordImportBreached() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "import-breached < LIST", Short: "let the server refuse the passwords of a list", Args: takes(),
+		Long: `The commonest breached passwords are refused anyway. This takes a full list, such
+as that of Have I Been Pwned ordered by hash: one SHA-1 in hex a line, ascending,
+a colon and a count after it or not. It replaces the list before, takes 8 bytes
+for each password in the data folder, and a running server uses it at once.`,
+		Example: "admit password import-breached < pwned-passwords-sha1-ordered-by-hash.txt",
+	}
+	load := settingFlags(cmd, "data")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		count := newProgress(cmd, "passwords read")
+		n, err := server.ImportBreached(cfg.Data, cmd.InOrStdin(), count.at)
+		count.done()
+		return told(cmd, err, "%d breached passwords are refused from now on", n)
+	}
+	return cmd
 }

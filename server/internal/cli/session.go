@@ -20,7 +20,7 @@ func newSessionList() *cobra.Command {
 	}
 	user := cmd.Flags().String("user", "", "only those of the `USER`, an id or identifier (default everybody's, and guests')")
 	asJSON := jsonFlag(cmd)
-	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		all, err := o.Sessions(ctx, *user)
 		if err != nil {
 			return err
@@ -49,7 +49,7 @@ func newSessionShow() *cobra.Command {
 		Long: beside, Example: "admit session show $SID",
 	}
 	asJSON := jsonFlag(cmd)
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		s, err := o.Session(ctx, args[0])
 		if err != nil {
 			return err
@@ -83,20 +83,26 @@ func newSessionEnd() *cobra.Command {
 		Use: "end SID", Short: "end a session: its next request is refused", Args: takes("SID"),
 		Long: beside, Example: "admit session end $SID",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.EndSession(ctx, args[0]), "session %s has ended", args[0])
 	})
 }
 
 func newSessionEndAll() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "end-all (--user USER | --everyone)", Short: "end every session of a user, or of everybody", Args: takes(),
+		Use: "end-all (--user USER | --everyone)", Short: "end every session of a user, or of everybody",
 		Long: "Asks at a terminal before everybody is signed out.\n" + beside, Example: "admit session end-all --user ada@example.org",
 	}
 	user := cmd.Flags().String("user", "", "those of the `USER`, an id or identifier")
 	everyone := cmd.Flags().Bool("everyone", false, "those of everybody, guests included")
 	asJSON := jsonFlag(cmd)
-	operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) (err error) {
+	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
+		if (*user != "") == *everyone {
+			return misused(cmd, "%s: either --user USER or --everyone", cmd.CommandPath())
+		}
+		return nil
+	})
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) (err error) {
 		var n int
 		if *everyone {
 			if err := confirm(cmd, "sign everybody out?"); err != nil {
@@ -113,12 +119,6 @@ func newSessionEndAll() *cobra.Command {
 			return writeJSON(cmd.OutOrStdout(), map[string]int{"ended": n})
 		}
 		say(cmd, "%d %s ended", n, map[bool]string{true: "session has", false: "sessions have"}[n == 1])
-		return nil
-	})
-	return before(cmd, func() error {
-		if (*user != "") == *everyone {
-			return misused(cmd, "%s: either --user USER or --everyone", cmd.CommandPath())
-		}
 		return nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/admit-auth/admit"
@@ -19,14 +20,25 @@ const pageSize = 500 // users asked for at once
 
 const beside = "Works beside a running server, which sees the change at once, and without one."
 
+// What a command makes of a data folder that is not there.
+const (
+	mustExist = false // nothing is in it: the wrong one was named
+	mayMake   = true
+)
+
+var errNoData = admit.NotFound.New("no_data", "There is no data folder here.").WithHint("name it with --data; admit serve makes one")
+
 // operate gives cmd the flags that name a data folder; what it runs gets the
 // operator of that folder.
-func operate(cmd *cobra.Command, run func(ctx context.Context, o *server.Operator, args []string) error) *cobra.Command {
+func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *server.Operator, args []string) error) *cobra.Command {
 	load := settingFlags(cmd, "data")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		cfg, err := load()
 		if err != nil {
 			return err
+		}
+		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) && !anew {
+			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
 		}
 		o, err := server.Connect(cmd.Context(), cfg)
 		if err != nil {
@@ -50,7 +62,7 @@ func newUser(args []string) *cobra.Command {
 
 func newUserAdd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "add --identifier ID", Short: "make a user", Args: takes(),
+		Use: "add --identifier ID", Short: "make a user", Args: cobra.MatchAll(takes(), needs("identifier")),
 		Long:    "Asks for a password at a terminal; without one, the user cannot sign in with one yet.\n" + beside,
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
@@ -60,7 +72,7 @@ func newUserAdd() *cobra.Command {
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
 	passwordFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
 		in := server.NewUser{Identifiers: *identifiers, Name: *name, Roles: *roles, Verified: *verified}
 		// A script that says nothing of a password means none; its standard
 		// input may be anything.
@@ -77,19 +89,6 @@ func newUserAdd() *cobra.Command {
 		}
 		return writeUsers(cmd, *asJSON, u, u)
 	})
-	return before(cmd, func() error { return need(cmd, "identifier") })
-}
-
-// before adds a check that comes before anything is opened.
-func before(cmd *cobra.Command, check func() error) *cobra.Command {
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := check(); err != nil {
-			return err
-		}
-		return run(cmd, args)
-	}
-	return cmd
 }
 
 func newUserList() *cobra.Command {
@@ -98,7 +97,7 @@ func newUserList() *cobra.Command {
 		Long: beside, Example: "admit user list",
 	}
 	asJSON := jsonFlag(cmd)
-	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		all := []server.User{}
 		for u, err := range pages(ctx, o.Users, func(u server.User) string { return u.ID }) {
 			if err != nil {
@@ -163,7 +162,7 @@ func newUserShow() *cobra.Command {
 		Long: beside, Example: "admit user show ada@example.org --json",
 	}
 	asJSON := jsonFlag(cmd)
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		u, err := o.User(ctx, args[0])
 		if err != nil {
 			return err
@@ -177,7 +176,7 @@ func newUserDisable() *cobra.Command {
 		Use: "disable USER", Short: "keep a user out, and end the user's sessions", Args: takes("USER"),
 		Long: beside, Example: "admit user disable ada@example.org",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.SetDisabled(ctx, args[0], true), "%s is disabled, and signed out everywhere", args[0])
 	})
 }
@@ -195,7 +194,7 @@ func newUserEnable() *cobra.Command {
 		Use: "enable USER", Short: "let a disabled user in again", Args: takes("USER"),
 		Long: beside, Example: "admit user enable ada@example.org",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.SetDisabled(ctx, args[0], false), "%s may sign in", args[0])
 	})
 }
@@ -205,7 +204,7 @@ func newUserDelete() *cobra.Command {
 		Use: "delete USER", Short: "delete a user with all that hangs on it", Args: takes("USER"),
 		Long: "Asks before, at a terminal.\n" + beside, Example: "admit user delete ada@example.org",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		if err := confirm(cmd, "delete "+args[0]+" for good?"); err != nil {
 			return err
 		}
@@ -220,7 +219,7 @@ func newUserSetPassword() *cobra.Command {
 		Example: "echo 'a long walk by the sea' | admit user set-password ada@example.org",
 	}
 	passwordFlag(cmd)
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		if _, err := o.User(ctx, args[0]); err != nil {
 			return err // before anyone is asked
 		}
@@ -237,7 +236,7 @@ func newUserGrant() *cobra.Command {
 		Use: "grant USER ROLE", Short: "give a user a role", Args: takes("USER", "ROLE"),
 		Long: beside, Example: "admit user grant ada@example.org admin",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.GrantRole(ctx, args[0], args[1]), "%s has the role %s", args[0], args[1])
 	})
 }
@@ -247,7 +246,7 @@ func newUserRevoke() *cobra.Command {
 		Use: "revoke USER ROLE", Short: "take a role away from a user", Args: takes("USER", "ROLE"),
 		Long: beside, Example: "admit user revoke ada@example.org admin",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, args []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.RevokeRole(ctx, args[0], args[1]), "%s has no longer the role %s", args[0], args[1])
 	})
 }
@@ -258,7 +257,7 @@ func newUserExport() *cobra.Command {
 		Long:    "Writes one JSON object a line, which import reads. Keep it as secret as the database.\n" + beside,
 		Example: "admit user export > users.jsonl",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		count := newProgress(cmd, "users written")
 		defer count.done()
 		out := bufio.NewWriter(cmd.OutOrStdout())
@@ -288,7 +287,7 @@ itself: a refused one is told with its number, and the others are taken.
 ` + beside,
 		Example: "admit user import < users.jsonl",
 	}
-	return operate(cmd, func(ctx context.Context, o *server.Operator, _ []string) error {
+	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
 		count := newProgress(cmd, "users read")
 		defer count.done()
 		lines := bufio.NewScanner(cmd.InOrStdin())

@@ -188,8 +188,7 @@ func (c *call) apiSignOut() error {
 }
 
 func (c *call) apiSession() error {
-	c.note()
-	s, err := c.Sessions.Load(c.r)
+	s, err := c.Sessions.Use(c.w, c.r)
 	if err != nil {
 		return err
 	}
@@ -197,14 +196,17 @@ func (c *call) apiSession() error {
 	if err != nil {
 		return err
 	}
-	b := appendSession(append(make([]byte, 0, 1024), `{"session":`...), &s.Info, s.SID, s.Data)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b := appendSession(append((*buf)[:0], `{"session":`...), &s.Info, s.SID, s.Data)
 	b = append(b, `,"user":`...)
 	if user == nil {
 		b = append(b, "null"...)
 	} else {
 		b = appendUser(b, user)
 	}
-	return c.answer(http.StatusOK, append(b, '}'))
+	*buf = append(b, '}')
+	return c.answer(http.StatusOK, *buf)
 }
 
 func (c *call) apiSessions() error {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -19,7 +20,7 @@ func (s *server) health() {
 		ctx, cancel := context.WithTimeout(c.r.Context(), readyTimeout)
 		defer cancel()
 		if err := c.Ready(ctx); err != nil {
-			return because(errNotReady, err)
+			return fmt.Errorf("%w: %w", errNotReady, err)
 		}
 		return c.healthy()
 	}})

@@ -33,7 +33,7 @@ func UserOf(u *account.User) User {
 		Identifiers: make([]Identifier, len(u.Identifiers)),
 		Roles:       append([]string{}, u.Roles...),
 		Locale:      u.Locale,
-		CreatedAt:   u.CreatedAt.UTC(),
+		CreatedAt:   shown(u.CreatedAt),
 	}
 	for i, id := range u.Identifiers {
 		out.Identifiers[i] = Identifier{id.Value, string(id.Kind), id.Verified, id.Primary}
@@ -65,6 +65,9 @@ type Device struct {
 	Address   string `json:"address"`
 }
 
+// shown returns a time as it is kept and shown: in UTC, to the millisecond.
+func shown(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
 // SessionOf returns a session as the API shows it to the session whose id is
 // current.
 func SessionOf(i *session.Info, current string, data Data) Session {
@@ -73,17 +76,17 @@ func SessionOf(i *session.Info, current string, data Data) Session {
 		Current:       i.SID == current,
 		Guest:         i.Guest(),
 		GuestID:       data.Guest,
-		CreatedAt:     i.CreatedAt.UTC(),
-		LastSeenAt:    i.LastSeenAt.UTC(),
-		IdleExpiresAt: i.IdleExpiresAt.UTC(),
-		ExpiresAt:     i.ExpiresAt.UTC(),
+		CreatedAt:     shown(i.CreatedAt),
+		LastSeenAt:    shown(i.LastSeenAt),
+		IdleExpiresAt: shown(i.IdleExpiresAt),
+		ExpiresAt:     shown(i.ExpiresAt),
 		AMR:           append([]string{}, i.AMR()...),
 		ACR:           i.ACR,
 		Device:        Device{i.Device.Name, i.Device.UserAgent, i.Device.Address},
 		Credential:    i.Credential(),
 	}
 	if !i.AuthTime.IsZero() {
-		at := i.AuthTime.UTC()
+		at := shown(i.AuthTime)
 		s.AuthTime = &at
 	}
 	if s.Device.Name == "" {

@@ -67,9 +67,9 @@ type server struct {
 	exact   map[string]route // paths without variables, which need no mux
 	headers []header         // of every answer but the API's
 	plain   []header         // of the API's
-	device  *cookie.Vault       // browsers that were seen before
-	flow    *cookie.Vault       // the sign-up that this browser has begun
-	link    *cookie.Vault       // the link that this browser has opened
+	device  *cookie.Vault    // browsers that were seen before
+	flow    *cookie.Vault    // the sign-up that this browser has begun
+	link    *cookie.Vault    // the link that this browser has opened
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -227,14 +227,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !ok {
 		// The mux would redirect to a cleaner path, or knows nothing.
-		fail(c, errNotFound)
+		fail(c, problem.ErrNotFound)
 		return
 	}
 	r.Pattern = pattern
 	to(c)
 }
-
-var errNotFound = admit.NotFound.New("not_found", "There is nothing at this address.")
 
 // admissible refuses requests for another host and those that another site's
 // page sends.
@@ -288,29 +286,39 @@ func (c *call) finish() {
 			c.failAPI(errors.New("panic"))
 		}
 	}
+	c.log()
+}
+
+// log writes the call's one line.
+func (c *call) log() {
 	level := slog.LevelInfo
 	if c.status >= 500 {
 		level = slog.LevelError
 	}
-	attrs := [...]slog.Attr{
+	ctx, to := c.r.Context(), c.Log.Handler()
+	if !to.Enabled(ctx, level) {
+		return
+	}
+	now := time.Now()
+	// A record by hand, for it needs not to know the line of code it is from.
+	line := slog.NewRecord(now, level, "request", 0)
+	line.AddAttrs(
 		slog.String("request_id", c.id),
 		slog.String("method", c.r.Method),
-		// The pattern and not the path, which may hold a secret.
-		slog.String("route", c.r.Pattern),
+		slog.String("route", c.r.Pattern), // not the path, which may hold a secret
 		slog.Int("status", c.status),
-		slog.Duration("took", time.Since(c.now)),
-		{}, {}, {}, // the zero Attr is left out
+		slog.Duration("took", now.Sub(c.now)),
+	)
+	if c.sid != "" {
+		line.AddAttrs(slog.String("sid", c.sid))
 	}
 	if c.code != "" {
-		attrs[5] = slog.String("code", c.code)
-	}
-	if c.sid != "" {
-		attrs[6] = slog.String("sid", c.sid)
+		line.AddAttrs(slog.String("code", c.code))
 	}
 	if c.status >= 500 && c.cause != nil {
-		attrs[7] = slog.String("error", c.cause.Error())
+		line.AddAttrs(slog.String("error", c.cause.Error()))
 	}
-	c.Log.LogAttrs(c.r.Context(), level, "request", attrs[:]...)
+	_ = to.Handle(ctx, line) // there is nowhere to tell it
 }
 
 // origin says where the request comes from. Known browsers are looked up only

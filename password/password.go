@@ -1,0 +1,242 @@
+// Package password hashes passwords and checks them.
+//
+// Most programs need [New], [Hasher.Hash] and [Hasher.Verify]:
+//
+//	passwords, err := password.New(nil)
+//
+//	err = password.Policy{}.Check(ctx, pw)              // at sign-up
+//	hash, err := passwords.Hash(ctx, pw)                // what the database keeps
+//
+//	ok, upgrade, err := passwords.Verify(ctx, pw, hash, password.Stranger)
+//	if ok && upgrade {                                  // hashed by an older program
+//		hash, err = passwords.Hash(ctx, pw)
+//	}
+//
+// New hashes are Argon2id in the PHC string format, with a fresh salt and the
+// parameters that OWASP asks for (19 MiB, 2 passes, 1 lane). Verify also reads
+// Argon2i, bcrypt, scrypt and PBKDF2 hashes of other programs, Django's
+// included, and says that they should be replaced.
+//
+// A Hasher runs a fixed number of hashes at once, so that a flood of sign-ins
+// holds a fixed amount of memory: about twice 19 MiB for each, with its
+// garbage. The surplus waits a moment and is then told to retry.
+package password
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/admit-auth/admit"
+)
+
+// What the package refuses.
+var (
+	ErrFormat = admit.Invalid.New("hash_malformed", "This is no password hash in a form that is known here.")
+	ErrBusy   = admit.Unavailable.New("password_busy", "Too many people are signing in at once.").WithHint("Try again in a moment.")
+)
+
+// A Priority says whose turn comes first when slots are short.
+type Priority uint8
+
+const (
+	// Stranger is anybody. Strangers together never hold more than half of
+	// the slots, rounded up.
+	Stranger Priority = iota
+	// Known is a browser that the user has signed in from before, so that a
+	// flood of strangers cannot shut owners out.
+	Known
+)
+
+// Options of a Hasher. The zero value is what most programs want.
+type Options struct {
+	// Slots is how many hashes run at once; default twice GOMAXPROCS, so that
+	// strangers alone can use all of the machine. Each holds 19 MiB.
+	Slots int
+	// Wait is how long a hash waits for a slot; default 2 s.
+	Wait time.Duration
+	// Queue is how many may wait; more are refused at once. Default 32 for
+	// each slot.
+	Queue int
+}
+
+// A Hasher hashes and verifies. It is safe for use by several goroutines.
+type Hasher struct {
+	slots     chan struct{} // for everybody
+	strangers chan struct{} // a stranger holds one of these too
+	queue     chan struct{}
+	wait      time.Duration
+	dummy     Hash
+
+	mu      sync.RWMutex
+	foreign []Hash // one of each other kind that is stored; guarded by mu
+}
+
+// maxForeign bounds what a refusal may cost: kinds of stored hashes beyond it
+// are not made up for.
+const maxForeign = 4
+
+// New returns a Hasher.
+func New(o *Options) (*Hasher, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	slots := o.Slots
+	if slots == 0 {
+		slots = 2 * runtime.GOMAXPROCS(0)
+	}
+	queue := o.Queue
+	if queue == 0 {
+		queue = 32 * slots
+	}
+	wait := o.Wait
+	if wait == 0 {
+		wait = 2 * time.Second
+	}
+	if slots < 1 || queue < 1 || wait < 0 {
+		return nil, errors.New("password: a hasher needs a slot, room to wait and time")
+	}
+	dummy, err := Parse(dummyHash)
+	if err != nil {
+		return nil, err
+	}
+	return &Hasher{
+		slots:     make(chan struct{}, slots),
+		strangers: make(chan struct{}, (slots+1)/2),
+		queue:     make(chan struct{}, queue),
+		wait:      wait,
+		dummy:     dummy,
+	}, nil
+}
+
+// dummyHash is of a password that nobody knows, with the parameters of new ones.
+const dummyHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// Hash returns the hash of a new password, for the database. It waits for a
+// slot with the priority of a known browser: who sets a password has proved
+// something. ErrBusy in an admit.RetryError where there is none in time.
+func (h *Hasher) Hash(ctx context.Context, pw admit.Secret) (string, error) {
+	if err := h.enter(ctx, Known); err != nil {
+		return "", err
+	}
+	defer h.leave(Known)
+	return newHash(pw.Reveal()), nil
+}
+
+// Verify reports whether the password is the one of a stored hash, and whether
+// the hash should be replaced by a new one. ErrFormat where the hash cannot be
+// read; ErrBusy as Hash. A wrong password costs as much as an unknown user, see
+// VerifyDummy, whatever the form of the hash.
+func (h *Hasher) Verify(ctx context.Context, pw admit.Secret, hash string, prio Priority) (ok, upgrade bool, err error) {
+	stored, err := Parse(hash)
+	if err != nil {
+		return false, false, err
+	}
+	if err := h.enter(ctx, prio); err != nil {
+		return false, false, err
+	}
+	defer h.leave(prio)
+	if stored.matches(pw.Reveal()) {
+		return true, !stored.current(), nil
+	}
+	h.spend(pw.Reveal(), stored.kind())
+	return false, false, nil
+}
+
+// VerifyDummy does the work of a wrong password, for a user that does not
+// exist. Its error is one of waiting.
+func (h *Hasher) VerifyDummy(ctx context.Context, pw admit.Secret, prio Priority) error {
+	if err := h.enter(ctx, prio); err != nil {
+		return err
+	}
+	defer h.leave(prio)
+	h.spend(pw.Reveal(), "")
+	return nil
+}
+
+// spend computes one hash of each kind that is stored but the one that has
+// been computed already, so that all refusals cost the same.
+func (h *Hasher) spend(pw, done string) {
+	if h.dummy.kind() != done {
+		h.dummy.matches(pw)
+	}
+	h.mu.RLock()
+	foreign := h.foreign
+	h.mu.RUnlock()
+	for _, f := range foreign {
+		if f.kind() != done {
+			f.matches(pw)
+		}
+	}
+}
+
+// Expect tells the Hasher that hashes of this one's form and parameters are
+// stored, so that a refusal costs the same whether a user has one of them,
+// another or none. Hashes that New makes need no telling.
+func (h *Hasher) Expect(hash string) {
+	f, err := Parse(hash)
+	if err != nil || f.kind() == h.dummy.kind() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.foreign) < maxForeign && !slices.ContainsFunc(h.foreign, func(g Hash) bool { return g.kind() == f.kind() }) {
+		h.foreign = append(slices.Clone(h.foreign), f)
+	}
+}
+
+// enter waits for a slot.
+func (h *Hasher) enter(ctx context.Context, prio Priority) error {
+	select {
+	case h.queue <- struct{}{}:
+		defer func() { <-h.queue }()
+	default:
+		return h.busy()
+	}
+	timeout := time.NewTimer(h.wait)
+	defer timeout.Stop()
+	if prio == Stranger {
+		select {
+		case h.strangers <- struct{}{}:
+		case <-timeout.C:
+			return h.busy()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	case <-timeout.C:
+	case <-ctx.Done():
+	}
+	if prio == Stranger {
+		<-h.strangers
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return h.busy()
+}
+
+func (h *Hasher) leave(prio Priority) {
+	<-h.slots
+	if prio == Stranger {
+		<-h.strangers
+	}
+}
+
+func (h *Hasher) busy() error { return &admit.RetryError{After: h.wait, Err: ErrBusy} }
+
+// Identify returns the name of a stored hash's scheme, such as "bcrypt", and
+// whether the hash can be verified.
+func Identify(hash string) (scheme string, ok bool) {
+	h, err := Parse(hash)
+	if err != nil {
+		return "", false
+	}
+	return h.scheme, true
+}
