@@ -160,15 +160,20 @@ func (h *Hasher) VerifyDummy(ctx context.Context, pw admit.Secret, prio Priority
 // spend computes one hash of each kind that is stored but the one that has
 // been computed already, so that all refusals cost the same.
 func (h *Hasher) spend(pw, done string) {
-	if h.dummy.kind() != done {
-		h.dummy.matches(pw)
-	}
+	h.each(done, func(other *Hash) { other.matches(pw) })
+}
+
+// each calls fn for one hash of every kind that is stored but one.
+func (h *Hasher) each(but string, fn func(*Hash)) {
 	h.mu.RLock()
 	foreign := h.foreign
 	h.mu.RUnlock()
-	for _, f := range foreign {
-		if f.kind() != done {
-			f.matches(pw)
+	if h.dummy.kind() != but {
+		fn(&h.dummy)
+	}
+	for i := range foreign {
+		if foreign[i].kind() != but {
+			fn(&foreign[i])
 		}
 	}
 }

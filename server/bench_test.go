@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -86,7 +85,12 @@ func benchServer(tb testing.TB, kind, dir string) *benched {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServerOfTheBenchmark$")
 	cmd.Env = append(os.Environ(), benchEnv+"="+kind+" "+dir)
-	cmd.Stderr = os.Stderr
+	log, err := os.Create(filepath.Join(dir, kind+".log"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr = log
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -220,13 +224,7 @@ func TestServerOfTheBenchmark(t *testing.T) {
 	done := make(chan error, 1)
 	switch kind {
 	case "admit":
-		log, err := os.Create(filepath.Join(dir, "log"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := server.New(ctx, server.Config{
-			Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), Dev: true, Log: slog.New(slog.NewTextHandler(log, nil)),
-		})
+		s, err := server.New(ctx, server.Config{Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"fmt"
 )
 
 // A Write is an Add or a Swap that takes effect.
@@ -25,7 +26,12 @@ func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) c
 // alsoOf returns what Also has put into the context.
 func alsoOf(ctx context.Context) func(context.Context, *sql.Tx, Write) error {
 	if fn, ok := ctx.Value(alsoKey{}).(func(context.Context, *sql.Tx, Write) error); ok {
-		return fn
+		return func(ctx context.Context, tx *sql.Tx, w Write) error {
+			if err := fn(ctx, tx, w); err != nil {
+				return fmt.Errorf("write along: %v", err) // %v, for it is no answer of the store's
+			}
+			return nil
+		}
 	}
 	return func(context.Context, *sql.Tx, Write) error { return nil }
 }

@@ -8,15 +8,16 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,7 +135,7 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	now  time.Time
-	id   string // of the request, in the log and in problems
+	id   string // of the request, in the log and in problems; no secret
 	lang string // "en" or "zh-CN"
 
 	noted   bool // the session was read, and that it is in use is noted
@@ -199,7 +200,7 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), id: rand.Text()[:16]}
+	c := &call{server: s, w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
 	defer c.finish()
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {

@@ -1,0 +1,338 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/sessiontest"
+	"github.com/admit-auth/admit/session/sqlstore"
+)
+
+// openSessions opens the database in a file, and its session store.
+func openSessions(t testing.TB, file string) (*DB, *sqlstore.Store) {
+	t.Helper()
+	db, _, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	s, err := db.Sessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db, s
+}
+
+func newSessions(t testing.TB) (*DB, *sqlstore.Store) {
+	return openSessions(t, filepath.Join(t.TempDir(), "admit.db"))
+}
+
+func TestSessionsInSQLiteKeepThePromises(t *testing.T) {
+	runSuite(t, func(s *sqlstore.Store) session.Store { return s })
+}
+
+func TestSessionsInSQLiteWithCopiesNearKeepThePromises(t *testing.T) {
+	runSuite(t, func(s *sqlstore.Store) session.Store { return session.NewNear(s, 0) })
+}
+
+func runSuite(t *testing.T, wrap func(*sqlstore.Store) session.Store) {
+	sessiontest.Run(t, func(t testing.TB) sessiontest.Backend {
+		file := filepath.Join(t.TempDir(), "admit.db")
+		db, s := openSessions(t, file)
+		return sessiontest.Backend{Store: wrap(s), Restart: func() session.Store {
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, s := openSessions(t, file)
+			return wrap(s)
+		}}
+	})
+}
+
+func TestSessionsAreOnDiskBeforeTheyAreAcknowledged(t *testing.T) {
+	_, s := newSessions(t)
+	if d := s.Durability(); d != session.SurvivesMachine {
+		t.Errorf("durability %d, want SurvivesMachine: is synchronous=FULL?", d)
+	}
+}
+
+// hold keeps the one connection for writing, so that writes queue up.
+func hold(t *testing.T, db *DB) (release func()) {
+	t.Helper()
+	tx, err := db.write.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { tx.Rollback() }
+}
+
+// waiting lets n goroutines come to wait for the held connection or for the one
+// that does.
+func waiting() { time.Sleep(50 * time.Millisecond) }
+
+func item(value string) session.Item {
+	return session.Item{Value: value, Subject: "alice", Expires: time.Now().Add(time.Hour)}
+}
+
+func TestOneFailedWriteHarmsNobodyInItsBatch(t *testing.T) {
+	db, s := newSessions(t)
+	release := hold(t, db)
+	errBad := errors.New("bad")
+	bad := sqlstore.Also(t.Context(), func(ctx context.Context, tx *sql.Tx, w sqlstore.Write) error {
+		if w.Key == "k5" {
+			return errBad
+		}
+		return session.ErrConflict // an answer of somebody else's is none of the store's
+	})
+	errs := make([]error, 12)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			ctx := t.Context()
+			if i == 5 || i == 6 {
+				ctx = bad
+			}
+			_, errs[i] = s.Add(ctx, fmt.Sprint("k", i%11), item("v")) // k0 twice
+		})
+	}
+	waiting()
+	release()
+	wg.Wait()
+	conflicts := 0
+	for i, err := range errs {
+		_, kept := s.Get(t.Context(), fmt.Sprint("k", i%11))
+		switch {
+		case i == 5 || i == 6:
+			if admit.KindOf(err) != admit.Unavailable || !errors.Is(kept, session.ErrNotFound) {
+				t.Errorf("the bad write: %v, and then Get: %v", err, kept)
+			}
+		case errors.Is(err, session.ErrConflict) && i%11 == 0:
+			conflicts++
+		case err != nil || kept != nil:
+			t.Errorf("write %d beside a bad one: %v, and then Get: %v", i, err, kept)
+		}
+	}
+	if conflicts != 1 {
+		t.Errorf("of two adds of one key %d were conflicts", conflicts)
+	}
+}
+
+func TestAWriterThatGivesUpTakesNobodyAlong(t *testing.T) {
+	db, s := newSessions(t)
+	for _, end := range []string{"deadline", "cancel"} {
+		t.Run(end, func(t *testing.T) {
+			release := hold(t, db)
+			short := 100 * time.Millisecond
+			var wg sync.WaitGroup
+			var patient [4]error
+			for i := range 12 {
+				wg.Go(func() {
+					key := fmt.Sprint(end, i)
+					if i%3 == 2 {
+						_, patient[i/3] = s.Add(t.Context(), key, item("v"))
+						return
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), short)
+					if end == "cancel" {
+						ctx, cancel = context.WithCancel(t.Context())
+						time.AfterFunc(short, cancel)
+					}
+					defer cancel()
+					begun := time.Now()
+					_, err := s.Add(ctx, key, item("v"))
+					took := time.Since(begun)
+					if end == "deadline" && (!errors.Is(err, context.DeadlineExceeded) || took > time.Second) {
+						t.Errorf("a write with a deadline of %v: %v after %v", short, err, took)
+					}
+				})
+			}
+			time.Sleep(2 * short)
+			release()
+			wg.Wait()
+			for i, err := range patient {
+				if err != nil {
+					t.Errorf("patient write %d: %v", i, err)
+				}
+			}
+			if _, err := s.Add(t.Context(), end, item("v")); err != nil {
+				t.Errorf("a write afterwards: %v", err)
+			}
+		})
+	}
+}
+
+func TestAFullDiskIsAnAnswer(t *testing.T) {
+	db, s := newSessions(t)
+	v, err := s.Add(t.Context(), "before", item("v"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages int
+	if err := db.write.QueryRow("PRAGMA page_count").Scan(&pages); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.write.Exec(fmt.Sprint("PRAGMA max_page_count=", pages+4)); err != nil {
+		t.Fatal(err)
+	}
+	big := item(strings.Repeat("x", session.MaxValue))
+	if _, err := s.Add(t.Context(), "big", big); admit.KindOf(err) != admit.Unavailable {
+		t.Errorf("Add on a full disk: %v, want Unavailable", err)
+	}
+	if _, err := s.Swap(t.Context(), "before", v, big); admit.KindOf(err) != admit.Unavailable {
+		t.Errorf("Swap on a full disk: %v, want Unavailable", err)
+	}
+	if it, err := s.Get(t.Context(), "before"); err != nil || it.Value != "v" || it.Version != v {
+		t.Errorf("the record that was to be replaced: %v, %v", it, err)
+	}
+	// What needs no room still works, so that sessions can be ended.
+	if err := s.Delete(t.Context(), "before"); err != nil {
+		t.Errorf("Delete on a full disk: %v", err)
+	}
+}
+
+func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
+	db, s := newSessions(t)
+	near := session.NewNear(s, 0)
+	m, err := session.New[struct{}](near, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(subject string) (*session.Session[struct{}], *http.Request) {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "https://example.org/", nil)
+		i, err := m.Start(w, r, subject, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range w.Result().Cookies() {
+			r.AddCookie(c)
+		}
+		return i, r
+	}
+	raise := func(subject string, commit bool) uint64 {
+		tx, err := db.write.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		n, err := sqlstore.RaiseEpoch(t.Context(), tx, subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if commit {
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			near.Forget(session.EpochKey(subject))
+		}
+		return n
+	}
+	if n := raise("nobody", true); n != 0 {
+		t.Errorf("the epoch of one who never signed in: %d, want 0", n)
+	}
+	for _, subject := range []string{"alice", "张伟", "#"} {
+		kept, here := start(subject)
+		_, there := start(subject)
+		raise(subject, false)
+		for _, r := range []*http.Request{here, there} {
+			if _, err := m.Check(r); err != nil {
+				t.Errorf("after a transaction that was rolled back: %v", err)
+			}
+		}
+		n := raise(subject, true)
+		for _, r := range []*http.Request{here, there} {
+			if _, err := m.Check(r); !errors.Is(err, session.ErrEnded) {
+				t.Errorf("after the commit: %v, want ErrEnded", err)
+			}
+		}
+		if err := m.Keep(t.Context(), subject, kept.SID, n); err != nil {
+			t.Errorf("Keep: %v", err)
+		}
+		if _, err := m.Check(here); err != nil {
+			t.Errorf("the session that was kept: %v", err)
+		}
+		if err := m.EndAll(t.Context(), subject, "", "sign_out"); err != nil {
+			t.Fatal(err)
+		}
+		if next := raise(subject, true); next != n+2 {
+			t.Errorf("epochs %d and, two later, %d", n, next)
+		}
+	}
+}
+
+func TestALookUpDoesNotWaitForAWriter(t *testing.T) {
+	db, s := newSessions(t)
+	if _, err := s.Add(t.Context(), "k", item("v")); err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, db)
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := s.Get(ctx, "k"); err != nil {
+		t.Errorf("Get beside an open transaction: %v", err)
+	}
+}
+
+func BenchmarkSessionGet(b *testing.B) {
+	_, s := newSessions(b)
+	v := item(strings.Repeat("v", 200))
+	var wg sync.WaitGroup
+	for g := range 64 {
+		wg.Go(func() {
+			for i := range 160 {
+				s.Add(b.Context(), fmt.Sprintf("%022d", g*160+i), v)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := s.Add(b.Context(), session.EpochKey(v.Subject), session.Item{Value: "1", Expires: v.Expires}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n++
+		if _, _, err := s.GetWithEpoch(context.Background(), fmt.Sprintf("%022d", n*7919%10240)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSessionWrites(b *testing.B) {
+	for _, writers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint(writers, " writers"), func(b *testing.B) {
+			_, s := newSessions(b)
+			v := item(strings.Repeat("v", 200))
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range writers {
+				wg.Go(func() {
+					for {
+						n := next.Add(1)
+						if n > int64(b.N) {
+							return
+						}
+						if _, err := s.Add(b.Context(), fmt.Sprintf("%022d", n*7919%1000003), v); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+		})
+	}
+}
