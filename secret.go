@@ -5,17 +5,33 @@ import "log/slog"
 const redacted = "[redacted]"
 
 // A Secret is text that never prints: fmt, slog, encoding/json and panics show
-// "[redacted]" in its place. The zero Secret is empty.
-type Secret struct{ s string }
+// "[redacted]" in its place, or an address at worst. The zero Secret is empty.
+// Two secrets are not compared with ==: reveal them to a comparison in constant
+// time.
+type Secret struct {
+	// Behind a pointer because fmt calls no method of an unexported field, nor
+	// after a wrong verb, and shows the fields themselves.
+	s *string
+}
 
 // NewSecret wraps s.
-func NewSecret(s string) Secret { return Secret{s} }
+func NewSecret(s string) Secret {
+	if s == "" {
+		return Secret{}
+	}
+	return Secret{&s}
+}
 
 // Reveal returns the text itself. Every call is a place to review.
-func (s Secret) Reveal() string { return s.s }
+func (s Secret) Reveal() string {
+	if s.s == nil {
+		return ""
+	}
+	return *s.s
+}
 
 // IsZero reports whether there is no secret.
-func (s Secret) IsZero() bool { return s.s == "" }
+func (s Secret) IsZero() bool { return s.s == nil }
 
 // String returns "[redacted]".
 func (s Secret) String() string { return redacted }
@@ -32,6 +48,6 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // UnmarshalText keeps text as the secret.
 func (s *Secret) UnmarshalText(text []byte) error {
-	s.s = string(text)
+	*s = NewSecret(string(text))
 	return nil
 }

@@ -167,6 +167,10 @@ func Write(w http.ResponseWriter, err error, requestID string) (status int, code
 // Write answers a request with the problem.
 func (p Problem) Write(w http.ResponseWriter) {
 	h := w.Header()
+	// What a handler said of the body that it did not come to write.
+	for _, of := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
+		h.Del(of)
+	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

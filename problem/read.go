@@ -52,7 +52,7 @@ func decode(body []byte, v any) error {
 	if !utf8.Valid(body) {
 		return ErrMalformed
 	}
-	if err := exact(body, names(reflect.TypeOf(v).Elem(), nil)); err != nil {
+	if err := exact(body, reflect.TypeOf(v).Elem()); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -67,39 +67,56 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-// names returns the members that a struct has in JSON.
-func names(t reflect.Type, known map[string]bool) map[string]bool {
-	if known == nil {
-		known = map[string]bool{}
-	}
-	if t.Kind() != reflect.Struct {
+// names returns the members that a type has in JSON, or nil where it may have
+// any: a map, an interface, or a type that reads itself.
+func names(t reflect.Type) map[string]reflect.Type {
+	if t == nil || t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
 		return nil
 	}
+	known := map[string]reflect.Type{}
 	for _, f := range reflect.VisibleFields(t) {
-		if !f.IsExported() || f.Anonymous {
+		tag := f.Tag.Get("json")
+		name, _, _ := strings.Cut(tag, ",")
+		switch {
+		case tag == "-", f.Anonymous && name == "", !f.IsExported():
 			continue
-		}
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" {
+		case name == "":
 			name = f.Name
 		}
-		if name != "-" {
-			known[name] = true
-		}
+		known[name] = f.Type
 	}
 	return known
 }
 
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+// element returns what a value of an array or a map is read into, and nil
+// where that is not known.
+func element(t reflect.Type) reflect.Type {
+	if t != nil && !reflect.PointerTo(t).Implements(unmarshaler) {
+		switch t.Kind() {
+		case reflect.Slice, reflect.Array, reflect.Map:
+			return t.Elem()
+		}
+	}
+	return nil
+}
+
+// A level is an object or array that is open.
+type level struct {
+	of    reflect.Type            // what it is read into; nil if unknown
+	known map[string]reflect.Type // its names; nil if any will do
+	seen  map[string]bool         // nil in an array
+	name  bool                    // a name comes next
+	next  reflect.Type            // what the next value is read into
+}
+
 // exact walks the text once and refuses what encoding/json would let pass: a
-// name twice, at any depth; at the top another name than the known ones; text
+// name twice, a name that is no field's to the letter, both at any depth; text
 // after the value; depth.
-func exact(body []byte, known map[string]bool) error {
+func exact(body []byte, t reflect.Type) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
-	type level struct {
-		seen map[string]bool // nil in an array
-		name bool            // a name comes next
-	}
 	var open []level
 	for first := true; ; first = false {
 		tok, err := dec.Token()
@@ -112,35 +129,40 @@ func exact(body []byte, known map[string]bool) error {
 		if !first && len(open) == 0 {
 			return fmt.Errorf("%w: more than one value", ErrMalformed)
 		}
-		if first && known != nil && tok != json.Delim('{') {
+		if first && t.Kind() == reflect.Struct && tok != json.Delim('{') {
 			return fmt.Errorf("%w: no object", ErrMalformed)
 		}
-		var top *level
+		into := t
 		if len(open) > 0 {
-			top = &open[len(open)-1]
-		}
-		if name, ok := tok.(string); ok && top != nil && top.name {
-			if top.seen[name] {
-				return &admit.FieldError{Field: name, Err: fmt.Errorf("%w: a name twice", ErrMalformed)}
+			top := &open[len(open)-1]
+			if name, ok := tok.(string); ok && top.name {
+				if top.seen[name] {
+					return &admit.FieldError{Field: name, Err: fmt.Errorf("%w: a name twice", ErrMalformed)}
+				}
+				if _, ok := top.known[name]; !ok && top.known != nil {
+					return &admit.FieldError{Field: name, Err: ErrUnknown}
+				}
+				top.seen[name], top.name, top.next = true, false, element(top.of)
+				if top.known != nil {
+					top.next = top.known[name]
+				}
+				continue
 			}
-			if len(open) == 1 && known != nil && !known[name] {
-				return &admit.FieldError{Field: name, Err: ErrUnknown}
+			if tok == json.Delim('}') || tok == json.Delim(']') {
+				open = open[:len(open)-1]
+				continue
 			}
-			top.seen[name], top.name = true, false
-			continue
+			into = top.next
+			top.name = top.seen != nil // after this value
 		}
-		if tok == json.Delim('}') || tok == json.Delim(']') {
-			open = open[:len(open)-1]
-			continue
-		}
-		if top != nil && top.seen != nil {
-			top.name = true // after this value
+		for into != nil && into.Kind() == reflect.Pointer {
+			into = into.Elem()
 		}
 		switch tok {
 		case json.Delim('{'):
-			open = append(open, level{seen: map[string]bool{}, name: true})
+			open = append(open, level{of: into, known: names(into), seen: map[string]bool{}, name: true})
 		case json.Delim('['):
-			open = append(open, level{})
+			open = append(open, level{of: into, next: element(into)})
 		}
 		if len(open) > maxDepth {
 			return fmt.Errorf("%w: too deep", ErrMalformed)
