@@ -113,7 +113,7 @@ func TestASecretNeverPrints(t *testing.T) {
 	h := holder{"n", s, &s}
 	values := map[string]any{
 		"the secret": s, "a pointer": &s, "a struct": h, "a pointer to a struct": &h,
-		"a slice": []admit.Secret{s}, "a map's value": map[string]admit.Secret{"k": s}, "a map's key": map[admit.Secret]int{s: 1},
+		"a slice": []admit.Secret{s}, "a map's value": map[string]admit.Secret{"k": s},
 		"an unexported field": hidden{s}, "a pointer to an unexported field": &hidden{s},
 		"an interface": []any{s, &s},
 	}
@@ -204,6 +204,23 @@ func TestHasRoleComparesWholeNames(t *testing.T) {
 	for role, want := range map[string]bool{"admin": true, "x": true, "": false, "adm": false, "Admin": false, "admins": false} {
 		if got := p.HasRole(role); got != want {
 			t.Errorf("HasRole(%q) = %v", role, got)
+		}
+	}
+}
+
+func TestSecretsAreEqualByTheirText(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"one", "one", true},
+		{"one", "two", false},
+		{"one", "ones", false},
+		{"", "", true},
+		{"", "one", false},
+	} {
+		if got := admit.NewSecret(test.a).Equal(admit.NewSecret(test.b)); got != test.want {
+			t.Errorf("%q and %q: %t", test.a, test.b, got)
 		}
 	}
 }

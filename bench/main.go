@@ -4,7 +4,7 @@
 //	go run .                     everything, about 3 minutes
 //	go run . -quick              a first impression in 20 seconds
 //	go run . -max 10000000       the curve up to ten million sessions
-//	go run . -json f -svg dir    keeps the figures and draws them
+//	go run . -json f -svg dir    keeps the figures, and draws them
 //
 // Figures are processor time of the whole process (user and system, the garbage
 // collector included) for each operation. Ours, floor and peer take turns in

@@ -6,8 +6,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A work does something n times.
@@ -99,10 +100,18 @@ func calibrate(w work, sample time.Duration) (n int, allocs float64) {
 	}
 }
 
+// cpuTime is the processor time that this process has used, by all its threads.
 func cpuTime() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	var u unix.Rusage
+	must(unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// threadTime is that of this thread. Getrusage knows it to a tick only.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	must(unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t))
+	return time.Duration(t.Nano())
 }
 
 func machine() string {

@@ -90,7 +90,6 @@ func floorSite() site {
 	type record struct {
 		expires int64
 		count   int
-		since   int64
 		uid     [24]byte
 		length  uint8
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -55,6 +56,7 @@ var mutants = []struct {
 	{"get reads the past", "parallel histories"},
 	{"a write is seen a moment later", "swap replaces"},
 	{"contexts are ignored", "an ended context"},
+	{"who gives up makes the next one fail", "callers that"},
 	{"a failed write answers that it happened", "what does not fit"},
 	{"the epoch of nobody counts", "a record and its"},
 	{"an expired epoch does not count", "a record and its"},
@@ -103,11 +105,11 @@ func TestTheSuiteCatchesEveryMutant(t *testing.T) {
 func TestTheSuiteCatchesAStoreThatForgetsBadly(t *testing.T) {
 	for _, fault := range []fault{"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back"} {
 		t.Run(string(fault), func(t *testing.T) {
-			t.Parallel()
-			by := firstFailure(t, func(testing.TB) Backend { return newForgetful(fault).backend() })
-			if by == "" {
-				t.Fatal("no check noticed")
-			}
+			synctest.Test(t, func(t *testing.T) {
+				if firstFailure(t, func(testing.TB) Backend { return newForgetful(fault).backend() }) == "" {
+					t.Fatal("no check noticed")
+				}
+			})
 		})
 	}
 }
@@ -117,7 +119,13 @@ func TestAPlainStoreKeepsThePromises(t *testing.T) {
 }
 
 func TestAStoreThatForgetsByItselfKeepsThePromises(t *testing.T) {
-	Run(t, func(testing.TB) Backend { return newForgetful("").backend() })
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.run(newKit(t, func(testing.TB) Backend { return newForgetful("").backend() }))
+			})
+		})
+	}
 }
 
 // firstFailure runs the checks until one fails, and returns its name.
@@ -183,14 +191,15 @@ type fault string
 
 // A naive store is a map, as short as it can be, with at most one fault.
 type naive struct {
-	fault   fault
-	mu      sync.Mutex
-	m       map[string]session.Item
-	version uint64
-	old     map[string]session.Item // what faults remember
-	buf     []byte
-	offset  int
-	soonest time.Time // no record expires before
+	fault    fault
+	mu       sync.Mutex
+	m        map[string]session.Item
+	version  uint64
+	old      map[string]session.Item // what faults remember
+	buf      []byte
+	offset   int
+	poisoned bool
+	soonest  time.Time // no record expires before
 }
 
 func newNaive(f fault) *naive {
@@ -331,6 +340,16 @@ func (n *naive) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	_, taken := n.m[key]
+	if n.has("who gives up makes the next one fail") {
+		_, hasty := ctx.Deadline()
+		switch {
+		case hasty:
+			n.poisoned = true
+			return 0, context.DeadlineExceeded
+		case n.poisoned:
+			return 0, session.ErrUnavailable
+		}
+	}
 	if n.has("add looks, and adds a moment later") {
 		n.pause()
 	}

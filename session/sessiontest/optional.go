@@ -309,9 +309,7 @@ func sweeps(k *kit) {
 	k.gone("stays-0")
 
 	// More than any step.
-	for i := range 1000 {
-		k.add(fmt.Sprint("many-", i), session.Item{Value: strings.Repeat("v", i%300), Expires: at})
-	}
+	k.fill("many-", 1000, at)
 	sweep(at.Add(time.Millisecond), 900, 900)
 	sweep(at.Add(time.Millisecond), 900, 100)
 }
@@ -360,19 +358,6 @@ func sweepProportion(k *kit) {
 	if !ok {
 		return
 	}
-	fill := func(from, to int) {
-		var wg sync.WaitGroup
-		for g := range 32 {
-			wg.Go(func() {
-				for i := from + g; i < to; i += 32 {
-					if _, err := k.Store.Add(k.ctx, fmt.Sprint("k", i), session.Item{Value: "v", Subject: "alice", Expires: later()}); err != nil {
-						k.Errorf("Add: %v", err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-	}
 	cost := func() time.Duration {
 		best := time.Hour
 		for range 10 {
@@ -384,13 +369,31 @@ func sweepProportion(k *kit) {
 		}
 		return best
 	}
-	fill(0, 500)
+	k.fill("few", 200, later())
 	few := cost()
-	fill(500, 20_000)
+	k.fill("many", 6000, later())
 	many := cost()
-	if many > 300*time.Microsecond && many > 6*few {
-		k.Errorf("sweeping nothing took %v among 500 records and %v among 20,000", few, many)
+	if many > 50*time.Microsecond && many > 6*few {
+		k.Errorf("sweeping nothing took %v among 200 records and %v among 6,200", few, many)
 	}
+}
+
+// fill adds n records at once.
+func (k *kit) fill(prefix string, n int, expires time.Time) {
+	k.Helper()
+	const adders = 32
+	var wg sync.WaitGroup
+	for g := range adders {
+		wg.Go(func() {
+			for i := g; i < n; i += adders {
+				it := session.Item{Value: strings.Repeat("v", i%300), Subject: []string{"", "alice"}[i%2], Expires: expires}
+				if _, err := k.Store.Add(k.ctx, fmt.Sprint(prefix, i), it); err != nil {
+					k.Errorf("Add: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // A kept is what the writer of a record knows of it.

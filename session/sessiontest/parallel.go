@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,52 @@ func oneAdd(k *kit) {
 		if won != 1 || conflicts != racers-1 {
 			k.Fatalf("of %d adds of one key %d succeeded and %d were conflicts", racers, won, conflicts)
 		}
+	}
+}
+
+// Some callers have hardly any time, in the middle of others that have all they
+// want. The former return in time, the latter get their answers.
+func givingUp(k *kit) {
+	const hasty, patient, calls = 12, 4, 20
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for g := range hasty + patient {
+		wg.Go(func() {
+			<-start
+			for i := range calls {
+				runtime.Gosched() // so that they take turns also where calls are fast
+				ctx, cancel := k.ctx, func() {}
+				if g < hasty {
+					ctx, cancel = context.WithTimeout(ctx, rand.N(time.Millisecond))
+				}
+				key := fmt.Sprint("k", g, "-", i)
+				_, err := k.Store.Add(ctx, key, session.Item{Value: "v", Subject: "alice", Expires: later()})
+				if err == nil {
+					_, err = k.Store.Get(ctx, key)
+				}
+				cancel()
+				if err != nil && (g >= hasty || !unknown(err)) {
+					k.Errorf("Add and Get beside callers that give up: %v", err)
+				}
+			}
+		})
+	}
+	close(start)
+	k.join(&wg)
+}
+
+// join waits for callers who must all return.
+func (k *kit) join(wg *sync.WaitGroup) {
+	k.Helper()
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(15 * time.Second):
+		k.Fatal("calls did not return for 15 s")
 	}
 }
 
@@ -194,7 +241,7 @@ func histories(k *kit) {
 				})
 			}
 		}
-		wg.Wait()
+		k.join(&wg)
 		for _, h := range all {
 			if !linearizable(h.ops) {
 				for _, o := range h.ops {

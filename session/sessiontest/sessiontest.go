@@ -65,6 +65,7 @@ var checks = []check{
 	{"sweep works in proportion to what expired", sweepProportion},
 	{"of parallel swaps of one version one succeeds", oneSwap},
 	{"of parallel adds one succeeds", oneAdd},
+	{"callers that give up take nobody along", givingUp},
 	{"parallel histories could have happened one by one", histories},
 	{"acknowledged writes survive what the store says", durable},
 	{"of 50 parallel updates none is lost", noLostUpdate},

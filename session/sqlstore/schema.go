@@ -30,10 +30,9 @@ var (
 	sqlSwap = `UPDATE sessions SET value = ?, subject = ?, expires = ?, version = version + 1
 		WHERE id = ? AND version = ?`
 
-	// A touch that is not later writes the row as it is, which SQLite sees and
-	// leaves the page alone: it costs no sync.
-	sqlTouch = `UPDATE sessions SET expires = CASE WHEN expires < ? THEN ? ELSE expires END
-		WHERE id = ? AND version = ?`
+	// A touch that is not later finds no row, so that it writes nothing: an
+	// unchanged expiry would still be written to its index.
+	sqlTouch = `UPDATE sessions SET expires = ? WHERE id = ? AND version = ? AND expires < ?`
 
 	sqlVersion = `SELECT version FROM sessions WHERE id = ?`
 

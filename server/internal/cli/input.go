@@ -84,7 +84,7 @@ func readPassword(cmd *cobra.Command, isNew bool) (admit.Secret, error) {
 		return first, err
 	}
 	second, err := ask(cmd, "again: ")
-	if err == nil && second != first {
+	if err == nil && !second.Equal(first) {
 		err = errMismatch
 	}
 	return first, err

@@ -63,7 +63,7 @@ func newUser(args []string) *cobra.Command {
 func newUserAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add --identifier ID", Short: "make a user", Args: cobra.MatchAll(takes(), needs("identifier")),
-		Long:    "Asks for a password at a terminal; without one, the user cannot sign in with one yet.\n" + beside,
+		Long:    "Asks for a password at a terminal, where an empty one is none: the user has to be given one later.\n" + beside,
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
 	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
@@ -74,12 +74,13 @@ func newUserAdd() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
 		in := server.NewUser{Identifiers: *identifiers, Name: *name, Roles: *roles, Verified: *verified}
-		// A script that says nothing of a password means none; its standard
-		// input may be anything.
-		_, asked := terminal(cmd.InOrStdin())
-		if asked || cmd.Flags().Changed("password-file") {
+		// A script that names no file means no password: its standard input may
+		// be anything.
+		named := cmd.Flags().Changed("password-file")
+		if _, asked := terminal(cmd.InOrStdin()); asked || named {
 			var err error
-			if in.Password, err = readPassword(cmd, true); err != nil && !(asked && errors.Is(err, errEmpty)) {
+			in.Password, err = readPassword(cmd, true)
+			if none := errors.Is(err, errEmpty) && !named; err != nil && !none {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -173,6 +174,24 @@ func TestAWriterThatGivesUpTakesNobodyAlong(t *testing.T) {
 	}
 }
 
+func TestAWriteThatPanicsLeavesTheStoreUsable(t *testing.T) {
+	_, s := newSessions(t)
+	ctx := sqlstore.Also(t.Context(), func(context.Context, *sql.Tx, sqlstore.Write) error { panic("no") })
+	func() {
+		defer func() { recover() }()
+		s.Add(ctx, "bad", item("v"))
+		t.Error("no panic came through")
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := s.Add(ctx, "good", item("v")); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
+	if _, err := s.Get(ctx, "bad"); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("the write that panicked: %v, want ErrNotFound", err)
+	}
+}
+
 func TestAFullDiskIsAnAnswer(t *testing.T) {
 	db, s := newSessions(t)
 	v, err := s.Add(t.Context(), "before", item("v"))
@@ -282,6 +301,34 @@ func TestALookUpDoesNotWaitForAWriter(t *testing.T) {
 	defer cancel()
 	if _, err := s.Get(ctx, "k"); err != nil {
 		t.Errorf("Get beside an open transaction: %v", err)
+	}
+}
+
+// Each request may touch its session: where that changes nothing it must not
+// cost a sync of the disk.
+func TestATouchThatIsNotLaterWritesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "admit.db")
+	_, s := openSessions(t, file)
+	it := item("v")
+	v, err := s.Add(t.Context(), "k", it)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(file + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	before := size()
+	for _, d := range []time.Duration{0, -time.Minute} {
+		if err := s.Touch(t.Context(), "k", v, it.Expires.Add(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := size(); after != before {
+		t.Errorf("the log grew from %d to %d bytes", before, after)
 	}
 }
 
