@@ -1,28 +1,16 @@
 package cookie
 
-import "encoding/base64"
-
-// alphabet holds 1 for each character of base64url. The standard library's
-// decoder passes over CR and LF, even when it is strict.
-var alphabet = func() (t [256]byte) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
-		t[c] = 1
-	}
-	return t
-}()
+import (
+	"encoding/base64"
+	"strings"
+)
 
 var strict64 = base64.RawURLEncoding.Strict()
 
-// decode64 fills dst with the bytes of s, which has exactly one spelling.
+// decode64 fills dst with the bytes of s, which has exactly one spelling. The
+// standard library's decoder passes over CR and LF, even when it is strict.
 func decode64(dst []byte, s string) bool {
-	if base64.RawURLEncoding.DecodedLen(len(s)) != len(dst) {
-		return false
-	}
-	all := byte(1)
-	for i := range len(s) {
-		all &= alphabet[s[i]]
-	}
-	if all == 0 {
+	if base64.RawURLEncoding.DecodedLen(len(s)) != len(dst) || strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
 		return false
 	}
 	n, err := strict64.Decode(dst, []byte(s))

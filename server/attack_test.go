@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -381,16 +382,18 @@ func TestAttackTheOldPasswordSetsANewOneAfterTheOwnerDid(t *testing.T) {
 
 // Whoever has one IPv6 network has 2⁶⁴ addresses.
 func TestAttackAnIPv6NetworkHasOneBudget(t *testing.T) {
-	s := newSite(t)
-	thief := s.client()
-	for i := range 50 {
-		thief.address = fmt.Sprintf("[2001:db8::%x:1]:443", i+1)
-		thief.post("signin", m{"identifier": fmt.Sprintf("user%d", i), "password": "a guess of mine"}).want(401, "bad_credentials")
-	}
-	thief.address = "[2001:db8::ffff:1]:443"
-	thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(429, "too_many_tries")
-	thief.address = "[2001:db8:0:1::1]:443"
-	thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(401, "bad_credentials")
+	synctest.Test(t, func(t *testing.T) { // whose clock stands still meanwhile
+		s := newSite(t)
+		thief := s.client()
+		for i := range 50 {
+			thief.address = fmt.Sprintf("[2001:db8::%x:1]:443", i+1)
+			thief.post("signin", m{"identifier": fmt.Sprintf("user%d", i), "password": "a guess of mine"}).want(401, "bad_credentials")
+		}
+		thief.address = "[2001:db8::ffff:1]:443"
+		thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(429, "too_many_tries")
+		thief.address = "[2001:db8:0:1::1]:443"
+		thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(401, "bad_credentials")
+	})
 }
 
 func TestAttackGuestsWithoutEndFillTheStore(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -52,6 +53,31 @@ func BenchmarkSessionCheckHTTP(b *testing.B) {
 	b.ReportMetric(mine, "admit-cpu-ns/req")
 	b.ReportMetric(floor, "bare-cpu-ns/req")
 	b.ReportMetric(mine/floor, "ratio")
+}
+
+// A writer that keeps nothing.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+func TestASessionCheckAllocatesLittle(t *testing.T) {
+	s := newSite(t, func(c *server.Config) { c.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
+	cookie := sessionCookie(t, s.client().post("signup", m{"identifier": "ann", "password": goodPassword}).want(201))
+	template, err := http.NewRequest("GET", "http://localhost/api/v1/session", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.AddCookie(cookie)
+	w := &discard{http.Header{}}
+	got := testing.AllocsPerRun(200, func() {
+		r := *template
+		s.handler.ServeHTTP(w, &r)
+	})
+	if got > 12 { // 8, and what the race detector adds
+		t.Errorf("%v allocations for GET /api/v1/session", got)
+	}
 }
 
 // signUpAt returns the Cookie header of a new user's session.

@@ -187,7 +187,7 @@ func TestKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 	for _, who := range people {
 		who.check(p)
 	}
-	if steps < 10*rounds {
+	if steps < 2*rounds {
 		t.Errorf("only %d changes were acknowledged: nothing was tested", steps)
 	}
 	t.Logf("%d acknowledged changes, %d crashes", steps, rounds)

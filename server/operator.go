@@ -49,7 +49,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 		return nil, fmt.Errorf("ask the running server: %w", err)
 	}
 	cfg.Listen = ""
-	s, err := New(ctx, cfg)
+	s, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

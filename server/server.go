@@ -69,6 +69,7 @@ type Server struct {
 	lines     *logWriter // where log writes
 	listeners []net.Listener
 	lock      *os.File
+	keys      *cookie.Keys
 	db        *db.DB
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
@@ -81,7 +82,7 @@ type Server struct {
 // Ready is what is worth telling once a server may be used.
 type Ready struct {
 	URL       string       // where it answers
-	SetupLink admit.Secret // makes the first administrator; only on the very first start
+	SetupLink admit.Secret // makes the first administrator; only while there is none
 	InboxURL  admit.Secret // opens the development inbox; only with Dev
 	CanMail   bool
 }
@@ -90,7 +91,19 @@ type Ready struct {
 // where the configuration says; an empty Listen is for programs that mount
 // Handler themselves. Its errors are of kind admit.Invalid where the
 // configuration is at fault, and otherwise say what is in the way.
-func New(ctx context.Context, cfg Config) (_ *Server, err error) {
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.edge(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// open is New without the edge.
+func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
@@ -108,13 +121,10 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.takeFolder(); err != nil {
 		return nil, err
 	}
-	keys, err := openKeys(filepath.Join(cfg.Data, keysName))
-	if err != nil {
+	if s.keys, err = openKeys(filepath.Join(cfg.Data, keysName)); err != nil {
 		return nil, err
 	}
-	file := filepath.Join(cfg.Data, databaseName)
-	var fresh bool
-	if s.db, fresh, err = db.Open(ctx, file); err != nil {
+	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
 		return nil, err
 	}
 	stored, err := s.db.Sessions(ctx)
@@ -141,32 +151,29 @@ func New(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Passwords: passwords,
 		Policy:    cfg.PasswordPolicy(),
 		Limiter:   limit.New(),
-		Keys:      keys,
+		Keys:      s.keys,
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
 	}); err != nil {
 		return nil, err
 	}
-	if err := s.accounts.ExpectHashes(ctx); err != nil {
-		return nil, err
-	}
-	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil}
-	if fresh {
-		link, err := s.accounts.SetupLink(ctx, time.Now())
-		if err != nil {
-			return nil, err
-		}
-		s.ready.SetupLink = admit.NewSecret(s.publicURL() + "/link/" + link)
-	}
-	return s, s.edge(keys)
+	return s, s.accounts.ExpectHashes(ctx)
 }
 
-// edge makes the handler.
-func (s *Server) edge(keys *cookie.Keys) (err error) {
+// edge makes the handler, and the links that the terminal shows.
+func (s *Server) edge(ctx context.Context) error {
+	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil}
+	link, err := s.accounts.SetupLink(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	if link != "" {
+		s.ready.SetupLink = admit.NewSecret(s.publicURL() + "/link/" + link)
+	}
 	o := web.Options{
 		Accounts:    s.accounts,
 		Sessions:    s.sessions,
-		Keys:        keys,
+		Keys:        s.keys,
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.cfg.CORSOrigins,

@@ -30,7 +30,6 @@ type site struct {
 	handler http.Handler
 	data    string
 	log     lines
-	inbox   string // the key
 }
 
 const (
@@ -90,7 +89,6 @@ type client struct {
 	token     string
 	userAgent string
 	address   string
-	origin    string // what a browser would say of the page that asks
 }
 
 func (s *site) client() *client {
@@ -231,7 +229,9 @@ func (s *site) mailTo(address string) (code, link, subject string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		w := httptest.NewRecorder()
-		s.handler.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/dev/inbox.json?key="+devKey, nil))
+		r := httptest.NewRequest("GET", "http://localhost/dev/inbox.json?key="+devKey, nil)
+		r.RemoteAddr = "127.0.0.1:4711"
+		s.handler.ServeHTTP(w, r)
 		var in struct {
 			Messages []struct {
 				To, Code, Subject string

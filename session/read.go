@@ -166,7 +166,7 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 		return
 	}
 	h.item.Expires = expires
-	if h.rec.flags&flagPersistent != 0 {
+	if h.rec.flags&(flagPersistent|flagBearer) == flagPersistent {
 		m.setCookie(w, h, now)
 	}
 }

@@ -31,12 +31,16 @@ func TestCommandsDoWhatTheReferenceSays(t *testing.T) {
 			return os.Getuid() == 0, nil // whom no mode of a file stops
 		},
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", noSleep)
 			e.Setenv("URL", "http://localhost:"+freePort(t))
 			e.Setenv("ADDR", strings.TrimPrefix(e.Getenv("URL"), "http://"))
 			return nil
 		},
 	})
 }
+
+// noSleep: the race detector lets each process sleep a second when it ends.
+const noSleep = "atexit_sleep_ms=0"
 
 // freePort returns a loopback port that was free a moment ago.
 func freePort(t testing.TB) string {
@@ -101,6 +105,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("GORACE", noSleep)
 	dir := t.TempDir()
 	url := "http://localhost:" + freePort(t)
 	serve := exec.Command("admit", "serve", "--dev", "--listen", strings.TrimPrefix(url, "http://"))

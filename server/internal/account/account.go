@@ -107,6 +107,9 @@ func New(store Store, o Options) (*Service, error) {
 	return &Service{store: store, o: o, mail: make(chan struct{}, 1)}, nil
 }
 
+// MinPassword is the fewest characters that a new password may have.
+func (s *Service) MinPassword() int { return max(s.o.Policy.MinLength, password.MinLength) }
+
 // User returns the user, from memory where it can, or ErrUnknownUser.
 func (s *Service) User(ctx context.Context, id string) (*User, error) {
 	if u := s.users.get(id); u != nil {

@@ -345,20 +345,28 @@ func FlowID(flow string) string {
 	return tok.Selector().String()
 }
 
-// SetupLink returns the token of a new link that makes one administrator.
+// SetupLink returns the token of a new link that makes one administrator, and
+// "" where there is one. Those it returned before are void.
 func (s *Service) SetupLink(ctx context.Context, now time.Time) (string, error) {
 	tok := token.New(token.OneTime)
 	c := &Challenge{
 		ID: tok.Selector().String(), Asker: tok.WithNewVerifier().Digest(), Link: tok.Digest(),
 		Purpose: purposeSetup, Tries: 1, Expires: now.Add(setupLife),
 	}
-	err := s.update(ctx, func(tx Tx) error {
+	there := false
+	err := s.update(ctx, func(tx Tx) (err error) {
+		if there, err = tx.RoleHeld(RoleAdmin); there || err != nil {
+			return err
+		}
 		if err := tx.DeleteChallenges(purposeSetup, "", now); err != nil {
 			return err
 		}
 		return tx.PutChallenge(c)
 	})
-	return tok.Reveal(), err
+	if there || err != nil {
+		return "", err
+	}
+	return tok.Reveal(), nil
 }
 
 func cleanName(name string) (string, error) {

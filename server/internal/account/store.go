@@ -42,6 +42,8 @@ type Tx interface {
 	// PutUser makes a user, its identifiers and its roles be just as given;
 	// ErrTaken if an identifier is somebody else's.
 	PutUser(u *User) error
+	// RoleHeld reports whether any user has the role.
+	RoleHeld(role string) (bool, error)
 	// DeleteUser removes a user and all that hangs on it.
 	DeleteUser(id string) error
 

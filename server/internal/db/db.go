@@ -48,39 +48,39 @@ type DB struct {
 }
 
 // Open opens the SQLite database in the file, which it makes where there is
-// none, and brings its schema up to date. Fresh reports that it was made.
+// none, and brings its schema up to date.
 //
 // A write is on disk before it is acknowledged (synchronous=FULL in WAL mode).
-func Open(ctx context.Context, file string) (db *DB, fresh bool, err error) {
+func Open(ctx context.Context, file string) (*DB, error) {
 	info, err := os.Stat(file)
-	fresh = errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+	fresh := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
 	if err != nil && !fresh {
-		return nil, false, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if fresh {
 		// Made here, so that nobody else can read it for a moment.
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return nil, false, fmt.Errorf("make database: %w", err)
+			return nil, fmt.Errorf("make database: %w", err)
 		}
 		f.Close()
 	}
-	db = &DB{}
+	db := &DB{}
 	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)"); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	db.write.SetMaxOpenConns(1)
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	_, walErr := os.Stat(file + "-wal")
 	if err := db.start(ctx, !fresh && (info.Size() <= quickCheck || walErr == nil)); err != nil {
 		db.Close()
-		return nil, false, err
+		return nil, err
 	}
-	return db, fresh, nil
+	return db, nil
 }
 
 func open(file string, params ...string) (*sql.DB, error) {

@@ -24,7 +24,7 @@ import (
 // openSessions opens the database in a file, and its session store.
 func openSessions(t testing.TB, file string) (*DB, *sqlstore.Store) {
 	t.Helper()
-	db, _, err := Open(t.Context(), file)
+	db, err := Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,6 +136,11 @@ func (t *txn) PutUser(u *account.User) error {
 	return nil
 }
 
+func (t *txn) RoleHeld(role string) (held bool, err error) {
+	err = t.tx.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM user_roles WHERE role = ?)", role).Scan(&held)
+	return held, err
+}
+
 func (t *txn) DeleteUser(id string) error { return t.exec("DELETE FROM users WHERE id = ?", id) }
 
 const kindPassword = "password"

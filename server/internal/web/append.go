@@ -76,20 +76,19 @@ func appendUser(b []byte, u *account.User) []byte {
 	return append(b, '}')
 }
 
-// appendTime is five times as fast as time.Time.AppendFormat.
+// appendTime is many times as fast as time.Time.AppendFormat.
 func appendTime(b []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
-	b = append(b, '"')
-	b = append(appendDigits(b, year, 1000), '-')
-	b = append(appendDigits(b, int(month), 10), '-')
-	b = append(appendDigits(b, day, 10), 'T')
-	b = append(appendDigits(b, hour, 10), ':')
-	b = append(appendDigits(b, minute, 10), ':')
-	b = appendDigits(b, second, 10)
+	b = append2(append2(append(b, '"'), year/100), year%100)
+	b = append2(append(b, '-'), int(month))
+	b = append2(append(b, '-'), day)
+	b = append2(append(b, 'T'), hour)
+	b = append2(append(b, ':'), minute)
+	b = append2(append(b, ':'), second)
 	if ms := t.Nanosecond() / 1e6; ms > 0 {
-		b = appendDigits(append(b, '.'), ms, 100)
+		b = append2(append(b, '.', byte('0'+ms/100)), ms%100)
 		for b[len(b)-1] == '0' {
 			b = b[:len(b)-1]
 		}
@@ -97,13 +96,8 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(b, 'Z', '"')
 }
 
-// appendDigits appends n, whose first digit counts units of first.
-func appendDigits(b []byte, n, first int) []byte {
-	for ; first > 0; first /= 10 {
-		b = append(b, byte('0'+n/first%10))
-	}
-	return b
-}
+// append2 appends a number of two digits.
+func append2(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
 
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {

@@ -71,7 +71,7 @@ func (c *call) user() (session.Info, *account.User, error) {
 func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (*session.Session[Data], error) {
 	o := &session.StartOptions{AMR: amr, AuthTime: c.now, Device: c.deviceInfo(), Bearer: bearer}
 	if remember {
-		o.Persistent, o.Lifetime, o.Idle = true, rememberFor, rememberIdle
+		o.Persistent, o.Lifetime, o.Idle = !bearer, rememberFor, rememberIdle // only a cookie can outlive a browser
 	}
 	if err := c.makeRoom(user.ID); err != nil {
 		return nil, err
@@ -100,7 +100,8 @@ func (c *call) signIn(identifier string, password admit.Secret, bearer, remember
 	}
 	if err := c.Accounts.Confirm(c.r.Context(), user, password); err != nil {
 		c.w.Header().Del("Set-Cookie")
-		return nil, nil, errors.Join(err, c.Sessions.EndAny(c.r.Context(), s.SID, "password_changed"))
+		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
+		return nil, nil, errors.Join(err, c.Sessions.EndAny(r.Context(), s.SID, "overtaken"))
 	}
 	return user, s, nil
 }
@@ -114,7 +115,7 @@ func (c *call) makeRoom(subject string) error {
 		return err
 	}
 	for _, i := range all[maxSessions-1:] {
-		r := c.auditing(account.SessionEnded, account.Record{Event: "session_displaced", Subject: subject, SID: i.SID})
+		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "displaced", Subject: subject, SID: i.SID})
 		if err := c.Sessions.EndSID(r.Context(), subject, i.SID, "displaced"); err != nil && !errors.Is(err, admit.NotFound) {
 			return err
 		}

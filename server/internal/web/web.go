@@ -55,8 +55,10 @@ type Dev struct {
 	Inbox interface{ Messages() []account.Message }
 }
 
-// maxBody bounds the body of every request, in bytes.
-const maxBody = 64 << 10
+const (
+	maxBody  = 64 << 10 // bytes of every request's body
+	maxAgent = 256      // bytes of a user agent that are kept, in each record of the audit
+)
 
 // A server is the handler.
 type server struct {
@@ -71,6 +73,10 @@ type server struct {
 	device  *cookie.Vault    // browsers that were seen before
 	flow    *cookie.Vault    // the sign-up that this browser has begun
 	link    *cookie.Vault    // the link that this browser has opened
+	notice  *cookie.Vault    // what the next page says was done
+	inbox   *cookie.Vault    // the key of the development inbox
+	tongue  *cookie.Cookie   // the language that was chosen, no secret
+	views   *views           // what pages are made of
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -102,6 +108,8 @@ func New(o Options) (http.Handler, error) {
 		{&s.device, "admit-device", 180 * 24 * time.Hour},
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
+		{&s.notice, "admit-notice", time.Minute},
+		{&s.inbox, "admit-inbox", 12 * time.Hour},
 	} {
 		name := o.CookieName(v.name)
 		c, err := cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")})
@@ -109,6 +117,10 @@ func New(o Options) (http.Handler, error) {
 			return nil, fmt.Errorf("web: %w", err)
 		}
 		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
+	}
+	name := o.CookieName("admit-lang")
+	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
 	}
 	forms := "'self'"
 	for _, host := range o.ReturnHosts {
@@ -125,6 +137,7 @@ func New(o Options) (http.Handler, error) {
 	s.headers = append(slices.Clone(s.plain), header{"Referrer-Policy", []string{"same-origin"}})
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.api()
+	s.views = newViews()
 	s.pages()
 	return s, nil
 }
@@ -136,7 +149,7 @@ type call struct {
 	r    *http.Request
 	now  time.Time
 	id   string // of the request, in the log and in problems; no secret
-	lang string // "en" or "zh-CN"
+	lang string // "en" or "zh-CN"; language finds it
 
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
@@ -220,6 +233,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		matched, pattern = s.mux.Handler(r)
 		to, ok = matched.(route)
 	}
+	r.Pattern = pattern
 	if pattern != "/healthz" && pattern != "/readyz" {
 		if err := c.admissible(); err != nil {
 			fail(c, err)
@@ -231,7 +245,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(c, problem.ErrNotFound)
 		return
 	}
-	r.Pattern = pattern
 	to(c)
 }
 
@@ -329,5 +342,9 @@ func (c *call) origin() account.Origin {
 	if err != nil {
 		address = c.r.RemoteAddr
 	}
-	return account.Origin{Address: address, UserAgent: c.r.UserAgent(), RequestID: c.id, Locale: c.lang}
+	agent := c.r.UserAgent()
+	if len(agent) > maxAgent {
+		agent = agent[:maxAgent]
+	}
+	return account.Origin{Address: address, UserAgent: strings.ToValidUTF8(agent, ""), RequestID: c.id, Locale: c.language()}
 }

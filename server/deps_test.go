@@ -1,0 +1,97 @@
+package server_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// This is policy: who may import whom in this module. "lib" is any package of
+// the library; the rest are packages of this module and foreign modules; "!" forbids
+// one of the standard library. Do not change it to fix a build: a new edge is a
+// design decision and is argued in the commit.
+var policy = map[string]string{
+	".": "lib internal/account internal/db internal/limit internal/notify internal/web" +
+		" go.yaml.in/yaml/v3 golang.org/x/sys",
+	"cmd/admit":        "internal/cli",
+	"internal/cli":     ". lib github.com/spf13/cobra github.com/spf13/pflag golang.org/x/term",
+	"internal/account": "lib !net/http !database/sql",
+	"internal/db":      "lib internal/account modernc.org/sqlite !net/http",
+	"internal/limit":   "internal/account",
+	"internal/notify":  "internal/account",
+	"internal/web":     "lib internal/account !database/sql",
+}
+
+const (
+	library = "github.com/admit-auth/admit"
+	module  = library + "/server"
+)
+
+func TestImportsGoDownOnly(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := short(p.ImportPath)
+		rules, listed := policy[name]
+		if !listed {
+			t.Errorf("package %s is not in the policy", name)
+			continue
+		}
+		for _, path := range p.Imports {
+			if !allows(strings.Fields(rules), short(path)) {
+				t.Errorf("%s imports %s", name, path)
+			}
+		}
+	}
+	if seen != len(policy) {
+		t.Errorf("%d packages seen, %d in the policy", seen, len(policy))
+	}
+}
+
+// allows reports whether one of the rules lets a package be imported; of the
+// standard library only what is forbidden is not.
+func allows(rules []string, path string) bool {
+	if slices.Contains(rules, "!"+path) {
+		return false
+	}
+	_, here := policy[path]
+	first, _, _ := strings.Cut(path, "/")
+	if !here && first != "lib" && !strings.Contains(first, ".") {
+		return true
+	}
+	return slices.ContainsFunc(rules, func(rule string) bool {
+		return path == rule || strings.HasPrefix(path, rule+"/")
+	})
+}
+
+// short names a package of this module by its folder, and one of the library
+// by "lib" and its folder.
+func short(path string) string {
+	switch {
+	case path == module:
+		return "."
+	case strings.HasPrefix(path, module+"/"):
+		return strings.TrimPrefix(path, module+"/")
+	case path == library:
+		return "lib"
+	case strings.HasPrefix(path, library+"/"):
+		return "lib/" + strings.TrimPrefix(path, library+"/")
+	}
+	return path
+}

@@ -1,0 +1,186 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// The pages of who is signed in.
+
+// member begins a page for who is signed in.
+func (c *call) member(name string) (*page, session.Info, error) {
+	i, user, err := c.user()
+	if err != nil {
+		return nil, i, err
+	}
+	p := c.page(name)
+	p.User = user
+	return p, i, nil
+}
+
+func (c *call) profilePage() error {
+	p, _, err := c.member("account")
+	if err != nil {
+		return err
+	}
+	p.Data = struct{ Since moment }{c.moment(p.User.CreatedAt)}
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) security() (*page, session.Info, error) {
+	p, i, err := c.member("security")
+	if err != nil {
+		return nil, i, err
+	}
+	p.Form = &form{
+		Action: "/account/security", Submit: c.say("security.submit"), Username: signsInAs(p.User),
+		Fields: []field{
+			{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"},
+			c.newPassword("new_password", "label.new"),
+		},
+	}
+	return p, i, nil
+}
+
+func (c *call) securityPage() error {
+	p, _, err := c.security()
+	if err != nil {
+		return err
+	}
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) securityForm() error {
+	p, i, err := c.security()
+	if err != nil {
+		return err
+	}
+	in, err := c.input(p.Form)
+	if err == nil {
+		err = c.changePassword(i, admit.NewSecret(in.Get("password")), admit.NewSecret(in.Get("new_password")))
+	}
+	if err != nil {
+		return c.refuse(p, err)
+	}
+	return c.done("password_changed", "/account/security")
+}
+
+// A row is one of the user's sessions.
+type row struct {
+	SID, Device, Address string
+	Current, Token       bool
+	First, Last          moment
+}
+
+func (c *call) sessionsPage() error {
+	p, i, err := c.member("sessions")
+	if err != nil {
+		return err
+	}
+	all, err := c.Sessions.List(c.r.Context(), i.Subject)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	for _, each := range all {
+		r := row{
+			SID: each.SID, Device: c.deviceText(each.Device), Address: each.Device.Address,
+			Current: each.SID == i.SID, Token: each.Bearer,
+			First: c.moment(each.CreatedAt), Last: c.moment(each.LastSeenAt),
+		}
+		if r.Current {
+			rows = append([]row{r}, rows...)
+		} else {
+			rows = append(rows, r)
+		}
+	}
+	p.Data = struct {
+		Rows  []row
+		Alone bool
+	}{rows, len(rows) < 2}
+	return c.show(http.StatusOK, p)
+}
+
+// sessionsForm ends the session that it names, or all others.
+func (c *call) sessionsForm() error {
+	i, _, err := c.user()
+	if err != nil {
+		return err
+	}
+	in, err := c.posted()
+	if err != nil {
+		return err
+	}
+	const here = "/account/sessions"
+	switch sid := in.Get("sid"); {
+	case in.Get("all") == "others":
+		if err := c.endOthers(i); err != nil {
+			return err
+		}
+		return c.done("other_sessions_ended", here)
+	case sid == i.SID:
+		if err := c.signOut(); err != nil {
+			return err
+		}
+		return c.done("signed_out", "/")
+	default:
+		// One that is over already is what was wanted.
+		if err := c.endOne(i.Subject, sid); err != nil && !errors.Is(err, admit.NotFound) {
+			return err
+		}
+		return c.done("session_ended", here)
+	}
+}
+
+// deviceText names a device as its user knows it.
+func (c *call) deviceText(d session.Device) string {
+	if d.Name != "" {
+		return d.Name
+	}
+	switch browser, system := browserOf(d.UserAgent); {
+	case browser != "" && system != "":
+		return c.say("device", browser, system)
+	case browser != "" || system != "":
+		return browser + system
+	}
+	return c.say("sessions.unknown")
+}
+
+// shownRecords is how many records the activity page shows.
+const shownRecords = 100
+
+// A deed is one record of the audit.
+type deed struct {
+	What, Device, Address string
+	Operator              bool
+	At                    moment
+}
+
+func (c *call) activityPage() error {
+	p, i, err := c.member("activity")
+	if err != nil {
+		return err
+	}
+	records, err := c.Accounts.Activity(c.r.Context(), i.Subject, shownRecords)
+	if err != nil {
+		return err
+	}
+	var deeds []deed
+	for _, r := range records {
+		deeds = append(deeds, c.deed(r))
+	}
+	p.Data = deeds
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) deed(r account.Record) deed {
+	d := deed{What: event(c.language(), r.Event), Address: r.Address, Operator: r.Actor == "operator", At: c.moment(r.At)}
+	if r.UserAgent != "" {
+		d.Device = c.deviceText(session.Device{UserAgent: r.UserAgent})
+	}
+	return d
+}

@@ -1,0 +1,402 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// pages registers what people see. No page needs a script.
+func (s *server) pages() {
+	for path, m := range map[string]methods{
+		"/{$}":                         {"GET": (*call).home},
+		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
+		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
+		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
+		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
+		"/link":                        {"GET": (*call).linkPage, "POST": (*call).linkForm},
+		"/link/{token}":                {"GET": (*call).takeLink},
+		"/account":                     {"GET": (*call).profilePage},
+		"/account/security":            {"GET": (*call).securityPage, "POST": (*call).securityForm},
+		"/account/sessions":            {"GET": (*call).sessionsPage, "POST": (*call).sessionsForm},
+		"/account/activity":            {"GET": (*call).activityPage},
+		"/.well-known/change-password": {"GET": func(c *call) error { return c.seeOther("/account/security") }},
+	} {
+		s.page(path, m)
+	}
+	if s.Dev != nil {
+		s.handle("/dev/inbox", near((*call).failPage), methods{"GET": local(paged((*call).inboxPage))})
+		s.handle("/dev/inbox.json", near((*call).failAPI), methods{"GET": local((*call).inboxJSON)})
+	}
+	for path := range s.views.assets {
+		s.handle(path, (*call).failPage, methods{"GET": (*call).serve})
+	}
+}
+
+// page registers a page.
+func (s *server) page(path string, m methods) {
+	for method, h := range m {
+		m[method] = paged(h)
+	}
+	s.handle(path, (*call).failPage, m)
+}
+
+// paged shows a page in the language that ?lang= chooses, and at a name: an IP
+// address is nothing that a passkey can be bound to.
+func paged(h handler) handler {
+	return func(c *call) error {
+		if port, ip := loopbackIP(c.r.Host); ip && c.r.Host != c.public.Host {
+			to := url.URL{Scheme: "http", Host: "localhost" + port, Path: c.r.URL.Path, RawPath: c.r.URL.RawPath, RawQuery: c.r.URL.RawQuery}
+			return c.seeOther(to.String())
+		}
+		if c.r.URL.RawQuery != "" && c.r.Method == "GET" {
+			if did, err := c.choose(); did || err != nil {
+				return err
+			}
+		}
+		return h(c)
+	}
+}
+
+// loopbackIP reports whether a Host header is a loopback IP address, and
+// returns its port with the colon.
+func loopbackIP(hostport string) (port string, ip bool) {
+	host := hostport
+	if h, p, err := net.SplitHostPort(hostport); err == nil {
+		host, port = h, ":"+p
+	}
+	host = strings.Trim(host, "[]")
+	return port, host == "127.0.0.1" || host == "::1"
+}
+
+// goOn leads to the target, or to the account.
+func (c *call) goOn(target string) error {
+	if target == "" {
+		target = "/account"
+	}
+	return c.seeOther(target)
+}
+
+// visitor returns who is signed in, nil if nobody is, and why a session that
+// was sent does not count.
+func (c *call) visitor() (user *account.User, i session.Info, why string, err error) {
+	i, user, err = c.check()
+	if unsigned(err) {
+		if !errors.Is(err, session.ErrNone) {
+			why = c.sentence(err)
+		}
+		return nil, session.Info{}, why, nil
+	}
+	return user, i, "", err
+}
+
+// sentence returns a refusal's text.
+func (c *call) sentence(err error) string {
+	e, ok := errors.AsType[*admit.Error](err)
+	if !ok {
+		return ""
+	}
+	return c.refusalOf(e.Code(), refusal{e.Error(), e.Hint()}).Text
+}
+
+func (c *call) home() error {
+	user, i, why, err := c.visitor()
+	if err != nil {
+		return err
+	}
+	p := c.page("home")
+	p.User, p.Notice = user, why
+	p.Data = struct {
+		Name  string
+		Guest bool
+	}{called(user), i.SID != "" && i.Guest()}
+	return c.show(http.StatusOK, p)
+}
+
+// called is the name that a user is greeted by.
+func called(u *account.User) string {
+	switch {
+	case u == nil:
+		return ""
+	case u.Name != "":
+		return u.Name
+	}
+	return signsInAs(u)
+}
+
+// signsInAs is the identifier that password managers keep a password under.
+func signsInAs(u *account.User) string {
+	for _, id := range u.Identifiers {
+		if id.Primary {
+			return id.Value
+		}
+	}
+	return u.ID
+}
+
+func (c *call) signIns() *page {
+	p := c.page("signin")
+	p.Form = &form{
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password",
+		Fields: []field{
+			{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"},
+			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
+		},
+	}
+	return p
+}
+
+func (c *call) signInPage() error { return c.entrance(c.signIns()) }
+
+// entrance shows a page for people who are not signed in; who is goes on.
+func (c *call) entrance(p *page) (err error) {
+	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
+		return err
+	}
+	user, _, why, err := c.visitor()
+	if err != nil {
+		return err
+	}
+	if user != nil {
+		return c.goOn(p.Form.ReturnTo)
+	}
+	p.Notice = why
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) signInForm() error {
+	p := c.signIns()
+	in, err := c.input(p.Form)
+	if err == nil {
+		_, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), false, p.Form.Checked)
+	}
+	if err != nil {
+		return c.refuse(p, err)
+	}
+	return c.goOn(p.Form.ReturnTo)
+}
+
+// signUps is the page to sign up, for the first administrator where there is a
+// set-up link.
+func (c *call) signUps(setup bool) *page {
+	p := c.page("signup")
+	lead := c.say("signup.lead")
+	p.Form = &form{
+		Action: "/signup", Submit: p.Title,
+		Fields: []field{
+			{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"},
+			{Name: "name", Label: c.say("label.name"), Type: "text", Complete: "name", Optional: true},
+			c.newPassword("password", "label.password"),
+		},
+	}
+	if setup {
+		p.Title, lead = c.say("setup.title"), c.say("setup.lead")
+		p.Form.Action, p.Form.Submit = "/link", c.say("setup.submit")
+	}
+	p.Data = struct {
+		Lead  string
+		Setup bool
+	}{lead, setup}
+	return p
+}
+
+func (c *call) newPassword(name, label string) field {
+	return field{
+		Name: name, Label: c.say(label), Type: "password", Complete: "new-password",
+		Hint: c.say("hint.password", c.Accounts.MinPassword()),
+	}
+}
+
+func (c *call) signUpPage() error { return c.entrance(c.signUps(false)) }
+
+func (c *call) signUpForm() error { return c.signUp(c.signUps(false), "") }
+
+// signUp begins an account with what was typed. Setup is the token of the
+// set-up link, "" for everybody else.
+func (c *call) signUp(p *page, setup string) error {
+	in, err := c.input(p.Form)
+	var user *account.User
+	var flow string
+	if err == nil {
+		user, flow, err = c.Accounts.SignUp(c.r.Context(), account.SignUp{
+			Identifier: in.Get("identifier"), Password: admit.NewSecret(in.Get("password")), Name: in.Get("name"), Setup: setup,
+		}, c.origin(), c.now)
+	}
+	if err != nil {
+		return c.refuse(p, err)
+	}
+	if user != nil {
+		return c.welcome(user, p.Form.ReturnTo)
+	}
+	id, err := account.ParseIdentifier(in.Get("identifier"))
+	if err != nil {
+		return err
+	}
+	if err := c.flow.Set(c.w, []byte(flow+" "+id.Value+" "+p.Form.ReturnTo)); err != nil {
+		return err
+	}
+	return c.seeOther("/signup/verify")
+}
+
+// welcome signs in who has just signed up.
+func (c *call) welcome(user *account.User, target string) error {
+	if _, err := c.start(user, false, false, "pwd"); err != nil {
+		return err
+	}
+	c.flow.Delete(c.w)
+	c.link.Delete(c.w)
+	if target != "" {
+		return c.seeOther(target)
+	}
+	return c.done("signed_up", "/account")
+}
+
+// A begun sign-up waits for the proof of an address.
+type begun struct{ flow, address, target string }
+
+// begun returns the sign-up that this browser has begun, here or by the API,
+// which notes the flow alone.
+func (c *call) begun() (b begun, ok bool) {
+	value, err := c.flow.Get(nil, c.r)
+	if err != nil {
+		return b, false
+	}
+	b.flow, b.address, _ = strings.Cut(string(value), " ")
+	b.address, b.target, _ = strings.Cut(b.address, " ")
+	return b, true
+}
+
+func (c *call) verifications(b begun) *page {
+	p := c.page("verify")
+	p.Form = &form{
+		Action: "/signup/verify", Submit: c.say("verify.submit"), Proof: "code",
+		Fields: []field{{
+			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true,
+		}},
+	}
+	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}
+	return p
+}
+
+func (c *call) verifyPage() error {
+	b, ok := c.begun()
+	if !ok {
+		return account.ErrFlowEnded
+	}
+	return c.show(http.StatusOK, c.verifications(b))
+}
+
+func (c *call) verifyForm() error {
+	b, ok := c.begun()
+	if !ok {
+		return account.ErrFlowEnded
+	}
+	p := c.verifications(b)
+	in, err := c.input(p.Form)
+	var user *account.User
+	if err == nil {
+		user, err = c.Accounts.VerifySignUp(c.r.Context(), b.flow, in.Get("code"), c.origin(), c.now)
+	}
+	if err != nil {
+		return c.refuse(p, err)
+	}
+	return c.welcome(user, b.target)
+}
+
+// takeLink takes the secret of a mailed link out of the address, where the
+// history and the next page's Referer would keep it. It spends nothing:
+// scanners open links.
+func (c *call) takeLink() error {
+	c.w.Header().Set("Referrer-Policy", "no-referrer")
+	text := strings.TrimPrefix(c.r.URL.Path, "/link/")
+	if len(text) > 200 {
+		return account.ErrFlowEnded
+	}
+	if err := c.link.Set(c.w, []byte(text)); err != nil {
+		return err
+	}
+	return c.seeOther("/link")
+}
+
+// opened returns the link that this browser has opened.
+func (c *call) opened() (text string, l account.Link, err error) {
+	value, err := c.link.Get(nil, c.r)
+	if err != nil {
+		return "", l, account.ErrFlowEnded
+	}
+	l, err = c.Accounts.PeekLink(c.r.Context(), string(value), c.now)
+	return string(value), l, err
+}
+
+// linkPage is where links arrive. Only the browser that asked may complete the
+// sign-up; any other is shown the code to type there, so that who opens the
+// mail of a stranger's sign-up signs nobody in.
+func (c *call) linkPage() error {
+	_, l, err := c.opened()
+	if err != nil {
+		return err
+	}
+	if l.Setup {
+		return c.show(http.StatusOK, c.signUps(true))
+	}
+	p := c.page("link")
+	b, ok := c.begun()
+	asked := ok && account.FlowID(b.flow) == l.ID
+	if asked {
+		p.Form = &form{Action: "/link", Submit: p.Title}
+	} else {
+		p.Title = c.say("link.code")
+	}
+	p.Data = struct{ Address, Code string }{l.Target, l.Code}
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) linkForm() error {
+	text, l, err := c.opened()
+	if err != nil {
+		return err
+	}
+	if l.Setup {
+		return c.signUp(c.signUps(true), text)
+	}
+	if _, err := c.posted(); err != nil {
+		return err
+	}
+	b, _ := c.begun()
+	user, err := c.Accounts.VerifyLink(c.r.Context(), b.flow, text, c.origin(), c.now)
+	if err != nil {
+		return err
+	}
+	return c.welcome(user, b.target)
+}
+
+func (c *call) signOutPage() error {
+	user, _, _, err := c.visitor()
+	if err != nil {
+		return err
+	}
+	if user == nil {
+		return c.seeOther("/")
+	}
+	p := c.page("signout")
+	p.User = user
+	p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) signOutForm() error {
+	if _, err := c.posted(); err != nil {
+		return err
+	}
+	if err := c.signOut(); err != nil {
+		return err
+	}
+	return c.done("signed_out", "/")
+}

@@ -1,0 +1,44 @@
+package web
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/admit-auth/admit"
+)
+
+var errReturnTo = admit.Invalid.New("return_to_refused", "The link that brought you here wanted to lead you on to another site, which is not allowed.").
+	WithHint("Go on from the start page.")
+
+// maxReturnTo bounds return_to, which is kept in a cookie beside other things.
+const maxReturnTo = 1024
+
+// returnTo returns where return_to may lead: a path of ours, or an https
+// address of one of ReturnHosts. It is "" where nothing was asked for.
+//
+// Browsers take \ for /, drop tabs and line ends, and trim spaces (URL
+// standard, 4.4), so a text with one of those is refused before anything is
+// read into it; what has an authority must name one of ours exactly, without
+// a user in front of it.
+func (s *server) returnTo(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	odd := func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' }
+	u, err := url.Parse(text)
+	if err != nil || len(text) > maxReturnTo || strings.ContainsFunc(text, odd) || u.User != nil || u.Opaque != "" {
+		return "", errReturnTo
+	}
+	switch {
+	case u.Scheme == "" && u.Host == "":
+		if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") {
+			return "", errReturnTo
+		}
+	case u.Scheme == s.public.Scheme && u.Host == s.public.Host:
+	case u.Scheme == "https" && slices.Contains(s.ReturnHosts, u.Host):
+	default:
+		return "", errReturnTo
+	}
+	return text, nil
+}

@@ -1,0 +1,261 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// A phrase is one text of the pages in each language.
+type phrase struct{ en, zh string }
+
+// phrases are what the pages say. %s and %d stand in the same order in both.
+var phrases = map[string]phrase{
+	"skip":     {"Skip to the content", "跳到正文"},
+	"dev":      {"Development server: mail is not sent, nothing here is safe from others on this machine.", "开发服务器：邮件不会真的发出，本机的其他人也能看到这里的内容。"},
+	"error":    {"Error: %s", "出错了：%s"},
+	"optional": {"optional", "选填"},
+	"look":     {"Please look at this again", "请再看一下"},
+	"language": {"Language", "语言"},
+	"you":      {"Your account", "您的账号"},
+	"parts":    {"Parts of your account", "账号的各个部分"},
+	"request":  {"Request %s", "请求编号 %s"},
+	"home":     {"To the start page", "回到首页"},
+	"wait.s":   {"Wait %d s, then try again.", "请等 %d 秒再试。"},
+	"wait.min": {"Wait %d min, then try again.", "请等 %d 分钟再试。"},
+
+	"home.title":   {"Welcome", "欢迎"},
+	"home.lead":    {"One place to sign in, and to see and end every session you have.", "在一个地方登录，查看并结束您的每一个会话。"},
+	"home.guest":   {"You are here as a guest. What you do is kept when you sign up or sign in.", "您现在是访客。注册或登录后，您做过的事会保留下来。"},
+	"home.hello":   {"You are signed in as %s.", "您已登录：%s。"},
+	"home.account": {"Go to your account", "进入您的账号"},
+
+	"signin.title":     {"Sign in", "登录"},
+	"signin.new":       {"New here?", "第一次来？"},
+	"signup.title":     {"Sign up", "注册"},
+	"signup.lead":      {"With an e-mail address, to which we send a code, or with a user name.", "用邮箱（我们会发验证码）或者用户名注册。"},
+	"signup.have":      {"Have an account already?", "已经有账号了？"},
+	"setup.title":      {"Become the administrator", "成为管理员"},
+	"setup.lead":       {"This link makes one account with the role of administrator, once. You will be the administrator.", "这个链接能建立一个管理员账号，只能用一次。您将成为管理员。"},
+	"setup.submit":     {"Sign up as administrator", "注册为管理员"},
+	"verify.title":     {"Type the code", "输入验证码"},
+	"verify.lead":      {"We sent six digits to %s. They are good once, for 15 minutes.", "我们向 %s 发送了六位验证码。它只能用一次，15 分钟内有效。"},
+	"verify.somewhere": {"your address", "您的邮箱"},
+	"verify.nothing":   {"Nothing came? Look for a typing mistake in the address, look in the spam folder, then", "没有收到？请检查邮箱是否写错，看看垃圾邮件，然后"},
+	"verify.again":     {"sign up again", "重新注册"},
+	"verify.submit":    {"Finish sign-up", "完成注册"},
+	"link.title":       {"Finish sign-up", "完成注册"},
+	"link.here":        {"You are in the browser in which you began. One press makes the account for %s.", "这就是您开始注册的浏览器。点一下，就会为 %s 建立账号。"},
+	"link.code":        {"Your code", "您的验证码"},
+	"link.elsewhere":   {"Type these six digits in the browser in which you signed up. This page itself signs nobody in.", "请在您注册时用的浏览器里输入这六位数字。这个页面本身不会让任何人登录。"},
+	"link.warn":        {"Never give them to anyone who asks for them. If you did not sign up, close this page: nothing happens.", "不要把它们交给任何索要的人。如果您没有注册，关掉这个页面就好：什么也不会发生。"},
+	"signout.title":    {"Sign out", "退出登录"},
+	"signout.lead":     {"This ends the session of this browser. Your other sessions go on.", "这会结束当前浏览器的会话。您的其他会话不受影响。"},
+	"signout.button":   {"Sign out", "退出登录"},
+	"account.title":    {"Profile", "个人资料"},
+	"security.title":   {"Security", "安全"},
+	"sessions.title":   {"Sessions", "会话"},
+	"activity.title":   {"Activity", "活动记录"},
+	"label.who":        {"E-mail address or user name", "邮箱或用户名"},
+	"label.name":       {"Your name", "您的名字"},
+	"label.password":   {"Password", "密码"},
+	"label.current":    {"Current password", "当前密码"},
+	"label.new":        {"New password", "新密码"},
+	"label.code":       {"Code", "验证码"},
+	"label.remember":   {"Stay signed in on this device for 30 days", "在这台设备上保持登录 30 天"},
+	"hint.password":    {"At least %d characters. A few words that have nothing to do with each other are good.", "至少 %d 个字符。几个互不相干的词连在一起就很好。"},
+	"hint.code":        {"Six digits", "六位数字"},
+	"security.change":  {"Change the password", "修改密码"},
+	"security.lead":    {"All your other sessions end when the password changes.", "密码一改，您的其他会话就全部结束。"},
+	"security.submit":  {"Change the password", "修改密码"},
+
+	"profile.name":       {"Name", "名字"},
+	"profile.unnamed":    {"none given", "未填写"},
+	"profile.ids":        {"You sign in with", "登录时使用"},
+	"profile.verified":   {"verified", "已验证"},
+	"profile.unverified": {"not verified", "未验证"},
+	"profile.roles":      {"Roles", "角色"},
+	"profile.since":      {"Member since", "注册时间"},
+
+	"sessions.lead":    {"Every place where you are signed in. If you do not know one of them, end it and change your password.", "您登录过的每一个地方。如果有您不认识的，请结束它并修改密码。"},
+	"sessions.this":    {"This session", "当前会话"},
+	"sessions.token":   {"an app with a token", "使用令牌的应用"},
+	"sessions.unknown": {"Unknown device", "未知设备"},
+	"sessions.from":    {"Address", "地址"},
+	"sessions.first":   {"Signed in", "登录于"},
+	"sessions.last":    {"Last seen", "最近使用"},
+	"sessions.end":     {"End", "结束"},
+	"sessions.ending":  {"the session of %s, signed in %s", "%s 的会话，登录于 %s"},
+	"sessions.others":  {"End all other sessions", "结束其他所有会话"},
+	"sessions.alone":   {"There is no other session.", "没有其他会话。"},
+	"activity.lead":    {"What happened to your account, latest first.", "您的账号发生过的事，最近的在前。"},
+	"activity.none":    {"Nothing yet.", "暂时没有。"},
+	"activity.by":      {"by the operator", "由管理员操作"},
+	"device":           {"%[1]s on %[2]s", "%[2]s 上的 %[1]s"},
+
+	"inbox.title": {"Development inbox", "开发收件箱"},
+	"inbox.lead":  {"What would have been mailed, latest first. Mail is kept in memory until the server stops.", "本来会寄出的邮件，最近的在前。服务器停止后就没有了。"},
+	"inbox.none":  {"No mail yet.", "还没有邮件。"},
+	"inbox.fresh": {"Look again", "刷新"},
+	"inbox.to":    {"To", "收件人"},
+	"inbox.code":  {"Code", "验证码"},
+	"inbox.open":  {"Open the link", "打开链接"},
+
+	"done.signed_out":           {"You are signed out.", "您已退出登录。"},
+	"done.password_changed":     {"The password is changed. Your other sessions have ended.", "密码已修改。您的其他会话已结束。"},
+	"done.session_ended":        {"The session has ended.", "该会话已结束。"},
+	"done.other_sessions_ended": {"All other sessions have ended.", "其他会话已全部结束。"},
+	"done.signed_up":            {"Your account is ready. You are signed in.", "您的账号已建立，并已登录。"},
+
+	"time.now":  {"just now", "刚刚"},
+	"time.min":  {"%d min ago", "%d 分钟前"},
+	"time.hour": {"%d h ago", "%d 小时前"},
+	"time.day":  {"%d d ago", "%d 天前"},
+
+	"status.400": {"This cannot be done", "无法完成"},
+	"status.401": {"This is no longer good", "已经失效"},
+	"status.403": {"This is not allowed", "不允许"},
+	"status.404": {"There is nothing here", "这里什么也没有"},
+	"status.405": {"Not like this", "方式不对"},
+	"status.409": {"Something else came first", "已被抢先"},
+	"status.413": {"Too large", "太大了"},
+	"status.415": {"Not like this", "方式不对"},
+	"status.421": {"Not this address", "地址不对"},
+	"status.429": {"Too many tries", "尝试次数太多"},
+	"status.500": {"Something went wrong", "出了问题"},
+	"status.503": {"Busy just now", "现在很忙"},
+}
+
+// events are what the activity page calls the events of the audit.
+var events = map[string]phrase{
+	"signed_up":               {"Signed up", "注册"},
+	"signed_in":               {"Signed in", "登录"},
+	"signed_out":              {"Signed out", "退出登录"},
+	"sign_in_refused":         {"A sign-in was refused: wrong password", "登录被拒绝：密码错误"},
+	"session_ended":           {"A session was ended", "结束了一个会话"},
+	"sessions_ended":          {"All sessions were ended", "结束了所有会话"},
+	"other_sessions_ended":    {"All other sessions were ended", "结束了其他所有会话"},
+	"session_displaced":       {"The oldest session was ended to make room", "为腾出位置，结束了最旧的会话"},
+	"password_changed":        {"Password changed", "修改了密码"},
+	"password_change_refused": {"A change of the password was refused: wrong current password", "修改密码被拒绝：当前密码错误"},
+	"password_upgraded":       {"The stored password was protected better", "密码的存储方式得到了加强"},
+	"first_proof_took_all":    {"The address was proved; what was set before is gone", "邮箱已验证；此前的设置已全部清除"},
+	"password_set":            {"Password set", "设置了密码"},
+	"user_added":              {"Account made", "建立了账号"},
+	"user_imported":           {"Account imported", "导入了账号"},
+	"user_disabled":           {"Account disabled", "停用了账号"},
+	"user_enabled":            {"Account enabled", "启用了账号"},
+	"user_deleted":            {"Account deleted", "删除了账号"},
+	"role_granted":            {"A role was granted", "授予了角色"},
+	"role_revoked":            {"A role was taken back", "收回了角色"},
+}
+
+// A refusal is what a page says of an error: what happened and what to do.
+type refusal struct{ Text, Hint string }
+
+// refusals are the sentences of admit.Error in 中文, by their codes.
+var refusals = map[string]refusal{
+	account.ErrBadCredentials.Code(): {"名字或密码不对。", ""},
+	account.ErrBadPassword.Code():    {"当前密码不对。", ""},
+	account.ErrBadCode.Code():        {"验证码不对。", "请看最近的一封邮件；验证码是六位数字。"},
+	account.ErrFlowEnded.Code():      {"这个验证码或链接已经失效。", "请重新开始：发出的内容只能用一次，15 分钟内有效，最多试五次。"},
+	account.ErrChanged.Code():        {"密码刚刚被改过了。", ""},
+	account.ErrTaken.Code():          {"这个名字已经有人用了。", "请换一个，或者直接登录。"},
+	account.ErrMail.Code():           {"这里还不能发送邮件。", "请用用户名注册，或者用 --dev 启动服务器，在收件箱里看邮件。"},
+	account.ErrPhone.Code():          {"这里还不能使用手机号码。", ""},
+	account.ErrIdentifier.Code():     {"这既不是邮箱，也不是用户名。", "用户名是 2 到 64 个字母、数字、点、横线或下划线。"},
+	account.ErrNameTooLong.Code():    {"名字最多 200 个字符。", ""},
+	account.ErrTooMany.Code():        {"尝试次数太多了。", "请稍等一会儿再试。"},
+	account.ErrUnknownUser.Code():    {"没有这个用户。", ""},
+	account.ErrDisabled.Code():       {"这个用户已被停用。", ""},
+
+	"password_too_short":    {"密码太短了。", ""}, // passwordHint says how long
+	"password_too_long":     {"密码不能超过 1,000 个字符。", ""},
+	"password_breached":     {"这个密码在泄露的名单里，别人会最先试它。", "想几个词连起来，但不要和您本人有关。"},
+	"password_is_your_name": {"密码就是您自己的名字。", "换一个没人知道的。"},
+	"password_malformed":    {"密码不是有效的文字。", ""},
+	"password_busy":         {"同时登录的人太多了。", "请过一会儿再试。"},
+
+	session.ErrNone.Code():        {"您还没有登录。", ""},
+	session.ErrEnded.Code():       {"这个会话已被结束。", ""},
+	session.ErrExpired.Code():     {"这个会话已过期。", ""},
+	session.ErrAmbiguous.Code():   {"您的浏览器发来了两个不同的会话，所以都不算数。", ""},
+	session.ErrUnknown.Code():     {"没有这个会话。", ""},
+	session.ErrBusy.Code():        {"这个会话正被太多请求同时修改。", ""},
+	session.ErrUnavailable.Code(): {"现在无法读取会话。", "请过一会儿再试。"},
+	"store_full":                  {"现在无法保存更多会话。", "请过一会儿再试。"},
+	"database_unavailable":        {"现在无法使用数据库。", "请过一会儿再试。"},
+
+	problem.ErrMalformed.Code():   {"无法读取请求的内容。", ""},
+	problem.ErrCrossSite.Code():   {"这个请求来自其他网站的页面。", "请打开本站自己的页面再试。"},
+	problem.ErrNotFound.Code():    {"这个地址下什么也没有。", ""},
+	problem.ErrMethod.Code():      {"这个地址不接受这种方法。", ""},
+	problem.ErrTooLarge.Code():    {"请求太大了。", ""},
+	problem.ErrContentType.Code(): {"这个页面只接受表单。", ""},
+	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
+	"internal":                    {"我们这边出了问题。", "请再试一次；也可以把请求编号告诉服务器的管理者。"},
+
+	errReturnTo.Code(): {"带您来这里的链接想把您引到别的网站，这是不允许的。", "请从首页继续。"},
+	errMissing.Code():  {"请填写这一项。", ""},
+	errInbox.Code():    {"收件箱还锁着。", "请打开启动服务器的终端里显示的链接。"},
+}
+
+// say returns a phrase in a language.
+func say(lang, name string, args ...any) string {
+	p, ok := phrases[name]
+	if !ok {
+		panic("web: no phrase " + name)
+	}
+	return p.in(lang, args...)
+}
+
+func (p phrase) in(lang string, args ...any) string {
+	text := p.en
+	if lang == "zh-CN" {
+		text = p.zh
+	}
+	if len(args) > 0 {
+		text = fmt.Sprintf(text, args...)
+	}
+	return text
+}
+
+// event names an event of the audit, as it is written where it has no name.
+func event(lang, name string) string {
+	if p, ok := events[name]; ok {
+		return p.in(lang)
+	}
+	return strings.ReplaceAll(name, "_", " ")
+}
+
+// refusalOf returns what a page says of a refusal with this code, whose
+// sentence in English is en.
+func (c *call) refusalOf(code string, en refusal) refusal {
+	if code == "password_too_short" {
+		en.Hint = c.say("hint.password", c.Accounts.MinPassword())
+	}
+	if c.language() == "en" {
+		return en
+	}
+	r, ok := refusals[code]
+	if !ok {
+		return en // better than nothing
+	}
+	if r.Hint == "" && code == "password_too_short" {
+		r.Hint = en.Hint
+	}
+	return r
+}
+
+func (c *call) say(name string, args ...any) string { return say(c.language(), name, args...) }
+
+// What the pages themselves refuse.
+var (
+	errMissing  = admit.Invalid.New("field_missing", "Please fill this in.")
+	errFormOnly = admit.Invalid.New(problem.ErrContentType.Code(), "This page takes forms only.")
+	errInbox    = admit.Forbidden.New("inbox_locked", "The inbox is locked.").WithHint("Open it with the link that the terminal shows where the server was started.")
+)

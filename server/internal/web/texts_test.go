@@ -1,0 +1,136 @@
+package web
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// sources returns the text of the files that match.
+func sources(t *testing.T, patterns ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no files are %s: %v", pattern, err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(b)
+		}
+	}
+	return all.String()
+}
+
+func TestEveryPhraseStandsInBothLanguagesWithTheSamePlaces(t *testing.T) {
+	verbs := regexp.MustCompile(`%(\[\d\])?[a-z]`)
+	for name, p := range merged(phrases, events) {
+		if p.en == "" || p.zh == "" {
+			t.Errorf("%s lacks a language", name)
+		}
+		en, zh := verbs.FindAllString(p.en, -1), verbs.FindAllString(p.zh, -1)
+		if len(en) != len(zh) {
+			t.Errorf("%s: %q and %q do not take the same", name, p.en, p.zh)
+			continue
+		}
+		for i := range en {
+			if en[i] != zh[i] && !strings.Contains(en[i], "[") {
+				t.Errorf("%s: %q and %q take things in another order", name, p.en, p.zh)
+			}
+		}
+		if regexp.MustCompile(`\p{Han}`).MatchString(p.en) || !regexp.MustCompile(`\p{Han}`).MatchString(p.zh) {
+			t.Errorf("%s: %q and %q are in the wrong language", name, p.en, p.zh)
+		}
+	}
+}
+
+func merged(all ...map[string]phrase) map[string]phrase {
+	out := map[string]phrase{}
+	for _, each := range all {
+		for name, p := range each {
+			out[name] = p
+		}
+	}
+	return out
+}
+
+func TestEveryPhraseIsThereAndUsed(t *testing.T) {
+	text := sources(t, "*.go", "templates/*.html")
+	used := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?:say\(|say |say\(m\.lang, |newPassword\("\w+", )"([a-z.]+)"`).FindAllStringSubmatch(text, -1) {
+		used[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`c\.done\("(\w+)"`).FindAllStringSubmatch(text, -1) {
+		used["done."+m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`c\.(?:page|member)\("(\w+)"\)`).FindAllStringSubmatch(text, -1) {
+		used[m[1]+".title"] = true
+	}
+	for name := range used {
+		if _, ok := phrases[name]; !ok && !strings.HasSuffix(name, ".") {
+			t.Errorf("the pages say %s, which is no phrase", name)
+		}
+	}
+	for name := range phrases {
+		if !used[name] && !strings.HasPrefix(name, "status.") {
+			t.Errorf("nothing says %s", name)
+		}
+	}
+}
+
+// Not for people who use a browser: refusals of the library to its programs,
+// and of the operator's commands.
+var unseen = map[string]bool{
+	"cannot_list": true, "record_not_found": true, "record_changed": true, "record_too_large": true, "record_not_text": true,
+	"hash_malformed": true, "id_malformed": true, "role_malformed": true, "unknown_field": true, "as_unsupported": true,
+	"cookie_unsupported": true, "signed_in": true, "not_ready": true,
+}
+
+func TestEveryRefusalStandsIn中文(t *testing.T) {
+	text := sources(t, "*.go", "../account/*.go", "../../../session/*.go", "../../../password/*.go", "../../../problem/*.go")
+	codes := regexp.MustCompile(`admit\.[A-Z]\w+\.New\("(\w+)"`).FindAllStringSubmatch(text, -1)
+	if len(codes) < 30 {
+		t.Fatalf("%d refusals found", len(codes))
+	}
+	for _, m := range codes {
+		if r := refusals[m[1]]; r.Text == "" && !unseen[m[1]] {
+			t.Errorf("%s is not said in 中文", m[1])
+		}
+	}
+}
+
+func TestEveryEventOfTheAuditHasAName(t *testing.T) {
+	text := sources(t, "*.go", "../account/*.go")
+	found := regexp.MustCompile(`Event: +"(\w+)"`).FindAllStringSubmatch(text, -1)
+	found = append(found, regexp.MustCompile(`s\.change\(ctx, \w+, \w+, "(\w+)"`).FindAllStringSubmatch(text, -1)...)
+	if len(found) < 15 {
+		t.Fatalf("%d events found", len(found))
+	}
+	for _, m := range found {
+		if _, ok := events[m[1]]; !ok {
+			t.Errorf("the event %s has no name", m[1])
+		}
+	}
+}
+
+func TestTemplatesHoldNoScriptAndNoStyle(t *testing.T) {
+	text := sources(t, "templates/*.html")
+	for _, bad := range []string{"<script", "<style", "style=", "javascript:", "onclick", "http://", "https://"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("a template has %q", bad)
+		}
+	}
+	if _, err := fs.Stat(files, "static/admit.css"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,449 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+//go:embed templates/*.html static/*
+var files embed.FS
+
+// views is what pages are made of: templates in each language, and files that
+// carry the digest of their content in their name, so that browsers may keep
+// them for ever.
+type views struct {
+	templates map[string]*template.Template // by language
+	assets    map[string]asset              // by path
+	css, mark string                        // paths
+}
+
+type asset struct {
+	kind, etag string
+	content    []byte
+}
+
+var languages = []struct{ Tag, Name string }{{"en", "English"}, {"zh-CN", "简体中文"}}
+
+func newViews() *views {
+	v := &views{templates: map[string]*template.Template{}, assets: map[string]asset{}}
+	v.css, v.mark = v.asset("static/admit.css", "text/css; charset=utf-8"), v.asset("static/mark.svg", "image/svg+xml")
+	// Templates are parsed once; what they say is bound to each copy.
+	parsed := template.Must(template.New("").Funcs(phrasesIn("en")).ParseFS(files, "templates/*.html"))
+	for _, l := range languages {
+		v.templates[l.Tag] = template.Must(parsed.Clone()).Funcs(phrasesIn(l.Tag))
+	}
+	return v
+}
+
+func phrasesIn(lang string) template.FuncMap {
+	return template.FuncMap{"say": func(name string, args ...any) string { return say(lang, name, args...) }}
+}
+
+// asset takes in an embedded file and returns the path that it is served at.
+func (v *views) asset(file, kind string) string {
+	content, err := files.ReadFile(file)
+	if err != nil { // it is compiled in
+		panic(err)
+	}
+	sum := sha256.Sum256(content)
+	digest := hex.EncodeToString(sum[:8])
+	ext := path.Ext(file)
+	at := "/" + strings.TrimSuffix(file, ext) + "-" + digest + ext
+	v.assets[at] = asset{kind, `"` + digest + `"`, content}
+	return at
+}
+
+// serve answers with the file at the request's path.
+func (c *call) serve() error {
+	a := c.views.assets[c.r.URL.Path]
+	h := c.w.Header()
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Etag", a.etag)
+	if c.r.Header.Get("If-None-Match") == a.etag {
+		c.begin(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Type", a.kind)
+	h.Set("Content-Length", strconv.Itoa(len(a.content)))
+	c.begin(http.StatusOK)
+	c.w.Write(a.content)
+	return nil
+}
+
+// A page is what a template shows, and its frame around it.
+type page struct {
+	Name  string // of the template
+	Title string
+	User  *account.User // who is signed in, nil on pages that do not ask
+	Form  *form
+	Data  any
+
+	// Set by show.
+	Lang      string
+	Languages []choice
+	Notice    string
+	Dev       bool
+	CSS, Mark string
+	Path      string
+}
+
+// A choice is a language to read the page in.
+type choice struct {
+	Tag, Name, URL string
+	Current        bool
+}
+
+// Failed reports whether the page says that something was refused.
+func (p *page) Failed() bool { return p.Form != nil && p.Form.failed() }
+
+// In tells the pages of the account apart.
+func (p *page) In(path string) bool { return p.Path == path }
+
+// page begins one whose title is the phrase "NAME.title".
+func (c *call) page(name string) *page {
+	return &page{Name: name, Title: c.say(name + ".title")}
+}
+
+// show answers with a page. Nothing was written if it returns an error.
+func (c *call) show(status int, p *page) error {
+	p.Lang, p.Dev, p.CSS, p.Mark, p.Path = c.language(), c.Dev != nil, c.views.css, c.views.mark, c.r.URL.Path
+	p.Languages = c.choices(p)
+	if status < 400 {
+		p.Notice = c.takeNotice(p.Notice)
+	}
+	var b bytes.Buffer
+	if err := c.views.templates[p.Lang].ExecuteTemplate(&b, p.Name, p); err != nil {
+		return fmt.Errorf("render %s: %w", p.Name, err)
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", p.Lang)
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	c.begin(status)
+	c.w.Write(b.Bytes())
+	return nil
+}
+
+// choices are links to the same page in each language.
+func (c *call) choices(p *page) []choice {
+	q := url.Values{}
+	if p.Form != nil && p.Form.ReturnTo != "" {
+		q.Set("return_to", p.Form.ReturnTo)
+	}
+	var all []choice
+	for _, l := range languages {
+		q.Set("lang", l.Tag)
+		all = append(all, choice{l.Tag, l.Name, "?" + q.Encode(), l.Tag == c.language()})
+	}
+	return all
+}
+
+// language returns the language to speak: what was chosen here, else what the
+// browser asks for.
+func (c *call) language() string {
+	if c.lang != "" {
+		return c.lang
+	}
+	c.lang = languageOf(c.r.Header.Get("Accept-Language"))
+	if chosen, err := c.tongue.Get(c.r); err == nil {
+		for _, l := range languages {
+			if string(chosen) == l.Tag {
+				c.lang = l.Tag
+			}
+		}
+	}
+	return c.lang
+}
+
+// choose notes the language that ?lang= names and leads to the page without
+// it. It reports whether it did.
+func (c *call) choose() (bool, error) {
+	q := c.r.URL.Query()
+	for _, l := range languages {
+		if q.Get("lang") != l.Tag {
+			continue
+		}
+		if err := c.tongue.Set(c.w, []byte(l.Tag), 365*24*time.Hour); err != nil {
+			return false, err
+		}
+		q.Del("lang")
+		to := c.r.URL.EscapedPath()
+		if len(q) > 0 {
+			to += "?" + q.Encode()
+		}
+		return true, c.seeOther(to)
+	}
+	return false, nil
+}
+
+// seeOther leads the browser on with a GET.
+func (c *call) seeOther(to string) error {
+	c.w.Header().Set("Location", to)
+	c.begin(http.StatusSeeOther)
+	return nil
+}
+
+// done leads on to a page that says what was done: the phrase "done.WHAT". It
+// travels in a sealed cookie, for a link could make a page lie.
+func (c *call) done(what, to string) error {
+	if err := c.notice.Set(c.w, []byte(what)); err != nil {
+		return err
+	}
+	return c.seeOther(to)
+}
+
+func (c *call) takeNotice(other string) string {
+	what, err := c.notice.Get(nil, c.r)
+	if err != nil {
+		return other
+	}
+	c.notice.Delete(c.w)
+	return c.say("done." + string(what))
+}
+
+// A form is what a person fills in.
+type form struct {
+	Action   string
+	Submit   string
+	ReturnTo string
+	Fields   []field
+	Username string // under which password managers keep what is typed
+	Remember bool   // offer to stay signed in
+	Checked  bool   // it was wanted
+	Proof    string // the field that a refusal without a field is about
+
+	Refusal *refusal // of the whole
+}
+
+// A field is one input with its label.
+type field struct {
+	Name, Label, Type, Complete string
+	Hint                        string
+	Value                       string // never of a password
+	Optional, Digits, Focus     bool
+	Refusal                     *refusal
+}
+
+// Described returns the ids of the texts that belong to the input.
+func (f field) Described() string {
+	var ids []string
+	if f.Refusal != nil {
+		ids = append(ids, f.Name+"-error")
+	}
+	if f.Hint != "" {
+		ids = append(ids, f.Name+"-hint")
+	}
+	return strings.Join(ids, " ")
+}
+
+func (f *form) failed() bool {
+	if f.Refusal != nil {
+		return true
+	}
+	for _, each := range f.Fields {
+		if each.Refusal != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// fill keeps what was typed, but for secrets.
+func (f *form) fill(in url.Values) {
+	f.Checked = in.Get("remember") != ""
+	for i := range f.Fields {
+		if f.Fields[i].Type != "password" && !f.Fields[i].Digits {
+			f.Fields[i].Value = in.Get(f.Fields[i].Name)
+		}
+	}
+}
+
+// input reads a page's form. Each field that is not optional must be filled in,
+// which is refused for all of them at once.
+func (c *call) input(f *form) (url.Values, error) {
+	in, err := c.posted()
+	if err != nil {
+		return nil, err
+	}
+	if f.ReturnTo, err = c.returnTo(in.Get("return_to")); err != nil {
+		return nil, err
+	}
+	f.fill(in)
+	var missing []error
+	for _, each := range f.Fields {
+		if !each.Optional && in.Get(each.Name) == "" {
+			missing = append(missing, &admit.FieldError{Field: each.Name, Err: errMissing})
+		}
+	}
+	return in, errors.Join(missing...)
+}
+
+// posted reads the body as a form in which no field stands twice.
+func (c *call) posted() (url.Values, error) {
+	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return nil, errFormOnly
+	}
+	if err := c.r.ParseForm(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", problem.ErrMalformed, err)
+	}
+	for _, values := range c.r.PostForm {
+		if len(values) > 1 {
+			return nil, problem.ErrMalformed
+		}
+	}
+	return c.r.PostForm, nil
+}
+
+// refuse shows the form again with what is wrong, in place. What is no answer
+// to what was typed is returned, for a page of its own.
+func (c *call) refuse(p *page, err error) error {
+	seen := problem.Of(err)
+	kind := admit.KindOf(err)
+	if kind == admit.Internal || kind == admit.Invalid && len(seen.Errors) == 0 || unsigned(err) {
+		return err
+	}
+	c.code, c.cause = seen.Code, err
+	whole := c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint})
+	if seen.RetryAfter > 0 {
+		c.retry(seen.RetryAfter)
+		whole.Hint = c.wait(seen.RetryAfter)
+	}
+	if len(seen.Errors) == 0 && kind == admit.Unauthenticated && p.Form.Proof != "" {
+		seen.Errors = []problem.Field{{Field: p.Form.Proof, Code: seen.Code, Detail: seen.Detail, Hint: seen.Hint}}
+	}
+	first := true
+	for i := range p.Form.Fields {
+		f := &p.Form.Fields[i]
+		for _, wrong := range seen.Errors {
+			if wrong.Field == f.Name {
+				r := c.refusalOf(wrong.Code, refusal{wrong.Detail, wrong.Hint})
+				f.Refusal, f.Focus, first = &r, first, false
+			}
+		}
+	}
+	if first {
+		p.Form.Refusal = &whole
+	}
+	if seen.Status == http.StatusUnauthorized {
+		c.w.Header().Set("Www-Authenticate", "Bearer") // RFC 9110, 15.5.2 demands a challenge
+	}
+	return c.show(seen.Status, p)
+}
+
+func (c *call) retry(seconds int) { c.w.Header().Set("Retry-After", strconv.Itoa(seconds)) }
+
+// wait says when to try again.
+func (c *call) wait(seconds int) string {
+	if seconds < 100 {
+		return c.say("wait.s", seconds)
+	}
+	return c.say("wait.min", (seconds+59)/60)
+}
+
+// unsigned reports whether a session is wanting.
+func unsigned(err error) bool {
+	for _, e := range []error{session.ErrNone, session.ErrEnded, session.ErrExpired, session.ErrAmbiguous} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// A fault is what a page of its own says of a refusal.
+type fault struct {
+	refusal
+	Request string // to be told to who runs the server, where it is our fault
+}
+
+// failPage answers with a page that says why. Who has no session is asked to
+// sign in, and comes back.
+func (c *call) failPage(err error) {
+	if unsigned(err) {
+		c.code = problem.Of(err).Code
+		q := url.Values{"return_to": {c.r.URL.Path}}
+		c.seeOther("/signin?" + q.Encode())
+		return
+	}
+	seen := problem.Of(err)
+	c.code = seen.Code
+	f := fault{refusal: c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint})}
+	if seen.Status >= 500 {
+		f.Request = c.id
+	}
+	if seen.RetryAfter > 0 {
+		c.retry(seen.RetryAfter)
+		f.Hint = c.wait(seen.RetryAfter)
+	}
+	if seen.Status == http.StatusUnauthorized {
+		c.w.Header().Set("Www-Authenticate", "Bearer")
+	}
+	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: f}
+	if err := c.show(seen.Status, p); err != nil {
+		c.cause = errors.Join(c.cause, err)
+		c.failAPI(err)
+	}
+}
+
+// A moment is a time as people read it, with the whole of it behind.
+type moment struct {
+	at, now time.Time
+	lang    string
+}
+
+func (c *call) moment(t time.Time) moment { return moment{t.UTC(), c.now, c.language()} }
+
+// Machine is for the datetime attribute.
+func (m moment) Machine() string { return m.at.Format(time.RFC3339) }
+
+// Full is in UTC, for the server does not know where the reader is.
+func (m moment) Full() string {
+	if m.lang == "zh-CN" {
+		return m.at.Format("2006年1月2日 15:04:05 UTC")
+	}
+	return m.at.Format("2 January 2006, 15:04:05 UTC")
+}
+
+// Day is the date alone.
+func (m moment) Day() string {
+	if m.lang == "zh-CN" {
+		return m.at.Format("2006年1月2日")
+	}
+	return m.at.Format("2 January 2006")
+}
+
+// Ago is how long it is since, and the time where that is long.
+func (m moment) Ago() string {
+	switch d := m.now.Sub(m.at); {
+	case d < time.Minute:
+		return say(m.lang, "time.now")
+	case d < time.Hour:
+		return say(m.lang, "time.min", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return say(m.lang, "time.hour", int(d.Hours()))
+	case d < 7*24*time.Hour:
+		return say(m.lang, "time.day", int(d.Hours()/24))
+	}
+	return m.Day()
+}
