@@ -13,12 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/argon2"
 
 	"github.com/admit-auth/admit/server"
 )
@@ -53,6 +56,64 @@ func BenchmarkSessionCheckHTTP(b *testing.B) {
 	b.ReportMetric(mine, "admit-cpu-ns/req")
 	b.ReportMetric(floor, "bare-cpu-ns/req")
 	b.ReportMetric(mine/floor, "ratio")
+}
+
+// Sign-ins a second over loopback HTTP, beside what Argon2id alone allows: as
+// many goroutines as there are cores that do nothing else, in turns with them.
+func BenchmarkSignInHTTP(b *testing.B) {
+	s := benchServer(b, "admit", b.TempDir())
+	const people = 8
+	for i := range people {
+		post(b, s.url+"/api/v1/signup", fmt.Sprintf(`{"identifier":"person-%d","password":%q}`, i, goodPassword), http.StatusCreated)
+	}
+	signIns, raw := 0, 0
+	var took, tookRaw time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		each(people, func(i int) {
+			for range 4 {
+				post(b, s.url+"/api/v1/signin", fmt.Sprintf(`{"identifier":"person-%d","password":%q}`, i, goodPassword), http.StatusOK)
+			}
+		})
+		took += time.Since(begun)
+		signIns += 4 * people
+		begun = time.Now()
+		each(runtime.GOMAXPROCS(0), func(int) {
+			for range 16 {
+				argon2.IDKey([]byte(goodPassword), make([]byte, 16), 2, 19*1024, 1, 32)
+			}
+		})
+		tookRaw += time.Since(begun)
+		raw += 16 * runtime.GOMAXPROCS(0)
+	}
+	mine, floor := float64(signIns)/took.Seconds(), float64(raw)/tookRaw.Seconds()
+	b.ReportMetric(0, "ns/op") // of a batch: says nothing
+	b.ReportMetric(mine, "signins/s")
+	b.ReportMetric(floor, "argon2id/s")
+	b.ReportMetric(mine/floor, "ratio")
+}
+
+// each runs fn n times at once and waits.
+func each(n int, fn func(int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { fn(i) })
+	}
+	all.Wait()
+}
+
+func post(tb testing.TB, url, body string, want int) {
+	tb.Helper()
+	res, err := http.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		tb.Error(err)
+		return
+	}
+	defer res.Body.Close()
+	io.Copy(io.Discard, res.Body)
+	if res.StatusCode != want {
+		tb.Errorf("%s: %s", url, res.Status)
+	}
 }
 
 // A writer that keeps nothing.
