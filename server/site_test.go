@@ -154,11 +154,24 @@ func (c *client) do(method, path string, body any, change ...func(*http.Request)
 	} else {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	r.RemoteAddr = c.address
-	r.Header.Set("User-Agent", c.userAgent)
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	out := c.send(r, change...)
+	if strings.Contains(out.header.Get("Content-Type"), "json") {
+		if err := json.Unmarshal(out.body, &out.m); err != nil {
+			c.t.Fatalf("%s: %d with %q: %v", out.what, out.status, out.body, err)
+		}
+	}
+	described(out, r)
+	return out
+}
+
+// send sends a request with what this client adds to each, and keeps the cookies
+// of the answer.
+func (c *client) send(r *http.Request, change ...func(*http.Request)) *reply {
+	r.RemoteAddr = c.address
+	r.Header.Set("User-Agent", c.userAgent)
 	for _, k := range c.jar.Cookies(r.URL) {
 		r.AddCookie(k)
 	}
@@ -169,14 +182,8 @@ func (c *client) do(method, path string, body any, change ...func(*http.Request)
 	c.handler.ServeHTTP(w, r)
 	res := w.Result()
 	c.jar.SetCookies(&url.URL{Scheme: "http", Host: "localhost"}, res.Cookies())
-	out := &reply{t: c.t, what: method + " " + path, status: res.StatusCode, header: res.Header}
+	out := &reply{t: c.t, what: r.Method + " " + r.URL.RequestURI(), status: res.StatusCode, header: res.Header}
 	out.body, _ = io.ReadAll(res.Body) // of memory
-	if strings.Contains(out.header.Get("Content-Type"), "json") {
-		if err := json.Unmarshal(out.body, &out.m); err != nil {
-			c.t.Fatalf("%s: %d with %q: %v", out.what, out.status, out.body, err)
-		}
-	}
-	described(out, r)
 	return out
 }
 

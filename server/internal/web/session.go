@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -101,7 +102,8 @@ func (c *call) signIn(identifier string, password admit.Secret, bearer, remember
 	if err := c.Accounts.Confirm(c.r.Context(), user, password); err != nil {
 		c.w.Header().Del("Set-Cookie")
 		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
-		return nil, nil, errors.Join(err, c.Sessions.EndAny(r.Context(), s.SID, "overtaken"))
+		// Also where the client has hung up, which may be why it cannot be told.
+		return nil, nil, errors.Join(err, c.Sessions.EndAny(context.WithoutCancel(r.Context()), s.SID, "overtaken"))
 	}
 	return user, s, nil
 }

@@ -16,7 +16,7 @@ type phrase struct{ en, zh string }
 // phrases are what the pages say. %s and %d stand in the same order in both.
 var phrases = map[string]phrase{
 	"skip":     {"Skip to the content", "跳到正文"},
-	"dev":      {"Development server: mail is not sent, nothing here is safe from others on this machine.", "开发服务器：邮件不会真的发出，本机的其他人也能看到这里的内容。"},
+	"dev":      {"Development server. Mail is not sent:", "开发服务器。邮件不会真的发出："},
 	"error":    {"Error: %s", "出错了：%s"},
 	"optional": {"optional", "选填"},
 	"look":     {"Please look at this again", "请再看一下"},
@@ -157,7 +157,7 @@ var events = map[string]phrase{
 // A refusal is what a page says of an error: what happened and what to do.
 type refusal struct{ Text, Hint string }
 
-// refusals are the sentences of admit.Error in 中文, by their codes.
+// refusals are the sentences of admit.Error in Chinese, by their codes.
 var refusals = map[string]refusal{
 	account.ErrBadCredentials.Code(): {"名字或密码不对。", ""},
 	account.ErrBadPassword.Code():    {"当前密码不对。", ""},
@@ -173,7 +173,7 @@ var refusals = map[string]refusal{
 	account.ErrUnknownUser.Code():    {"没有这个用户。", ""},
 	account.ErrDisabled.Code():       {"这个用户已被停用。", ""},
 
-	"password_too_short":    {"密码太短了。", ""}, // passwordHint says how long
+	"password_too_short":    {"密码太短了。", ""},
 	"password_too_long":     {"密码不能超过 1,000 个字符。", ""},
 	"password_breached":     {"这个密码在泄露的名单里，别人会最先试它。", "想几个词连起来，但不要和您本人有关。"},
 	"password_is_your_name": {"密码就是您自己的名字。", "换一个没人知道的。"},
@@ -236,19 +236,12 @@ func event(lang, name string) string {
 // sentence in English is en.
 func (c *call) refusalOf(code string, en refusal) refusal {
 	if code == "password_too_short" {
-		en.Hint = c.say("hint.password", c.Accounts.MinPassword())
+		en.Hint = "" // stands beside the field already
 	}
-	if c.language() == "en" {
-		return en
+	if r, ok := refusals[code]; ok && c.language() == "zh-CN" {
+		return r
 	}
-	r, ok := refusals[code]
-	if !ok {
-		return en // better than nothing
-	}
-	if r.Hint == "" && code == "password_too_short" {
-		r.Hint = en.Hint
-	}
-	return r
+	return en
 }
 
 func (c *call) say(name string, args ...any) string { return say(c.language(), name, args...) }

@@ -96,7 +96,7 @@ var unseen = map[string]bool{
 	"cookie_unsupported": true, "signed_in": true, "not_ready": true,
 }
 
-func TestEveryRefusalStandsIn中文(t *testing.T) {
+func TestEveryRefusalStandsInChinese(t *testing.T) {
 	text := sources(t, "*.go", "../account/*.go", "../../../session/*.go", "../../../password/*.go", "../../../problem/*.go")
 	codes := regexp.MustCompile(`admit\.[A-Z]\w+\.New\("(\w+)"`).FindAllStringSubmatch(text, -1)
 	if len(codes) < 30 {
@@ -104,7 +104,7 @@ func TestEveryRefusalStandsIn中文(t *testing.T) {
 	}
 	for _, m := range codes {
 		if r := refusals[m[1]]; r.Text == "" && !unseen[m[1]] {
-			t.Errorf("%s is not said in 中文", m[1])
+			t.Errorf("%s is not said in Chinese", m[1])
 		}
 	}
 }

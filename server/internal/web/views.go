@@ -215,7 +215,7 @@ func (c *call) takeNotice(other string) string {
 		return other
 	}
 	c.notice.Delete(c.w)
-	return c.say("done." + string(what))
+	return phrases["done."+string(what)].in(c.language())
 }
 
 // A form is what a person fills in.

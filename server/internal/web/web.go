@@ -297,7 +297,11 @@ func (c *call) finish() {
 		}
 		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.status == 0 {
-			c.failAPI(errors.New("panic"))
+			fail := (*call).failPage
+			if strings.HasPrefix(c.r.URL.Path, "/api/") {
+				fail = (*call).failAPI
+			}
+			fail(c, errors.New("panic"))
 		}
 	}
 	c.log()
