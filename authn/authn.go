@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/problem"
@@ -52,7 +53,7 @@ type Authenticator struct{ sources []Source }
 
 // New returns an authenticator over these sources.
 func New(sources ...Source) *Authenticator {
-	return &Authenticator{append([]Source(nil), sources...)}
+	return &Authenticator{slices.Clone(sources)}
 }
 
 // Authenticate returns who sends a request. Every source is asked, and every

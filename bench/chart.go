@@ -81,7 +81,8 @@ func curves(title, unit string, label func(float64) string, lines []line) string
 			y0, y1 = min(y0, p[1]), max(y1, p[1])
 		}
 	}
-	y0, y1 = round(y0, math.Floor), round(y1, math.Ceil)
+	marks := ticks(y0, y1)
+	y0, y1 = marks[0], marks[len(marks)-1]
 	at := func(v, lo, hi, from, to float64) float64 {
 		return from + (to-from)*math.Log(v/lo)/math.Log(hi/lo)
 	}
@@ -89,7 +90,7 @@ func curves(title, unit string, label func(float64) string, lines []line) string
 	y := func(v float64) float64 { return at(v, y0, y1, h-bottom, top) }
 	c := newCanvas(w, h, title)
 	c.text("s", "start", 16, 44, unit)
-	for v := y0; v <= y1*1.001; v = next(v, y1/y0) {
+	for _, v := range marks {
 		fmt.Fprintf(c, `<path class="g" d="M%d %.1fH%d"/>`+"\n", left, y(v), w-right)
 		c.text("s", "end", left-8, y(v)+4, label(v))
 	}
@@ -124,31 +125,24 @@ func curves(title, unit string, label func(float64) string, lines []line) string
 	return c.end(h)
 }
 
-// round takes v to 1, 2 or 5 times a power of ten, down or up.
-func round(v float64, way func(float64) float64) float64 {
-	p := math.Pow(10, math.Floor(math.Log10(v)))
-	steps := []float64{1, 2, 5, 10}
-	if way(0.5) == 0 {
-		for i := len(steps) - 1; i >= 0; i-- {
-			if steps[i]*p <= v {
-				return steps[i] * p
+// ticks returns the marks from just below lo to just above hi: 1, 2 and 5 times
+// each power of ten, or the powers alone where those would be many.
+func ticks(lo, hi float64) (marks []float64) {
+	steps := []float64{1, 2, 5}
+	if hi/lo > 100 {
+		steps = steps[:1]
+	}
+	for p := math.Pow(10, math.Floor(math.Log10(lo))); ; p *= 10 {
+		for _, s := range steps {
+			if s*p <= lo {
+				marks = nil // one nearer to lo
+			}
+			marks = append(marks, s*p)
+			if s*p >= hi {
+				return marks
 			}
 		}
 	}
-	for _, s := range steps {
-		if s*p >= v {
-			return s * p
-		}
-	}
-	return v
-}
-
-// next is the mark after v: each 1, 2 and 5, or each power where they are many.
-func next(v, span float64) float64 {
-	if span > 200 {
-		return round(v, math.Floor) * 10
-	}
-	return round(v*1.5, math.Ceil)
 }
 
 func power(v float64) string {

@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,26 +25,21 @@ import (
 )
 
 func rows() []row {
-	all := sessionRows()
-	all = append(all, cookieRows()...)
-	return append(all, otherRows()...)
+	return slices.Concat(sessionRows(), cookieRows(), otherRows())
 }
 
 func sessionRows() []row {
 	ours, floor, scs := ourSite(), floorSite(), scsSite()
 	reqs, floorReqs, scsReqs := signIns(ours.login), signIns(floor.login), signIns(scs.login)
 	bare := serve(bareSite(), reqs)
-	const hand, peer = "hand-made, in memory", "scs memstore"
+	compare := func(what string, g goal, of func(site) http.Handler) row {
+		return row{What: what, Goal: g, FloorName: "hand-made, in memory", PeerName: "scs memstore", bare: bare,
+			ours: serve(of(ours), reqs), floor: serve(of(floor), floorReqs), peer: serve(of(scs), scsReqs)}
+	}
 	return []row{
-		{What: "session: who is it (Handler, Check)", Goal: goal{CPU: 1000, Allocs: 3, Bounded: true},
-			FloorName: hand, PeerName: peer, bare: bare,
-			ours: serve(ours.check, reqs), floor: serve(floor.check, floorReqs), peer: serve(scs.check, scsReqs)},
-		{What: "session: with its data (Handler, Load, JSON)", Goal: goal{CPU: 3000, Allocs: 9, Bounded: true},
-			FloorName: hand, PeerName: peer, bare: bare,
-			ours: serve(ours.load, reqs), floor: serve(floor.load, floorReqs), peer: serve(scs.load, scsReqs)},
-		{What: "session: read, modify, write (Update)", Goal: goal{CPU: 4000},
-			FloorName: hand, PeerName: peer, bare: bare,
-			ours: serve(ours.update, reqs), floor: serve(floor.update, floorReqs), peer: serve(scs.update, scsReqs)},
+		compare("session: who is it (Handler, Check)", goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.check }),
+		compare("session: with its data (Handler, Load, JSON)", goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.load }),
+		compare("session: read, modify, write (Update)", goal{CPU: 4000}, func(s site) http.Handler { return s.update }),
 	}
 }
 
@@ -150,7 +147,7 @@ func otherRows() []row {
 	hasher, err := password.New(nil)
 	must(err)
 	const pw = "correct horse battery staple"
-	hash, err := hasher.Hash(ctx, admit.NewSecret(pw))
+	hash, err := hasher.Hash(ctx, admit.NewSecret(pw), password.Known)
 	must(err)
 	salt := make([]byte, 16)
 	return []row{

@@ -221,7 +221,7 @@ func (c *Cookie) DeleteAll(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, d := range domains {
 		for _, p := range paths {
-			if d == c.domain && p == c.path || strings.ContainsFunc(p, func(r rune) bool { return r < 0x21 || r > 0x7e || r == ';' }) {
+			if d == c.domain && p == c.path || strings.ContainsFunc(d+p, func(r rune) bool { return r < 0x21 || r > 0x7e || r == ';' }) {
 				continue
 			}
 			v := *c

@@ -1,7 +1,6 @@
 package cookie
 
 import (
-	"bufio"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -76,9 +75,10 @@ func GenerateKey() string {
 // the line and never quote it.
 func ParseKeys(text string) (*Keys, error) {
 	k := &Keys{}
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -94,9 +94,6 @@ func ParseKeys(text string) (*Keys, error) {
 			return nil, fmt.Errorf("cookie: key on line %d stands twice", n)
 		}
 		k.ring = append(k.ring, one)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("cookie: read keys: %w", err)
 	}
 	if len(k.ring) == 0 {
 		return nil, errors.New("cookie: no key")

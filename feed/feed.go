@@ -42,6 +42,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -195,17 +196,9 @@ func EveryoneRaised(sev uint64, reason string, until time.Time) Event {
 }
 
 func (e Event) concerns(audiences []string) bool {
-	if e.Audiences == nil {
-		return true
-	}
-	for _, a := range e.Audiences {
-		for _, b := range audiences {
-			if a == b {
-				return true
-			}
-		}
-	}
-	return false
+	return e.Audiences == nil || slices.ContainsFunc(e.Audiences, func(a string) bool {
+		return slices.Contains(audiences, a)
+	})
 }
 
 // MaxText is the length of the longest target, subject, reason or audience in
@@ -226,11 +219,7 @@ func (e Event) Stamp(id ID, now time.Time) (Event, error) {
 		}
 		e.Digest = DigestOf(e.Kind, e.Target)
 	}
-	if len(e.Audiences) == 0 {
-		e.Audiences = nil
-	} else {
-		e.Audiences = append([]string(nil), e.Audiences...)
-	}
+	e.Audiences = append([]string(nil), e.Audiences...) // nil where there are none
 	if err := e.check(); err != nil {
 		return Event{}, err
 	}

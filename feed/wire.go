@@ -2,6 +2,7 @@ package feed
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -16,7 +17,7 @@ func ParseNews(text []byte) (News, error) {
 		return News{}, malformed(err)
 	}
 	if n.Head.IsZero() || !wireTime(n.At) {
-		return News{}, malformed(fmt.Errorf("news has no head or no time"))
+		return News{}, malformed(errors.New("news has no head or no time"))
 	}
 	n.At = n.At.UTC()
 	last := ID{Epoch: n.Head.Epoch}

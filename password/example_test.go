@@ -21,7 +21,7 @@ func Example() {
 	if err := (password.Policy{}).Check(ctx, pw, "ann@example.org"); err != nil {
 		panic(err)
 	}
-	hash, err := passwords.Hash(ctx, pw)
+	hash, err := passwords.Hash(ctx, pw, password.Stranger)
 	if err != nil {
 		panic(err)
 	}
@@ -46,7 +46,7 @@ func ExampleHasher_Verify_upgrade() {
 		panic(err)
 	}
 	if ok && upgrade {
-		hash, err = passwords.Hash(ctx, pw)
+		hash, err = passwords.Hash(ctx, pw, password.Known)
 		if err != nil {
 			panic(err)
 		}

@@ -4,12 +4,12 @@
 //
 //	passwords, err := password.New(nil)
 //
-//	err = password.Policy{}.Check(ctx, pw)              // at sign-up
-//	hash, err := passwords.Hash(ctx, pw)                // what the database keeps
+//	err = password.Policy{}.Check(ctx, pw)                  // at sign-up
+//	hash, err := passwords.Hash(ctx, pw, password.Stranger) // what the database keeps
 //
 //	ok, upgrade, err := passwords.Verify(ctx, pw, hash, password.Stranger)
-//	if ok && upgrade {                                  // hashed by an older program
-//		hash, err = passwords.Hash(ctx, pw)
+//	if ok && upgrade {                                      // hashed by an older program
+//		hash, err = passwords.Hash(ctx, pw, password.Known)
 //	}
 //
 // New hashes are Argon2id in the PHC string format, with a fresh salt and the
@@ -124,13 +124,14 @@ func New(o *Options) (*Hasher, error) {
 const dummyHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // Hash returns the hash of a new password, for the database. It waits for a
-// slot with the priority of a known browser: who sets a password has proved
-// something. ErrBusy in an admit.RetryError where there is none in time.
-func (h *Hasher) Hash(ctx context.Context, pw admit.Secret) (string, error) {
-	if err := h.enter(ctx, Known); err != nil {
+// slot as Verify does: whoever signs up is a Stranger, and one who has proved
+// something first is Known. ErrBusy in an admit.RetryError where there is none
+// in time.
+func (h *Hasher) Hash(ctx context.Context, pw admit.Secret, prio Priority) (string, error) {
+	if err := h.enter(ctx, prio); err != nil {
 		return "", err
 	}
-	defer h.leave(Known)
+	defer h.leave(prio)
 	return newHash(pw.Reveal()), nil
 }
 

@@ -66,11 +66,11 @@ func TestHashesOfOtherPrograms(t *testing.T) {
 func TestANewHashIsArgon2idWithAFreshSaltAndNeedsNoUpgrade(t *testing.T) {
 	h := newHasher(t, nil)
 	secret := admit.NewSecret(strings.Repeat("long passphrase ", 60))
-	one, err := h.Hash(t.Context(), secret)
+	one, err := h.Hash(t.Context(), secret, Stranger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := h.Hash(t.Context(), secret)
+	two, err := h.Hash(t.Context(), secret, Stranger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestBcryptReads72BytesAndNoMore(t *testing.T) {
 
 func TestANULDoesNotEndAPassword(t *testing.T) {
 	h := newHasher(t, nil)
-	ours, err := h.Hash(t.Context(), admit.NewSecret("U*U\x00secret"))
+	ours, err := h.Hash(t.Context(), admit.NewSecret("U*U\x00secret"), Stranger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestEveryRefusalCostsTheSameWork(t *testing.T) {
 		beyond  = "$scrypt$ln=11,r=8,p=1$" + salt + "$" + key
 	)
 	h := newHasher(t, nil)
-	ours, err := h.Hash(t.Context(), admit.NewSecret(pw))
+	ours, err := h.Hash(t.Context(), admit.NewSecret(pw), Stranger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	h := newHasher(b, nil)
-	hash, err := h.Hash(b.Context(), admit.NewSecret(pw))
+	hash, err := h.Hash(b.Context(), admit.NewSecret(pw), Known)
 	if err != nil {
 		b.Fatal(err)
 	}

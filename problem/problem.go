@@ -69,23 +69,26 @@ var statuses = map[string]int{
 	ErrHost.Code():        http.StatusMisdirectedRequest,
 }
 
+// kinds is what HTTP makes of a kind, and what is said of it where nothing more
+// is known.
+var kinds = [...]struct {
+	status         int
+	code, sentence string
+}{
+	admit.Internal:        {status: http.StatusInternalServerError}, // and errInternal,
+	admit.Invalid:         {http.StatusBadRequest, "invalid", "The request cannot be right."},
+	admit.Unauthenticated: {http.StatusUnauthorized, "unauthenticated", "You are not signed in."},
+	admit.Forbidden:       {http.StatusForbidden, "forbidden", "You may not do this."},
+	admit.NotFound:        {http.StatusNotFound, "not_found", "There is no such thing."},
+	admit.Conflict:        {http.StatusConflict, "conflict", "Something else came first."},
+	admit.RateLimited:     {http.StatusTooManyRequests, "rate_limited", "Too many requests."},
+	admit.Unavailable:     {http.StatusServiceUnavailable, "unavailable", "This cannot be done just now."},
+}
+
 // Status returns the HTTP status of a kind.
 func Status(k admit.Kind) int {
-	switch k {
-	case admit.Invalid:
-		return http.StatusBadRequest
-	case admit.Unauthenticated:
-		return http.StatusUnauthorized
-	case admit.Forbidden:
-		return http.StatusForbidden
-	case admit.NotFound:
-		return http.StatusNotFound
-	case admit.Conflict:
-		return http.StatusConflict
-	case admit.RateLimited:
-		return http.StatusTooManyRequests
-	case admit.Unavailable:
-		return http.StatusServiceUnavailable
+	if int(k) < len(kinds) {
+		return kinds[k].status
 	}
 	return http.StatusInternalServerError
 }
@@ -118,24 +121,11 @@ func shown(err error) *admit.Error {
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok && tooLarge != nil {
 		return ErrTooLarge
 	}
-	if k, ok := errors.AsType[admit.Kind](err); ok && k != admit.Internal {
-		return k.New(codes[k], sentences[k])
+	if k, ok := errors.AsType[admit.Kind](err); ok && k != admit.Internal && int(k) < len(kinds) {
+		return k.New(kinds[k].code, kinds[k].sentence)
 	}
 	return errInternal
 }
-
-// What is said of a bare kind.
-var (
-	codes = map[admit.Kind]string{
-		admit.Invalid: "invalid", admit.Unauthenticated: "unauthenticated", admit.Forbidden: "forbidden",
-		admit.NotFound: "not_found", admit.Conflict: "conflict", admit.RateLimited: "rate_limited", admit.Unavailable: "unavailable",
-	}
-	sentences = map[admit.Kind]string{
-		admit.Invalid: "The request cannot be right.", admit.Unauthenticated: "You are not signed in.", admit.Forbidden: "You may not do this.",
-		admit.NotFound: "There is no such thing.", admit.Conflict: "Something else came first.", admit.RateLimited: "Too many requests.",
-		admit.Unavailable: "This cannot be done just now.",
-	}
-)
 
 // fields collects the field errors along the tree of an error.
 func fields(dst []Field, err error) []Field {
@@ -160,12 +150,6 @@ func fields(dst []Field, err error) []Field {
 func Write(w http.ResponseWriter, err error, requestID string) (status int, code string) {
 	p := Of(err)
 	p.RequestID = requestID
-	p.Write(w)
-	return p.Status, p.Code
-}
-
-// Write answers a request with the problem.
-func (p Problem) Write(w http.ResponseWriter) {
 	h := w.Header()
 	// What a handler said of the body that it did not come to write.
 	for _, of := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
@@ -185,7 +169,8 @@ func (p Problem) Write(w http.ResponseWriter) {
 		panic(err)
 	}
 	w.WriteHeader(p.Status)
-	w.Write(append(b, '\n'))
+	w.Write(append(b, '\n')) // who is gone needs no answer
+	return p.Status, p.Code
 }
 
 // Parse reads a problem as an error of its kind, code, sentence and hint, with
@@ -197,9 +182,9 @@ func Parse(text []byte) error {
 		return errors.New("the answer is no problem details")
 	}
 	kind := admit.Internal
-	for k := admit.Internal; k <= admit.Unavailable; k++ {
-		if Status(k) == p.Status {
-			kind = k
+	for k, of := range kinds {
+		if of.status == p.Status {
+			kind = admit.Kind(k)
 		}
 	}
 	if _, ok := statuses[p.Code]; ok {
@@ -207,18 +192,10 @@ func Parse(text []byte) error {
 	}
 	var errs []error
 	for _, f := range p.Errors {
-		e := kind.New(f.Code, f.Detail)
-		if f.Hint != "" {
-			e = e.WithHint(f.Hint)
-		}
-		errs = append(errs, &admit.FieldError{Field: f.Field, Err: e})
+		errs = append(errs, &admit.FieldError{Field: f.Field, Err: kind.New(f.Code, f.Detail).WithHint(f.Hint)})
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	e := kind.New(p.Code, p.Detail)
-	if p.Hint != "" {
-		e = e.WithHint(p.Hint)
-	}
-	return e
+	return kind.New(p.Code, p.Detail).WithHint(p.Hint)
 }

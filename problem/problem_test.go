@@ -52,6 +52,7 @@ func TestEveryRefusalHasItsStatusAndCode(t *testing.T) {
 		{"no error at all", nil, 500, "internal", 0},
 		{"a bare kind", fmt.Errorf("x: %w", admit.Unauthenticated), 401, "unauthenticated", 0},
 		{"the bare internal kind", admit.Internal, 500, "internal", 0},
+		{"a kind that is none", admit.Kind(99), 500, "internal", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := problem.Of(c.err)

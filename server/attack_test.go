@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -410,5 +413,33 @@ func TestAttackGuestsWithoutEndFillTheStore(t *testing.T) {
 	}
 	if n < 300 || n == 1000 {
 		t.Errorf("%d guests from one address", n)
+	}
+}
+
+// A change of password takes two turns of those who are known. Whoever has an
+// account could keep all of them taken.
+func TestAttackOneUserTakesEverybodysTurnsToHash(t *testing.T) {
+	s := newSite(t)
+	c := s.signedUp("mallory")
+	for range 20 {
+		c.post("password/change", m{"password": goodPassword, "new_password": "short"}).want(400, "password_too_short")
+	}
+	c.post("password/change", m{"password": goodPassword, "new_password": otherPassword}).want(429, "too_many_tries")
+}
+
+// A request without a path, as CONNECT has, must not tear the socket's
+// connections down with a panic.
+func TestTheSocketAnswersARequestWithoutAPath(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	conn, err := net.Dial("unix", filepath.Join(s.data, "admit.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "CONNECT admit:80 HTTP/1.1\r\nHost: admit\r\n\r\n")
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || !strings.Contains(line, " 404 ") {
+		t.Errorf("answered %q, %v, want 404", line, err)
 	}
 }

@@ -338,12 +338,10 @@ func isOrigin(text, scheme string) bool {
 	if strings.Trim(u.Host, "abcdefghijklmnopqrstuvwxyz0123456789-.:[]") != "" || strings.HasSuffix(u.Host, ":") {
 		return false
 	}
-	switch port := u.Port(); scheme {
-	case "https":
-		return port != "443"
-	default:
-		return port != "80" && isLoopback(u.Hostname())
+	if scheme == "https" {
+		return u.Port() != "443"
 	}
+	return u.Port() != "80" && isLoopback(u.Hostname())
 }
 
 func isLoopback(host string) bool {
@@ -428,33 +426,31 @@ func (f *field) plain(n *yaml.Node) (texts []string, ok bool) {
 	return []string{n.Value}, n.Kind == yaml.ScalarNode && n.Tag != "!!null"
 }
 
-// nearest returns the field whose name is fewest letters away (Levenshtein).
+// nearest returns the field whose name is fewest letters away.
 func nearest(fields []field, word string) field {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
-	if len(word) > 64 {
-		word = word[:64] // nobody meant that
+	word = word[:min(len(word), 64)] // nobody meant more
+	return slices.MinFunc(fields, func(a, b field) int { return distance(a.Name, word) - distance(b.Name, word) })
+}
+
+// distance counts the letters that must be added, taken away or replaced to make
+// one word of the other (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(a)+1)
+	for j := range row {
+		row[j] = j
 	}
-	best, least := field{}, -1
-	for _, f := range fields {
-		row := make([]int, len(f.Name)+1)
-		for j := range row {
-			row[j] = j
-		}
-		for i := range len(word) {
-			diagonal := row[0]
-			row[0] = i + 1
-			for j := range len(f.Name) {
-				cost := diagonal
-				if word[i] != f.Name[j] {
-					cost++
-				}
-				diagonal = row[j+1]
-				row[j+1] = min(cost, row[j]+1, diagonal+1)
+	for i := range len(b) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(a) {
+			replaced := diagonal
+			if b[i] != a[j] {
+				replaced++
 			}
-		}
-		if d := row[len(f.Name)]; least < 0 || d < least {
-			best, least = f, d
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
 		}
 	}
-	return best
+	return row[len(a)]
 }

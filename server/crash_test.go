@@ -29,7 +29,7 @@ type person struct {
 // step does one random thing and notes what was acknowledged.
 func (who *person) step(ctx context.Context, p *process, n int) error {
 	if !who.exists {
-		a, err := p.api(ctx, "POST", "/api/v1/signup", "", map[string]any{"identifier": who.name, "password": who.password, "as": "token"})
+		a, err := p.api(ctx, "POST", "/api/v1/signup", "", m{"identifier": who.name, "password": who.password, "as": "token"})
 		switch {
 		case err != nil:
 			return err
@@ -48,7 +48,7 @@ func (who *person) step(ctx context.Context, p *process, n int) error {
 	}
 	switch action := rand.IntN(4); {
 	case token == "" || action == 0 && len(who.live) < 4:
-		a, err := p.api(ctx, "POST", "/api/v1/signin", "", map[string]any{"identifier": who.name, "password": who.password, "as": "token"})
+		a, err := p.api(ctx, "POST", "/api/v1/signin", "", m{"identifier": who.name, "password": who.password, "as": "token"})
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (who *person) step(ctx context.Context, p *process, n int) error {
 		others := who.live
 		who.live, who.unsure = map[string]bool{}, true
 		next := fmt.Sprintf("a password of %s, number %d", who.name, n)
-		a, err := p.api(ctx, "POST", "/api/v1/password/change", token, map[string]any{"password": who.password, "new_password": next})
+		a, err := p.api(ctx, "POST", "/api/v1/password/change", token, m{"password": who.password, "new_password": next})
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (who *person) check(p *process) {
 	if !who.exists || who.unsure {
 		return
 	}
-	a := p.ask("POST", "/api/v1/signin", "", map[string]any{"identifier": who.name, "password": who.password, "as": "token"})
+	a := p.ask("POST", "/api/v1/signin", "", m{"identifier": who.name, "password": who.password, "as": "token"})
 	if a.status != 200 {
 		p.t.Errorf("%s: the acknowledged password is lost: %d %s", who.name, a.status, a.Body)
 		return
@@ -220,10 +220,10 @@ func TestEveryAcknowledgedChangeIsOnDisk(t *testing.T) {
 	token := ""
 	for i := range changes {
 		if i == 0 {
-			token = p.ask("POST", "/api/v1/signup", "", map[string]any{"identifier": "ann", "password": "correct horse battery", "as": "token"}).Token
+			token = p.ask("POST", "/api/v1/signup", "", m{"identifier": "ann", "password": goodPassword, "as": "token"}).Token
 			continue
 		}
-		if a := p.ask("POST", "/api/v1/guest", "", map[string]any{"as": "token"}); a.status != 201 {
+		if a := p.ask("POST", "/api/v1/guest", "", m{"as": "token"}); a.status != 201 {
 			t.Fatalf("guest: %d %s", a.status, a.Body)
 		}
 		if got := syncs() - before; got < i+1 {

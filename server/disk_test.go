@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,7 +22,7 @@ func smallDisk(t *testing.T, size string) string {
 func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	disk := smallDisk(t, "8m")
 	p := serve(t, filepath.Join(disk, "data"), freePort(t))
-	ann := p.ask("POST", "/api/v1/signup", "", map[string]any{"identifier": "ann", "password": "correct horse battery", "as": "token"})
+	ann := p.ask("POST", "/api/v1/signup", "", m{"identifier": "ann", "password": goodPassword, "as": "token"})
 	if ann.status != 201 {
 		t.Fatalf("sign-up: %d %s", ann.status, ann.Body)
 	}
@@ -32,7 +31,7 @@ func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	var full answer
 	for i := range 200 { // what is free inside the database's own files goes first
 		begun := time.Now()
-		full = p.ask("POST", "/api/v1/guest", "", map[string]any{"as": "token"})
+		full = p.ask("POST", "/api/v1/guest", "", m{"as": "token"})
 		if took := time.Since(begun); took > 15*time.Second {
 			t.Fatalf("guest %d: no answer for %v", i, took)
 		}
@@ -43,7 +42,7 @@ func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	if full.status != 503 {
 		t.Fatalf("on a full disk: %d %s", full.status, full.Body)
 	}
-	if a := p.ask("POST", "/api/v1/signup", "", map[string]any{"identifier": "bob", "password": "correct horse battery", "as": "token"}); a.status != 503 {
+	if a := p.ask("POST", "/api/v1/signup", "", m{"identifier": "bob", "password": goodPassword, "as": "token"}); a.status != 503 {
 		t.Errorf("sign-up on a full disk: %d %s", a.status, a.Body)
 	}
 	if a := p.ask("POST", "/api/v1/signout", ann.Token, nil); a.status != 503 {
@@ -55,7 +54,7 @@ func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	if a := p.ask("POST", "/api/v1/signup", "", map[string]any{"identifier": "bob", "password": "correct horse battery", "as": "token"}); a.status != 201 {
+	if a := p.ask("POST", "/api/v1/signup", "", m{"identifier": "bob", "password": goodPassword, "as": "token"}); a.status != 201 {
 		t.Errorf("sign-up with room again: %d %s", a.status, a.Body)
 	}
 	if a := p.ask("POST", "/api/v1/signout", ann.Token, nil); a.status != 204 {
@@ -80,7 +79,7 @@ func fill(t *testing.T, file string) {
 			return
 		}
 		if n > 1<<20 {
-			t.Fatal(fmt.Errorf("the disk does not fill"))
+			t.Fatal("the disk does not fill")
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -387,7 +388,7 @@ func (s *Server) operate(l net.Listener) error {
 	srv := &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			run, ok := operations[r.URL.Path[1:]]
+			run, ok := operations[strings.TrimPrefix(r.URL.Path, "/")] // CONNECT has no path
 			if !ok || r.Method != "POST" {
 				problem.Write(w, admit.NotFound, "")
 				return

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -19,27 +18,26 @@ import (
 	"time"
 )
 
-// binary is the program under test, built once.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "admit-test-*")
-	if err != nil {
-		return "", err
+var scratch string // a folder for the whole run
+
+func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "admit-test-*"); err != nil {
+		panic(err)
 	}
-	file := filepath.Join(dir, "admit")
+	defer os.RemoveAll(scratch)
+	m.Run()
+}
+
+// binary is the program under test, built once, where a test asks for it.
+var binary = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(scratch, "admit")
 	out, err := exec.Command("go", "build", "-o", file, "./cmd/admit").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return file, nil
 })
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if file, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(file))
-	}
-	os.Exit(code)
-}
 
 // A process is a server of its own, as a person starts it.
 type process struct {
@@ -165,7 +163,7 @@ type answer struct {
 
 // api asks the server as a client without cookies. An error means that there
 // was no answer.
-func (p *process) api(ctx context.Context, method, path, token string, in map[string]any) (answer, error) {
+func (p *process) api(ctx context.Context, method, path, token string, in m) (answer, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -201,7 +199,7 @@ func (p *process) api(ctx context.Context, method, path, token string, in map[st
 }
 
 // ask is api where an answer is certain.
-func (p *process) ask(method, path, token string, in map[string]any) answer {
+func (p *process) ask(method, path, token string, in m) answer {
 	p.t.Helper()
 	a, err := p.api(p.t.Context(), method, path, token, in)
 	if err != nil {
@@ -212,9 +210,6 @@ func (p *process) ask(method, path, token string, in map[string]any) answer {
 
 // tail returns the last lines of a text.
 func tail(text string, n int) string {
-	var all []string
-	for s := bufio.NewScanner(strings.NewReader(text)); s.Scan(); {
-		all = append(all, s.Text())
-	}
+	all := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-n):], "\n")
 }

@@ -52,13 +52,10 @@ func (c jsonCodec) Decode(data string, v any) error {
 
 func (c jsonCodec) Encode(v any, old string) ([]byte, error) {
 	b, err := json.Marshal(v)
-	if err != nil || c.known == nil || old == "" || len(b) == 0 || b[len(b)-1] != '}' {
+	if err != nil || c.known == nil || old == "" || len(b) == 0 || b[len(b)-1] != '}' || c.knowsAll(old) {
 		return b, err
 	}
 	dec := json.NewDecoder(strings.NewReader(old))
-	if c.knowsAll(old) {
-		return b, nil
-	}
 	if _, err := dec.Token(); err != nil {
 		return nil, fmt.Errorf("read the old data: %w", err)
 	}

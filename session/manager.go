@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,8 +60,8 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	m := &Manager[D]{
 		store:    store,
 		codec:    o.Codec,
-		lifetime: cmpOr(o.Lifetime, 12*time.Hour),
-		idle:     cmpOr(o.Idle, time.Hour),
+		lifetime: cmp.Or(o.Lifetime, 12*time.Hour),
+		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
 		feed:     o.Feed,
 		name:     o.Name,
@@ -93,13 +94,6 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	return m, nil
-}
-
-func cmpOr(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
 
 // A held is a session as it was read: who it is, and the record to write over.
@@ -187,7 +181,7 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 		if err := fn(&data); err != nil {
 			return nil, err
 		}
-		return m.begin(w, r, "", data, nil, now)
+		return m.begin(w, r, "", data, "", nil, now)
 	case err != nil:
 		return nil, err
 	}
@@ -251,13 +245,11 @@ func (m *Manager[D]) reread(ctx context.Context, h *held, now time.Time) error {
 	return m.check(ctx, h, tok, h.rec.flags&flagBearer != 0, now)
 }
 
-// Begin and Start.
-
 // Start signs the subject in: it begins a session with a new id and sets the
-// cookie, or returns the token with StartOptions.Bearer. The data of the request's guest, or of its session of the same
-// subject, is kept; the old id is dead before Start returns. Another
-// subject's session is ended and its data is not carried over. An empty
-// subject begins a guest's session.
+// cookie, or returns the token with StartOptions.Bearer. The data of the
+// request's guest, or of its session of the same subject, is kept; the old id
+// is dead before Start returns. Another subject's session is ended and its data
+// is not carried over. An empty subject begins a guest's session.
 func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions) (*Session[D], error) {
 	return m.StartWith(w, r, subject, o, nil)
 }
@@ -268,48 +260,39 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	ctx := r.Context()
 	now := time.Now()
 	var old held
-	had := true
 	err := m.read(r, &old, now)
 	m.forget(r)
-	switch {
-	case err == nil:
-	case errors.Is(err, admit.Unauthenticated):
-		had = false
-		if errors.Is(err, ErrAmbiguous) {
-			m.cookie.DeleteAll(w, r)
-		}
-	default:
-		return nil, err
-	}
-	var data D
-	if had {
+	if err == nil {
 		if _, err := m.queue.enter(ctx, old.sid); err != nil {
 			return nil, err
 		}
 		defer m.queue.leave(old.sid)
 		// What is kept is what was there when the old id died.
-		if err := m.bury(ctx, &old, "renewed", now); errors.Is(err, ErrEnded) {
-			had = false
-		} else if err != nil {
-			return nil, err
-		}
+		err = m.bury(ctx, &old, "renewed", now)
 	}
-	if had && (old.item.Subject == "" || old.item.Subject == subject) {
-		s, err := m.session(&old)
-		if err == nil {
+	var data D
+	var before string
+	switch {
+	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
+		before = old.rec.data
+		// Data that cannot be read must not keep anybody from signing in.
+		if s, err := m.session(&old); err == nil {
 			data = s.Data
 		}
-	} else {
-		old.rec.data = ""
+	case errors.Is(err, ErrAmbiguous):
+		m.cookie.DeleteAll(w, r)
+	case err != nil && !errors.Is(err, admit.Unauthenticated):
+		return nil, err
 	}
 	if fn != nil {
 		fn(&data)
 	}
-	return m.begin(w, r, subject, data, o, now, old.rec.data)
+	return m.begin(w, r, subject, data, before, o, now)
 }
 
-// begin adds a session and sets its cookie.
-func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject string, data D, o *StartOptions, now time.Time, before ...string) (*Session[D], error) {
+// begin adds a session and sets its cookie. Before is what data was decoded
+// from, "" for new data.
+func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject string, data D, before string, o *StartOptions, now time.Time) (*Session[D], error) {
 	ctx := r.Context()
 	if o == nil {
 		o = &StartOptions{}
@@ -317,7 +300,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	if o.Bearer && !m.bearer {
 		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer")
 	}
-	encoded, err := m.codec.Encode(&data, strings.Join(before, ""))
+	encoded, err := m.codec.Encode(&data, before)
 	if err != nil {
 		return nil, fmt.Errorf("encode session: %w", err)
 	}
@@ -326,12 +309,12 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	h.rec = record{
 		digest:   tok.Digest(),
 		created:  now.UnixMilli(),
-		idle:     cmpOr(o.Idle, m.idle).Milliseconds(),
-		lifetime: cmpOr(o.Lifetime, m.lifetime).Milliseconds(),
+		idle:     cmp.Or(o.Idle, m.idle).Milliseconds(),
+		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),
 		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
 		data:     string(encoded),
 	}
-	if o.Persistent {
+	if o.Persistent && !o.Bearer { // a touch would put the token into a cookie
 		h.rec.flags |= flagPersistent
 	}
 	if o.Bearer {
@@ -524,7 +507,8 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 
 // EndAll ends every session of the subject but one; an empty except spares
 // none. It is one write, however many sessions there are: it raises the
-// subject's epoch.
+// subject's epoch. The one that is spared is carried over by a second write and
+// refused until then, for a moment; if that fails, it is ended too.
 func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string) error {
 	if subject == "" {
 		return errors.New("session: EndAll of nobody")
@@ -538,23 +522,30 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 		if err != nil {
 			return storeError(err)
 		}
-		n := ParseEpoch(it.Value) + 1
 		if except != "" {
-			// It is stamped first, so that it is never refused in between; a
-			// stamp from the future is no harm, for the next try uses the same
-			// or a later one.
-			if err := m.stamp(ctx, subject, except, n, now); err != nil {
+			h := held{sid: except}
+			if err := m.alive(ctx, &h, now); err != nil {
 				return err
 			}
+			if h.item.Subject != subject {
+				return ErrUnknown
+			}
 		}
-		_, err = m.raise(ctx, subject, it, it.Expires)
+		n, err := m.raise(ctx, subject, it, it.Expires)
 		if changed(err) {
 			continue
 		}
 		if err != nil {
 			return storeError(err)
 		}
-		return m.tell(ctx, now, feed.SubjectRaised(subject, n, reason, it.Expires))
+		err = m.tell(ctx, now, feed.SubjectRaised(subject, n, reason, it.Expires))
+		if except != "" {
+			// Not before the epoch is raised: a session that stands in the next
+			// epoch already outlives somebody else's raise, such as a change of
+			// password.
+			err = errors.Join(err, m.Keep(context.WithoutCancel(ctx), subject, except, n))
+		}
+		return err
 	}
 	return ErrBusy
 }
@@ -577,24 +568,6 @@ func (m *Manager[D]) Keep(ctx context.Context, subject, sid string, n uint64) er
 		h.item = it
 		if !h.rec.parse(it.Value) || h.rec.ended() || it.Subject != subject || h.rec.epoch+1 != n || h.rec.expired(it.Expires, now) {
 			return ErrEnded
-		}
-		h.rec.epoch = n
-		if err := m.write(ctx, &h); !changed(err) {
-			return err
-		}
-	}
-	return ErrBusy
-}
-
-// stamp moves a live session of the subject into an epoch.
-func (m *Manager[D]) stamp(ctx context.Context, subject, sid string, n uint64, now time.Time) error {
-	for range maxRetries {
-		h := held{sid: sid}
-		if err := m.alive(ctx, &h, now); err != nil {
-			return err
-		}
-		if h.item.Subject != subject {
-			return ErrUnknown
 		}
 		h.rec.epoch = n
 		if err := m.write(ctx, &h); !changed(err) {
@@ -652,18 +625,12 @@ func (m *Manager[D]) EndEveryone(ctx context.Context, reason string) (int, error
 	if err != nil {
 		return 0, err
 	}
-	now := time.Now()
 	n := 0
 	for _, i := range all {
-		h := held{sid: i.SID}
-		err := m.alive(ctx, &h, now)
-		if err == nil {
-			err = m.bury(ctx, &h, reason, now)
-		}
-		switch {
+		switch err := m.EndAny(ctx, i.SID, reason); {
 		case err == nil:
 			n++
-		case !errors.Is(err, admit.Unauthenticated):
+		case !errors.Is(err, ErrUnknown):
 			return n, err
 		}
 	}

@@ -102,6 +102,29 @@ func TestSignInRenewsTheIDKeepsGuestDataAndKillsTheOldID(t *testing.T) {
 	}
 }
 
+func TestASignInGoesThroughThoughTheGuestsRecordVanishesMeanwhile(t *testing.T) {
+	m := newManager(t, evictingStore{NewMemory(nil)}, nil)
+	b := &browser{t: t}
+	if _, err := b.visit(m); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.start(m, "alice", nil); s.Subject != "alice" || s.Data.Count != 0 {
+		t.Errorf("after sign-in: %+v", s)
+	}
+	if _, err := m.Load(b.request()); err != nil {
+		t.Errorf("Load: %v", err)
+	}
+}
+
+// An evictingStore has just pushed out what is to be swapped, as a full memory
+// does with guests.
+type evictingStore struct{ Store }
+
+func (s evictingStore) Swap(ctx context.Context, key string, old uint64, it Item) (uint64, error) {
+	s.Store.Delete(ctx, key)
+	return s.Store.Swap(ctx, key, old, it)
+}
+
 // Attack: session fixation. Mallory plants a session id of her own in Alice's
 // browser and waits for her to sign in.
 func TestAttackSessionFixation(t *testing.T) {
@@ -310,6 +333,102 @@ func TestEndAllEndsEveryOtherSessionInOneWrite(t *testing.T) {
 	if _, err := m.Check(again.request()); err != nil {
 		t.Errorf("a new sign-in after EndAll: %v", err)
 	}
+}
+
+// Whoever stole a session says "end all others" over and over, for that spares
+// his own: the owner's change of the password must not fall between its steps.
+func TestAttackAStolenSessionEndsAllOthersUntilThePasswordIsChanged(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the thief hangs up: %v", cut), func(t *testing.T) {
+			memory := &overtakenStore{Store: NewMemory(nil)}
+			m := newManager(t, memory, nil)
+			owner, thief := &browser{t: t}, &browser{t: t}
+			kept, stolen := owner.start(m, "alice", nil), thief.start(m, "alice", nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			change := func() {
+				if err := m.EndAll(t.Context(), "alice", kept.SID, "password_changed"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			memory.before = change
+			if cut {
+				memory.before = cancel
+			}
+			if err := m.EndAll(ctx, "alice", stolen.SID, "ended_by_user"); err == nil {
+				t.Error("the thief's call went through")
+			}
+			if cut {
+				change()
+			}
+			if _, err := m.Check(thief.request()); !errors.Is(err, ErrEnded) {
+				t.Errorf("the stolen session: %v, want ErrEnded", err)
+			}
+			if _, err := m.Check(owner.request()); err != nil {
+				t.Errorf("the owner's session: %v", err)
+			}
+		})
+	}
+}
+
+// An overtakenStore lets something happen just before the first epoch is
+// raised.
+type overtakenStore struct {
+	Store
+	before func()
+}
+
+func (s *overtakenStore) Swap(ctx context.Context, key string, old uint64, it Item) (uint64, error) {
+	if f := s.before; f != nil && strings.HasPrefix(key, epochPrefix) {
+		s.before = nil
+		f()
+	}
+	return s.Store.Swap(ctx, key, old, it)
+}
+
+// The public id is in lists, in tokens and in logs: it must tell nobody what
+// became of the session.
+func TestAttackAPublicIDAsksWhetherItsSessionWasEnded(t *testing.T) {
+	m := newManager(t, NewMemory(nil), nil)
+	b := &browser{t: t}
+	b.start(m, "alice", nil)
+	if err := m.EndAll(t.Context(), "alice", "", "sign_out_everywhere"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Check(b.request()); !errors.Is(err, ErrEnded) {
+		t.Errorf("its holder: %v, want ErrEnded", err)
+	}
+	_, text, _ := strings.Cut(b.cookie, "=")
+	tok, err := token.Parse(token.Session, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := &browser{t, "__Host-session=" + tok.WithNewVerifier().Reveal()}
+	if _, err := m.Check(forged.request()); !errors.Is(err, ErrNone) {
+		t.Errorf("a stranger with the id: %v, want ErrNone", err)
+	}
+}
+
+// A token for the header must never reach a cookie jar, not even when it is
+// renewed.
+func TestAPersistentTokenIsNeverPutIntoACookie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, NewMemory(nil), &Options{Bearer: true})
+		s, err := m.Start(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil), "alice", &StartOptions{Bearer: true, Persistent: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+s.Token.Reveal())
+		m.Handler(http.NotFoundHandler()).ServeHTTP(w, r)
+		if set := w.Header()["Set-Cookie"]; set != nil {
+			t.Errorf("a cookie was set, %d bytes", len(set[0]))
+		}
+		if i, err := m.Check(r); err != nil || time.Since(i.LastSeenAt) > time.Minute {
+			t.Errorf("the session: last seen at %v, %v", i.LastSeenAt, err)
+		}
+	})
 }
 
 // A sink keeps what it is told.

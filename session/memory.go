@@ -137,7 +137,15 @@ func (m *Memory) Delete(ctx context.Context, key string) error {
 
 // List implements [Lister].
 func (m *Memory) List(ctx context.Context, subject, after string, limit int) ([]Entry, error) {
-	return m.list(ctx, subject, after, limit)
+	var found []Entry
+	for i := range m.shards {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		found = m.shards[i].collect(found, subject, after)
+	}
+	slices.SortFunc(found, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
+	return found[:min(len(found), max(limit, 0))], nil
 }
 
 // Sweep implements [Sweeper].
@@ -377,19 +385,6 @@ func (t *table) sweepShard(s *shard, now uint64, steps int) (swept int, more boo
 	return swept, false
 }
 
-// list collects a subject's records, or everybody's for "", ordered by key.
-func (t *table) list(ctx context.Context, subject, after string, limit int) ([]Entry, error) {
-	var found []Entry
-	for i := range t.shards {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		found = t.shards[i].collect(found, subject, after)
-	}
-	slices.SortFunc(found, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
-	return found[:min(len(found), max(limit, 0))], nil
-}
-
 // find returns the place in the index and the slot of a key; ref 0 if absent.
 func (s *shard) find(h uint32, key string) (int, ref) {
 	if len(s.index) == 0 {
@@ -530,7 +525,7 @@ func (s *shard) shrink() {
 	}
 }
 
-// collect appends the shard's records of a subject.
+// collect appends the shard's records of a subject, or of everybody for "".
 func (s *shard) collect(found []Entry, subject, after string) []Entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

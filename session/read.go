@@ -71,13 +71,13 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 // check reads the session of a token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, tok token.Token, bearer bool, now time.Time) error {
 	err := m.alive(ctx, h, now)
-	if err != nil && !errors.Is(err, ErrExpired) {
-		return err
+	if err != nil && !errors.Is(err, ErrExpired) && !(errors.Is(err, ErrEnded) && !h.rec.ended()) {
+		return err // of what is gone, a tombstone included, there is no digest
 	}
 	// A token that was made for the header is no cookie: whoever could plant
 	// it in a browser would sign that browser in as himself.
 	if !tok.Matches(h.rec.digest) || bearer != (h.rec.flags&flagBearer != 0) {
-		return ErrNone // also of an expired session: only its holder learns that it was one
+		return ErrNone // also of an expired or overtaken session: only its holder learns what became of it
 	}
 	return err
 }
@@ -142,15 +142,33 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
 		c := &requestContext{Context: r.Context(), key: m, read: now}
-		c.err = m.read(r, &c.held, now)
-		switch {
-		case c.err == nil:
-			m.touch(w, r, &c.held, now)
-		case errors.Is(c.err, ErrAmbiguous):
-			m.cookie.DeleteAll(w, r)
-		}
+		c.err = m.use(w, r, &c.held, now)
 		next.ServeHTTP(w, r.WithContext(c))
 	})
+}
+
+// Use is [Manager.Load] that also does what [Manager.Handler] does. It is for
+// a handler that reads the session once and answers, and saves it the context
+// that Handler makes.
+func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (*Session[D], error) {
+	var h held
+	if err := m.use(w, r, &h, time.Now()); err != nil {
+		return nil, err
+	}
+	return m.session(&h)
+}
+
+// use reads the request's session, notes that it is in use, and clears
+// ambiguous cookies.
+func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now time.Time) error {
+	err := m.read(r, h, now)
+	switch {
+	case err == nil:
+		m.touch(w, r, h, now)
+	case errors.Is(err, ErrAmbiguous):
+		m.cookie.DeleteAll(w, r)
+	}
+	return err
 }
 
 // touch notes that the session is in use. Losing the race against a writer is

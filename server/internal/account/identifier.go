@@ -69,7 +69,7 @@ func emailLike(s string) bool {
 		return false
 	}
 	for _, c := range local {
-		if c <= ' ' || c == 0x7f || strings.ContainsRune(`"(),:;<>[\]`, c) || unicode.IsSpace(c) || unicode.IsControl(c) {
+		if c == ' ' || strings.ContainsRune(`"(),:;<>[\]`, c) || !unicode.IsPrint(c) {
 			return false
 		}
 	}
@@ -88,7 +88,7 @@ func emailLike(s string) bool {
 			return false
 		}
 		for _, c := range l {
-			if c < 0x80 && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' || unicode.IsSpace(c) || unicode.IsControl(c) {
+			if c < 0x80 && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' || !unicode.IsPrint(c) {
 				return false
 			}
 		}

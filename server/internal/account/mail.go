@@ -129,12 +129,13 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 			err = json.Unmarshal(b, &m)
 		}
 		m.ID = p.ID
-		unreadable := err != nil
-		if !unreadable {
+		// What cannot be read waits too: a clock that was set back, or a key that
+		// comes with the next start, will do.
+		if err == nil {
 			err = send(ctx, m)
 		}
 		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-			if err == nil || unreadable || now.Sub(p.At) > 24*time.Hour {
+			if err == nil || now.Sub(p.At) > 24*time.Hour {
 				return tx.Unpost(p.ID)
 			}
 			return tx.Postpone(p.ID, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))

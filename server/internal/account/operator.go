@@ -50,7 +50,7 @@ func (s *Service) AddUser(ctx context.Context, in NewUser, by string, now time.T
 	}
 	var hash string
 	if !in.Password.IsZero() {
-		if hash, err = s.hash(ctx, "password", in.Password, user); err != nil {
+		if hash, err = s.hash(ctx, "password", in.Password, user, password.Known); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +136,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 	}
 	var hash string
 	if !pw.IsZero() {
-		if hash, err = s.hash(ctx, "password", pw, user); err != nil {
+		if hash, err = s.hash(ctx, "password", pw, user, password.Known); err != nil {
 			return err
 		}
 	}

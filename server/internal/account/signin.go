@@ -17,24 +17,27 @@ import (
 // ErrBadCredentials, after the same work. Only failures spend tries. The caller
 // begins a session, which is what the audit tells.
 func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (*User, error) {
+	id, malformed := ParseIdentifier(identifier)
+	// Before a look-up: refusals for too many tries are free and quick, so that
+	// the time of one would tell who has an account.
+	tries := s.guesses(ctx, id.Value, from)
+	if err := s.take(tries, now); err != nil {
+		return nil, err
+	}
 	var user *User
 	var hash string
-	id, err := ParseIdentifier(identifier)
-	if err == nil {
-		err = s.store.View(ctx, func(tx Tx) (err error) {
+	if malformed == nil {
+		err := s.store.View(ctx, func(tx Tx) (err error) {
 			if user, err = tx.UserByIdentifier(id.Value); err != nil {
 				return err
 			}
 			hash, err = tx.PasswordHash(user.ID)
 			return err
 		})
-	}
-	if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Invalid) {
-		return nil, err
-	}
-	tries := s.guesses(id.Value, user, from)
-	if err := s.take(tries, now); err != nil {
-		return nil, err
+		if err != nil && !errors.Is(err, ErrUnknownUser) {
+			s.refund(tries)
+			return nil, err
+		}
 	}
 	ok, err := s.verify(ctx, user, hash, pw, from)
 	if err != nil {
@@ -109,7 +112,7 @@ func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.
 // upgrade replaces an old hash now that the password is known. It may fail
 // without harm: the next sign-in tries again.
 func (s *Service) upgrade(ctx context.Context, user *User, old string, pw admit.Secret) {
-	hash, err := s.o.Passwords.Hash(ctx, pw)
+	hash, err := s.o.Passwords.Hash(ctx, pw, password.Known)
 	if err != nil {
 		return
 	}
@@ -136,10 +139,15 @@ func knows(from Origin, user *User) bool {
 	return from.Device != "" && user != nil && slices.Contains(from.Known, user.ID)
 }
 
-// guesses returns the budgets that a guess at a password spends.
-func (s *Service) guesses(identifier string, user *User, from Origin) []try {
-	if knows(from, user) {
-		return []try{{"known:" + from.Device + ":" + user.ID, knownBudget}}
+// guesses returns the budgets that a guess at a password spends. It looks at
+// nobody but those who have signed in from this browser before.
+func (s *Service) guesses(ctx context.Context, identifier string, from Origin) []try {
+	if from.Device != "" {
+		for _, id := range from.Known {
+			if u, err := s.User(ctx, id); err == nil && u.identifier(identifier) != nil {
+				return []try{{"known:" + from.Device + ":" + id, knownBudget}}
+			}
+		}
 	}
 	return []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
 }
@@ -209,6 +217,8 @@ func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw ad
 	if err != nil {
 		return 0, err
 	}
+	// Also spent where the password is right: two hashes each, in the slots of
+	// known browsers, would let one user take those of everybody.
 	tries := []try{{"change:" + subject, knownBudget}}
 	if err := s.take(tries, now); err != nil {
 		return 0, err
@@ -222,8 +232,7 @@ func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw ad
 		return 0, errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
 			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
 	}
-	s.refund(tries)
-	next, err := s.hash(ctx, "new_password", pw, user)
+	next, err := s.hash(ctx, "new_password", pw, user, password.Known)
 	if err != nil {
 		return 0, err
 	}
@@ -247,7 +256,7 @@ func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw ad
 }
 
 // hash checks a new password against the policy and hashes it.
-func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user *User) (string, error) {
+func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user *User, prio password.Priority) (string, error) {
 	names := []string{user.Name}
 	for _, id := range user.Identifiers {
 		names = append(names, id.Value)
@@ -255,7 +264,7 @@ func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user 
 	if err := s.o.Policy.Check(ctx, pw, names...); err != nil {
 		return "", &admit.FieldError{Field: field, Err: err}
 	}
-	hash, err := s.o.Passwords.Hash(ctx, pw)
+	hash, err := s.o.Passwords.Hash(ctx, pw, prio)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -80,7 +81,7 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 	}
 	id.Primary = true
 	user = &User{ID: strings.ToLower(rand.Text()), Name: name, Locale: from.Locale, CreatedAt: now, Identifiers: []Identifier{id}}
-	hash, err := s.hash(ctx, "password", in.Password, user)
+	hash, err := s.hash(ctx, "password", in.Password, user, password.Stranger)
 	if err != nil {
 		s.refund(tries)
 		return nil, "", err
@@ -215,15 +216,31 @@ func cleanCode(code string) string {
 // prove spends a sign-up's challenge. A wrong code is counted and kept; every
 // other refusal changes nothing.
 func (s *Service) prove(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
+	tries := []try{{"prove:" + from.network(), addressBudget}}
+	if err := s.take(tries, now); err != nil {
+		return nil, err
+	}
+	open := func(tx Tx) (*Challenge, error) {
+		c, err := tx.Challenge(id)
+		if err == nil && (c == nil || c.Purpose != purposeSignUp || c.Tries <= 0 || !now.Before(c.Expires)) {
+			err = ErrFlowEnded
+		}
+		return c, err
+	}
+	// A flow that anybody can make up does not make everybody wait for a write.
+	err = s.store.View(ctx, func(tx Tx) error {
+		_, err := open(tx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	var refused error
 	err = s.update(ctx, func(tx Tx) error {
 		user, refused = nil, nil
-		c, err := tx.Challenge(id)
+		c, err := open(tx)
 		if err != nil {
 			return err
-		}
-		if c == nil || c.Purpose != purposeSignUp || c.Tries <= 0 || !now.Before(c.Expires) {
-			return ErrFlowEnded
 		}
 		if refused = check(c); errors.Is(refused, ErrBadCode) {
 			c.Tries--
@@ -249,6 +266,7 @@ func (s *Service) prove(ctx context.Context, id string, from Origin, now time.Ti
 	if err != nil {
 		return nil, err
 	}
+	s.refund(tries)
 	return user, nil
 }
 

@@ -58,8 +58,8 @@ const intro = `admit signs people in.
 `
 
 func newRoot(args []string) *cobra.Command {
-	root := group("admit", "sign people in", args,
-		newServe(), newUser(args), newSession(args), newCookie(args), newPassword(args), newConfig(args), newVersion())
+	root := group("admit", "sign people in",
+		newServe(), newUser(), newSession(), newCookie(), newPassword(), newConfig(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
@@ -78,23 +78,27 @@ func newRoot(args []string) *cobra.Command {
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Short = "write a script that completes commands in a shell"
-			holdsOthers(c, args)
 		}
 	}
+	holdsOthers(root, args)
 	return root
 }
 
 // group is a command that only holds others.
-func group(use, short string, args []string, commands ...*cobra.Command) *cobra.Command {
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short}
 	c.AddCommand(commands...)
-	holdsOthers(c, args)
 	return c
 }
 
-// holdsOthers makes c refuse what is none of its commands; args are all words
-// of the command line.
+// holdsOthers makes c, and each group below it, refuse what is none of its
+// commands; args are all words of the command line.
 func holdsOthers(c *cobra.Command, args []string) {
+	for _, sub := range c.Commands() {
+		if sub.HasSubCommands() {
+			holdsOthers(sub, args)
+		}
+	}
 	c.Args = cobra.ArbitraryArgs
 	// A flag behind a misspelled command must not hide the misspelling.
 	c.FParseErrWhitelist.UnknownFlags = true

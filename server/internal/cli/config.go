@@ -62,7 +62,7 @@ func (f *settingFlag) Type() string {
 	return f.Arg
 }
 
-func newConfig(args []string) *cobra.Command {
+func newConfig() *cobra.Command {
 	show := &cobra.Command{
 		Use: "print", Short: "show every setting and where it comes from", Args: takes(),
 		Long:    "Writes a file that --config reads. Secrets are not written.",
@@ -94,5 +94,5 @@ func newConfig(args []string) *cobra.Command {
 		}
 		return err
 	}
-	return group("config", "look at the settings", args, show, check)
+	return group("config", "look at the settings", show, check)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/url"
@@ -15,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newCookie(args []string) *cobra.Command {
-	return group("cookie", "sign, seal and check cookies", args,
+func newCookie() *cobra.Command {
+	return group("cookie", "sign, seal and check cookies",
 		newCookieKeygen(), newCookieSign(), newCookieVerify(), newCookieSeal(), newCookieOpen(), newCookieCheck())
 }
 
@@ -33,30 +34,49 @@ seals, each of them verifies and opens. To change keys, put a new one in front.`
 	}
 }
 
-// keyFlags gives cmd the flags that tell how a cookie is protected.
-func keyFlags(cmd *cobra.Command) (file, name *string) {
-	file = cmd.Flags().String("secret-file", "", "read the keys from `FILE`, as keygen makes it")
-	name = cmd.Flags().String("name", "", "the cookie's `NAME`; a value is good under its own name only")
-	return file, name
+// protection is what the flags of a command tell of how a cookie is protected.
+type protection struct {
+	cmd        *cobra.Command
+	file, name *string
 }
 
-// readKeys returns the keys for a cookie.
-func readKeys(cmd *cobra.Command, file, name string) (*cookie.Keys, error) {
-	if _, err := cookie.New(name, nil); err != nil {
-		return nil, misused(cmd, "%w", err)
+func protectionFlags(cmd *cobra.Command) protection {
+	return protection{
+		cmd:  cmd,
+		file: cmd.Flags().String("secret-file", "", "read the keys from `FILE`, as keygen makes it"),
+		name: cmd.Flags().String("name", "", "the cookie's `NAME`; a value is good under its own name only"),
 	}
-	text, err := os.ReadFile(file)
+}
+
+// keys returns the keys for a cookie.
+func (p protection) keys() (*cookie.Keys, error) {
+	if _, err := cookie.New(*p.name, nil); err != nil {
+		return nil, misused(p.cmd, "%w", err)
+	}
+	text, err := os.ReadFile(*p.file)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := cookie.ParseKeys(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", *p.file, err)
 	}
 	return keys, nil
 }
 
-// needsKeys asks for what readKeys takes; Express signs no name.
+// secrets returns the secrets for a cookie of Express.
+func (p protection) secrets() ([]string, error) { return readExpressSecrets(*p.file) }
+
+// readBoth returns the keys, and then what they are for.
+func readBoth[K any](cmd *cobra.Command, keys func() (K, error), read func(io.Reader) ([]byte, error)) (k K, input []byte, err error) {
+	if k, err = keys(); err != nil {
+		return k, nil, err
+	}
+	input, err = read(cmd.InOrStdin())
+	return k, input, err
+}
+
+// needsKeys asks for the flags of a protection; Express signs no name.
 func needsKeys(cmd *cobra.Command, args []string) error {
 	if express, _ := cmd.Flags().GetBool("express"); express {
 		return needs("secret-file")(cmd, args)
@@ -72,15 +92,11 @@ func newCookieSign() *cobra.Command {
 		Long:    "Reads a value, without one LF at its end, and writes what to put in the cookie.",
 		Example: "echo dark | admit cookie sign --secret-file keys --name __Host-theme",
 	}
-	file, name := keyFlags(cmd)
+	p := protectionFlags(cmd)
 	express := cmd.Flags().Bool("express", false, expressHelp)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *express {
-			secrets, err := readExpressSecrets(*file)
-			if err != nil {
-				return err
-			}
-			value, err := readLine(cmd.InOrStdin())
+			secrets, value, err := readBoth(cmd, p.secrets, readLine)
 			if err != nil {
 				return err
 			}
@@ -90,15 +106,11 @@ func newCookieSign() *cobra.Command {
 			}
 			return writeCookie(cmd, "", []byte(signed))
 		}
-		keys, err := readKeys(cmd, *file, *name)
+		keys, value, err := readBoth(cmd, p.keys, readLine)
 		if err != nil {
 			return err
 		}
-		value, err := readLine(cmd.InOrStdin())
-		if err != nil {
-			return err
-		}
-		return writeCookie(cmd, *name, keys.Sign(nil, *name, value, time.Now()))
+		return writeCookie(cmd, *p.name, keys.Sign(nil, *p.name, value, time.Now()))
 	}
 	return cmd
 }
@@ -109,7 +121,7 @@ func newCookieVerify() *cobra.Command {
 		Long:    "Reads what a cookie holds and writes the value, with an LF, if it is as it was signed.",
 		Example: "echo dark | admit cookie sign --secret-file keys --name __Host-theme |\n  admit cookie verify --secret-file keys --name __Host-theme",
 	}
-	file, name := keyFlags(cmd)
+	p := protectionFlags(cmd)
 	maxAge := ageFlag(cmd)
 	express := cmd.Flags().Bool("express", false, expressHelp)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -117,26 +129,18 @@ func newCookieVerify() *cobra.Command {
 			if *maxAge != 0 {
 				return misused(cmd, "--max-age and --express: Express signs no time")
 			}
-			secrets, err := readExpressSecrets(*file)
-			if err != nil {
-				return err
-			}
-			text, err := readLine(cmd.InOrStdin())
+			secrets, text, err := readBoth(cmd, p.secrets, readLine)
 			if err != nil {
 				return err
 			}
 			value, old, err := verifyExpress(string(text), secrets)
 			return writeValue(cmd, []byte(value), old, "\n", err)
 		}
-		keys, err := readKeys(cmd, *file, *name)
+		keys, text, err := readBoth(cmd, p.keys, readLine)
 		if err != nil {
 			return err
 		}
-		text, err := readLine(cmd.InOrStdin())
-		if err != nil {
-			return err
-		}
-		value, old, err := keys.Verify(nil, *name, string(text), *maxAge, time.Now())
+		value, old, err := keys.Verify(nil, *p.name, string(text), *maxAge, time.Now())
 		return writeValue(cmd, value, old, "\n", err)
 	}
 	return cmd
@@ -148,17 +152,13 @@ func newCookieSeal() *cobra.Command {
 		Long:    "Reads any bytes, to the last one, and writes what to put in the cookie.",
 		Example: "printf 42 | admit cookie seal --secret-file keys --name __Host-cart",
 	}
-	file, name := keyFlags(cmd)
+	p := protectionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		keys, err := readKeys(cmd, *file, *name)
+		keys, value, err := readBoth(cmd, p.keys, readAll)
 		if err != nil {
 			return err
 		}
-		value, err := readAll(cmd.InOrStdin())
-		if err != nil {
-			return err
-		}
-		return writeCookie(cmd, *name, keys.Seal(nil, *name, value, time.Now()))
+		return writeCookie(cmd, *p.name, keys.Seal(nil, *p.name, value, time.Now()))
 	}
 	return cmd
 }
@@ -169,19 +169,15 @@ func newCookieOpen() *cobra.Command {
 		Long:    "Reads what a cookie holds and writes the very bytes that were sealed.",
 		Example: "printf 42 | admit cookie seal --secret-file keys --name __Host-cart |\n  admit cookie open --secret-file keys --name __Host-cart",
 	}
-	file, name := keyFlags(cmd)
+	p := protectionFlags(cmd)
 	maxAge := ageFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		keys, err := readKeys(cmd, *file, *name)
-		if err != nil {
-			return err
-		}
 		// A sealed value is base64url: an LF after it is the shell's.
-		text, err := readLine(cmd.InOrStdin())
+		keys, text, err := readBoth(cmd, p.keys, readLine)
 		if err != nil {
 			return err
 		}
-		value, old, err := keys.Open(nil, *name, string(text), *maxAge, time.Now())
+		value, old, err := keys.Open(nil, *p.name, string(text), *maxAge, time.Now())
 		return writeValue(cmd, value, old, "", err)
 	}
 	return cmd

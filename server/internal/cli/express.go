@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -28,13 +26,12 @@ func readExpressSecrets(file string) (secrets []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		if lines.Text() != "" {
-			secrets = append(secrets, lines.Text())
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"); line != "" {
+			secrets = append(secrets, line)
 		}
 	}
-	if err := lines.Err(); err != nil || len(secrets) == 0 {
+	if len(secrets) == 0 {
 		return nil, fmt.Errorf("%s: %w", file, errEmpty)
 	}
 	return secrets, nil

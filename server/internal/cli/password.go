@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newPassword(args []string) *cobra.Command {
-	return group("password", "hash and check passwords", args,
+func newPassword() *cobra.Command {
+	return group("password", "hash and check passwords",
 		newPasswordHash(), newPasswordVerify(), newPasswordCheck(), newPasswordImportBreached())
 }
 
@@ -32,7 +32,7 @@ func newPasswordHash() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		hash, err := h.Hash(cmd.Context(), secret)
+		hash, err := h.Hash(cmd.Context(), secret, password.Known)
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newSession(args []string) *cobra.Command {
-	return group("session", "list and end sessions", args,
+func newSession() *cobra.Command {
+	return group("session", "list and end sessions",
 		newSessionList(), newSessionShow(), newSessionEnd(), newSessionEndAll())
 }
 

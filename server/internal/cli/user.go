@@ -54,8 +54,8 @@ func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *ser
 	return cmd
 }
 
-func newUser(args []string) *cobra.Command {
-	return group("user", "add, change and list users", args,
+func newUser() *cobra.Command {
+	return group("user", "add, change and list users",
 		newUserAdd(), newUserList(), newUserShow(), newUserDisable(), newUserEnable(), newUserDelete(),
 		newUserSetPassword(), newUserGrant(), newUserRevoke(), newUserImport(), newUserExport())
 }

@@ -43,7 +43,7 @@ type DB struct {
 	write, read *sql.DB
 
 	// Raised is told, after the commit and before Update returns, which
-	// subjects have a new epoch. Set it before the first use.
+	// subjects may have a new epoch. Set it before the first use.
 	Raised func(subject string, epoch uint64)
 }
 
@@ -142,15 +142,14 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) error {
 	if err := fn(t); err != nil {
 		return classify(err)
 	}
-	if err := tx.Commit(); err != nil {
-		return classify(err)
-	}
+	err = tx.Commit()
+	// Also where the commit failed: it may have happened all the same.
 	if db.Raised != nil {
 		for subject, epoch := range t.raised {
 			db.Raised(subject, epoch)
 		}
 	}
-	return nil
+	return classify(err)
 }
 
 // Auditing implements account.Store.

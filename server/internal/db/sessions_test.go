@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sessiontest"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -287,6 +288,32 @@ func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
 		if next := raise(subject, true); next != n+2 {
 			t.Errorf("epochs %d and, two later, %d", n, next)
 		}
+	}
+}
+
+// The disk may have a commit of which it said that it failed. A cache that was
+// not told would go on with sessions that have ended.
+func TestACommitThatFailedIsToldToTheCache(t *testing.T) {
+	db, s := newSessions(t)
+	if _, err := s.Add(t.Context(), session.EpochKey("alice"), session.Item{Value: "1", Subject: "*", Expires: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	told := ""
+	db.Raised = func(subject string, _ uint64) { told += subject }
+	err := db.Update(t.Context(), func(tx account.Tx) error {
+		if _, err := tx.RaiseEpoch("alice"); err != nil {
+			return err
+		}
+		if err := tx.(*txn).exec("PRAGMA defer_foreign_keys = 1"); err != nil {
+			return err
+		}
+		return tx.SetPasswordHash("nobody", "a hash", time.Now()) // refused by the commit
+	})
+	if admit.KindOf(err) != admit.Unavailable || told != "alice" {
+		t.Errorf("%v, and the cache was told of %q, want Unavailable and alice", err, told)
+	}
+	if err := db.Update(t.Context(), func(tx account.Tx) error { return nil }); err != nil {
+		t.Errorf("the next transaction: %v", err)
 	}
 }
 

@@ -1,0 +1,114 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/limit"
+)
+
+func accounts(t *testing.T, d *db.DB, keys string) *account.Service {
+	t.Helper()
+	ring, err := cookie.ParseKeys(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passwords, err := password.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := account.New(d, account.Options{Passwords: passwords, Limiter: limit.New(), Keys: ring, CanMail: true, PublicURL: "https://id.example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestMailWaitsUntilItIsSentAndIsSentOnce(t *testing.T) {
+	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ours, lost := cookie.GenerateKey(), cookie.GenerateKey()
+	s := accounts(t, d, ours)
+	begun := time.Now()
+	_, flow, err := s.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret("correct horse battery")}, account.Origin{}, begun)
+	if err != nil || flow == "" {
+		t.Fatalf("SignUp = %q, %v", flow, err)
+	}
+	var tried, sent int
+	deliver := func(s *account.Service, at time.Duration, fails error) {
+		t.Helper()
+		_, err := s.Deliver(t.Context(), begun.Add(at), func(_ context.Context, m account.Message) error {
+			tried++
+			if fails == nil {
+				sent++
+				if m.To != "ann@example.org" || len(m.Code) != 6 || !strings.Contains(m.Text, m.Code) || len(m.Links) != 1 {
+					t.Errorf("sent %q", m.Text)
+				}
+			}
+			return fails
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	down := errors.New("the mail server is down")
+	deliver(s, 0, down)
+	deliver(s, 0, down) // not due again
+	if tried != 1 {
+		t.Errorf("%d tries at once, want 1", tried)
+	}
+	deliver(s, 2*time.Second, down)
+	if tried != 2 {
+		t.Errorf("%d tries after two seconds, want 2", tried)
+	}
+	// A server that lost its newest key, or its clock, must not lose the mail.
+	deliver(accounts(t, d, lost), time.Minute, nil)
+	deliver(s, -time.Hour, nil)
+	if tried != 2 {
+		t.Errorf("sent what could not be read")
+	}
+	deliver(accounts(t, d, lost+"\n"+ours), time.Hour, nil)
+	deliver(s, 2*time.Hour, nil)
+	if sent != 1 {
+		t.Errorf("sent %d times, want once", sent)
+	}
+}
+
+func TestMailIsGivenUpAfterADay(t *testing.T) {
+	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	s := accounts(t, d, cookie.GenerateKey())
+	begun := time.Now()
+	if _, _, err := s.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret("correct horse battery")}, account.Origin{}, begun); err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for at := time.Duration(0); at < 48*time.Hour; at += 10 * time.Minute {
+		_, err := s.Deliver(t.Context(), begun.Add(at), func(context.Context, account.Message) error {
+			tried++
+			return errors.New("the mail server is down")
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// At first each time, then once an hour, for a day.
+	if tried < 24 || tried > 40 {
+		t.Errorf("%d tries", tried)
+	}
+}
