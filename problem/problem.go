@@ -33,6 +33,7 @@ var (
 	ErrNotFound    = admit.NotFound.New("not_found", "There is nothing at this address.")
 	ErrMethod      = admit.Invalid.New("method_not_allowed", "This address does not take this method.")
 	ErrTooLarge    = admit.Invalid.New("too_large", "The request is too large.")
+	ErrHeader      = admit.Invalid.New("headers_too_large", "The request's headers are too large.").WithHint("Delete this site's cookies and try again.")
 	ErrContentType = admit.Invalid.New("unsupported_content_type", "The request's body must be application/json.")
 	ErrHost        = admit.Invalid.New("unknown_host", "This server does not answer for this host.").WithHint("Use the address that the server was started with.")
 	errInternal    = admit.Internal.New("internal", "Something went wrong on our side.").WithHint("Try again; tell the request id to whoever runs this server.")
@@ -65,6 +66,7 @@ type Field struct {
 var statuses = map[string]int{
 	ErrMethod.Code():      http.StatusMethodNotAllowed,
 	ErrTooLarge.Code():    http.StatusRequestEntityTooLarge,
+	ErrHeader.Code():      http.StatusRequestHeaderFieldsTooLarge,
 	ErrContentType.Code(): http.StatusUnsupportedMediaType,
 	ErrHost.Code():        http.StatusMisdirectedRequest,
 }

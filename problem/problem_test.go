@@ -36,6 +36,7 @@ func TestEveryRefusalHasItsStatusAndCode(t *testing.T) {
 		{"nothing there", problem.ErrNotFound, 404, "not_found", 0},
 		{"wrong method", problem.ErrMethod, 405, "method_not_allowed", 0},
 		{"too large", problem.ErrTooLarge, 413, "too_large", 0},
+		{"headers too large", problem.ErrHeader, 431, "headers_too_large", 0},
 		{"too large for net/http", &http.MaxBytesError{Limit: 1}, 413, "too_large", 0},
 		{"wrong content type", problem.ErrContentType, 415, "unsupported_content_type", 0},
 		{"unknown host", problem.ErrHost, 421, "unknown_host", 0},

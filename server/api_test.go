@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -537,21 +538,32 @@ func TestTheLogHasOneLineForEachRequestAndNoSecrets(t *testing.T) {
 	}
 }
 
-func TestAHeaderWithoutEndIsRefused(t *testing.T) {
+func TestTooLargeAHeaderIsRefused(t *testing.T) {
 	s := newSite(t, func(c *server.Config) { c.Listen = "127.0.0.1:0" })
 	s.run()
-	r, err := http.NewRequest("GET", s.server.Ready().URL+"/api/v1/session", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Cookie", strings.Repeat("x", 32<<10))
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("32 KiB of header are answered with %s", res.Status)
+	for _, test := range []struct {
+		size   int
+		status int
+		body   string
+	}{
+		{15 << 10, http.StatusUnauthorized, `"no_session"`},
+		{17 << 10, http.StatusRequestHeaderFieldsTooLarge, `"headers_too_large"`},
+		{1 << 20, http.StatusRequestHeaderFieldsTooLarge, ""}, // net/http's own words
+	} {
+		r, err := http.NewRequest("GET", s.server.Ready().URL+"/api/v1/session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Cookie", strings.Repeat("x", test.size))
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != test.status || !strings.Contains(string(body), test.body) {
+			t.Errorf("%d bytes of header: %s %s %v; want %d %s", test.size, res.Status, body, err, test.status, test.body)
+		}
 	}
 }
 

@@ -57,10 +57,8 @@ const (
 	socketName   = "admit.sock"
 )
 
-const (
-	drainTime  = 10 * time.Second // for requests under way when the server stops
-	maxHeaders = 16 << 10         // bytes
-)
+// drainTime is for requests under way when the server stops.
+const drainTime = 10 * time.Second
 
 // A Server is an open data folder with its handler. It is made by New and must
 // be closed.
@@ -211,7 +209,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // a sign-in may wait for its turn to hash
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    maxHeaders,
+		MaxHeaderBytes:    4 * web.MaxHeader, // so that we answer what is a little too much
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	socket, err := s.openSocket()

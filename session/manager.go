@@ -24,7 +24,6 @@ type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
 	cookie   *cookie.Cookie
-	name     string
 	codec    Codec
 	lifetime time.Duration
 	idle     time.Duration
@@ -64,7 +63,6 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
 		feed:     o.Feed,
-		name:     o.Name,
 	}
 	if store == nil {
 		return nil, errors.New("session: no store")
@@ -76,18 +74,18 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	if m.codec == nil {
 		m.codec = newJSONCodec(reflect.TypeFor[D]())
 	}
-	if m.name == "" {
-		switch {
-		case o.InsecureAllowHTTP:
-			m.name = "session"
-		case o.Domain != "" || o.Path != "" && o.Path != "/":
-			m.name = "__Secure-session"
-		default:
-			m.name = "__Host-session"
-		}
+	name := o.Name
+	switch {
+	case name != "":
+	case o.InsecureAllowHTTP:
+		name = "session"
+	case o.Domain != "" || o.Path != "" && o.Path != "/":
+		name = "__Secure-session"
+	default:
+		name = "__Host-session"
 	}
 	var err error
-	m.cookie, err = cookie.New(m.name, &cookie.Options{
+	m.cookie, err = cookie.New(name, &cookie.Options{
 		Domain: o.Domain, Path: o.Path, SameSite: o.SameSite, InsecureAllowHTTP: o.InsecureAllowHTTP,
 	})
 	if err != nil {

@@ -65,7 +65,7 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 			return dst, true
 		}
 	}
-	return cookie.Values(r.Header, m.name, dst), false
+	return cookie.Values(r.Header, m.cookie.Name(), dst), false
 }
 
 // check reads the session of a token and says why it does not count.

@@ -195,6 +195,7 @@ var refusals = map[string]refusal{
 	problem.ErrNotFound.Code():    {"这个地址下什么也没有。", ""},
 	problem.ErrMethod.Code():      {"这个地址不接受这种方法。", ""},
 	problem.ErrTooLarge.Code():    {"请求太大了。", ""},
+	problem.ErrHeader.Code():      {"请求头太大了。", "请删除本站的 cookie 再试。"},
 	problem.ErrContentType.Code(): {"这个页面只接受表单。", ""},
 	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
 	"internal":                    {"我们这边出了问题。", "请再试一次；也可以把请求编号告诉服务器的管理者。"},

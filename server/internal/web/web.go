@@ -60,6 +60,10 @@ const (
 	maxAgent = 256      // bytes of a user agent that are kept, in each record of the audit
 )
 
+// MaxHeader bounds the headers of a request, its target included, in bytes. What
+// is far beyond it net/http refuses, in words of its own.
+const MaxHeader = 16 << 10
+
 // A server is the handler.
 type server struct {
 	Options
@@ -248,9 +252,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to(c)
 }
 
-// admissible refuses requests for another host and those that another site's
-// page sends.
+// admissible refuses requests with too much of a header, for another host, and
+// those that another site's page sends.
 func (c *call) admissible() error {
+	size := len(c.r.RequestURI)
+	for name, values := range c.r.Header {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	if size > MaxHeader {
+		return problem.ErrHeader
+	}
 	host := c.r.Host
 	if host != c.public.Host && !loopbackHost(host) {
 		return problem.ErrHost
