@@ -30,7 +30,7 @@ func rows() []row {
 
 func sessionRows() []row {
 	ours, floor, scs := ourSite(), floorSite(), scsSite()
-	reqs, floorReqs, scsReqs := signIns(ours.login), signIns(floor.login), signIns(scs.login)
+	reqs, floorReqs, scsReqs := signIns(ours.signIn), signIns(floor.signIn), signIns(scs.signIn)
 	bare := serve(bareSite(), reqs)
 	compare := func(what string, g goal, of func(site) http.Handler) row {
 		return row{What: what, Goal: g, FloorName: "hand-made, in memory", PeerName: "scs memstore", bare: bare,

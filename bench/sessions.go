@@ -23,7 +23,7 @@ type visit struct {
 }
 
 // A site is the handlers that a site with sessions has.
-type site struct{ login, check, load, update http.Handler }
+type site struct{ signIn, check, load, update http.Handler }
 
 // answer writes the page, or refuses.
 func answer(w http.ResponseWriter, ok bool) {
@@ -41,7 +41,7 @@ func ourSite() site {
 	m, err := session.New[visit](session.NewMemory(nil), nil)
 	must(err)
 	return site{
-		login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		signIn: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := m.StartWith(w, r, uid, nil, func(v *visit) { *v = visit{1, time.Now()} })
 			answer(w, err == nil)
 		}),
@@ -68,7 +68,7 @@ func scsSite() site {
 		answer(w, m.GetString(r.Context(), "uid") == uid)
 	}
 	return site{
-		login: m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		signIn: m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m.Put(r.Context(), "uid", uid)
 			m.Put(r.Context(), "count", 1)
 			m.Put(r.Context(), "since", time.Now())
@@ -125,7 +125,7 @@ func floorSite() site {
 	}
 	read := handle(func(*record) {})
 	return site{
-		login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		signIn: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var id [16]byte
 			rand.Read(id[:])
 			rec := &record{expires: time.Now().Add(time.Hour).UnixNano(), count: 1, length: uint8(len(uid))}

@@ -75,12 +75,12 @@ var body = []byte("ok")
 // live is how many sessions exist while one is read.
 const live = 1024
 
-// signIns returns a request of each of live users who went through login.
-func signIns(login http.Handler) []*http.Request {
+// signIns returns a request of each of live users who have signed in.
+func signIns(signIn http.Handler) []*http.Request {
 	requests := make([]*http.Request, live)
 	for i := range requests {
 		w := newWriter()
-		login.ServeHTTP(w, request(""))
+		signIn.ServeHTTP(w, request(""))
 		requests[i] = request("theme=dark; " + w.pair() + "; _ga=GA1.2.1234567.7654321")
 	}
 	return requests

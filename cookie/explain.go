@@ -36,77 +36,30 @@ type Finding struct {
 // Explain reads one Set-Cookie line, with or without the header's name, as
 // browsers do: by the parser of 6265bis 5.6 and the storage model of 5.7.
 func Explain(line string, from Origin) Explanation {
-	if name, rest, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(name), "Set-Cookie") {
-		line = rest
-	}
 	e := Explanation{Attributes: map[string]string{}, Problems: []Finding{}, Warnings: []Finding{}}
-	drop := func(section, format string, args ...any) {
-		e.Problems = append(e.Problems, Finding{fmt.Sprintf(format, args...), section})
-	}
-	warn := func(section, format string, args ...any) {
-		e.Warnings = append(e.Warnings, Finding{fmt.Sprintf(format, args...), section})
-	}
-	if i := strings.IndexFunc(line, func(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7f }); i >= 0 {
-		drop("5.6", "A control character stands at byte %d.", i)
-	}
-	pair, rest, _ := strings.Cut(line, ";")
-	name, value, ok := strings.Cut(pair, "=")
-	if !ok {
-		name, value = "", pair
-		warn("5.6", "There is no “=”: the whole text is the value of a cookie without a name.")
-	}
-	e.Name, e.Value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
-	if e.Name == "" && e.Value == "" {
-		drop("5.6", "Name and value are both empty.")
-	}
-	if n := len(e.Name) + len(e.Value); n > MaxSize {
-		drop("5.6", "Name and value have %d bytes together, %d over the limit of %d.", n, n-MaxSize, MaxSize)
-	}
-	for part := range strings.SplitSeq(rest, ";") {
-		k, v, _ := strings.Cut(part, "=")
-		k, v = strings.Trim(k, " \t"), strings.Trim(v, " \t")
-		if k == "" {
-			continue
-		}
-		key := strings.ToLower(k)
-		if len(v) > MaxAttribute {
-			warn("5.6", "The value of %s has more than %d bytes: the attribute is ignored.", k, MaxAttribute)
-			continue
-		}
-		switch key {
-		case "expires", "max-age", "domain", "path", "secure", "httponly", "samesite", "partitioned":
-			if _, twice := e.Attributes[key]; twice {
-				warn("5.7", "%s stands twice: the last one counts.", k)
-			}
-			e.Attributes[key] = v
-		default:
-			warn("5.6", "%s is no attribute that browsers know: it is ignored.", k)
-		}
-	}
+	e.read(line)
 	_, secure := e.Attributes["secure"]
 	_, httpOnly := e.Attributes["httponly"]
 	if secure && !from.Secure {
-		drop("5.7", "It is Secure and comes over plain HTTP.")
+		e.drop("5.7", "It is Secure and comes over plain HTTP.")
 	}
-	domain, host := e.domain(from, drop, warn)
-	path, hasPath := e.Attributes["path"]
-	if !strings.HasPrefix(path, "/") {
-		if hasPath && path != "" {
-			warn("5.1.4", "The path does not begin with “/”: the directory of the request counts instead.")
-		}
+	domain, host := e.domain(from)
+	path := e.Attributes["path"]
+	if path != "" && path[0] != '/' {
+		e.warn("5.1.4", "The path does not begin with “/”: the directory of the request counts instead.")
 		path = ""
 	}
-	e.life(warn)
-	e.prefix(secure, httpOnly, host, path, drop)
-	e.sameSite(secure, drop, warn)
+	e.life()
+	e.prefix(secure, httpOnly, host, path)
+	e.sameSite(secure)
 	if _, ok := e.Attributes["partitioned"]; ok && !secure {
-		drop("CHIPS", "It is Partitioned without Secure.")
+		e.drop("CHIPS", "It is Partitioned without Secure.")
 	}
 	if !secure {
-		warn("8.3", "Without Secure it is also sent over plain HTTP, where anybody on the way can read and change it.")
+		e.warn("8.3", "Without Secure it is also sent over plain HTTP, where anybody on the way can read and change it.")
 	}
 	if !httpOnly {
-		warn("8.2", "Without HttpOnly every script of the page can read it, injected ones too.")
+		e.warn("8.2", "Without HttpOnly every script of the page can read it, injected ones too.")
 	}
 	e.Accepted = len(e.Problems) == 0
 	where := "every path"
@@ -120,10 +73,60 @@ func Explain(line string, from Origin) Explanation {
 	return e
 }
 
-type finder = func(section, format string, args ...any)
+func (e *Explanation) drop(section, format string, args ...any) {
+	e.Problems = append(e.Problems, Finding{fmt.Sprintf(format, args...), section})
+}
+
+func (e *Explanation) warn(section, format string, args ...any) {
+	e.Warnings = append(e.Warnings, Finding{fmt.Sprintf(format, args...), section})
+}
+
+// read takes the line apart (6265bis 5.6).
+func (e *Explanation) read(line string) {
+	if name, rest, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(name), "Set-Cookie") {
+		line = rest
+	}
+	if i := strings.IndexFunc(line, func(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7f }); i >= 0 {
+		e.drop("5.6", "A control character stands at byte %d.", i)
+	}
+	pair, rest, _ := strings.Cut(line, ";")
+	name, value, ok := strings.Cut(pair, "=")
+	if !ok {
+		name, value = "", pair
+		e.warn("5.6", "There is no “=”: the whole text is the value of a cookie without a name.")
+	}
+	e.Name, e.Value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+	if e.Name == "" && e.Value == "" {
+		e.drop("5.6", "Name and value are both empty.")
+	}
+	if n := len(e.Name) + len(e.Value); n > MaxSize {
+		e.drop("5.6", "Name and value have %d bytes together, %d over the limit of %d.", n, n-MaxSize, MaxSize)
+	}
+	for part := range strings.SplitSeq(rest, ";") {
+		k, v, _ := strings.Cut(part, "=")
+		k, v = strings.Trim(k, " \t"), strings.Trim(v, " \t")
+		if k == "" {
+			continue
+		}
+		key := strings.ToLower(k)
+		if len(v) > MaxAttribute {
+			e.warn("5.6", "The value of %s has more than %d bytes: the attribute is ignored.", k, MaxAttribute)
+			continue
+		}
+		switch key {
+		case "expires", "max-age", "domain", "path", "secure", "httponly", "samesite", "partitioned":
+			if _, twice := e.Attributes[key]; twice {
+				e.warn("5.7", "%s stands twice: the last one counts.", k)
+			}
+			e.Attributes[key] = v
+		default:
+			e.warn("5.6", "%s is no attribute that browsers know: it is ignored.", k)
+		}
+	}
+}
 
 // domain says to which hosts the cookie goes, and whether to one only.
-func (e *Explanation) domain(from Origin, drop, warn finder) (words string, hostOnly bool) {
+func (e *Explanation) domain(from Origin) (words string, hostOnly bool) {
 	d := strings.ToLower(strings.TrimPrefix(e.Attributes["domain"], "."))
 	host := strings.ToLower(from.Host)
 	if d == "" {
@@ -132,35 +135,35 @@ func (e *Explanation) domain(from Origin, drop, warn finder) (words string, host
 	if host != "" && host != d {
 		_, ip := netip.ParseAddr(strings.Trim(host, "[]"))
 		if ip == nil || !strings.HasSuffix(host, "."+d) {
-			drop("5.7", "Domain is %s, which is neither %s nor above it.", d, host)
+			e.drop("5.7", "Domain is %s, which is neither %s nor above it.", d, host)
 		}
 	}
 	if !strings.Contains(d, ".") && d != "localhost" && d != host {
-		drop("5.7", "Domain is %s, a public suffix: everybody's sites would share it.", d)
+		e.drop("5.7", "Domain is %s, a public suffix: everybody's sites would share it.", d)
 	}
-	warn("4.1.2.3", "With Domain it is sent to every host below %s, and each of them can set it too.", d)
+	e.warn("4.1.2.3", "With Domain it is sent to every host below %s, and each of them can set it too.", d)
 	return d + " and every host below it", false
 }
 
 // life says how long the cookie is kept.
-func (e *Explanation) life(warn finder) {
+func (e *Explanation) life() {
 	if v, ok := e.Attributes["max-age"]; ok {
 		n, err := strconv.ParseInt(v, 10, 64)
 		digits := strings.TrimLeft(strings.TrimPrefix(v, "-"), "0123456789") == "" && v != "" && v != "-"
 		switch {
 		case !digits:
-			warn("5.6.2", "Max-Age is no whole number: it is ignored.")
+			e.warn("5.6.2", "Max-Age is no whole number: it is ignored.")
 		case err == nil && n <= 0 || strings.HasPrefix(v, "-"):
 			e.Life = "deleted at once"
 			return
 		default:
 			if err != nil || n > int64(MaxAge/time.Second) {
-				warn("5.5", "Max-Age is over 400 days: browsers keep it for 400 days.")
+				e.warn("5.5", "Max-Age is over 400 days: browsers keep it for 400 days.")
 				n = int64(MaxAge / time.Second)
 			}
 			e.Life = (time.Duration(n) * time.Second).String()
 			if _, both := e.Attributes["expires"]; both {
-				warn("4.1.2.2", "Max-Age and Expires are both there: Max-Age counts.")
+				e.warn("4.1.2.2", "Max-Age and Expires are both there: Max-Age counts.")
 			}
 			return
 		}
@@ -172,7 +175,7 @@ func (e *Explanation) life(warn finder) {
 	}
 	t, err := http.ParseTime(v)
 	if err != nil {
-		warn("5.1.1", "Expires is no date in the form of RFC 9110: browsers may or may not read it.")
+		e.warn("5.1.1", "Expires is no date in the form of RFC 9110: browsers may or may not read it.")
 		return
 	}
 	e.Life = "until " + t.UTC().Format(time.RFC1123)
@@ -180,12 +183,12 @@ func (e *Explanation) life(warn finder) {
 
 // prefix checks what the name promises (6265bis 5.7, steps for prefixes).
 // Browsers compare prefixes without case.
-func (e *Explanation) prefix(secure, httpOnly, hostOnly bool, path string, drop finder) {
+func (e *Explanation) prefix(secure, httpOnly, hostOnly bool, path string) {
 	name := e.Name
 	if name == "" {
 		for _, p := range []string{"__Secure-", "__Host-", "__Http-"} {
 			if hasPrefixFold(e.Value, p) {
-				drop("5.7", "It has no name, and a value that would read as a name with the prefix %s.", p)
+				e.drop("5.7", "It has no name, and a value that would read as a name with the prefix %s.", p)
 			}
 		}
 		return
@@ -193,30 +196,30 @@ func (e *Explanation) prefix(secure, httpOnly, hostOnly bool, path string, drop 
 	host := hasPrefixFold(name, "__Host-")
 	script := hasPrefixFold(name, "__Http-") || hasPrefixFold(name, "__Host-Http-")
 	if (host || script || hasPrefixFold(name, "__Secure-")) && !secure {
-		drop("4.1.3", "Its prefix demands Secure.")
+		e.drop("4.1.3", "Its prefix demands Secure.")
 	}
 	if script && !httpOnly {
-		drop("layered-cookies", "Its prefix demands HttpOnly.")
+		e.drop("layered-cookies", "Its prefix demands HttpOnly.")
 	}
 	if host && !hostOnly {
-		drop("4.1.3.2", "The prefix __Host- forbids Domain.")
+		e.drop("4.1.3.2", "The prefix __Host- forbids Domain.")
 	}
 	if host && path != "/" {
-		drop("4.1.3.2", "The prefix __Host- demands Path=/.")
+		e.drop("4.1.3.2", "The prefix __Host- demands Path=/.")
 	}
 }
 
-func (e *Explanation) sameSite(secure bool, drop, warn finder) {
+func (e *Explanation) sameSite(secure bool) {
 	v, ok := e.Attributes["samesite"]
 	switch {
 	case !ok:
-		warn("5.6.7", "Without SameSite, Chromium takes Lax, and lets a cross-site POST carry it for two minutes; others may send it everywhere.")
+		e.warn("5.6.7", "Without SameSite, Chromium takes Lax, and lets a cross-site POST carry it for two minutes; others may send it everywhere.")
 	case strings.EqualFold(v, "none") && !secure:
-		drop("5.7", "It has SameSite=None without Secure.")
+		e.drop("5.7", "It has SameSite=None without Secure.")
 	case strings.EqualFold(v, "none"):
-		warn("8.8", "With SameSite=None it is sent with every cross-site request: only a check of the request's origin keeps forgery out.")
+		e.warn("8.8", "With SameSite=None it is sent with every cross-site request: only a check of the request's origin keeps forgery out.")
 	case strings.EqualFold(v, "lax"), strings.EqualFold(v, "strict"):
 	default:
-		warn("5.6.7", "SameSite=%s is none that browsers know: it counts as if it were not there.", v)
+		e.warn("5.6.7", "SameSite=%s is none that browsers know: it counts as if it were not there.", v)
 	}
 }

@@ -288,7 +288,7 @@ func (s *Server) listen() error {
 			return fmt.Errorf("%w: %w", ErrPort, err)
 		}
 		s.listeners = append(s.listeners, l)
-		port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		port = s.port() // for 0 any port, and the same one for both
 	}
 	return nil
 }
@@ -304,7 +304,7 @@ func (s *Server) port() string {
 func (s *Server) publicURL() string {
 	switch {
 	case s.cfg.PublicURL != "":
-		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+		return s.cfg.PublicURL
 	case s.port() == "":
 		return "http://localhost"
 	}

@@ -8,8 +8,10 @@ package account
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +53,9 @@ type User struct {
 	proof string // the hash that SignIn verified
 }
 
+// newID returns an id for a user: 130 random bits, in small letters and digits.
+func newID() string { return strings.ToLower(rand.Text()) }
+
 // HasRole reports whether the user was granted the role.
 func (u *User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
 
@@ -63,12 +68,11 @@ func (u *User) clone() *User {
 }
 
 func (u *User) identifier(value string) *Identifier {
-	for i := range u.Identifiers {
-		if u.Identifiers[i].Value == value {
-			return &u.Identifiers[i]
-		}
+	i := slices.IndexFunc(u.Identifiers, func(id Identifier) bool { return id.Value == value })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &u.Identifiers[i]
 }
 
 // An Origin is where a request comes from, as the edge saw it.

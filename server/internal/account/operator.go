@@ -2,7 +2,6 @@ package account
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
@@ -25,49 +24,77 @@ type NewUser struct {
 
 // AddUser makes a user.
 func (s *Service) AddUser(ctx context.Context, in NewUser, by string, now time.Time) (*User, error) {
-	name, err := cleanName(in.Name)
-	if err != nil {
+	user := &User{Name: in.Name, Roles: slices.Clone(in.Roles)}
+	for _, text := range in.Identifiers {
+		user.Identifiers = append(user.Identifiers, Identifier{Value: text, Verified: in.Verified})
+	}
+	if err := user.complete(now); err != nil {
 		return nil, err
-	}
-	user := &User{ID: strings.ToLower(rand.Text()), Name: name, CreatedAt: now}
-	for i, text := range in.Identifiers {
-		id, err := ParseIdentifier(text)
-		if err != nil {
-			return nil, &admit.FieldError{Field: "identifier", Err: err}
-		}
-		id.Verified = id.Verified || in.Verified
-		id.Primary = i == 0
-		user.Identifiers = append(user.Identifiers, id)
-	}
-	if len(user.Identifiers) == 0 {
-		return nil, &admit.FieldError{Field: "identifier", Err: ErrIdentifier}
-	}
-	for _, role := range in.Roles {
-		if !roleOK(role) {
-			return nil, &admit.FieldError{Field: "role", Err: ErrRole}
-		}
-		user.Roles = append(user.Roles, role)
 	}
 	var hash string
 	if !in.Password.IsZero() {
+		var err error
 		if hash, err = s.hash(ctx, "password", in.Password, user, password.Known); err != nil {
 			return nil, err
 		}
 	}
-	err = s.update(ctx, func(tx Tx) error {
-		if err := tx.PutUser(user); err != nil {
+	return s.insert(ctx, user, hash, "user_added", by, now)
+}
+
+// complete checks what is said of somebody new, and spells it as it is kept.
+func (u *User) complete(now time.Time) (err error) {
+	if u.ID == "" {
+		u.ID = newID()
+	}
+	if !idOK(u.ID) {
+		return &admit.FieldError{Field: "id", Err: ErrID}
+	}
+	if u.CreatedAt.IsZero() {
+		u.CreatedAt = now
+	}
+	if u.Name, err = cleanName(u.Name); err != nil {
+		return err
+	}
+	if len(u.Identifiers) == 0 {
+		return &admit.FieldError{Field: "identifier", Err: ErrIdentifier}
+	}
+	for i, given := range u.Identifiers {
+		id, err := ParseIdentifier(given.Value)
+		if err != nil {
+			return &admit.FieldError{Field: "identifier", Err: err}
+		}
+		id.Verified = id.Verified || given.Verified
+		id.Primary = i == 0
+		u.Identifiers[i] = id
+	}
+	for _, role := range u.Roles {
+		if !roleOK(role) {
+			return &admit.FieldError{Field: "role", Err: ErrRole}
+		}
+	}
+	return nil
+}
+
+// insert makes a user whose id and identifiers are free.
+func (s *Service) insert(ctx context.Context, user *User, hash, event, by string, now time.Time) (*User, error) {
+	err := s.update(ctx, func(tx Tx) error {
+		if _, err := tx.User(user.ID); err == nil {
+			return &admit.FieldError{Field: "id", Err: ErrTaken}
+		} else if !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		if hash != "" {
-			if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
-				return err
-			}
+		err := tx.PutUser(user)
+		if errors.Is(err, ErrTaken) {
+			return &admit.FieldError{Field: "identifier", Err: err}
 		}
-		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: by, Event: "user_added"})
+		if err != nil {
+			return err
+		}
+		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+			return err
+		}
+		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: by, Event: event})
 	})
-	if errors.Is(err, ErrTaken) {
-		err = &admit.FieldError{Field: "identifier", Err: err}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -148,70 +175,19 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 // package password reads.
 func (s *Service) Import(ctx context.Context, in *User, hash, by string, now time.Time) (*User, error) {
 	user := in.clone()
-	if user.ID == "" {
-		user.ID = strings.ToLower(rand.Text())
-	}
-	if !idOK(user.ID) {
-		return nil, &admit.FieldError{Field: "id", Err: ErrID}
-	}
-	if user.CreatedAt.IsZero() {
-		user.CreatedAt = now
-	}
-	var err error
-	if user.Name, err = cleanName(in.Name); err != nil {
+	if err := user.complete(now); err != nil {
 		return nil, err
-	}
-	if len(user.Identifiers) == 0 {
-		return nil, &admit.FieldError{Field: "identifier", Err: ErrIdentifier}
-	}
-	for i, given := range user.Identifiers {
-		id, err := ParseIdentifier(given.Value)
-		if err != nil {
-			return nil, &admit.FieldError{Field: "identifier", Err: err}
-		}
-		id.Verified = id.Verified || given.Verified
-		id.Primary = i == 0
-		user.Identifiers[i] = id
-	}
-	for _, role := range user.Roles {
-		if !roleOK(role) {
-			return nil, &admit.FieldError{Field: "role", Err: ErrRole}
-		}
 	}
 	if hash != "" {
 		if _, ok := password.Identify(hash); !ok {
 			return nil, &admit.FieldError{Field: "password_hash", Err: password.ErrFormat}
 		}
 	}
-	err = s.update(ctx, func(tx Tx) error {
-		if _, err := tx.User(user.ID); err == nil {
-			return &admit.FieldError{Field: "id", Err: ErrTaken}
-		} else if !errors.Is(err, ErrUnknownUser) {
-			return err
-		}
-		if err := tx.PutUser(user); err != nil {
-			return err
-		}
-		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
-			return err
-		}
-		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: by, Event: "user_imported"})
-	})
-	if errors.Is(err, ErrTaken) && !isField(err) {
-		err = &admit.FieldError{Field: "identifier", Err: err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if hash != "" {
+	user, err := s.insert(ctx, user, hash, "user_imported", by, now)
+	if err == nil && hash != "" {
 		s.o.Passwords.Expect(hash)
 	}
-	return user, nil
-}
-
-func isField(err error) bool {
-	_, ok := errors.AsType[*admit.FieldError](err)
-	return ok
+	return user, err
 }
 
 // idOK reports whether a user's id may come from another program.

@@ -27,13 +27,8 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 	var user *User
 	var hash string
 	if malformed == nil {
-		err := s.store.View(ctx, func(tx Tx) (err error) {
-			if user, err = tx.UserByIdentifier(id.Value); err != nil {
-				return err
-			}
-			hash, err = tx.PasswordHash(user.ID)
-			return err
-		})
+		var err error
+		user, hash, err = s.withHash(ctx, func(tx Tx) (*User, error) { return tx.UserByIdentifier(id.Value) })
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			s.refund(tries)
 			return nil, err
@@ -57,15 +52,7 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 // without it one that was under way when the owner changed the password, or an
 // operator disabled the user, would begin a session that outlives the change.
 func (s *Service) Confirm(ctx context.Context, user *User, pw admit.Secret) error {
-	var current *User
-	var hash string
-	err := s.store.View(ctx, func(tx Tx) (err error) {
-		if current, err = tx.User(user.ID); err != nil {
-			return err
-		}
-		hash, err = tx.PasswordHash(user.ID)
-		return err
-	})
+	current, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(user.ID) })
 	switch {
 	case errors.Is(err, ErrUnknownUser):
 		return ErrBadCredentials
@@ -81,6 +68,18 @@ func (s *Service) Confirm(ctx context.Context, user *User, pw admit.Secret) erro
 		err = ErrBadCredentials
 	}
 	return err
+}
+
+// withHash returns the user that find finds, and the hash of its password.
+func (s *Service) withHash(ctx context.Context, find func(Tx) (*User, error)) (user *User, hash string, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		if user, err = find(tx); err != nil {
+			return err
+		}
+		hash, err = tx.PasswordHash(user.ID)
+		return err
+	})
+	return user, hash, err
 }
 
 func idOf(u *User) string {
@@ -205,15 +204,7 @@ func (s *Service) Auditing(ctx context.Context, of Change, r Record, from Origin
 // session of the user in the same transaction. It returns the user's new
 // epoch, into which the caller carries the current session over.
 func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw admit.Secret, from Origin, now time.Time) (epoch uint64, err error) {
-	var user *User
-	var hash string
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		if user, err = tx.User(subject); err != nil {
-			return err
-		}
-		hash, err = tx.PasswordHash(subject)
-		return err
-	})
+	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(subject) })
 	if err != nil {
 		return 0, err
 	}

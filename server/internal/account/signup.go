@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
@@ -80,7 +79,7 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 		return nil, "", err
 	}
 	id.Primary = true
-	user = &User{ID: strings.ToLower(rand.Text()), Name: name, Locale: from.Locale, CreatedAt: now, Identifiers: []Identifier{id}}
+	user = &User{ID: newID(), Name: name, Locale: from.Locale, CreatedAt: now, Identifiers: []Identifier{id}}
 	hash, err := s.hash(ctx, "password", in.Password, user, password.Stranger)
 	if err != nil {
 		s.refund(tries)
@@ -130,7 +129,7 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMail(from.Locale, address, s.code(c.ID, 0), s.o.PublicURL+"/link/"+link.Reveal())
+		m := codeMail(from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
 		if owner != nil && owner.identifier(address).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
@@ -152,18 +151,20 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 	return asker.Reveal(), nil
 }
 
-// code returns the six digits of a challenge, by the nth key of the ring.
-func (s *Service) code(id string, n int) string {
-	keys := s.o.Keys.DeriveAll("code")
-	mac := hmac.New(sha256.New, keys[n])
+// code returns the six digits of a challenge.
+func (s *Service) code(id string) string { return codeBy(s.o.Keys.Derive("code"), id) }
+
+func codeBy(key []byte, id string) string {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id))
 	return fmt.Sprintf("%06d", binary.BigEndian.Uint64(mac.Sum(nil))%1_000_000)
 }
 
+// codeIs reports whether code is the challenge's, by any key of the ring.
 func (s *Service) codeIs(id, code string) bool {
 	ok := 0
-	for n := range s.o.Keys.DeriveAll("code") {
-		ok |= subtle.ConstantTimeCompare([]byte(s.code(id, n)), []byte(code))
+	for _, key := range s.o.Keys.DeriveAll("code") {
+		ok |= subtle.ConstantTimeCompare([]byte(codeBy(key, id)), []byte(code))
 	}
 	return ok == 1
 }
@@ -277,7 +278,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 	user, err := tx.UserByIdentifier(c.Target)
 	switch {
 	case errors.Is(err, ErrUnknownUser):
-		user = &User{ID: strings.ToLower(rand.Text()), CreatedAt: now}
+		user = &User{ID: newID(), CreatedAt: now}
 	case err != nil:
 		return nil, err
 	case user.identifier(c.Target).Verified:
@@ -351,7 +352,7 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	if c == nil || !tok.Matches(c.Link) || c.Tries <= 0 || !now.Before(c.Expires) {
 		return Link{}, ErrFlowEnded
 	}
-	return Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID, 0)}, nil
+	return Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID)}, nil
 }
 
 // FlowID returns the public id of a flow, for comparing it with a link's.

@@ -16,9 +16,8 @@ type Store interface {
 	// than once; it does nothing slow, for others wait.
 	Update(ctx context.Context, fn func(Tx) error) error
 	// Auditing returns a context under which the store of sessions keeps r in
-	// the transaction of the change that r tells of: the beginning of a
-	// session where r has no SID, which it then gets, the end of the session
-	// SID, or the subject's new epoch.
+	// the transaction of each change of this kind: with the session's id and
+	// subject where one begins or ends, and as it is where an epoch is raised.
 	Auditing(ctx context.Context, r *Record, of Change) context.Context
 }
 

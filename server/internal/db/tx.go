@@ -51,17 +51,22 @@ func (t *txn) UserByIdentifier(value string) (*account.User, error) {
 }
 
 func (t *txn) user(query, arg string) (*account.User, error) {
-	u := &account.User{}
-	var created int64
-	err := t.tx.QueryRowContext(t.ctx, query, arg).Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &created)
+	u, err := scanUser(t.tx.QueryRowContext(t.ctx, query, arg))
 	if noRows(err) {
 		return nil, account.ErrUnknownUser
 	}
 	if err != nil {
 		return nil, err
 	}
-	u.CreatedAt = time.UnixMilli(created)
 	return u, t.complete(u)
+}
+
+func scanUser(row interface{ Scan(...any) error }) (*account.User, error) {
+	u := &account.User{}
+	var created int64
+	err := row.Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &created)
+	u.CreatedAt = time.UnixMilli(created)
+	return u, err
 }
 
 // complete reads what hangs on a user.
@@ -86,10 +91,7 @@ func (t *txn) complete(u *account.User) error {
 func (t *txn) Users(after string, limit int) ([]*account.User, error) {
 	var users []*account.User
 	err := t.query(func(rows *sql.Rows) error {
-		u := &account.User{}
-		var created int64
-		err := rows.Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &created)
-		u.CreatedAt = time.UnixMilli(created)
+		u, err := scanUser(rows)
 		users = append(users, u)
 		return err
 	}, "SELECT id, name, locale, disabled, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit)

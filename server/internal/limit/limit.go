@@ -14,10 +14,12 @@ import (
 // it makes the limiter forget those that owe least.
 const maxKeys = 200_000
 
+const numShards = 16
+
 // A Limiter is an account.Limiter. The zero value is not usable; see New.
 type Limiter struct {
 	seed   maphash.Seed
-	shards [16]shard
+	shards [numShards]shard
 }
 
 type shard struct {
@@ -46,7 +48,7 @@ func (l *Limiter) Take(key string, b account.Budget, now time.Time) time.Duratio
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	full, ok := s.full[h]
-	if !ok && len(s.full) >= maxKeys/len(l.shards) {
+	if !ok && len(s.full) >= maxKeys/numShards {
 		s.sweep(now)
 	}
 	if full.Before(now) {
@@ -73,7 +75,7 @@ func (l *Limiter) Refund(key string, b account.Budget) {
 // sweep forgets whole budgets, and where all are in use those that owe the
 // least half of what the one at hand would.
 func (s *shard) sweep(now time.Time) {
-	for owed := time.Duration(0); len(s.full) >= maxKeys/16; owed = 2*owed + time.Second {
+	for owed := time.Duration(0); len(s.full) >= maxKeys/numShards; owed = 2*owed + time.Second {
 		for h, full := range s.full {
 			if full.Sub(now) <= owed {
 				delete(s.full, h)

@@ -44,6 +44,14 @@ type presentation struct {
 	Remember bool   `json:"remember"`
 }
 
+// ask reads the body, in which p is how the client wants its session.
+func (c *call) ask(body any, p *presentation) (bearer bool, err error) {
+	if err := c.read(body); err != nil {
+		return false, err
+	}
+	return p.bearer(c)
+}
+
 // bearer reports whether the session is a token for the Authorization header
 // and not a cookie.
 func (p presentation) bearer(c *call) (bool, error) {
@@ -65,10 +73,7 @@ func (c *call) apiSignUp() error {
 		Name       string       `json:"name"`
 		presentation
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	bearer, err := in.bearer(c)
+	bearer, err := c.ask(&in, &in.presentation)
 	if err != nil {
 		return err
 	}
@@ -101,10 +106,7 @@ func (c *call) apiVerify() error {
 		Code string `json:"code"`
 		presentation
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	bearer, err := in.bearer(c)
+	bearer, err := c.ask(&in, &in.presentation)
 	if err != nil {
 		return err
 	}
@@ -125,10 +127,7 @@ func (c *call) apiSignIn() error {
 		Password   admit.Secret `json:"password"`
 		presentation
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	bearer, err := in.bearer(c)
+	bearer, err := c.ask(&in, &in.presentation)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,13 @@
 package web
 
 import (
-	"crypto/subtle"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/problem"
 )
 
@@ -29,10 +30,8 @@ func (c *call) local() bool {
 		return false
 	}
 	for name := range c.r.Header {
-		for _, begin := range forwarding {
-			if strings.HasPrefix(name, begin) {
-				return false
-			}
+		if slices.ContainsFunc(forwarding, func(begin string) bool { return strings.HasPrefix(name, begin) }) {
+			return false
 		}
 	}
 	return true
@@ -59,9 +58,7 @@ func near(fail func(*call, error)) func(*call, error) {
 	}
 }
 
-func (c *call) isKey(text string) bool {
-	return subtle.ConstantTimeCompare([]byte(text), []byte(c.Dev.Key.Reveal())) == 1
-}
+func (c *call) isKey(text string) bool { return c.Dev.Key.Equal(admit.NewSecret(text)) }
 
 // unlocked reports whether this browser has opened the inbox before, with the
 // key of this very start.

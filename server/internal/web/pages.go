@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -52,7 +51,7 @@ func (s *server) page(path string, m methods) {
 // address is nothing that a passkey can be bound to.
 func paged(h handler) handler {
 	return func(c *call) error {
-		if port, ip := loopbackIP(c.r.Host); ip && c.r.Host != c.public.Host {
+		if _, ip, port := loopback(c.r.Host); ip && c.r.Host != c.public.Host {
 			to := url.URL{Scheme: "http", Host: "localhost" + port, Path: c.r.URL.Path, RawPath: c.r.URL.RawPath, RawQuery: c.r.URL.RawQuery}
 			return c.seeOther(to.String())
 		}
@@ -63,17 +62,6 @@ func paged(h handler) handler {
 		}
 		return h(c)
 	}
-}
-
-// loopbackIP reports whether a Host header is a loopback IP address, and
-// returns its port with the colon.
-func loopbackIP(hostport string) (port string, ip bool) {
-	host := hostport
-	if h, p, err := net.SplitHostPort(hostport); err == nil {
-		host, port = h, ":"+p
-	}
-	host = strings.Trim(host, "[]")
-	return port, host == "127.0.0.1" || host == "::1"
 }
 
 // goOn leads to the target, or to the account.

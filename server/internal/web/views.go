@@ -323,12 +323,8 @@ func (c *call) refuse(p *page, err error) error {
 	if kind == admit.Internal || kind == admit.Invalid && len(seen.Errors) == 0 || unsigned(err) {
 		return err
 	}
-	c.code, c.cause = seen.Code, err
-	whole := c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint})
-	if seen.RetryAfter > 0 {
-		c.retry(seen.RetryAfter)
-		whole.Hint = c.wait(seen.RetryAfter)
-	}
+	c.cause = err
+	whole := c.explain(seen)
 	if len(seen.Errors) == 0 && kind == admit.Unauthenticated && p.Form.Proof != "" {
 		seen.Errors = []problem.Field{{Field: p.Form.Proof, Code: seen.Code, Detail: seen.Detail, Hint: seen.Hint}}
 	}
@@ -345,13 +341,23 @@ func (c *call) refuse(p *page, err error) error {
 	if first {
 		p.Form.Refusal = &whole
 	}
-	if seen.Status == http.StatusUnauthorized {
-		c.w.Header().Set("Www-Authenticate", "Bearer") // RFC 9110, 15.5.2 demands a challenge
-	}
 	return c.show(seen.Status, p)
 }
 
-func (c *call) retry(seconds int) { c.w.Header().Set("Retry-After", strconv.Itoa(seconds)) }
+// explain returns what a page says of a problem, and sets the headers that go
+// with it.
+func (c *call) explain(p problem.Problem) refusal {
+	c.code = p.Code
+	r := c.refusalOf(p.Code, refusal{p.Detail, p.Hint})
+	if p.RetryAfter > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
+		r.Hint = c.wait(p.RetryAfter)
+	}
+	if p.Status == http.StatusUnauthorized {
+		c.w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, 15.5.2 demands a challenge
+	}
+	return r
+}
 
 // wait says when to try again.
 func (c *call) wait(seconds int) string {
@@ -380,24 +386,16 @@ type fault struct {
 // failPage answers with a page that says why. Who has no session is asked to
 // sign in, and comes back.
 func (c *call) failPage(err error) {
+	seen := problem.Of(err)
 	if unsigned(err) {
-		c.code = problem.Of(err).Code
+		c.code = seen.Code
 		q := url.Values{"return_to": {c.r.URL.Path}}
 		c.seeOther("/signin?" + q.Encode())
 		return
 	}
-	seen := problem.Of(err)
-	c.code = seen.Code
-	f := fault{refusal: c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint})}
+	f := fault{refusal: c.explain(seen)}
 	if seen.Status >= 500 {
 		f.Request = c.id
-	}
-	if seen.RetryAfter > 0 {
-		c.retry(seen.RetryAfter)
-		f.Hint = c.wait(seen.RetryAfter)
-	}
-	if seen.Status == http.StatusUnauthorized {
-		c.w.Header().Set("Www-Authenticate", "Bearer")
 	}
 	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: f}
 	if err := c.show(seen.Status, p); err != nil {

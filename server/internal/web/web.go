@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -177,7 +178,7 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 	if get, ok := m["GET"]; ok && m["HEAD"] == nil {
 		m["HEAD"] = get
 	}
-	allow := slices.Sorted(keys(m))
+	allow := slices.Sorted(maps.Keys(m))
 	to := route(func(c *call) {
 		if c.share(allow) {
 			return
@@ -196,16 +197,6 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 	s.mux.Handle(path, to)
 	if !strings.Contains(path, "{") && !strings.HasSuffix(path, "/") {
 		s.exact[path] = to
-	}
-}
-
-func keys(m methods) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 
@@ -264,8 +255,7 @@ func (c *call) admissible() error {
 	if size > MaxHeader {
 		return problem.ErrHeader
 	}
-	host := c.r.Host
-	if host != c.public.Host && !loopbackHost(host) {
+	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
 		return problem.ErrHost
 	}
 	cross := c.cross
@@ -293,13 +283,16 @@ func (c *call) bearer() bool {
 	return strings.EqualFold(scheme, "Bearer")
 }
 
-// loopbackHost reports whether a Host header names this machine.
-func loopbackHost(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
+// loopback reports whether a Host header names this machine, and whether by an
+// address. It returns the port with its colon.
+func loopback(hostport string) (here, ip bool, port string) {
+	host := hostport
+	if h, p, err := net.SplitHostPort(hostport); err == nil {
+		host, port = h, ":"+p
 	}
-	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+	host = strings.Trim(host, "[]")
+	ip = host == "127.0.0.1" || host == "::1"
+	return ip || host == "localhost", ip, port
 }
 
 // finish logs the call, and answers it where a handler panicked.
