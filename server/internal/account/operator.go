@@ -93,7 +93,7 @@ func (s *Service) insert(ctx context.Context, user *User, hash, event, by string
 		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
 			return err
 		}
-		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: by, Event: event})
+		return tx.Record(&Record{At: now, Subject: user.ID, Actor: by, Event: event})
 	})
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func roleOK(role string) bool {
 // Users returns up to limit users in the order of their ids, after one.
 func (s *Service) Users(ctx context.Context, after string, limit int) (users []*User, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		users, err = tx.Users(after, limit)
+		users, err = tx.ListUsers(after, limit)
 		return err
 	})
 	return users, err
@@ -150,7 +150,7 @@ func (s *Service) change(ctx context.Context, id, by, event, detail string, ends
 				return err
 			}
 		}
-		return tx.Audit(&Record{At: now, Subject: id, Actor: by, Event: event, Detail: detail})
+		return tx.Record(&Record{At: now, Subject: id, Actor: by, Event: event, Detail: detail})
 	})
 }
 
@@ -199,7 +199,7 @@ func idOK(id string) bool {
 // the hash of each one's password.
 func (s *Service) Export(ctx context.Context, after string, limit int) (users []*User, hashes []string, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		if users, err = tx.Users(after, limit); err != nil {
+		if users, err = tx.ListUsers(after, limit); err != nil {
 			return err
 		}
 		hashes = make([]string, len(users))
@@ -262,6 +262,6 @@ func (s *Service) DeleteUser(ctx context.Context, id, by string, now time.Time) 
 		if err := tx.DeleteUser(id); err != nil {
 			return err
 		}
-		return tx.Audit(&Record{At: now, Subject: id, Actor: by, Event: "user_deleted"})
+		return tx.Record(&Record{At: now, Subject: id, Actor: by, Event: "user_deleted"})
 	})
 }

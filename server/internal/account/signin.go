@@ -124,7 +124,7 @@ func (s *Service) upgrade(ctx context.Context, user *User, old string, pw admit.
 			return err
 		}
 		scheme, _ := password.Identify(old)
-		return tx.Audit(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "password_upgraded", Detail: scheme})
+		return tx.Record(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "password_upgraded", Detail: scheme})
 	})
 }
 
@@ -169,7 +169,7 @@ func (s *Service) refund(tries []try) {
 
 // record writes one audit record by itself.
 func (s *Service) record(ctx context.Context, r Record, from Origin) error {
-	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Audit(from.mark(&r)) })
+	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record(from.mark(&r)) })
 }
 
 // BeginGuest counts a guest's session: each is a row that lives for hours.
@@ -197,7 +197,7 @@ func (o Origin) mark(r *Record) *Record {
 // Auditing returns a context for a change of sessions: what it tells is kept
 // in the change's own transaction, and not at all if there is no change.
 func (s *Service) Auditing(ctx context.Context, of Change, r Record, from Origin) context.Context {
-	return s.store.Auditing(ctx, from.mark(&r), of)
+	return s.store.Auditing(ctx, of, from.mark(&r))
 }
 
 // ChangePassword sets a new password for who knows the old one, and ends every
@@ -241,7 +241,7 @@ func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw ad
 		if epoch, err = tx.RaiseEpoch(subject); err != nil {
 			return err
 		}
-		return tx.Audit(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed"}))
+		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed"}))
 	})
 	return epoch, err
 }

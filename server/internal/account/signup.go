@@ -99,7 +99,7 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
 			return err
 		}
-		return tx.Audit(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(id.Kind)}))
+		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(id.Kind)}))
 	})
 	if errors.Is(err, ErrTaken) {
 		err = &admit.FieldError{Field: "identifier", Err: err}
@@ -285,7 +285,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 		return nil, ErrFlowEnded // proved by somebody else meanwhile
 	default:
 		user = user.clone()
-		if err := tx.Audit(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
+		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
 			return nil, err
 		}
 		if _, err := tx.RaiseEpoch(user.ID); err != nil {
@@ -308,7 +308,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 	if err := tx.DeleteChallenges(purposeSignUp, c.Target, now); err != nil {
 		return nil, err
 	}
-	return user, tx.Audit(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(Email)}))
+	return user, tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(Email)}))
 }
 
 // spendSetup gives the user the administrator's role for a set-up link, once.

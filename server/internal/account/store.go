@@ -18,7 +18,7 @@ type Store interface {
 	// Auditing returns a context under which the store of sessions keeps r in
 	// the transaction of each change of this kind: with the session's id and
 	// subject where one begins or ends, and as it is where an epoch is raised.
-	Auditing(ctx context.Context, r *Record, of Change) context.Context
+	Auditing(ctx context.Context, of Change, r *Record) context.Context
 }
 
 // A Change of sessions.
@@ -33,11 +33,20 @@ const (
 
 // A Tx is what can be read and written inside a transaction.
 type Tx interface {
+	Users
+	Credentials
+	Challenges
+	Audit
+	Outbox
+}
+
+// Users are people with their identifiers and roles.
+type Users interface {
 	// User and UserByIdentifier return a user, or ErrUnknownUser.
 	User(id string) (*User, error)
 	UserByIdentifier(value string) (*User, error)
-	// Users returns up to limit users in the order of their ids, after one.
-	Users(after string, limit int) ([]*User, error)
+	// ListUsers returns up to limit users in the order of their ids, after one.
+	ListUsers(after string, limit int) ([]*User, error)
 	// PutUser makes a user, its identifiers and its roles be just as given;
 	// ErrTaken if an identifier is somebody else's.
 	PutUser(u *User) error
@@ -45,7 +54,11 @@ type Tx interface {
 	RoleHeld(role string) (bool, error)
 	// DeleteUser removes a user and all that hangs on it.
 	DeleteUser(id string) error
+}
 
+// Credentials are what users prove themselves with, and what proofs have
+// begun.
+type Credentials interface {
 	// PasswordHash returns "" where the user has none; setting "" removes it.
 	PasswordHash(user string) (string, error)
 	SetPasswordHash(user, hash string, now time.Time) error
@@ -55,7 +68,10 @@ type Tx interface {
 	// RaiseEpoch ends every session of the user that begins no later, and
 	// returns the new epoch, 0 where there never was a session.
 	RaiseEpoch(user string) (uint64, error)
+}
 
+// Challenges are what has been asked and not yet proved.
+type Challenges interface {
 	// Challenge returns what has been asked of someone, or nil.
 	Challenge(id string) (*Challenge, error)
 	PutChallenge(c *Challenge) error
@@ -63,13 +79,19 @@ type Tx interface {
 	// DeleteChallenges removes all of one purpose that concern a target, and
 	// all that have expired.
 	DeleteChallenges(purpose, target string, now time.Time) error
+}
 
-	Audit(r *Record) error
+// Audit is who did what.
+type Audit interface {
+	// Record adds a record.
+	Record(r *Record) error
 	// Activity returns up to limit records of a subject, latest first; of
 	// everybody where subject is "".
 	Activity(subject string, limit int) ([]Record, error)
+}
 
-	// Outbox.
+// Outbox is the mail that waits, in the transaction that caused it.
+type Outbox interface {
 	Post(sealed string, now time.Time) error
 	Posted(now time.Time, limit int) ([]Posted, error)
 	Unpost(id int64) error

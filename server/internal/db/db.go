@@ -153,7 +153,7 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) error {
 }
 
 // Auditing implements account.Store.
-func (db *DB) Auditing(ctx context.Context, r *account.Record, of account.Change) context.Context {
+func (db *DB) Auditing(ctx context.Context, of account.Change, r *account.Record) context.Context {
 	return sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, w sqlstore.Write) error {
 		change := account.SessionEnded
 		switch {
@@ -170,7 +170,7 @@ func (db *DB) Auditing(ctx context.Context, r *account.Record, of account.Change
 		if change != account.EpochRaised {
 			told.SID, told.Subject = w.Key, w.Subject
 		}
-		return (&txn{ctx: ctx, tx: tx}).Audit(&told)
+		return (&txn{ctx: ctx, tx: tx}).Record(&told)
 	})
 }
 

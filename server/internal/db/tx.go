@@ -88,7 +88,7 @@ func (t *txn) complete(u *account.User) error {
 	}, "SELECT role FROM user_roles WHERE user_id = ? ORDER BY role", u.ID)
 }
 
-func (t *txn) Users(after string, limit int) ([]*account.User, error) {
+func (t *txn) ListUsers(after string, limit int) ([]*account.User, error) {
 	var users []*account.User
 	err := t.query(func(rows *sql.Rows) error {
 		u, err := scanUser(rows)
@@ -217,7 +217,7 @@ func (t *txn) DeleteChallenges(purpose, target string, now time.Time) error {
 	return t.exec("DELETE FROM challenges WHERE (purpose = ? AND target = ?) OR expires_at <= ?", purpose, target, now.UnixMilli())
 }
 
-func (t *txn) Audit(r *account.Record) error {
+func (t *txn) Record(r *account.Record) error {
 	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.SID, r.Address, r.UserAgent, r.RequestID)
