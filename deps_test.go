@@ -19,7 +19,7 @@ var policy = map[string]string{
 	"password":            ".",
 	"problem":             ".",
 	"session":             ". cookie feed token",
-	"session/sessiontest": ". session",
+	"session/sessiontest": ". session token",
 	"session/sqlstore":    ". session",
 	"token":               ".",
 }

@@ -169,7 +169,16 @@ func TestKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(500*time.Millisecond + time.Duration(rand.IntN(700))*time.Millisecond) // the crash's time is what is random
+		// When enough was going on, at a random time.
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+			time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
+			mu.Lock()
+			enough := steps >= 10*(round+1)
+			mu.Unlock()
+			if enough {
+				break
+			}
+		}
 		dying.Store(true)
 		p.kill()
 		work.Wait()
@@ -187,7 +196,7 @@ func TestKillNineLosesNothingThatWasAcknowledged(t *testing.T) {
 	for _, who := range people {
 		who.check(p)
 	}
-	if steps < 2*rounds {
+	if steps < 10*rounds {
 		t.Errorf("only %d changes were acknowledged: nothing was tested", steps)
 	}
 	t.Logf("%d acknowledged changes, %d crashes", steps, rounds)

@@ -133,7 +133,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	// This process is alone in writing to the database, so its copies are good
 	// until it writes.
 	near := session.NewNear(stored, 0)
-	s.db.Raised = func(subject string, _ uint64) { near.Forget(session.EpochKey(subject)) }
+	s.db.Raised = func(subject string) { near.Forget(session.EpochKey(subject)) }
 	if s.sessions, err = session.New[web.Data](near, &session.Options{
 		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true,
 	}); err != nil {

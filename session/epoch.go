@@ -1,9 +1,13 @@
 package session
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strconv"
+
+	"github.com/admit-auth/admit/token"
 )
 
 // EpochKey returns the key under which a subject's epoch is kept. Most
@@ -32,14 +36,79 @@ const epochPrefix = "e:"
 // are no sessions of its.
 const epochOwner = "*"
 
-// ParseEpoch reads the value of an epoch record: a decimal integer. Anything
-// else is 0, which no live session can have.
-func ParseEpoch(value string) uint64 {
-	n, err := strconv.ParseUint(value, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
+// An Epoch is what a subject's epoch record says. Sessions that were begun in an
+// earlier epoch than N have ended, but for the one that was spared: so that
+// ending all others is one write, which nothing can come between. Most programs
+// never see one.
+type Epoch struct {
+	N      uint64
+	Spared token.Selector // of the spared session's sid; zero where none was
+	Since  uint64         // the spared session is good if it was begun in this epoch or later
 }
 
-func formatEpoch(n uint64) string { return strconv.FormatUint(n, 10) }
+// ParseEpoch reads the value of an epoch record: N, and where a session was
+// spared Since and its sid, with a space in between. Anything else is the zero
+// Epoch, in which no session lives.
+func ParseEpoch(value string) Epoch { return parseEpoch([]byte(value)) }
+
+// parseEpoch allocates nothing.
+func parseEpoch(value []byte) Epoch {
+	first, rest, spares := bytes.Cut(value, []byte(" "))
+	n, err := strconv.ParseUint(string(first), 10, 64)
+	if err != nil || !spares {
+		return Epoch{N: n}.valid(err)
+	}
+	second, sid, _ := bytes.Cut(rest, []byte(" "))
+	since, err := strconv.ParseUint(string(second), 10, 64)
+	spared, err2 := token.ParseSelector(string(sid))
+	if err == nil {
+		err = err2
+	}
+	return Epoch{n, spared, since}.valid(err)
+}
+
+func (e Epoch) valid(err error) Epoch {
+	if err != nil {
+		return Epoch{}
+	}
+	return e
+}
+
+// Next returns the epoch after e, in which every session of e has ended but the
+// one with this sid; an empty sid spares none. A session that was not good in e
+// is not good in the next either.
+func (e Epoch) Next(sid string) Epoch {
+	next := Epoch{N: e.N + 1}
+	spared, err := token.ParseSelector(sid)
+	if err != nil {
+		return next
+	}
+	next.Spared, next.Since = spared, e.N
+	if e.Spared == spared {
+		next.Since = e.Since
+	}
+	return next
+}
+
+// String returns the value of an epoch record.
+func (e Epoch) String() string {
+	if e.Spared == (token.Selector{}) {
+		return strconv.FormatUint(e.N, 10)
+	}
+	return fmt.Sprintf("%d %d %s", e.N, e.Since, e.Spared)
+}
+
+// alive reports whether a session is good that was begun in the epoch begun.
+// Where the epoch is missing none is: the store forgot what would have told.
+func (e Epoch) alive(sid string, begun uint64) bool {
+	switch {
+	case e.N == 0:
+		return false
+	case begun >= e.N:
+		return true
+	case e.Spared == (token.Selector{}) || begun < e.Since:
+		return false
+	}
+	spared, err := token.ParseSelector(sid)
+	return err == nil && spared == e.Spared
+}

@@ -3,6 +3,8 @@ package session
 import (
 	"strings"
 	"testing"
+
+	"github.com/admit-auth/admit/token"
 )
 
 func FuzzEpochKey(f *testing.F) {
@@ -24,12 +26,52 @@ func FuzzEpochKey(f *testing.F) {
 }
 
 func FuzzParseEpoch(f *testing.F) {
-	for _, s := range []string{"", "0", "1", "007", "+1", "-1", "1_000", "18446744073709551615", "18446744073709551616", "1764086400000"} {
+	for _, s := range []string{
+		"", "0", "1", "007", "+1", "-1", "1_000", "18446744073709551615", "18446744073709551616", "1764086400000", "2 1",
+		"2 1 0123456789012345678901", "2  0123456789012345678901", "2 1 0123456789012345678901 ", "2 1 zzzzzzzzzzzzzzzzzzzzzz",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if n := ParseEpoch(s); n != 0 && formatEpoch(n) != strings.TrimLeft(s, "0") {
-			t.Errorf("ParseEpoch(%q) = %d", s, n)
+		e := ParseEpoch(s)
+		if e != (Epoch{}) && ParseEpoch(e.String()) != e {
+			t.Errorf("ParseEpoch(%q) = %v, which reads as %v", s, e, ParseEpoch(e.String()))
+		}
+		if e != (Epoch{}) && e.String() != s && strings.TrimLeft(s, "0") == s && !strings.Contains(s, " 0") {
+			t.Errorf("ParseEpoch(%q) = %v", s, e)
 		}
 	})
+}
+
+func TestAnEpochSparesTheSessionThatWasGoodBefore(t *testing.T) {
+	here, there := token.New(token.Session).Selector().String(), token.New(token.Session).Selector().String()
+	first := Epoch{N: 100}
+	for _, test := range []struct {
+		name                string
+		epoch               Epoch
+		begun               uint64 // both sessions' epoch
+		hereLives, thereToo bool
+	}{
+		{"nothing was raised", first, 100, true, true},
+		{"there is no epoch", Epoch{}, 100, false, false},
+		{"all are ended", first.Next(""), 100, false, false},
+		{"one is spared", first.Next(here), 100, true, false},
+		{"one is spared three times", first.Next(here).Next(here).Next(here), 100, true, false},
+		{"the spared one is ended by the next", first.Next(here).Next(""), 100, false, false},
+		{"sparing another ends it", first.Next(here).Next(there), 100, false, false},
+		{"what was ended before is not revived by sparing it", first.Next("").Next(here), 100, false, false},
+		{"nor by sparing it twice", first.Next("").Next(here).Next(here), 100, false, false},
+		{"nor where another was spared in between", first.Next(here).Next(there).Next(here), 100, false, false},
+		{"what is no sid spares none", first.Next("nonsense"), 100, false, false},
+		{"a later session lives", first.Next(here).Next(here), 102, true, true},
+	} {
+		for sid, want := range map[string]bool{here: test.hereLives, there: test.thereToo} {
+			if got := test.epoch.alive(sid, test.begun); got != want {
+				t.Errorf("%s: %v: alive = %t, want %t", test.name, test.epoch, got, want)
+			}
+		}
+		if test.epoch != (Epoch{}) && ParseEpoch(test.epoch.String()) != test.epoch {
+			t.Errorf("%s: %v reads as %v", test.name, test.epoch, ParseEpoch(test.epoch.String()))
+		}
+	}
 }

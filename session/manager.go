@@ -364,7 +364,7 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 	for range maxRetries {
 		it, err := m.store.Get(ctx, key)
 		switch {
-		case err == nil && now.Before(it.Expires) && ParseEpoch(it.Value) > 0:
+		case err == nil && now.Before(it.Expires) && ParseEpoch(it.Value).N > 0:
 			if it.Expires.Before(end) {
 				// Twice as long as needed, so that few sign-ins write it.
 				err := m.store.Touch(ctx, key, it.Version, end.Add(end.Sub(now)))
@@ -375,15 +375,15 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 					return 0, storeError(err)
 				}
 			}
-			return ParseEpoch(it.Value), nil
+			return ParseEpoch(it.Value).N, nil
 		case err == nil:
-			if _, err := m.raise(ctx, subject, it, end); err != nil && !changed(err) {
+			if _, err := m.raise(ctx, subject, it, "", end); err != nil && !changed(err) {
 				return 0, storeError(err)
 			}
 		case errors.Is(err, ErrNotFound):
 			// The first epoch is the time, so that one made after the store
 			// forgot is later than all before.
-			it := Item{Value: formatEpoch(uint64(now.UnixMilli())), Subject: epochOwner, Expires: end.Add(end.Sub(now))}
+			it := Item{Value: Epoch{N: uint64(now.UnixMilli())}.String(), Subject: epochOwner, Expires: end.Add(end.Sub(now))}
 			if _, err := m.store.Add(ctx, key, it); err != nil && !changed(err) {
 				return 0, storeError(err)
 			}
@@ -394,15 +394,15 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 	return 0, ErrBusy
 }
 
-// raise swaps an epoch record for the next epoch.
-func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, end time.Time) (uint64, error) {
-	n := ParseEpoch(it.Value) + 1
-	next := Item{Value: formatEpoch(n), Subject: epochOwner, Expires: it.Expires}
+// raise swaps an epoch record for the next epoch, which spares one session.
+func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, except string, end time.Time) (uint64, error) {
+	epoch := ParseEpoch(it.Value).Next(except)
+	next := Item{Value: epoch.String(), Subject: epochOwner, Expires: it.Expires}
 	if next.Expires.Before(end) {
 		next.Expires = end
 	}
 	_, err := m.store.Swap(ctx, EpochKey(subject), it.Version, next)
-	return n, err
+	return epoch.N, err
 }
 
 // End signs the request's session out: its record is gone, the cookie is
@@ -505,8 +505,7 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 
 // EndAll ends every session of the subject but one; an empty except spares
 // none. It is one write, however many sessions there are: it raises the
-// subject's epoch. The one that is spared is carried over by a second write and
-// refused until then, for a moment; if that fails, it is ended too.
+// subject's epoch.
 func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string) error {
 	if subject == "" {
 		return errors.New("session: EndAll of nobody")
@@ -529,48 +528,14 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 				return ErrUnknown
 			}
 		}
-		n, err := m.raise(ctx, subject, it, it.Expires)
+		n, err := m.raise(ctx, subject, it, except, it.Expires)
 		if changed(err) {
 			continue
 		}
 		if err != nil {
 			return storeError(err)
 		}
-		err = m.tell(ctx, now, feed.SubjectRaised(subject, n, reason, it.Expires))
-		if except != "" {
-			// Not before the epoch is raised: a session that stands in the next
-			// epoch already outlives somebody else's raise, such as a change of
-			// password.
-			err = errors.Join(err, m.Keep(context.WithoutCancel(ctx), subject, except, n))
-		}
-		return err
-	}
-	return ErrBusy
-}
-
-// Keep carries a session over into an epoch that was raised in a transaction
-// of the caller's own, such as a change of password. It does so only if the
-// session was good in the epoch before, which n must be the one after;
-// otherwise ErrEnded.
-func (m *Manager[D]) Keep(ctx context.Context, subject, sid string, n uint64) error {
-	now := time.Now()
-	for range maxRetries {
-		h := held{sid: sid}
-		it, err := m.store.Get(ctx, sid)
-		if errors.Is(err, ErrNotFound) {
-			return ErrEnded
-		}
-		if err != nil {
-			return storeError(err)
-		}
-		h.item = it
-		if !h.rec.parse(it.Value) || h.rec.ended() || it.Subject != subject || h.rec.epoch+1 != n || h.rec.expired(it.Expires, now) {
-			return ErrEnded
-		}
-		h.rec.epoch = n
-		if err := m.write(ctx, &h); !changed(err) {
-			return err
-		}
+		return m.tell(ctx, now, feed.SubjectRaised(subject, n, reason, it.Expires))
 	}
 	return ErrBusy
 }
@@ -589,7 +554,7 @@ func (m *Manager[D]) List(ctx context.Context, subject string) ([]Info, error) {
 		if err != nil {
 			return nil, storeError(err)
 		}
-		epochs := map[string]uint64{}
+		epochs := map[string]Epoch{}
 		for _, e := range page {
 			after = e.Key
 			h := held{sid: e.Key, item: e.Item}
@@ -602,7 +567,7 @@ func (m *Manager[D]) List(ctx context.Context, subject string) ([]Info, error) {
 						return nil, err
 					}
 				}
-				if h.overtaken(epochs[e.Subject]) {
+				if !epochs[e.Subject].alive(e.Key, h.rec.epoch) {
 					continue
 				}
 			}

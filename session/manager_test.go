@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -555,41 +556,44 @@ func TestAStoreOutageIsAnErrorAndNeverANewSession(t *testing.T) {
 	}
 }
 
-func TestKeepCarriesOneSessionOverARaisedEpoch(t *testing.T) {
+func TestASparedSessionIsNeverRefusedWhileTheOthersEnd(t *testing.T) {
 	m := newManager(t, NewMemory(nil), nil)
-	here, there := &browser{t: t}, &browser{t: t}
-	here.start(m, "alice", nil)
-	there.start(m, "alice", nil)
-	i, _ := m.Check(here.request())
-	raise := func() uint64 { // as a transaction of the caller's would
-		it, err := m.store.Get(t.Context(), EpochKey("alice"))
-		if err != nil {
-			t.Fatal(err)
+	here := &browser{t: t}
+	i := here.start(m, "alice", nil)
+	r := here.request()
+	done := make(chan struct{})
+	var asked atomic.Int64
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := m.Check(r); err != nil {
+					t.Errorf("the spared session: %v", err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for n := range 200 {
+		there := &browser{t: t}
+		there.start(m, "alice", nil)
+		if err := m.EndAll(t.Context(), "alice", i.SID, "ended"); err != nil {
+			t.Fatalf("EndAll %d: %v", n, err)
 		}
-		n := ParseEpoch(it.Value) + 1
-		it.Value = formatEpoch(n)
-		if _, err := m.store.Swap(t.Context(), EpochKey("alice"), it.Version, it); err != nil {
-			t.Fatal(err)
+		if _, err := m.Check(there.request()); !errors.Is(err, ErrEnded) {
+			t.Errorf("the other one: %v, want ErrEnded", err)
 		}
-		return n
 	}
-	n := raise()
-	if err := m.Keep(t.Context(), "alice", i.SID, n); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := m.Check(here.request()); err != nil {
-		t.Errorf("the kept session: %v", err)
-	}
-	if _, err := m.Check(there.request()); !errors.Is(err, ErrEnded) {
-		t.Errorf("the other one: %v, want ErrEnded", err)
-	}
-	j, err := m.List(t.Context(), "alice")
-	if err != nil || len(j) != 1 {
-		t.Fatalf("List: %v, %v", j, err)
-	}
-	raise()
-	if err := m.Keep(t.Context(), "alice", i.SID, raise()); !errors.Is(err, ErrEnded) {
-		t.Errorf("Keep of a session that was ended before: %v, want ErrEnded", err)
+	close(done)
+	readers.Wait()
+	if asked.Load() == 0 {
+		t.Error("nobody asked")
 	}
 }
 

@@ -53,10 +53,10 @@ func (m *Memory) Get(ctx context.Context, key string) (Item, error) {
 }
 
 // GetWithEpoch implements [EpochGetter].
-func (m *Memory) GetWithEpoch(ctx context.Context, key string) (Item, uint64, error) {
+func (m *Memory) GetWithEpoch(ctx context.Context, key string) (Item, Epoch, error) {
 	it, err := m.Get(ctx, key)
 	if err != nil || it.Subject == "" {
-		return it, 0, err
+		return it, Epoch{}, err
 	}
 	epoch, _ := m.epoch(it.Subject)
 	return it, epoch, nil
@@ -222,7 +222,7 @@ func (t *table) get(key string) (Item, bool) {
 }
 
 // epoch returns what the subject's epoch record says, without allocating.
-func (t *table) epoch(subject string) (uint64, bool) {
+func (t *table) epoch(subject string) (Epoch, bool) {
 	var buf [maxKey]byte
 	key := appendEpochKey(buf[:0], subject)
 	s, h := t.pick(maphash.Bytes(t.seed, key))
@@ -230,9 +230,9 @@ func (t *table) epoch(subject string) (uint64, bool) {
 	defer s.mu.RUnlock()
 	_, r := s.find(h, string(key))
 	if r == 0 {
-		return 0, false
+		return Epoch{}, false
 	}
-	return ParseEpoch(string(entry(s.arena.at(r)).value())), true
+	return parseEpoch(entry(s.arena.at(r)).value()), true
 }
 
 func (t *table) touch(key string, version uint64, expires time.Time) error {

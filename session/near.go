@@ -51,17 +51,17 @@ func (n *Near) Get(ctx context.Context, key string) (Item, error) {
 }
 
 // GetWithEpoch implements [EpochGetter].
-func (n *Near) GetWithEpoch(ctx context.Context, key string) (Item, uint64, error) {
+func (n *Near) GetWithEpoch(ctx context.Context, key string) (Item, Epoch, error) {
 	it, err := n.Get(ctx, key)
 	if err != nil || it.Subject == "" {
-		return it, 0, err
+		return it, Epoch{}, err
 	}
 	if epoch, ok := n.cache.epoch(it.Subject); ok {
 		return it, epoch, nil
 	}
 	e, err := n.Get(ctx, EpochKey(it.Subject))
 	if errors.Is(err, ErrNotFound) {
-		return it, 0, nil
+		return it, Epoch{}, nil
 	}
 	return it, ParseEpoch(e.Value), err
 }

@@ -85,7 +85,7 @@ func (m *Manager[D]) check(ctx context.Context, h *held, tok token.Token, bearer
 // alive reads the session with h's sid. ErrNone, ErrEnded or ErrExpired where
 // it does not count.
 func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
-	var epoch uint64
+	var epoch Epoch
 	var err error
 	if m.epochs != nil {
 		h.item, epoch, err = m.epochs.GetWithEpoch(ctx, h.sid)
@@ -107,7 +107,7 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 			return ErrNone
 		}
 		return ErrEnded
-	case h.item.Subject != "" && h.overtaken(epoch):
+	case h.item.Subject != "" && !epoch.alive(h.sid, h.rec.epoch):
 		return ErrEnded
 	case h.rec.expired(h.item.Expires, now):
 		return ErrExpired
@@ -115,18 +115,14 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 	return nil
 }
 
-// overtaken reports whether the subject's epoch has left the session behind.
-// A missing epoch has: the store forgot what would have told.
-func (h *held) overtaken(epoch uint64) bool { return epoch == 0 || h.rec.epoch < epoch }
-
-// epoch returns the subject's epoch, 0 where there is none.
-func (m *Manager[D]) epoch(ctx context.Context, subject string) (uint64, error) {
+// epoch returns the subject's epoch, the zero one where there is none.
+func (m *Manager[D]) epoch(ctx context.Context, subject string) (Epoch, error) {
 	it, err := m.store.Get(ctx, EpochKey(subject))
 	if errors.Is(err, ErrNotFound) {
-		return 0, nil
+		return Epoch{}, nil
 	}
 	if err != nil {
-		return 0, storeError(err)
+		return Epoch{}, storeError(err)
 	}
 	return ParseEpoch(it.Value), nil
 }

@@ -93,10 +93,10 @@ func printable(s string) bool {
 // An EpochGetter is a Store that reads a record together with its subject's
 // epoch in one trip. It must give what Get(key) and then
 // Get(EpochKey(it.Subject)) would, with the second value read by ParseEpoch, and
-// 0 where the record has no subject or the epoch is absent. A Manager does two
+// the zero Epoch where the record has no subject or the epoch is absent. A Manager does two
 // trips where the store has no such method.
 type EpochGetter interface {
-	GetWithEpoch(ctx context.Context, key string) (it Item, epoch uint64, err error)
+	GetWithEpoch(ctx context.Context, key string) (it Item, epoch Epoch, err error)
 }
 
 // A Lister is a Store that can find the records of a subject.

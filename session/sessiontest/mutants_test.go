@@ -466,10 +466,10 @@ func (n *naive) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-func (n *naive) GetWithEpoch(ctx context.Context, key string) (session.Item, uint64, error) {
+func (n *naive) GetWithEpoch(ctx context.Context, key string) (session.Item, session.Epoch, error) {
 	it, err := n.Get(ctx, key)
 	if err != nil || it.Subject == "" && !n.has("the epoch of nobody counts") {
-		return it, 0, err
+		return it, session.Epoch{}, err
 	}
 	subject := it.Subject
 	if n.has("the epoch is found by a cut subject") {
@@ -477,7 +477,7 @@ func (n *naive) GetWithEpoch(ctx context.Context, key string) (session.Item, uin
 	}
 	e, err := n.Get(ctx, session.EpochKey(subject))
 	if errors.Is(err, session.ErrNotFound) || n.has("an expired epoch does not count") && e.Expires.Before(time.Now()) {
-		return it, 0, nil
+		return it, session.Epoch{}, nil
 	}
 	return it, session.ParseEpoch(e.Value), err
 }

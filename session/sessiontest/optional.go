@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/token"
 )
 
 func epochs(k *kit) {
@@ -19,7 +20,8 @@ func epochs(k *kit) {
 		return
 	}
 	exp := later()
-	with := func(key string, want session.Item, epoch uint64) {
+	sid := token.New(token.Session).Selector()
+	with := func(key string, want session.Item, epoch session.Epoch) {
 		k.Helper()
 		it, n, err := g.GetWithEpoch(k.ctx, key)
 		if err != nil {
@@ -27,7 +29,7 @@ func epochs(k *kit) {
 		}
 		k.same(key, it, want)
 		if n != epoch {
-			k.Fatalf("GetWithEpoch(%q) of subject %q: epoch %d, want %d", key, want.Subject, n, epoch)
+			k.Fatalf("GetWithEpoch(%q) of subject %q: epoch %v, want %v", key, want.Subject, n, epoch)
 		}
 	}
 	_, _, err := g.GetWithEpoch(k.ctx, "absent")
@@ -35,46 +37,52 @@ func epochs(k *kit) {
 
 	// Nobody's record has no epoch, whatever stands under nobody's key.
 	k.add(session.EpochKey(""), session.Item{Value: "5", Subject: "*", Expires: exp})
-	with("guest", k.add("guest", session.Item{Value: "v", Expires: exp}), 0)
+	none := session.Epoch{}
+	with("guest", k.add("guest", session.Item{Value: "v", Expires: exp}), none)
 
 	for i, subject := range subjects {
 		key := fmt.Sprint("of-", i)
 		it := k.add(key, session.Item{Value: "v", Subject: subject, Expires: exp})
-		with(key, it, 0)
+		with(key, it, none)
 		epoch := session.Item{Value: fmt.Sprint(100 + i), Subject: "*", Expires: exp}
 		if !k.forgets() {
 			epoch.Expires = time.UnixMilli(1000) // an expired one counts until it is swept
 		}
 		epoch = k.add(session.EpochKey(subject), epoch)
-		with(key, it, uint64(100+i))
+		with(key, it, session.Epoch{N: uint64(100 + i)})
 	}
 	for i, subject := range subjects {
 		it, err := k.Store.Get(k.ctx, fmt.Sprint("of-", i))
 		if err != nil {
 			k.Fatal(err)
 		}
-		with(fmt.Sprint("of-", i), it, uint64(100+i)) // the other subjects' are none of it
+		with(fmt.Sprint("of-", i), it, session.Epoch{N: uint64(100 + i)}) // the other subjects' are none of it
 		epoch, err := k.Store.Get(k.ctx, session.EpochKey(subject))
 		if err != nil {
 			k.Fatal(err)
 		}
 		for value, n := range map[string]uint64{
 			"1764086400000": 1764086400000, "18446744073709551615": 1<<64 - 1, "18446744073709551616": 0, "": 0, "x": 0, "-1": 0, "1 ": 0, "007": 7, "1\x002": 0,
+			"2 1 " + sid.String(): 2, "2 1 x": 0, "2  " + sid.String(): 0, "2 1": 0,
 		} {
 			epoch = k.swap(session.EpochKey(subject), epoch.Version, session.Item{Value: value, Subject: "*", Expires: exp})
-			with(fmt.Sprint("of-", i), it, n)
+			want := session.Epoch{N: n}
+			if n == 2 {
+				want.Since, want.Spared = 1, sid
+			}
+			with(fmt.Sprint("of-", i), it, want)
 		}
 		if err := k.Store.Delete(k.ctx, session.EpochKey(subject)); err != nil {
 			k.Fatal(err)
 		}
-		with(fmt.Sprint("of-", i), it, 0)
+		with(fmt.Sprint("of-", i), it, none)
 	}
 	k.add(session.EpochKey("carol"), session.Item{Value: "9", Subject: "*", Expires: exp})
 	it := k.add("moves", session.Item{Value: "v", Subject: "alice", Expires: exp})
 	it = k.swap("moves", it.Version, session.Item{Value: "v", Subject: "carol", Expires: exp})
-	with("moves", it, 9)
+	with("moves", it, session.Epoch{N: 9})
 	it = k.swap("moves", it.Version, session.Item{Value: "v", Expires: exp})
-	with("moves", it, 0)
+	with("moves", it, none)
 }
 
 // page lists a subject's records by pages.

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/admit-auth/admit/session"
@@ -84,23 +83,23 @@ func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
 }
 
 // GetWithEpoch implements [session.EpochGetter].
-func (s *Store) GetWithEpoch(ctx context.Context, key string) (session.Item, uint64, error) {
+func (s *Store) GetWithEpoch(ctx context.Context, key string) (session.Item, session.Epoch, error) {
 	var r row
 	var epoch sql.NullString
 	err := s.getWithEpoch.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version, &epoch)
 	if err != nil {
-		return session.Item{}, 0, readError(ctx, err)
+		return session.Item{}, session.Epoch{}, readError(ctx, err)
 	}
 	it := r.item()
 	if it.Subject == "" {
-		return it, 0, nil
+		return it, session.Epoch{}, nil
 	}
 	if key := session.EpochKey(it.Subject); key[len(epochPrefix):] != it.Subject {
 		// A subject that makes no key has its digest there, which SQL did not
 		// look for.
 		e, err := s.Get(ctx, key)
 		if err != nil && !errors.Is(err, session.ErrNotFound) {
-			return session.Item{}, 0, err
+			return session.Item{}, session.Epoch{}, err
 		}
 		return it, session.ParseEpoch(e.Value), nil
 	}
@@ -232,11 +231,11 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (swept int,
 func (s *Store) Durability() session.Durability { return s.durability }
 
 // RaiseEpoch raises a subject's epoch in a transaction of the caller's, so that
-// all its sessions end with the commit, and returns the new epoch; 0 where the
-// subject has none and so no session. One of the sessions may be spared with
-// [session.Manager.Keep] after the commit. A [session.Near] in front of the
+// all its sessions but one end with the commit, and returns the new epoch; 0
+// where the subject has none and so no session. An empty except spares none,
+// and one that was not good before stays so. A [session.Near] in front of the
 // store must be told to forget session.EpochKey(subject) then.
-func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject string) (uint64, error) {
+func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject, except string) (uint64, error) {
 	key := session.EpochKey(subject)
 	for {
 		var r row
@@ -247,13 +246,13 @@ func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject string) (uint64, error)
 		if err != nil {
 			return 0, fmt.Errorf("raise epoch: %w", err)
 		}
-		epoch := session.ParseEpoch(r.value) + 1
-		res, err := tx.ExecContext(ctx, sqlRaise, strconv.AppendUint(nil, epoch, 10), key, r.version)
+		epoch := session.ParseEpoch(r.value).Next(except)
+		res, err := tx.ExecContext(ctx, sqlRaise, []byte(epoch.String()), key, r.version)
 		if err != nil {
 			return 0, fmt.Errorf("raise epoch: %w", err)
 		}
 		if n, err := res.RowsAffected(); err != nil || n == 1 {
-			return epoch, err
+			return epoch.N, err
 		}
 	}
 }

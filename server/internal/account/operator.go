@@ -146,7 +146,7 @@ func (s *Service) change(ctx context.Context, id, by, event, detail string, ends
 			return err
 		}
 		if ends {
-			if _, err := tx.RaiseEpoch(id); err != nil {
+			if err := tx.RaiseEpoch(id, ""); err != nil {
 				return err
 			}
 		}
@@ -256,7 +256,7 @@ func (s *Service) DeleteUser(ctx context.Context, id, by string, now time.Time) 
 		if _, err := tx.User(id); err != nil {
 			return err
 		}
-		if _, err := tx.RaiseEpoch(id); err != nil {
+		if err := tx.RaiseEpoch(id, ""); err != nil {
 			return err
 		}
 		if err := tx.DeleteUser(id); err != nil {

@@ -201,33 +201,32 @@ func (s *Service) Auditing(ctx context.Context, of Change, r Record, from Origin
 }
 
 // ChangePassword sets a new password for who knows the old one, and ends every
-// session of the user in the same transaction. It returns the user's new
-// epoch, into which the caller carries the current session over.
-func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw admit.Secret, from Origin, now time.Time) (epoch uint64, err error) {
+// session of the user but the one that asks, sid, in the same transaction.
+func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, pw admit.Secret, from Origin, now time.Time) error {
 	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(subject) })
 	if err != nil {
-		return 0, err
+		return err
 	}
 	// Also spent where the password is right: two hashes each, in the slots of
 	// known browsers, would let one user take those of everybody.
 	tries := []try{{"change:" + subject, knownBudget}}
 	if err := s.take(tries, now); err != nil {
-		return 0, err
+		return err
 	}
 	ok, err := s.verify(ctx, user, hash, old, Origin{Device: "session", Known: []string{subject}})
 	if err != nil {
 		s.refund(tries)
-		return 0, err
+		return err
 	}
 	if !ok {
-		return 0, errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
+		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
 			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
 	}
 	next, err := s.hash(ctx, "new_password", pw, user, password.Known)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	err = s.update(ctx, func(tx Tx) (err error) {
+	return s.update(ctx, func(tx Tx) error {
 		// Who knew the old password when the owner changed it must not come
 		// second.
 		if is, err := tx.PasswordHash(subject); err != nil {
@@ -238,12 +237,11 @@ func (s *Service) ChangePassword(ctx context.Context, subject string, old, pw ad
 		if err := tx.SetPasswordHash(subject, next, now); err != nil {
 			return err
 		}
-		if epoch, err = tx.RaiseEpoch(subject); err != nil {
+		if err := tx.RaiseEpoch(subject, sid); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed"}))
 	})
-	return epoch, err
 }
 
 // hash checks a new password against the policy and hashes it.

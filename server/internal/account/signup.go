@@ -288,7 +288,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
 			return nil, err
 		}
-		if _, err := tx.RaiseEpoch(user.ID); err != nil {
+		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 			return nil, err
 		}
 	}

@@ -65,9 +65,9 @@ type Credentials interface {
 	// PasswordHashes calls fn for the parameters of every stored hash.
 	PasswordHashes(fn func(hash string)) error
 
-	// RaiseEpoch ends every session of the user that begins no later, and
-	// returns the new epoch, 0 where there never was a session.
-	RaiseEpoch(user string) (uint64, error)
+	// RaiseEpoch ends every session of the user but the one with the sid except;
+	// "" spares none.
+	RaiseEpoch(user, except string) error
 }
 
 // Challenges are what has been asked and not yet proved.

@@ -44,7 +44,7 @@ type DB struct {
 
 	// Raised is told, after the commit and before Update returns, which
 	// subjects may have a new epoch. Set it before the first use.
-	Raised func(subject string, epoch uint64)
+	Raised func(subject string)
 }
 
 // Open opens the SQLite database in the file, which it makes where there is
@@ -145,8 +145,8 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) error {
 	err = tx.Commit()
 	// Also where the commit failed: it may have happened all the same.
 	if db.Raised != nil {
-		for subject, epoch := range t.raised {
-			db.Raised(subject, epoch)
+		for _, subject := range t.raised {
+			db.Raised(subject)
 		}
 	}
 	return classify(err)

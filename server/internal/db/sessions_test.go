@@ -240,13 +240,13 @@ func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
 		}
 		return i, r
 	}
-	raise := func(subject string, commit bool) uint64 {
+	raise := func(subject, except string, commit bool) uint64 {
 		tx, err := db.write.Begin()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer tx.Rollback()
-		n, err := sqlstore.RaiseEpoch(t.Context(), tx, subject)
+		n, err := sqlstore.RaiseEpoch(t.Context(), tx, subject, except)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,35 +258,33 @@ func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
 		}
 		return n
 	}
-	if n := raise("nobody", true); n != 0 {
+	if n := raise("nobody", "", true); n != 0 {
 		t.Errorf("the epoch of one who never signed in: %d, want 0", n)
 	}
 	for _, subject := range []string{"alice", "张伟", "#"} {
 		kept, here := start(subject)
 		_, there := start(subject)
-		raise(subject, false)
+		raise(subject, kept.SID, false)
 		for _, r := range []*http.Request{here, there} {
 			if _, err := m.Check(r); err != nil {
 				t.Errorf("after a transaction that was rolled back: %v", err)
 			}
 		}
-		n := raise(subject, true)
-		for _, r := range []*http.Request{here, there} {
-			if _, err := m.Check(r); !errors.Is(err, session.ErrEnded) {
-				t.Errorf("after the commit: %v, want ErrEnded", err)
-			}
-		}
-		if err := m.Keep(t.Context(), subject, kept.SID, n); err != nil {
-			t.Errorf("Keep: %v", err)
-		}
+		n := raise(subject, kept.SID, true)
 		if _, err := m.Check(here); err != nil {
-			t.Errorf("the session that was kept: %v", err)
+			t.Errorf("the session that was spared: %v", err)
+		}
+		if _, err := m.Check(there); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("the other one: %v, want ErrEnded", err)
 		}
 		if err := m.EndAll(t.Context(), subject, "", "sign_out"); err != nil {
 			t.Fatal(err)
 		}
-		if next := raise(subject, true); next != n+2 {
+		if next := raise(subject, kept.SID, true); next != n+2 {
 			t.Errorf("epochs %d and, two later, %d", n, next)
+		}
+		if _, err := m.Check(here); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("sparing revived what was ended: %v", err)
 		}
 	}
 }
@@ -299,9 +297,9 @@ func TestACommitThatFailedIsToldToTheCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := ""
-	db.Raised = func(subject string, _ uint64) { told += subject }
+	db.Raised = func(subject string) { told += subject }
 	err := db.Update(t.Context(), func(tx account.Tx) error {
-		if _, err := tx.RaiseEpoch("alice"); err != nil {
+		if err := tx.RaiseEpoch("alice", ""); err != nil {
 			return err
 		}
 		if err := tx.(*txn).exec("PRAGMA defer_foreign_keys = 1"); err != nil {

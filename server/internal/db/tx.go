@@ -16,7 +16,7 @@ import (
 type txn struct {
 	ctx    context.Context
 	tx     *sql.Tx
-	raised map[string]uint64
+	raised []string // subjects
 }
 
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
@@ -174,15 +174,10 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 	}, "SELECT value FROM credentials WHERE kind = ? AND value NOT LIKE '$argon2id$v=19$m=19456,t=2,p=1$%'", kindPassword)
 }
 
-func (t *txn) RaiseEpoch(user string) (uint64, error) {
-	epoch, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user)
-	if err == nil && epoch > 0 {
-		if t.raised == nil {
-			t.raised = map[string]uint64{}
-		}
-		t.raised[user] = epoch
-	}
-	return epoch, err
+func (t *txn) RaiseEpoch(user, except string) error {
+	t.raised = append(t.raised, user)
+	_, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user, except)
+	return err
 }
 
 func (t *txn) Challenge(id string) (*account.Challenge, error) {

@@ -192,11 +192,7 @@ func (c *call) endOthers(i session.Info) error {
 // changePassword sets a new password, which ends all of the user's sessions but
 // the request's.
 func (c *call) changePassword(i session.Info, old, password admit.Secret) error {
-	epoch, err := c.Accounts.ChangePassword(c.r.Context(), i.Subject, old, password, c.origin(), c.now)
-	if err != nil {
-		return err
-	}
-	return c.Sessions.Keep(c.r.Context(), i.Subject, i.SID, epoch)
+	return c.Accounts.ChangePassword(c.r.Context(), i.Subject, i.SID, old, password, c.origin(), c.now)
 }
 
 // auditing returns the request for a change of sessions, which r is kept with
