@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -45,9 +47,9 @@ type line struct {
 const style = `<style>
 text{font:13px system-ui,sans-serif;fill:#1f2328}.t{font-size:15px;font-weight:600}.s{fill:#59636e;font-size:12px}
 .c{font:12px ui-monospace,monospace;fill:#59636e}.g{stroke:#d1d9e0}.l{fill:none;stroke-width:2.5}
-.k0{stroke:#0969da}.k1{stroke:#8250df}.k2{stroke:#bc4c00}.f0{fill:#0969da}.f1{fill:#818b98}.f2{fill:#bc4c00}
+.k0{stroke:#0969da}.k1{stroke:#8250df}.k2{stroke:#bc4c00}.n0{fill:#0969da}.n1{fill:#8250df}.n2{fill:#bc4c00}.f0{fill:#0969da}.f1{fill:#818b98}.f2{fill:#bc4c00}
 @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.s,.c{fill:#9198a1}.g{stroke:#3d444d}
-.k0{stroke:#4493f8}.k1{stroke:#ab7df8}.k2{stroke:#f0883e}.f0{fill:#4493f8}.f2{fill:#f0883e}}
+.k0{stroke:#4493f8}.k1{stroke:#ab7df8}.k2{stroke:#f0883e}.n0{fill:#4493f8}.n1{fill:#ab7df8}.n2{fill:#f0883e}.f0{fill:#4493f8}.f2{fill:#f0883e}}
 </style>
 `
 
@@ -98,7 +100,14 @@ func curves(title, unit string, label func(float64) string, lines []line) string
 		c.text("s", "middle", x(v), h-bottom+20, "10"+power(v))
 	}
 	c.text("s", "middle", (left+w-right)/2, h-bottom+40, "live sessions, logarithmic")
-	var taken []float64
+	type end struct {
+		x, y  float64
+		class string
+		name  string
+		value float64
+	}
+	var ends []end
+	var ink [][2]float64 // points of all lines
 	for i, l := range lines {
 		if len(l.points) == 0 {
 			continue
@@ -109,18 +118,38 @@ func curves(title, unit string, label func(float64) string, lines []line) string
 				c.WriteByte('L')
 			}
 			fmt.Fprintf(c, "%.1f %.1f", x(p[0]), y(p[1]))
+			for s := 0.0; j > 0 && s < 1; s += 1.0 / 32 {
+				before := l.points[j-1]
+				ink = append(ink, [2]float64{x(before[0]) + s*(x(p[0])-x(before[0])), y(before[1]) + s*(y(p[1])-y(before[1]))})
+			}
 		}
 		c.WriteString(`"/>` + "\n")
 		last := l.points[len(l.points)-1]
-		at := y(last[1]) + 4
-		for _, t := range taken { // names do not cover each other
-			if math.Abs(t-at) < 32 {
-				at = t + 32
+		ends = append(ends, end{x(last[0]) + 8, y(last[1]) + 4, fmt.Sprintf("n%d", i), l.name, last[1]})
+	}
+	// A name stands where its line ends, in its colour, and gives way to lines
+	// and to the names above it.
+	slices.SortStableFunc(ends, func(a, b end) int { return cmp.Compare(a.y, b.y) })
+	for i, e := range ends {
+		free := func(y float64) bool {
+			return !slices.ContainsFunc(ink, func(p [2]float64) bool {
+				return p[0] > e.x && p[0] < e.x+110 && p[1] > y-15 && p[1] < y+20
+			}) && !slices.ContainsFunc(ends[:i], func(o end) bool {
+				return math.Abs(o.x-e.x) < 110 && math.Abs(o.y-y) < 32
+			})
+		}
+		for shift := 0.0; shift < h; shift += 2 {
+			if free(e.y + shift) {
+				e.y += shift
+				break
+			} else if free(e.y - shift) {
+				e.y -= shift
+				break
 			}
 		}
-		taken = append(taken, at)
-		c.text("", "start", w-right+8, at, l.name)
-		c.text("s", "start", w-right+8, at+15, label(last[1]))
+		ends[i] = e
+		c.text(e.class, "start", e.x, e.y, e.name)
+		c.text("s", "start", e.x, e.y+15, label(e.value))
 	}
 	return c.end(h)
 }
@@ -151,7 +180,7 @@ func power(v float64) string {
 
 // bars draws floor, ours and peer of each row on one logarithmic scale.
 func bars(rows []row) string {
-	const w, left, right, top, pitch = 780, 345, 70, 62, 62
+	const w, left, right, top, pitch = 820, 385, 70, 62, 62
 	shown := rows[:0:0]
 	for _, r := range rows {
 		if r.Floor.CPU > 0 && r.Peer.CPU > 0 {

@@ -311,6 +311,7 @@ func TestServerOfTheBenchmark(t *testing.T) {
 	done := make(chan error, 1)
 	switch kind {
 	case "admit":
+		server.TuneMemory() // as the command does
 		s, err := server.New(ctx, server.Config{Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data")})
 		if err != nil {
 			t.Fatal(err)

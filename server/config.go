@@ -49,7 +49,7 @@ type Config struct {
 
 // Why a configuration is refused. Errors also say where the value stands.
 var (
-	ErrConfigFile    = admit.Invalid.New("config_unreadable", "The configuration file cannot be read.")
+	ErrConfigFile    = admit.Invalid.New("config_unreadable", "The configuration file cannot be read.").WithHint("look at its name and its form; admit config print writes one")
 	ErrConfigKey     = admit.Invalid.New("unknown_config_key", "There is no such setting.")
 	ErrConfigTwice   = admit.Invalid.New("duplicate_config_key", "A setting stands twice.")
 	ErrConfigValue   = admit.Invalid.New("bad_config_value", "A setting cannot have this value.")
@@ -110,8 +110,11 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 	if unknown := slices.Sorted(maps.Keys(variables)); len(unknown) > 0 {
 		name := unknown[0]
 		known := append(fields, field{Setting: Setting{Name: "config", Env: "ADMIT_CONFIG"}})
-		meant := nearest(known, strings.TrimPrefix(name, "ADMIT_")).Env
-		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint("did you mean "+meant+"?"))
+		hint := allKeys
+		if f, near := nearest(known, strings.TrimPrefix(name, "ADMIT_")); near {
+			hint = "did you mean " + f.Env + "?"
+		}
+		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint(hint))
 	}
 	return c, nil
 }
@@ -384,10 +387,13 @@ func (c *Config) read(file string, text []byte) error {
 	seen := map[string]int{}
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
-		f := nearest(fields, key.Value)
+		f, near := nearest(fields, key.Value)
 		if key.Kind != yaml.ScalarNode || key.Value != f.Name || f.Flag == "" {
 			hint := "did you mean " + f.Name + "?"
-			if f.Flag == "" {
+			switch {
+			case !near:
+				hint = allKeys
+			case f.Flag == "":
 				hint = f.Name + " is a secret: set " + f.Env
 			}
 			return fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigKey.WithHint(hint))
@@ -426,11 +432,16 @@ func (f *field) plain(n *yaml.Node) (texts []string, ok bool) {
 	return []string{n.Value}, n.Kind == yaml.ScalarNode && n.Tag != "!!null"
 }
 
-// nearest returns the field whose name is fewest letters away.
-func nearest(fields []field, word string) field {
+// allKeys is the hint where no key is near.
+const allKeys = "admit config print shows every setting"
+
+// nearest returns the field whose name is fewest letters away, and whether it is
+// near enough to be what was meant.
+func nearest(fields []field, word string) (f field, near bool) {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
 	word = word[:min(len(word), 64)] // nobody meant more
-	return slices.MinFunc(fields, func(a, b field) int { return distance(a.Name, word) - distance(b.Name, word) })
+	f = slices.MinFunc(fields, func(a, b field) int { return distance(a.Name, word) - distance(b.Name, word) })
+	return f, distance(f.Name, word) <= 3
 }
 
 // distance counts the letters that must be added, taken away or replaced to make

@@ -7,6 +7,7 @@ import (
 
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sqlstore"
+	// and _ "modernc.org/sqlite", in your program
 )
 
 // Sessions in a file. The driver is the program's choice; this is how

@@ -52,7 +52,7 @@ func run(args []string, in io.Reader, out, talk io.Writer) (code int) {
 const intro = `admit signs people in.
 
   admit serve --dev       try it: sign up and sign in at http://localhost:8080
-  admit serve             run it: the first start prints a link that makes the first administrator
+  admit serve             run it; until there is an administrator, it prints a link that makes one
   admit user add --identifier you@example.org --role admin
                           make an administrator by hand
 `
@@ -156,7 +156,11 @@ func help(w io.Writer, cmd *cobra.Command) {
 	if !cmd.HasParent() {
 		fmt.Fprintf(w, "%s\ncommands:\n", intro)
 	} else {
-		fmt.Fprintf(w, "%s: %s\n\nusage: %s\n", cmd.CommandPath(), cmd.Short, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
+		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		if cmd.HasAvailableSubCommands() {
+			usage += " COMMAND"
+		}
+		fmt.Fprintf(w, "%s: %s\n\nusage: %s\n", cmd.CommandPath(), cmd.Short, usage)
 		if cmd.Long != "" {
 			fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(cmd.Long))
 		}
@@ -186,7 +190,8 @@ func help(w io.Writer, cmd *cobra.Command) {
 	}
 }
 
-// A usageError is a command that was written wrongly.
+// A usageError is a command that was written wrongly. Its code is "usage" where
+// it wraps no refusal.
 type usageError struct {
 	error
 	hint string
@@ -195,7 +200,15 @@ type usageError struct {
 func (e usageError) Unwrap() error { return e.error }
 
 func misused(cmd *cobra.Command, format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...), cmd.CommandPath() + " --help explains"}
+	return misspelled(cmd, "", fmt.Errorf(format, args...))
+}
+
+// misspelled is misused with what was meant, unless that is "".
+func misspelled(cmd *cobra.Command, meant string, err error) error {
+	if meant == "" {
+		return usageError{err, cmd.CommandPath() + " --help explains"}
+	}
+	return usageError{err, "did you mean " + meant + "?"}
 }
 
 // Flags are settings, so they are refused as settings are.
@@ -205,34 +218,37 @@ var (
 )
 
 func unknownCommand(cmd *cobra.Command, words []string) error {
-	return usageError{
-		fmt.Errorf("%s %s: %w", cmd.CommandPath(), words[0], errCommand),
-		"did you mean " + cmd.CommandPath() + " " + nearest(cmd, words[0]) + "?",
-	}
+	return misspelled(cmd, nearest(cmd, cmd.CommandPath()+" ", words[0]),
+		fmt.Errorf("%s %s: %w", cmd.CommandPath(), words[0], errCommand))
 }
 
-// nearest returns the name of the command below cmd that is fewest letters
-// away, as cobra measures it.
-func nearest(cmd *cobra.Command, word string) string {
-	word = word[:min(len(word), 64)] // nobody meant more
-	for cmd.SuggestionsMinimumDistance = 1; ; cmd.SuggestionsMinimumDistance++ {
+// nearest returns, after a prefix, the name of the command below cmd that is
+// fewest letters away, as cobra measures it, and "" if none is near: a guess
+// that is far off sends people astray.
+func nearest(cmd *cobra.Command, prefix, word string) string {
+	if len(word) > 64 { // nobody meant more
+		return ""
+	}
+	for cmd.SuggestionsMinimumDistance = 1; cmd.SuggestionsMinimumDistance <= 2; cmd.SuggestionsMinimumDistance++ {
 		if near := cmd.SuggestionsFor(word); len(near) > 0 {
-			return near[0]
+			return prefix + near[0]
 		}
 	}
+	return ""
 }
 
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		name := e.GetSpecifiedName()
-		if e.GetSpecifiedShortnames() != "" {
-			return misused(cmd, "-%s: %w", e.GetSpecifiedShortnames(), errFlag)
+		name, dashes := e.GetSpecifiedName(), "--"
+		if short := e.GetSpecifiedShortnames(); short != "" {
+			name, dashes = short, "-" // perhaps a long one with one dash
 		}
+		name, _, _ = strings.Cut(name, "=")
 		flags := &cobra.Command{}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
 		})
-		return usageError{fmt.Errorf("--%s: %w", name, errFlag), "did you mean --" + nearest(flags, name) + "?"}
+		return misspelled(cmd, nearest(flags, "--", name), fmt.Errorf("%s%s: %w", dashes, name, errFlag))
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && admit.KindOf(e.Unwrap()) == admit.Invalid {
 		return usageError{e.Unwrap(), ""}
@@ -240,17 +256,30 @@ func flagError(cmd *cobra.Command, err error) error {
 	return misused(cmd, "%w", err)
 }
 
+// hints replaces, by code, advice that is for visitors of the pages.
+var hints = map[string]string{
+	"identifier_taken": "it is here already, and stays as it is; admit user show tells more",
+}
+
 // report tells of what went wrong, and what can be done.
 func report(talk io.Writer, err error) {
-	text, hint, code := err.Error(), "", ""
-	if e, ok := errors.AsType[*admit.Error](err); ok {
+	text, hint, code := err.Error(), "", "internal"
+	e, refused := errors.AsType[*admit.Error](err)
+	usage, written := errors.AsType[usageError](err)
+	switch {
+	case refused:
 		text = strings.Replace(text, e.Error(), talkOf(e.Error()), 1)
-		hint, code = talkOf(e.Hint()), " ("+e.Code()+")"
+		hint, code = talkOf(e.Hint()), e.Code()
+	case written:
+		code = "usage"
 	}
-	if e, ok := errors.AsType[usageError](err); ok && e.hint != "" {
-		hint = e.hint
+	if own := hints[code]; own != "" {
+		hint = own
 	}
-	fmt.Fprintf(talk, "admit: error: %s%s\n", printable(talkOf(text)), code)
+	if usage.hint != "" {
+		hint = usage.hint
+	}
+	fmt.Fprintf(talk, "admit: error: %s (%s)\n", printable(talkOf(text)), code)
 	if hint != "" {
 		fmt.Fprintf(talk, "admit: hint: %s\n", printable(hint))
 	}

@@ -26,7 +26,7 @@ func newCookieKeygen() *cobra.Command {
 		Use: "keygen > FILE", Short: "make a secret key", Args: takes(),
 		Long: `A file of secrets holds one key a line, newest first: the first one signs and
 seals, each of them verifies and opens. To change keys, put a new one in front.`,
-		Example: "admit cookie keygen > keys",
+		Example: "(umask 077; admit cookie keygen > keys)",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), cookie.GenerateKey())
 			return err
@@ -48,6 +48,8 @@ func protectionFlags(cmd *cobra.Command) protection {
 	}
 }
 
+var errKeys = admit.Invalid.New("keys_malformed", "This is no file of keys.").WithHint("admit cookie keygen makes one")
+
 // keys returns the keys for a cookie.
 func (p protection) keys() (*cookie.Keys, error) {
 	if _, err := cookie.New(*p.name, nil); err != nil {
@@ -55,11 +57,11 @@ func (p protection) keys() (*cookie.Keys, error) {
 	}
 	text, err := os.ReadFile(*p.file)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(*p.file, err)
 	}
 	keys, err := cookie.ParseKeys(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", *p.file, err)
+		return nil, fmt.Errorf("%s: %w: %w", *p.file, errKeys, err)
 	}
 	return keys, nil
 }

@@ -24,7 +24,7 @@ var errNotText = admit.Invalid.New("not_utf8", "Express signs text, and this is 
 func readExpressSecrets(file string) (secrets []string, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(file, err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"); line != "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 
@@ -21,6 +22,8 @@ var (
 	errEmpty    = admit.Invalid.New("empty_input", "There is nothing to read.")
 	errTooLong  = admit.Invalid.New("input_too_large", "The input is longer than 1 MiB.")
 	errMismatch = admit.Invalid.New("passwords_differ", "The two passwords differ.")
+	errUndone   = admit.Invalid.New("not_confirmed", "Nothing was done.").WithHint("answer y to go on")
+	errFile     = admit.NotFound.New("file_unreadable", "The file cannot be read.").WithHint("look at its name, and whether this user may read it")
 )
 
 // readAll returns what r holds, and an error where that is nothing.
@@ -46,6 +49,14 @@ func readLine(r io.Reader) ([]byte, error) {
 	return b, err
 }
 
+// unreadable says why a file that was named cannot be read.
+func unreadable(name string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // without the name again
+	}
+	return fmt.Errorf("%s: %w: %w", name, errFile, err)
+}
+
 // readFile is readLine of a file; "-" is standard input.
 func readFile(cmd *cobra.Command, name string) ([]byte, error) {
 	if name == "-" {
@@ -53,7 +64,7 @@ func readFile(cmd *cobra.Command, name string) ([]byte, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(name, err)
 	}
 	defer f.Close()
 	b, err := readLine(f)
@@ -127,7 +138,7 @@ func confirm(cmd *cobra.Command, question string) error {
 	if err == nil && (answer == "y\n" || answer == "yes\n") {
 		return nil
 	}
-	return errors.New("nothing was done")
+	return errUndone
 }
 
 // terminal returns the descriptor of a terminal.

@@ -50,7 +50,7 @@ func printable(s string) string {
 	}, s)
 }
 
-func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // say tells a person what was done.
 func say(cmd *cobra.Command, format string, args ...any) {

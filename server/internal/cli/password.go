@@ -55,7 +55,7 @@ func newPasswordVerify() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		text, err := os.ReadFile(*file)
 		if err != nil {
-			return err
+			return unreadable(*file, err)
 		}
 		h, err := password.New(nil)
 		if err != nil {

@@ -37,8 +37,8 @@ func TestReferenceOfCommandsIsExact(t *testing.T) {
 	b.WriteString(made + `# Commands
 
 What a command was asked for goes to standard output, talk goes to standard error. A command exits with 0 when done, with
-1 when something was refused or failed, with 2 when it was used wrongly. A refusal is two lines at most, the first with a
-code that does not change:
+1 when something was refused or failed, with 2 when it was used wrongly. An error is two lines at most, the first with a
+code that does not change; it is ` + "`usage`" + ` where a command was written wrongly in a way that has no code of its own:
 
 ` + "```" + `
 admit: error: --lisen: there is no such flag (unknown_config_key)
@@ -46,7 +46,10 @@ admit: hint: did you mean --listen?
 ` + "```" + `
 
 Secrets are asked for at the terminal, unseen, or read from standard input or from a file. One LF at the end of standard
-input is taken off, but not by ` + "`cookie seal`" + `: it takes every byte. Each command has ` + "`--help`" + `.
+input is taken off, but not by ` + "`cookie seal`" + `: it takes every byte. Times for people are in UTC, those in JSON are RFC 3339.
+
+Each command has ` + "`--help`" + `. ` + "`admit completion bash`" + ` writes a script that completes commands in a shell; zsh, fish and powershell
+are known too.
 `)
 	n := 0
 	var walk func(cmd *cobra.Command)

@@ -15,8 +15,9 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "run the server", Args: takes(),
 		Long: `Works without any setting: listens on localhost:8080, keeps what it knows in
-./admit-data, and writes where it is found. The very first start also writes a
-link that makes the first administrator, once. SIGTERM lets requests finish.`,
+./admit-data, and writes where it is found. Until there is an administrator, each
+start also writes a link that makes one; it is good once, for 7 days. SIGTERM lets
+requests finish.`,
 		Example: "admit serve --dev",
 	}
 	load, asJSON := settingFlags(cmd), jsonFlag(cmd)
@@ -28,6 +29,7 @@ link that makes the first administrator, once. SIGTERM lets requests finish.`,
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		context.AfterFunc(ctx, stop) // the second signal does not wait
+		server.TuneMemory()
 		s, err := server.New(ctx, cfg)
 		if err != nil {
 			return err

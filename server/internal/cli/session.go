@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
 	"github.com/spf13/cobra"
 )
@@ -29,18 +30,38 @@ func newSessionList() *cobra.Command {
 			return writeJSON(cmd.OutOrStdout(), append([]server.Session{}, all...))
 		}
 		t := table{{"SID", "USER", "DEVICE", "ADDRESS", "CREDENTIAL", "LAST SEEN", "EXPIRES"}}
+		users := whose{}
 		for _, s := range all {
-			t = append(t, []string{s.SID, subject(s), s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt)})
+			user, err := users.of(ctx, o, s)
+			if err != nil {
+				return err
+			}
+			t = append(t, []string{s.SID, user, s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt)})
 		}
 		return t.write(cmd.OutOrStdout())
 	})
 }
 
-func subject(s server.Session) string {
+// whose holds the users of sessions by id, as people know them.
+type whose map[string]string
+
+// of returns the first identifier of a session's user, or the id where there is
+// none.
+func (w whose) of(ctx context.Context, o *server.Operator, s server.Session) (string, error) {
 	if s.Guest {
-		return "(guest)"
+		return "(guest)", nil
 	}
-	return s.Subject
+	if _, known := w[s.Subject]; !known {
+		u, err := o.User(ctx, s.Subject)
+		if err != nil && admit.KindOf(err) != admit.NotFound { // deleted meanwhile
+			return "", err
+		}
+		w[s.Subject] = s.Subject
+		if len(u.Identifiers) > 0 {
+			w[s.Subject] = u.Identifiers[0].Value
+		}
+	}
+	return w[s.Subject], nil
 }
 
 func newSessionShow() *cobra.Command {
@@ -57,13 +78,18 @@ func newSessionShow() *cobra.Command {
 		if *asJSON {
 			return writeJSON(cmd.OutOrStdout(), s)
 		}
+		user, err := whose{}.of(ctx, o, s)
+		if err != nil {
+			return err
+		}
 		var data strings.Builder
 		if err := writeJSON(&data, s.Data); err != nil {
 			return err
 		}
 		return table{
 			{"sid", s.SID},
-			{"user", subject(s)},
+			{"user", user},
+			{"user id", s.Subject},
 			{"device", s.Device.Name},
 			{"user agent", s.Device.UserAgent},
 			{"address", s.Device.Address},

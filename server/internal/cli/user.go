@@ -18,6 +18,11 @@ import (
 
 const pageSize = 500 // users asked for at once
 
+const aboutRoles = `A role is a word of small letters, digits, dashes and underscores, with the meaning
+that your programs give it: they are told of it with the session. The server keeps
+it, and opens nothing of its own for it yet, for admin neither.
+`
+
 const beside = "Works beside a running server, which sees the change at once, and without one."
 
 // What a command makes of a data folder that is not there.
@@ -63,7 +68,7 @@ func newUser() *cobra.Command {
 func newUserAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add --identifier ID", Short: "make a user", Args: cobra.MatchAll(takes(), needs("identifier")),
-		Long:    "Asks for a password at a terminal, where an empty one is none: the user has to be given one later.\n" + beside,
+		Long:    "Asks for a password at a terminal, where an empty one is none: the user has to be given one later.\n" + aboutRoles + beside,
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
 	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
@@ -235,7 +240,7 @@ func newUserSetPassword() *cobra.Command {
 func newUserGrant() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "grant USER ROLE", Short: "give a user a role", Args: takes("USER", "ROLE"),
-		Long: beside, Example: "admit user grant ada@example.org admin",
+		Long: aboutRoles + beside, Example: "admit user grant ada@example.org admin",
 	}
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.GrantRole(ctx, args[0], args[1]), "%s has the role %s", args[0], args[1])
@@ -256,7 +261,7 @@ func newUserExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export > FILE", Short: "write all users with the hashes of their passwords", Args: takes(),
 		Long:    "Writes one JSON object a line, which import reads. Keep it as secret as the database.\n" + beside,
-		Example: "admit user export > users.jsonl",
+		Example: "(umask 077; admit user export > users.jsonl)",
 	}
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		count := newProgress(cmd, "users written")
