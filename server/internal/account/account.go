@@ -25,10 +25,10 @@ var (
 	ErrBadCredentials = admit.Unauthenticated.New("bad_credentials", "The name or the password is wrong.")
 	ErrBadPassword    = admit.Forbidden.New("bad_password", "The current password is wrong.")
 	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message; a code is six digits.")
-	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for 15 minutes, and for five tries.")
+	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Sign up again: a mailed code or link is good once, for 15 minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.")
 	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
 	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")
-	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name, or start the server with --dev to read mail in an inbox.")
+	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name.")
 	ErrPhone          = admit.Invalid.New("identifier_unsupported", "Phone numbers cannot be used here yet.")
 	ErrIdentifier     = admit.Invalid.New("identifier_malformed", "This is neither an e-mail address nor a user name.").WithHint("A user name has 2 to 64 letters, digits, dots, dashes or underscores.")
 	ErrNameTooLong    = admit.Invalid.New("name_too_long", "A name may have 200 characters at most.")
@@ -113,6 +113,9 @@ func New(store Store, o Options) (*Service, error) {
 
 // MinPassword is the fewest characters that a new password may have.
 func (s *Service) MinPassword() int { return max(s.o.Policy.MinLength, password.MinLength) }
+
+// CanMail reports whether people can sign up with an e-mail address.
+func (s *Service) CanMail() bool { return s.o.CanMail }
 
 // User returns the user, from memory where it can, or ErrUnknownUser.
 func (s *Service) User(ctx context.Context, id string) (*User, error) {

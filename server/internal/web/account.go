@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -88,7 +89,7 @@ func (c *call) sessionsPage() error {
 	var rows []row
 	for _, each := range all {
 		r := row{
-			SID: each.SID, Device: c.deviceText(each.Device), Address: each.Device.Address,
+			SID: each.SID, Device: c.deviceText(each.Device), Address: c.addressText(each.Device.Address),
 			Current: each.SID == i.SID, Token: each.Bearer,
 			First: c.moment(each.CreatedAt), Last: c.moment(each.LastSeenAt),
 		}
@@ -150,12 +151,22 @@ func (c *call) deviceText(d session.Device) string {
 	return c.say("sessions.unknown")
 }
 
+// addressText names an address as its user knows it. Behind a proxy of this
+// machine everybody comes from a loopback address, so it says no more there.
+func (c *call) addressText(address string) string {
+	if ip, err := netip.ParseAddr(address); err == nil && ip.Unmap().IsLoopback() && c.local() {
+		return c.say("sessions.here")
+	}
+	return address
+}
+
 // shownRecords is how many records the activity page shows.
 const shownRecords = 100
 
 // A deed is one record of the audit.
 type deed struct {
 	What, Device, Address string
+	Of                    string // the session that was ended, where it is known
 	Operator              bool
 	At                    moment
 }
@@ -169,16 +180,26 @@ func (c *call) activityPage() error {
 	if err != nil {
 		return err
 	}
+	begun := map[string]account.Record{} // by the session's id
+	for _, r := range records {
+		if r.Event == "signed_in" {
+			begun[r.SID] = r
+		}
+	}
 	var deeds []deed
 	for _, r := range records {
-		deeds = append(deeds, c.deed(r))
+		d := c.deed(r)
+		if of, ok := begun[r.SID]; ok && r.Event == "session_ended" {
+			d.Of = c.say("sessions.ending", c.deed(of).Device, c.moment(of.At).Full())
+		}
+		deeds = append(deeds, d)
 	}
 	p.Data = deeds
 	return c.show(http.StatusOK, p)
 }
 
 func (c *call) deed(r account.Record) deed {
-	d := deed{What: event(c.language(), r.Event), Address: r.Address, Operator: r.Actor == "operator", At: c.moment(r.At)}
+	d := deed{What: event(c.language(), r.Event), Address: c.addressText(r.Address), Operator: r.Actor == "operator", At: c.moment(r.At)}
 	if r.UserAgent != "" {
 		d.Device = c.deviceText(session.Device{UserAgent: r.UserAgent})
 	}

@@ -175,11 +175,14 @@ func (c *call) signInForm() error {
 // set-up link.
 func (c *call) signUps(setup bool) *page {
 	p := c.page("signup")
-	lead := c.say("signup.lead")
+	lead, label := c.say("signup.lead"), c.say("label.who")
+	if !c.Accounts.CanMail() {
+		lead, label = c.say("signup.mailless"), c.say("label.user")
+	}
 	p.Form = &form{
 		Action: "/signup", Submit: p.Title,
 		Fields: []field{
-			{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"},
+			{Name: "identifier", Label: label, Type: "text", Complete: "username"},
 			{Name: "name", Label: c.say("label.name"), Type: "text", Complete: "name", Optional: true},
 			c.newPassword("password", "label.password"),
 		},

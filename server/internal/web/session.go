@@ -117,7 +117,7 @@ func (c *call) makeRoom(subject string) error {
 		return err
 	}
 	for _, i := range all[maxSessions-1:] {
-		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "displaced", Subject: subject, SID: i.SID})
+		r := c.auditing(account.SessionEnded, account.Record{Event: "session_displaced", Subject: subject, SID: i.SID})
 		if err := c.Sessions.EndSID(r.Context(), subject, i.SID, "displaced"); err != nil && !errors.Is(err, admit.NotFound) {
 			return err
 		}

@@ -17,6 +17,7 @@ type phrase struct{ en, zh string }
 var phrases = map[string]phrase{
 	"skip":     {"Skip to the content", "跳到正文"},
 	"dev":      {"Development server. Mail is not sent:", "开发服务器。邮件不会真的发出："},
+	"dev.key":  {"Mail waits in the inbox: its link is in the terminal.", "邮件在收件箱里，链接见终端。"},
 	"error":    {"Error: %s", "出错了：%s"},
 	"optional": {"optional", "选填"},
 	"look":     {"Please look at this again", "请再看一下"},
@@ -38,6 +39,7 @@ var phrases = map[string]phrase{
 	"signin.new":       {"New here?", "第一次来？"},
 	"signup.title":     {"Sign up", "注册"},
 	"signup.lead":      {"With an e-mail address, to which we send a code, or with a user name.", "用邮箱（我们会发验证码）或者用户名注册。"},
+	"signup.mailless":  {"Choose a user name.", "请取一个用户名。"},
 	"signup.have":      {"Have an account already?", "已经有账号了？"},
 	"setup.title":      {"Become the administrator", "成为管理员"},
 	"setup.lead":       {"This link makes one account with the role of administrator, once. You will be the administrator.", "这个链接能建立一个管理员账号，只能用一次。您将成为管理员。"},
@@ -61,6 +63,7 @@ var phrases = map[string]phrase{
 	"sessions.title":   {"Sessions", "会话"},
 	"activity.title":   {"Activity", "活动记录"},
 	"label.who":        {"E-mail address or user name", "邮箱或用户名"},
+	"label.user":       {"User name", "用户名"},
 	"label.name":       {"Your name", "您的名字"},
 	"label.password":   {"Password", "密码"},
 	"label.current":    {"Current password", "当前密码"},
@@ -68,6 +71,7 @@ var phrases = map[string]phrase{
 	"label.code":       {"Code", "验证码"},
 	"label.remember":   {"Stay signed in on this device for 30 days", "在这台设备上保持登录 30 天"},
 	"hint.password":    {"At least %d characters. A few words that have nothing to do with each other are good.", "至少 %d 个字符。几个互不相干的词连在一起就很好。"},
+	"short":            {"The password is too short: it needs at least %d characters.", "密码太短了：至少要 %d 个字符。"},
 	"hint.code":        {"Six digits", "六位数字"},
 	"security.change":  {"Change the password", "修改密码"},
 	"security.lead":    {"All your other sessions end when the password changes.", "密码一改，您的其他会话就全部结束。"},
@@ -81,11 +85,12 @@ var phrases = map[string]phrase{
 	"profile.roles":      {"Roles", "角色"},
 	"profile.since":      {"Member since", "注册时间"},
 
-	"sessions.lead":    {"Every place where you are signed in. If you do not know one of them, end it and change your password.", "您登录过的每一个地方。如果有您不认识的，请结束它并修改密码。"},
+	"sessions.lead":    {"Every place where you are signed in. If you do not know one of them, end it and change your password.", "您当前已登录的所有地方。如有不认识的，请结束它并修改密码。"},
 	"sessions.this":    {"This session", "当前会话"},
 	"sessions.token":   {"an app with a token", "使用令牌的应用"},
 	"sessions.unknown": {"Unknown device", "未知设备"},
 	"sessions.from":    {"Address", "地址"},
+	"sessions.here":    {"this machine", "本机"},
 	"sessions.first":   {"Signed in", "登录于"},
 	"sessions.last":    {"Last seen", "最近使用"},
 	"sessions.end":     {"End", "结束"},
@@ -98,6 +103,7 @@ var phrases = map[string]phrase{
 	"device":           {"%[1]s on %[2]s", "%[2]s 上的 %[1]s"},
 
 	"inbox.title": {"Development inbox", "开发收件箱"},
+	"inbox.shut":  {"The inbox is locked", "收件箱还锁着"},
 	"inbox.lead":  {"What would have been mailed, latest first. Mail is kept in memory until the server stops.", "本来会寄出的邮件，最近的在前。服务器停止后就没有了。"},
 	"inbox.none":  {"No mail yet.", "还没有邮件。"},
 	"inbox.fresh": {"Look again", "刷新"},
@@ -114,7 +120,6 @@ var phrases = map[string]phrase{
 	"time.now":  {"just now", "刚刚"},
 	"time.min":  {"%d min ago", "%d 分钟前"},
 	"time.hour": {"%d h ago", "%d 小时前"},
-	"time.day":  {"%d d ago", "%d 天前"},
 
 	"status.400": {"This cannot be done", "无法完成"},
 	"status.401": {"This is no longer good", "已经失效"},
@@ -162,10 +167,10 @@ var refusals = map[string]refusal{
 	account.ErrBadCredentials.Code(): {"名字或密码不对。", ""},
 	account.ErrBadPassword.Code():    {"当前密码不对。", ""},
 	account.ErrBadCode.Code():        {"验证码不对。", "请看最近的一封邮件；验证码是六位数字。"},
-	account.ErrFlowEnded.Code():      {"这个验证码或链接已经失效。", "请重新开始：发出的内容只能用一次，15 分钟内有效，最多试五次。"},
+	account.ErrFlowEnded.Code():      {"这个验证码或链接已经失效。", "请重新注册：寄出的验证码和链接只能用一次，15 分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
 	account.ErrChanged.Code():        {"密码刚刚被改过了。", ""},
 	account.ErrTaken.Code():          {"这个名字已经有人用了。", "请换一个，或者直接登录。"},
-	account.ErrMail.Code():           {"这里还不能发送邮件。", "请用用户名注册，或者用 --dev 启动服务器，在收件箱里看邮件。"},
+	account.ErrMail.Code():           {"这里还不能发送邮件。", "请用用户名注册。"},
 	account.ErrPhone.Code():          {"这里还不能使用手机号码。", ""},
 	account.ErrIdentifier.Code():     {"这既不是邮箱，也不是用户名。", "用户名是 2 到 64 个字母、数字、点、横线或下划线。"},
 	account.ErrNameTooLong.Code():    {"名字最多 200 个字符。", ""},
@@ -173,7 +178,6 @@ var refusals = map[string]refusal{
 	account.ErrUnknownUser.Code():    {"没有这个用户。", ""},
 	account.ErrDisabled.Code():       {"这个用户已被停用。", ""},
 
-	"password_too_short":    {"密码太短了。", ""},
 	"password_too_long":     {"密码不能超过 1,000 个字符。", ""},
 	"password_breached":     {"这个密码在泄露的名单里，别人会最先试它。", "想几个词连起来，但不要和您本人有关。"},
 	"password_is_your_name": {"密码就是您自己的名字。", "换一个没人知道的。"},
@@ -237,7 +241,7 @@ func event(lang, name string) string {
 // sentence in English is en.
 func (c *call) refusalOf(code string, en refusal) refusal {
 	if code == "password_too_short" {
-		en.Hint = "" // stands beside the field already
+		return refusal{Text: c.say("short", c.Accounts.MinPassword())} // the list of what is wrong shows no hint
 	}
 	if r, ok := refusals[code]; ok && c.language() == "zh-CN" {
 		return r

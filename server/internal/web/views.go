@@ -100,6 +100,7 @@ type page struct {
 	Languages []choice
 	Notice    string
 	Dev       bool
+	Inbox     bool // this browser may open it
 	CSS, Mark string
 	Path      string
 }
@@ -124,6 +125,7 @@ func (c *call) page(name string) *page {
 // show answers with a page. Nothing was written if it returns an error.
 func (c *call) show(status int, p *page) error {
 	p.Lang, p.Dev, p.CSS, p.Mark, p.Path = c.language(), c.Dev != nil, c.views.css, c.views.mark, c.r.URL.Path
+	p.Inbox = p.Dev && c.unlocked()
 	p.Languages = c.choices(p)
 	if status < 400 {
 		p.Notice = c.takeNotice(p.Notice)
@@ -397,7 +399,10 @@ func (c *call) failPage(err error) {
 	if seen.Status >= 500 {
 		f.Request = c.id
 	}
-	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: f}
+	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: &f}
+	if errors.Is(err, errInbox) {
+		p.Title, f.Text, f.Hint = c.say("inbox.shut"), f.Hint, ""
+	}
 	if err := c.show(seen.Status, p); err != nil {
 		c.cause = errors.Join(c.cause, err)
 		c.failAPI(err)
@@ -431,17 +436,17 @@ func (m moment) Day() string {
 	return m.at.Format("2 January 2006")
 }
 
-// Ago is how long it is since, and the time where that is long.
-func (m moment) Ago() string {
+// Short is how long it is since, and where that is long the day; with the time
+// of day, which tells apart what happened close together.
+func (m moment) Short() string {
+	when := m.Day()
 	switch d := m.now.Sub(m.at); {
 	case d < time.Minute:
-		return say(m.lang, "time.now")
+		when = say(m.lang, "time.now")
 	case d < time.Hour:
-		return say(m.lang, "time.min", int(d.Minutes()))
+		when = say(m.lang, "time.min", int(d.Minutes()))
 	case d < 24*time.Hour:
-		return say(m.lang, "time.hour", int(d.Hours()))
-	case d < 7*24*time.Hour:
-		return say(m.lang, "time.day", int(d.Hours()/24))
+		when = say(m.lang, "time.hour", int(d.Hours()))
 	}
-	return m.Day()
+	return when + " · " + m.at.Format("15:04 UTC")
 }
