@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -31,10 +32,15 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.held = append(w.held, line...)
+	return len(line), w.written()
+}
+
+// written passes on what is held, unless it may wait. The caller holds mu.
+func (w *logWriter) written() error {
 	if w.hold && len(w.held) < maxHeld {
-		return len(line), nil
+		return nil
 	}
-	return len(line), w.flush()
+	return w.flush()
 }
 
 // flush writes what is held. The caller holds mu.
@@ -78,5 +84,70 @@ func (cfg Config) logger() (*slog.Logger, *logWriter) {
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, o)), w
 	}
-	return slog.New(slog.NewTextHandler(w, o)), w
+	return slog.New(&textHandler{slog.NewTextHandler(w, o), w}), w
+}
+
+// A textHandler writes what its slog.TextHandler would, at half the cost where
+// all is plain: the line of a request is a tenth of what a session check costs.
+type textHandler struct {
+	slog.Handler
+	to *logWriter
+}
+
+// Handle implements slog.Handler.
+func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.to.mu.Lock()
+	start := len(h.to.held)
+	b := append(h.to.held, "time="...)
+	b = r.Time.AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
+	b = append(b, " level="...)
+	b = append(b, r.Level.String()...)
+	b, ok := appendPlain(append(b, " msg="...), r.Message)
+	add := func(text string) {
+		var plain bool
+		b, plain = appendPlain(b, text)
+		ok = ok && plain
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		b = append(b, ' ')
+		add(a.Key)
+		b = append(b, '=')
+		switch a.Value.Kind() {
+		case slog.KindString:
+			add(a.Value.String())
+		case slog.KindInt64:
+			b = strconv.AppendInt(b, a.Value.Int64(), 10)
+		case slog.KindDuration:
+			b = append(b, a.Value.Duration().String()...)
+		default:
+			ok = false
+		}
+		return ok
+	})
+	if !ok || r.Time.IsZero() {
+		h.to.held = b[:start]
+		h.to.mu.Unlock()
+		return h.Handler.Handle(ctx, r)
+	}
+	defer h.to.mu.Unlock()
+	h.to.held = append(b, '\n')
+	return h.to.written()
+}
+
+// appendPlain appends text, in quotes where it has spaces, and reports whether
+// that is all it needs.
+func appendPlain(b []byte, text string) ([]byte, bool) {
+	quotes := text == ""
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == ' ' || c == '=':
+			quotes = true
+		case c < ' ' || c == '"' || c == '\\' || c >= 0x7f:
+			return b, false
+		}
+	}
+	if !quotes {
+		return append(b, text...), true
+	}
+	return append(append(append(b, '"'), text...), '"'), true
 }

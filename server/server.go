@@ -194,13 +194,13 @@ func (s *Server) edge(ctx context.Context) error {
 }
 
 // TuneMemory lets a process that does nothing but serve use more memory between
-// collections, and bounds it: a request's garbage costs half as much to collect,
-// and a flood of sign-ins holds less than with the default. GOGC and GOMEMLIMIT
-// go before it. The command admit calls it; other programs have their own needs.
+// collections, up to a bound: what a request leaves behind costs a third to
+// collect. GOGC and GOMEMLIMIT go before it. The command admit calls it; other
+// programs have their own needs.
 func TuneMemory() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(400)
-		debug.SetMemoryLimit(192 << 20)
+		debug.SetGCPercent(300)
+		debug.SetMemoryLimit(384 << 20)
 	}
 }
 
