@@ -37,8 +37,9 @@ func sessionRows() []row {
 			ours: serve(of(ours), reqs), floor: serve(of(floor), floorReqs), peer: serve(of(scs), scsReqs)}
 	}
 	return []row{
-		compare("session: who is it (Handler, Check)", goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.check }),
-		compare("session: with its data (Handler, Load, JSON)", goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.load }),
+		compare("session: who is it (Check)", goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.check }),
+		compare("session: with its data (Load, JSON)", goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.load }),
+		compare("session: and its use noted (Handler, Load)", goal{}, func(s site) http.Handler { return s.touch }),
 		compare("session: read, modify, write (Update)", goal{CPU: 4000}, func(s site) http.Handler { return s.update }),
 	}
 }

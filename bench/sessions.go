@@ -23,7 +23,7 @@ type visit struct {
 }
 
 // A site is the handlers that a site with sessions has.
-type site struct{ signIn, check, load, update http.Handler }
+type site struct{ signIn, check, load, touch, update http.Handler }
 
 // answer writes the page, or refuses.
 func answer(w http.ResponseWriter, ok bool) {
@@ -40,19 +40,21 @@ func bareSite() http.Handler {
 func ourSite() site {
 	m, err := session.New[visit](session.NewMemory(nil), nil)
 	must(err)
+	load := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := m.Load(r)
+		answer(w, err == nil && s.Subject == uid && s.Data.Count > 0)
+	})
 	return site{
 		signIn: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := m.StartWith(w, r, uid, nil, func(v *visit) { *v = visit{1, time.Now()} })
 			answer(w, err == nil)
 		}),
-		check: m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		check: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := m.Check(r)
 			answer(w, err == nil && s.Subject == uid)
-		})),
-		load: m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s, err := m.Load(r)
-			answer(w, err == nil && s.Subject == uid && s.Data.Count > 0)
-		})),
+		}),
+		load:  load,
+		touch: m.Handler(load),
 		update: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := m.Update(w, r, func(v *visit) error { v.Count++; return nil })
 			answer(w, err == nil && s.Subject == uid)
@@ -76,6 +78,7 @@ func scsSite() site {
 		})),
 		check: m.LoadAndSave(http.HandlerFunc(read)),
 		load:  m.LoadAndSave(http.HandlerFunc(read)),
+		touch: m.LoadAndSave(http.HandlerFunc(read)),
 		update: m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m.Put(r.Context(), "count", m.GetInt(r.Context(), "count")+1)
 			answer(w, true)
@@ -136,6 +139,7 @@ func floorSite() site {
 		}),
 		check:  read,
 		load:   read,
+		touch:  read,
 		update: handle(func(rec *record) { rec.count++ }),
 	}
 }

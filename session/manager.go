@@ -42,8 +42,8 @@ const (
 	// maxRetries bounds compare-and-set against other processes.
 	maxRetries = 64
 	// sweepEvery calls that write, expired records are swept in a small step.
-	sweepEvery = 16
-	sweepLimit = 64
+	sweepEvery = 64
+	sweepLimit = 256
 	// runStep is how many records Run sweeps at a stretch, in about 0.2 ms.
 	runStep = 1000
 	// maxCookies of one name are looked at.
@@ -208,8 +208,7 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 		if string(data) == h.rec.data {
 			return s, nil
 		}
-		h.rec.data = string(data)
-		err = m.write(ctx, &h)
+		err = m.write(ctx, &h, data)
 		if err == nil {
 			m.sweep(ctx, now)
 			return s, nil
@@ -221,10 +220,10 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 	return nil, ErrBusy
 }
 
-// write swaps the held record for what it says now.
-func (m *Manager[D]) write(ctx context.Context, h *held) error {
+// write swaps the held record for one with other data.
+func (m *Manager[D]) write(ctx context.Context, h *held, data []byte) error {
 	it := h.item
-	it.Value = string(h.rec.append(make([]byte, 0, len(h.item.Value)+64)))
+	it.Value = h.rec.value(data)
 	v, err := m.store.Swap(ctx, h.sid, h.item.Version, it)
 	if err != nil {
 		return storeError(err)
@@ -310,7 +309,6 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		idle:     cmp.Or(o.Idle, m.idle).Milliseconds(),
 		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),
 		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
-		data:     string(encoded),
 	}
 	if o.Persistent && !o.Bearer { // a touch would put the token into a cookie
 		h.rec.flags |= flagPersistent
@@ -329,7 +327,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		}
 	}
 	h.item = Item{
-		Value:   string(h.rec.append(nil)),
+		Value:   h.rec.value(encoded),
 		Subject: subject,
 		Expires: now.Add(time.Duration(h.rec.idle) * time.Millisecond),
 	}

@@ -10,6 +10,7 @@ import (
 type queue struct {
 	mu    sync.Mutex
 	lines map[string]*line // guarded by mu
+	spare *line            // an empty one, for the next key; guarded by mu
 }
 
 type line struct {
@@ -26,7 +27,11 @@ func (q *queue) enter(ctx context.Context, key string) (waited bool, err error) 
 		if q.lines == nil {
 			q.lines = map[string]*line{}
 		}
-		q.lines[key] = &line{n: 1}
+		if l, q.spare = q.spare, nil; l == nil {
+			l = &line{}
+		}
+		l.n = 1
+		q.lines[key] = l
 		q.mu.Unlock()
 		return false, nil
 	}
@@ -63,6 +68,7 @@ func (q *queue) next(key string, l *line) {
 	l.n--
 	if l.n == 0 {
 		delete(q.lines, key)
+		q.spare = l // nobody holds it, and its channel is empty
 		return
 	}
 	l.turn <- struct{}{}

@@ -52,7 +52,13 @@ const (
 // maxText bounds each text in a record; longer ones are cut.
 const maxText = 256
 
-func (rec *record) append(b []byte) []byte {
+// value returns the record with this data, as a store keeps it.
+func (rec *record) value(data []byte) string {
+	var buf [512]byte // for most records no memory but the value's is taken
+	return string(append(rec.appendHead(buf[:0]), data...))
+}
+
+func (rec *record) appendHead(b []byte) []byte {
 	rec.flags &^= flagText | flagSubject
 	if rec.text != [5]string{} {
 		rec.flags |= flagText
@@ -76,7 +82,7 @@ func (rec *record) append(b []byte) []byte {
 			b = append(b, s...)
 		}
 	}
-	return append(b, rec.data...)
+	return b
 }
 
 func cut(s string) string {

@@ -107,15 +107,31 @@ func Parse(kind Kind, text string) (Token, error) {
 	return t, nil
 }
 
-// checksum is CRC-32 (IEEE 802.3). The standard library's takes a slice, which
-// would be a copy on the heap; for 50 bytes its speed does not show.
+// checksum is CRC-32 (IEEE 802.3), four bytes at a time. The standard library's
+// takes a slice, which would be a copy on the heap; byte by byte it was a fifth
+// of what a session check costs.
 func checksum(s string) uint32 {
 	crc := ^uint32(0)
+	for ; len(s) >= 4; s = s[4:] {
+		crc ^= uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+		crc = slices4[3][byte(crc)] ^ slices4[2][byte(crc>>8)] ^ slices4[1][byte(crc>>16)] ^ slices4[0][crc>>24]
+	}
 	for i := range len(s) {
-		crc = crc32.IEEETable[byte(crc)^s[i]] ^ crc>>8
+		crc = slices4[0][byte(crc)^s[i]] ^ crc>>8
 	}
 	return ^crc
 }
+
+// slices4 holds what a byte does to the checksum that 0 to 3 others follow.
+var slices4 = func() (t [4]crc32.Table) {
+	t[0] = *crc32.IEEETable
+	for i := range 256 {
+		for n := 1; n < 4; n++ {
+			t[n][i] = t[0][byte(t[n-1][i])] ^ t[n-1][i]>>8
+		}
+	}
+	return t
+}()
 
 // Reveal returns the text that the holder presents. Every call is a place to
 // review.
