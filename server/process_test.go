@@ -1,3 +1,5 @@
+//go:build unix
+
 package server_test
 
 import (
@@ -121,24 +123,6 @@ func (p *process) stop() int {
 		p.t.Fatalf("the server does not stop\n%s", p.out)
 	}
 	return p.cmd.ProcessState.ExitCode()
-}
-
-// lines keeps what a process prints.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // freePort returns a loopback port that was free a moment ago.
