@@ -1,0 +1,45 @@
+package conformance_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// This is policy: what each package of this module may import besides the
+// standard library, the whole of admit and programs that we did not write. A package that is not listed fails.
+var policy = map[string]string{
+	"":        "",
+	"browser": "admit admit/server github.com/chromedp/cdproto/emulation github.com/chromedp/chromedp github.com/chromedp/chromedp/kb",
+}
+
+const module = "github.com/admit-auth/admit/conformance"
+
+func TestImports(t *testing.T) {
+	const imports = `{{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}`
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} "+imports, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		seen++
+		paths := strings.Fields(line)
+		name := strings.TrimPrefix(strings.TrimPrefix(paths[0], module), "/")
+		allowed, listed := policy[name]
+		if !listed {
+			t.Errorf("package %q is not in the policy", name)
+		}
+		for _, path := range paths[1:] {
+			first, _, _ := strings.Cut(path, "/")
+			path = strings.TrimPrefix(path, "github.com/admit-auth/")
+			if strings.Contains(first, ".") && !slices.Contains(strings.Fields(allowed), path) {
+				t.Errorf("%q imports %s", name, path)
+			}
+		}
+	}
+	if seen != len(policy) {
+		t.Errorf("%d packages seen, %d in the policy", seen, len(policy))
+	}
+}
