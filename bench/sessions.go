@@ -23,7 +23,7 @@ type visit struct {
 }
 
 // A site is the handlers that a site with sessions has.
-type site struct{ signIn, check, load, touch, update http.Handler }
+type site struct{ signIn, check, load, noted, touch, update http.Handler }
 
 // answer writes the page, or refuses.
 func answer(w http.ResponseWriter, ok bool) {
@@ -40,6 +40,10 @@ func bareSite() http.Handler {
 func ourSite() site {
 	m, err := session.New[visit](session.NewMemory(nil), nil)
 	must(err)
+	check := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := m.Check(r)
+		answer(w, err == nil && s.Subject == uid)
+	})
 	load := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := m.Load(r)
 		answer(w, err == nil && s.Subject == uid && s.Data.Count > 0)
@@ -49,11 +53,9 @@ func ourSite() site {
 			_, err := m.StartWith(w, r, uid, nil, func(v *visit) { *v = visit{1, time.Now()} })
 			answer(w, err == nil)
 		}),
-		check: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s, err := m.Check(r)
-			answer(w, err == nil && s.Subject == uid)
-		}),
+		check: check,
 		load:  load,
+		noted: m.Handler(check),
 		touch: m.Handler(load),
 		update: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := m.Update(w, r, func(v *visit) error { v.Count++; return nil })
@@ -78,6 +80,7 @@ func scsSite() site {
 		})),
 		check: m.LoadAndSave(http.HandlerFunc(read)),
 		load:  m.LoadAndSave(http.HandlerFunc(read)),
+		noted: m.LoadAndSave(http.HandlerFunc(read)),
 		touch: m.LoadAndSave(http.HandlerFunc(read)),
 		update: m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m.Put(r.Context(), "count", m.GetInt(r.Context(), "count")+1)
@@ -139,6 +142,7 @@ func floorSite() site {
 		}),
 		check:  read,
 		load:   read,
+		noted:  read,
 		touch:  read,
 		update: handle(func(rec *record) { rec.count++ }),
 	}
