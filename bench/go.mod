@@ -10,4 +10,6 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
+require golang.org/x/exp v0.0.0-20261113113407-e3970619a1a4
+
 replace github.com/admit-auth/admit => ../

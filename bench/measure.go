@@ -14,6 +14,11 @@ import (
 // A work does something n times.
 type work func(n int)
 
+// A contender makes its work, with all that the work needs, whenever its turn
+// comes: what the others keep in memory is then gone, and is nothing that the
+// collector could charge it for.
+type contender func() work
+
 // A row compares one piece of work. Where bare is set, its cost is taken off
 // the others.
 type row struct {
@@ -27,7 +32,7 @@ type row struct {
 	PeerName  string `json:"peer_name"`
 	Goal      goal   `json:"goal"`
 
-	ours, floor, peer, bare work
+	ours, floor, peer, bare contender
 }
 
 type cost struct {
@@ -45,21 +50,23 @@ type goal struct {
 }
 
 func (r *row) measure(rounds int, sample time.Duration) {
-	works := []work{r.bare, r.ours, r.floor, r.peer}
-	costs := make([]cost, len(works))
-	n := make([]int, len(works))
-	for i, w := range works {
-		if w != nil {
-			n[i], costs[i].Allocs = calibrate(w, sample)
+	contenders := []contender{r.bare, r.ours, r.floor, r.peer}
+	costs := make([]cost, len(contenders))
+	n := make([]int, len(contenders))
+	for i, c := range contenders {
+		if c != nil {
+			n[i], costs[i].Allocs = calibrate(c(), sample)
 		}
 	}
-	cpu := make([][]float64, len(works))
+	cpu := make([][]float64, len(contenders))
 	for range rounds {
 		base := 0.0
-		for i, w := range works {
-			if w == nil {
+		for i, c := range contenders {
+			if c == nil {
 				continue
 			}
+			w := c()
+			w(1)         // fills pools
 			runtime.GC() // the garbage of the one before is not ours
 			begun := cpuTime()
 			w(n[i])
@@ -71,8 +78,8 @@ func (r *row) measure(rounds int, sample time.Duration) {
 			cpu[i] = append(cpu[i], spent-base)
 		}
 	}
-	for i, w := range works {
-		if w != nil && i > 0 {
+	for i, c := range contenders {
+		if c != nil && i > 0 {
 			slices.Sort(cpu[i])
 			costs[i].CPU = cpu[i][len(cpu[i])/2]
 			costs[i].Allocs -= costs[0].Allocs
@@ -105,13 +112,6 @@ func cpuTime() time.Duration {
 	var u unix.Rusage
 	must(unix.Getrusage(unix.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// threadTime is that of this thread. Getrusage knows it to a tick only.
-func threadTime() time.Duration {
-	var t unix.Timespec
-	must(unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t))
-	return time.Duration(t.Nano())
 }
 
 func machine() string {

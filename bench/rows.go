@@ -29,12 +29,15 @@ func rows() []row {
 }
 
 func sessionRows() []row {
-	ours, floor, scs := ourSite(), floorSite(), scsSite()
-	reqs, floorReqs, scsReqs := signIns(ours.signIn), signIns(floor.signIn), signIns(scs.signIn)
-	bare := serve(bareSite(), reqs)
-	compare := func(what string, g goal, of func(site) http.Handler) row {
-		return row{What: what, Goal: g, FloorName: "hand-made, in memory", PeerName: "scs memstore", bare: bare,
-			ours: serve(of(ours), reqs), floor: serve(of(floor), floorReqs), peer: serve(of(scs), scsReqs)}
+	compare := func(what string, g goal, handler func(site) http.Handler) row {
+		of := func(newSite func() site) contender {
+			return func() work {
+				s := newSite()
+				return serve(handler(s), signIns(s.signIn))
+			}
+		}
+		return row{What: what, Goal: g, FloorName: "hand-made, in memory", PeerName: "scs memstore",
+			bare: of(bareSite), ours: of(ourSite), floor: of(floorSite), peer: of(scsSite)}
 	}
 	return []row{
 		compare("session: who is it (Check)", goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.check }),
@@ -84,13 +87,13 @@ func cookieRows() []row {
 	must(err)
 	macText, err := macCookie.Encode("session", value)
 	must(err)
-	encode := func(c *securecookie.SecureCookie) work {
+	encode := func(c *securecookie.SecureCookie) contender {
 		return loop(func() {
 			_, err := c.Encode("session", value)
 			check(err == nil)
 		})
 	}
-	decode := func(c *securecookie.SecureCookie, text string) work {
+	decode := func(c *securecookie.SecureCookie, text string) contender {
 		return loop(func() {
 			var v []byte
 			check(c.Decode("session", text, &v) == nil)
@@ -176,10 +179,12 @@ func otherRows() []row {
 	}
 }
 
-func loop(f func()) work {
-	return func(n int) {
-		for range n {
-			f()
+func loop(f func()) contender {
+	return func() work {
+		return func(n int) {
+			for range n {
+				f()
+			}
 		}
 	}
 }

@@ -33,8 +33,10 @@ func answer(w http.ResponseWriter, ok bool) {
 	w.Write(body)
 }
 
-func bareSite() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, true) })
+// bareSite knows nobody: what a request costs before there is a session.
+func bareSite() site {
+	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, true) })
+	return site{bare, bare, bare, bare, bare, bare}
 }
 
 func ourSite() site {

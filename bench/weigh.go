@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
@@ -33,42 +34,31 @@ type weight struct {
 // meanwhile.
 type sweep struct {
 	Took float64 `json:"took_ns"`
-	// Hold is the processor time of the longest step: what a look-up waits for
-	// at most. By the clock (Slowest) one also waits for whatever else the
-	// machine does, such as taking the processor from the one with the lock.
+	// Hold is the processor time of the longest step with a lock, of a sweep
+	// that is alone: what a look-up waits for it. Waited is how long one stood
+	// still for a lock, by the clock: so long as the machine did not let the
+	// sweep go on, too.
 	Hold    float64 `json:"longest_step_cpu_ns"`
+	Waited  float64 `json:"longest_wait_ns"`
 	Lookups int     `json:"lookups"`
 	P999    float64 `json:"lookup_p999_ns"`
 	Slowest float64 `json:"lookup_slowest_ns"`
 }
 
-// A stopwatch measures the steps of a sweep. It is a context because our stores
-// ask theirs between two steps, with no lock held.
-type stopwatch struct {
-	context.Context
-	begun, longest time.Duration
-}
-
-func newStopwatch() *stopwatch { return &stopwatch{Context: context.Background()} }
-
-func (s *stopwatch) start() { s.begun = threadTime() }
-
-func (s *stopwatch) stop() { s.longest = max(s.longest, threadTime()-s.begun) }
-
-func (s *stopwatch) Err() error {
-	s.stop()
-	s.start()
-	return nil
-}
-
 // A pile is a store with sessions in it.
 type pile struct {
 	check  http.Handler
-	cookie func(i int) string      // begins session i and returns its cookie
-	settle func()                  // what filling left behind goes
-	sweep  func(*stopwatch)        // while nothing has expired
-	expire func() func(*stopwatch) // all, and then the sweep that removes them
+	cookie func(i int) string // begins session i and returns its cookie
+	settle func()             // what filling left behind goes
+	sweep  cleaner            // while nothing has expired
+	expire func() cleaner     // all, and then the sweep that removes them
 }
+
+// A cleaner removes this many expired sessions. A store that removes all at once
+// does so for everything only.
+type cleaner func(ctx context.Context, most int)
+
+const everything = math.MaxInt
 
 // cart makes the data 64 bytes as JSON.
 var cart = strings.Repeat("x", 53)
@@ -108,8 +98,8 @@ func weigh(kind string, n int) weight {
 	read(times)
 	w.Check = float64(cpuTime()-begun) / times
 
-	w.Idle = during(p.sweep, read)
-	w.All = during(p.expire(), reader(p.check, string(kept), false))
+	w.Idle = during(p.sweep, n, read)
+	w.All = during(p.expire(), n, reader(p.check, string(kept), false))
 	w.Left = float64(int64(heap() - before))
 	runtime.KeepAlive(kept)
 	runtime.KeepAlive(p)
@@ -141,16 +131,15 @@ func newPile(kind string) pile {
 	store := session.NewMemory(&session.MemoryOptions{MaxRecords: 1 << 30, MaxBytes: 1 << 40})
 	m, err := session.New[basket](store, nil)
 	must(err)
-	sweep := func(now time.Time) func(*stopwatch) {
-		return func(watch *stopwatch) {
-			for { // as Manager.Run does
-				watch.start()
-				n, err := store.Sweep(watch, now, 1000)
-				watch.stop()
+	sweep := func(now time.Time) cleaner {
+		return func(ctx context.Context, most int) {
+			for most > 0 { // as Manager.Run does
+				n, err := store.Sweep(ctx, now, min(most, 1000))
 				must(err)
 				if n < 1000 {
 					return
 				}
+				most -= n
 				time.Sleep(time.Millisecond)
 			}
 		}
@@ -179,9 +168,9 @@ func newPile(kind string) pile {
 			return w.pair()
 		},
 		// The tombstones of guests who signed in are gone after a minute.
-		settle: func() { sweep(time.Now().Add(10 * time.Minute))(newStopwatch()) },
+		settle: func() { sweep(time.Now().Add(10*time.Minute))(ctx, everything) },
 		sweep:  sweep(time.Now().Add(10 * time.Minute)),
-		expire: func() func(*stopwatch) { return sweep(time.Now().Add(100 * time.Hour)) },
+		expire: func() cleaner { return sweep(time.Now().Add(100 * time.Hour)) },
 	}
 }
 
@@ -189,11 +178,10 @@ func scsPile() pile {
 	store := memstore.NewWithCleanupInterval(0)
 	m := scs.New()
 	m.Store = store
-	ctx := context.Background()
-	clean := func(watch *stopwatch) { // its lock is held all the while
-		watch.start()
-		deleteExpired(store)
-		watch.stop()
+	clean := func(_ context.Context, most int) {
+		if most == everything {
+			deleteExpired(store)
+		}
 	}
 	return pile{
 		check: m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -209,7 +197,7 @@ func scsPile() pile {
 		},
 		settle: func() {},
 		sweep:  clean,
-		expire: func() func(*stopwatch) {
+		expire: func() cleaner {
 			all, err := store.All()
 			must(err)
 			past := time.Now().Add(-time.Hour)
@@ -221,36 +209,33 @@ func scsPile() pile {
 	}
 }
 
-// during runs a sweep while another goroutine looks sessions up.
-func during(run func(*stopwatch), lookup work) (s sweep) {
+// during measures the removal of n expired sessions: of half of them alone, and
+// of the others while this goroutine looks sessions up.
+func during(clean cleaner, n int, lookup work) (s sweep) {
+	begun := time.Now()
+	runtime.LockOSThread() // its processor time is the sweep's
+	watch := &stopwatch{Context: ctx}
+	clean(watch, n/2)
+	watch.Err()
+	runtime.UnlockOSThread()
+	s.Hold = float64(watch.longest)
+
 	all := make([]float64, 0, 1<<20)
 	runtime.GC()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // its processor time is the sweep's
-		defer runtime.UnlockOSThread()
+	s.Waited = float64(beside(func() { clean(ctx, everything) }, func() {
 		begun := time.Now()
-		watch := newStopwatch()
-		run(watch)
-		s.Hold = float64(watch.longest)
-		s.Took = float64(time.Since(begun))
-	}()
-	for {
-		select {
-		case <-done:
-			slices.Sort(all)
-			if s.Lookups = len(all); len(all) > 0 {
-				s.P999, s.Slowest = all[len(all)*999/1000], all[len(all)-1]
-			}
-			return s
-		default:
-			begun := time.Now()
-			lookup(1)
-			all = append(all, float64(time.Since(begun)))
-		}
+		lookup(1)
+		all = append(all, float64(time.Since(begun)))
+	}))
+	s.Took = float64(time.Since(begun))
+	slices.Sort(all)
+	if s.Lookups = len(all); len(all) > 0 {
+		s.P999, s.Slowest = all[len(all)*999/1000], all[len(all)-1]
 	}
+	return s
 }
+
+var ctx = context.Background()
 
 func heap() uint64 {
 	runtime.GC()

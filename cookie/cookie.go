@@ -273,17 +273,22 @@ func Values(h http.Header, name string, dst []string) []string {
 		for line != "" && n < maxValues {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
-			for len(part) > 0 && (part[0] == ' ' || part[0] == '\t') {
+			for len(part) > 0 && blank(part[0]) {
 				part = part[1:]
 			}
 			if len(part) > len(name) && part[len(name)] == '=' && part[:len(name)] == name {
-				dst = append(dst, strings.TrimRight(part[len(name)+1:], " \t"))
+				for blank(part[len(part)-1]) { // at the latest the = is none
+					part = part[:len(part)-1]
+				}
+				dst = append(dst, part[len(name)+1:])
 				n++
 			}
 		}
 	}
 	return dst
 }
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 // CheckBudget looks at all cookies of a request together and at those that the
 // response sets. It returns ErrTooMany or ErrTooLarge once a browser or a

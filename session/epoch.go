@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -41,9 +40,9 @@ const epochOwner = "*"
 // ending all others is one write, which nothing can come between. Most programs
 // never see one.
 type Epoch struct {
-	N      uint64
-	Spared token.Selector // of the spared session's sid; zero where none was
-	Since  uint64         // the spared session is good if it was begun in this epoch or later
+	N      uint64 // the time of the first, in Unix milliseconds, and one more for each ending; up to 1<<48 - 1
+	Spared string // the spared session's sid; "" where none was
+	Since  uint64 // the spared session is good if it was begun in this epoch or later
 }
 
 // ParseEpoch reads the value of an epoch record: N, and where a session was
@@ -51,27 +50,33 @@ type Epoch struct {
 // Epoch, in which no session lives.
 func ParseEpoch(value string) Epoch { return parseEpoch([]byte(value)) }
 
-// parseEpoch allocates nothing.
+// parseEpoch allocates nothing where no session was spared.
 func parseEpoch(value []byte) Epoch {
-	first, rest, spares := bytes.Cut(value, []byte(" "))
-	n, err := strconv.ParseUint(string(first), 10, 64)
-	if err != nil || !spares {
-		return Epoch{N: n}.valid(err)
+	n, rest, one := number(value)
+	if one && rest == nil {
+		return Epoch{N: n}
 	}
-	second, sid, _ := bytes.Cut(rest, []byte(" "))
-	since, err := strconv.ParseUint(string(second), 10, 64)
-	spared, err2 := token.ParseSelector(string(sid))
-	if err == nil {
-		err = err2
-	}
-	return Epoch{n, spared, since}.valid(err)
-}
-
-func (e Epoch) valid(err error) Epoch {
-	if err != nil {
+	since, sid, two := number(rest)
+	if !one || !two || !token.IsSelector(string(sid)) {
 		return Epoch{}
 	}
-	return e
+	return Epoch{n, string(sid), since}
+}
+
+// number reads the decimal number that text begins with, and the space behind
+// it. It takes 48 bits: a session's record keeps its epoch in as many.
+func number(text []byte) (n uint64, rest []byte, ok bool) {
+	for i, c := range text {
+		switch {
+		case '0' <= c && c <= '9' && n < 1<<48:
+			n = n*10 + uint64(c-'0')
+		case c == ' ' && i > 0:
+			return n, text[i+1:], n < 1<<48
+		default:
+			return 0, text, false
+		}
+	}
+	return n, nil, len(text) > 0 && n < 1<<48
 }
 
 // Next returns the epoch after e, in which every session of e has ended but the
@@ -79,12 +84,11 @@ func (e Epoch) valid(err error) Epoch {
 // is not good in the next either.
 func (e Epoch) Next(sid string) Epoch {
 	next := Epoch{N: e.N + 1}
-	spared, err := token.ParseSelector(sid)
-	if err != nil {
+	if !token.IsSelector(sid) {
 		return next
 	}
-	next.Spared, next.Since = spared, e.N
-	if e.Spared == spared {
+	next.Spared, next.Since = sid, e.N
+	if e.Spared == sid {
 		next.Since = e.Since
 	}
 	return next
@@ -92,7 +96,7 @@ func (e Epoch) Next(sid string) Epoch {
 
 // String returns the value of an epoch record.
 func (e Epoch) String() string {
-	if e.Spared == (token.Selector{}) {
+	if e.Spared == "" {
 		return strconv.FormatUint(e.N, 10)
 	}
 	return fmt.Sprintf("%d %d %s", e.N, e.Since, e.Spared)
@@ -101,14 +105,5 @@ func (e Epoch) String() string {
 // alive reports whether a session is good that was begun in the epoch begun.
 // Where the epoch is missing none is: the store forgot what would have told.
 func (e Epoch) alive(sid string, begun uint64) bool {
-	switch {
-	case e.N == 0:
-		return false
-	case begun >= e.N:
-		return true
-	case e.Spared == (token.Selector{}) || begun < e.Since:
-		return false
-	}
-	spared, err := token.ParseSelector(sid)
-	return err == nil && spared == e.Spared
+	return e.N > 0 && (begun >= e.N || e.Spared != "" && sid == e.Spared && begun >= e.Since)
 }

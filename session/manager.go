@@ -97,7 +97,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 // A held is a session as it was read: who it is, and the record to write over.
 type held struct {
 	sid  string
-	text string // the bearer token, as it came
+	tok  token.Token // none where it was found by its sid
 	item Item
 	rec  record
 }
@@ -131,7 +131,7 @@ func (h *held) info() Info {
 // ErrAmbiguous, or of kind admit.Unavailable.
 func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 	var h held
-	if err := m.hold(r, &h, time.Now()); err != nil {
+	if err := m.hold(r, &h); err != nil {
 		return Info{}, err
 	}
 	return h.info(), nil
@@ -141,7 +141,7 @@ func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 // cookie. Errors are those of Check.
 func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
 	var h held
-	if err := m.hold(r, &h, time.Now()); err != nil {
+	if err := m.hold(r, &h); err != nil {
 		return nil, err
 	}
 	return m.session(&h)
@@ -169,9 +169,8 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 // is unknown, a new one begins.
 func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
 	ctx := r.Context()
-	now := time.Now()
 	var h held
-	err := m.hold(r, &h, now)
+	err := m.hold(r, &h)
 	m.forget(r)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
@@ -179,7 +178,7 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 		if err := fn(&data); err != nil {
 			return nil, err
 		}
-		return m.begin(w, r, "", data, "", nil, now)
+		return m.begin(w, r, "", data, "", nil, time.Now())
 	case err != nil:
 		return nil, err
 	}
@@ -188,6 +187,7 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 		return nil, err
 	}
 	defer m.queue.leave(h.sid)
+	now := time.Now()
 	for try := range maxRetries {
 		if waited || try > 0 {
 			if err := m.reread(ctx, &h, now); err != nil {
@@ -235,11 +235,7 @@ func (m *Manager[D]) write(ctx context.Context, h *held, data []byte) error {
 
 // reread reads a held session anew. It must still be alive.
 func (m *Manager[D]) reread(ctx context.Context, h *held, now time.Time) error {
-	tok, err := token.Parse(token.Session, h.text)
-	if err != nil {
-		return ErrNone
-	}
-	return m.check(ctx, h, tok, h.rec.flags&flagBearer != 0, now)
+	return m.check(ctx, h, h.rec.flags&flagBearer != 0, now)
 }
 
 // Start signs the subject in: it begins a session with a new id and sets the
@@ -302,7 +298,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		return nil, fmt.Errorf("encode session: %w", err)
 	}
 	tok := token.New(token.Session)
-	h := held{sid: tok.Selector().String(), text: tok.Reveal()}
+	h := held{sid: tok.Selector(), tok: tok}
 	h.rec = record{
 		digest:   tok.Digest(),
 		created:  now.UnixMilli(),
@@ -336,7 +332,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	}
 	s := &Session[D]{Info: h.info(), Data: data}
 	if o.Bearer {
-		s.Token = admit.NewSecret(h.text)
+		s.Token = admit.NewSecret(h.tok.Reveal())
 	} else if err := m.setCookie(w, &h, now); err != nil {
 		return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
 	}
@@ -350,7 +346,7 @@ func (m *Manager[D]) setCookie(w http.ResponseWriter, h *held, now time.Time) er
 	if h.rec.flags&flagPersistent != 0 {
 		age = min(h.item.Expires.Sub(now), h.rec.end().Sub(now))
 	}
-	return m.cookie.SetRaw(w, h.text, age)
+	return m.cookie.SetRaw(w, h.tok.Reveal(), age)
 }
 
 // epochFor returns the subject's epoch, making one where there is none. The
@@ -416,8 +412,8 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		if err != nil {
 			continue
 		}
-		h := held{sid: token.SelectorText(text), text: text}
-		err = m.check(r.Context(), &h, tok, bearer, now)
+		h := held{sid: tok.Selector(), tok: tok}
+		err = m.check(r.Context(), &h, bearer, now)
 		if err == nil {
 			err = m.bury(r.Context(), &h, reason, now)
 		}
@@ -472,7 +468,7 @@ func (m *Manager[D]) EndAny(ctx context.Context, sid, reason string) error {
 
 // find reads the live session with h's sid, or returns ErrUnknown.
 func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
-	if _, err := token.ParseSelector(h.sid); err != nil {
+	if !token.IsSelector(h.sid) {
 		return ErrUnknown
 	}
 	err := m.alive(ctx, h, now)

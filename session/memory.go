@@ -53,12 +53,17 @@ func (m *Memory) Get(ctx context.Context, key string) (Item, error) {
 }
 
 // GetWithEpoch implements [EpochGetter].
-func (m *Memory) GetWithEpoch(ctx context.Context, key string) (Item, Epoch, error) {
-	it, err := m.Get(ctx, key)
-	if err != nil || it.Subject == "" {
-		return it, Epoch{}, err
+func (m *Memory) GetWithEpoch(ctx context.Context, key string) (it Item, epoch Epoch, err error) {
+	if err := ctx.Err(); err != nil {
+		return it, epoch, err
 	}
-	epoch, _ := m.epoch(it.Subject)
+	it, ok := m.get(key)
+	if !ok {
+		return it, epoch, ErrNotFound
+	}
+	if it.Subject != "" {
+		epoch, _ = m.epoch(it.Subject)
+	}
 	return it, epoch, nil
 }
 
@@ -356,6 +361,9 @@ func (t *table) sweep(ctx context.Context, now time.Time, limit int) (swept int,
 			var n int
 			n, more = t.sweepShard(s, ms, min(sweepStep, limit-swept))
 			swept += n
+			if !more {
+				s.shrink()
+			}
 		}
 	}
 	return swept, nil
@@ -381,7 +389,6 @@ func (t *table) sweepShard(s *shard, now uint64, steps int) (swept int, more boo
 			steps--
 		}
 	}
-	s.shrink()
 	return swept, false
 }
 
@@ -453,7 +460,7 @@ func (s *shard) nextVersion() uint64 {
 
 func (s *shard) insert(h uint32, key string, it Item) {
 	if s.count >= len(s.index)*4/5 {
-		s.resize(max(8, len(s.index)*5/4))
+		s.reindex(make([]uint64, max(8, len(s.index)*5/4)))
 	}
 	i, _ := s.find(h, key)
 	s.index[i] = uint64(h)<<32 | uint64(s.write(key, it))
@@ -497,11 +504,11 @@ func (s *shard) unindex(i int) {
 	}
 }
 
-// resize moves the index. Hashes stand in it, so records are not looked at:
-// 3 ns each.
-func (s *shard) resize(n int) {
+// reindex moves to another index, which is empty. Hashes stand in it, so records
+// are not looked at: 3 ns each.
+func (s *shard) reindex(index []uint64) {
 	old := s.index
-	s.index = make([]uint64, n)
+	s.index = index
 	for _, x := range old {
 		if x == 0 {
 			continue
@@ -514,15 +521,38 @@ func (s *shard) resize(n int) {
 	}
 }
 
-// shrink gives memory back that is no longer needed.
+// shrink gives memory back that is no longer needed. The smaller index is made
+// without the lock: a runtime that is giving memory back itself can take a
+// millisecond over it.
 func (s *shard) shrink() {
+	s.mu.RLock()
+	n, is := s.fit(), len(s.index)
+	s.mu.RUnlock()
+	if n == is {
+		return
+	}
+	index := make([]uint64, n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case s.count == 0:
+	case n != s.fit(): // others came meanwhile
+	case n == 0:
 		s.index = nil
 		s.arena.shrink()
-	case s.count < len(s.index)/4:
-		s.resize(max(8, len(s.index)/2))
+	default:
+		s.reindex(index)
 	}
+}
+
+// fit returns how many places the index should have.
+func (s *shard) fit() int {
+	switch {
+	case s.count == 0:
+		return 0
+	case s.count < len(s.index)/4:
+		return max(8, len(s.index)/2)
+	}
+	return len(s.index)
 }
 
 // collect appends the shard's records of a subject, or of everybody for "".
@@ -592,8 +622,9 @@ func (e entry) wheel() int {
 	return 1
 }
 
-func uint48(b []byte) uint64 {
-	return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint16(b[4:]))<<32
+func uint48[T ~[]byte | ~string](b T) uint64 {
+	_ = b[5]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40
 }
 
 func putUint48(b []byte, v uint64) {

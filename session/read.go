@@ -14,12 +14,17 @@ import (
 // hold finds the request's session. Every cookie of the name is tried, so that
 // a planted junk cookie cannot hide the good one; two good ones of different
 // subjects, or of two guests, are refused.
-func (m *Manager[D]) hold(r *http.Request, h *held, now time.Time) error {
-	if c, ok := r.Context().Value(m).(*requestContext); ok && c.fresh() {
-		*h = c.held
+//
+// What is in h counts only where the error is nil.
+func (m *Manager[D]) hold(r *http.Request, h *held) error {
+	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
+		if c.err == nil {
+			h.sid, h.tok, h.item = c.tok.Selector(), c.tok, c.item
+			h.rec.parse(h.item.Value)
+		}
 		return c.err
 	}
-	return m.read(r, h, now)
+	return m.read(r, h, time.Now())
 }
 
 func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
@@ -32,17 +37,22 @@ func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
 		if err != nil {
 			continue
 		}
-		c := held{sid: token.SelectorText(text), text: text}
-		err = m.check(r.Context(), &c, tok, bearer, now)
+		this := h
+		if found {
+			this = new(held)
+		}
+		this.sid, this.tok = tok.Selector(), tok
+		err = m.check(r.Context(), this, bearer, now)
 		switch {
-		case err == nil && found && h.sid == c.sid: // the same cookie twice
-		case err == nil && found && (c.item.Subject == "" || c.item.Subject != h.item.Subject):
-			return ErrAmbiguous
 		case err == nil && !found:
-			*h, found = c, true
+			found = true
+		case err == nil && this.sid == h.sid: // the same cookie twice
+		case err == nil && (this.item.Subject == "" || this.item.Subject != h.item.Subject):
+			return ErrAmbiguous
+		case err == nil: // another of the same subject's: the first counts
 		case errors.Is(err, ErrEnded), errors.Is(err, ErrExpired):
 			worst = err
-		case err != nil && !errors.Is(err, ErrNone):
+		case !errors.Is(err, ErrNone):
 			return err
 		}
 	}
@@ -68,15 +78,15 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 	return cookie.Values(r.Header, m.cookie.Name(), dst), false
 }
 
-// check reads the session of a token and says why it does not count.
-func (m *Manager[D]) check(ctx context.Context, h *held, tok token.Token, bearer bool, now time.Time) error {
+// check reads the session of h's token and says why it does not count.
+func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
 	err := m.alive(ctx, h, now)
 	if err != nil && !errors.Is(err, ErrExpired) && !(errors.Is(err, ErrEnded) && !h.rec.ended()) {
 		return err // of what is gone, a tombstone included, there is no digest
 	}
 	// A token that was made for the header is no cookie: whoever could plant
 	// it in a browser would sign that browser in as himself.
-	if !tok.Matches(h.rec.digest) || bearer != (h.rec.flags&flagBearer != 0) {
+	if !h.tok.Matches(h.rec.digest) || bearer != (h.rec.flags&flagBearer != 0) {
 		return ErrNone // also of an expired or overtaken session: only its holder learns what became of it
 	}
 	return err
@@ -137,9 +147,11 @@ func (m *Manager[D]) epoch(ctx context.Context, subject string) (Epoch, error) {
 func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
-		c := &requestContext{Context: r.Context(), key: m, read: now}
-		c.err = m.use(w, r, &c.held, now)
-		next.ServeHTTP(w, r.WithContext(c))
+		var h held
+		err := m.use(w, r, &h, now)
+		next.ServeHTTP(w, r.WithContext(&requestContext[D]{
+			Context: r.Context(), manager: m, read: now, tok: h.tok, item: h.item, err: err,
+		}))
 	})
 }
 
@@ -171,8 +183,7 @@ func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now ti
 // fine: that writer's request touches too, or the next one does.
 func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now time.Time) {
 	idle := time.Duration(h.rec.idle) * time.Millisecond
-	seen := h.item.Expires.Add(-idle)
-	if now.Sub(seen) < min(maxTouch, idle/20) {
+	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
 		return
 	}
 	expires := now.Add(idle)
@@ -185,19 +196,21 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 	}
 }
 
-// A requestContext carries the session that Handler read. It is a context of
-// its own, so that one allocation serves for both.
-type requestContext struct {
+// A requestContext carries the session that Handler read: only what parsing it
+// again takes, for every byte of it is garbage of every request. It is a
+// context of its own, so that one allocation serves for both.
+type requestContext[D any] struct {
 	context.Context
-	key  any // the Manager
-	read time.Time
-	held held
-	err  error
+	manager *Manager[D]
+	read    time.Time
+	tok     token.Token
+	item    Item
+	err     error
 }
 
-// Value returns the context itself for the Manager's key.
-func (c *requestContext) Value(key any) any {
-	if key == c.key {
+// Value returns the context itself for its Manager.
+func (c *requestContext[D]) Value(key any) any {
+	if key == any(c.manager) {
 		return c
 	}
 	return c.Context.Value(key)
@@ -205,11 +218,11 @@ func (c *requestContext) Value(key any) any {
 
 // forget makes what Handler read count no more, after a change.
 func (m *Manager[D]) forget(r *http.Request) {
-	if c, ok := r.Context().Value(m).(*requestContext); ok {
+	if c, ok := r.Context().Value(m).(*requestContext[D]); ok {
 		c.read = time.Time{}
 	}
 }
 
 // fresh reports whether the read may still be taken for now: a handler that
 // runs for long reads again.
-func (c *requestContext) fresh() bool { return time.Since(c.read) < time.Second }
+func (c *requestContext[D]) fresh() bool { return time.Since(c.read) < time.Second }

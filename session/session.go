@@ -65,7 +65,7 @@ type Info struct {
 	amr string
 }
 
-// A Device is what a user recognises a session by. Each text is cut at 256
+// A Device is what a user recognises a session by. Each text is cut at 255
 // bytes.
 type Device struct{ Name, UserAgent, Address string }
 

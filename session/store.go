@@ -83,7 +83,7 @@ const maxKey = 200
 // printable reports whether a text is ASCII that can be seen.
 func printable(s string) bool {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
+		if s[i]-'!' > '~'-'!' {
 			return false
 		}
 	}

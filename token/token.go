@@ -13,7 +13,7 @@
 //	if !t.Matches(row.Digest) { … }        // constant time
 //
 // The text is adm_<kind>_<selector><verifier><checksum> in base62: 22 characters
-// of selector and 22 of verifier (128 random bits each) and 6 of CRC-32, so
+// of selector and 22 of verifier (131 random bits each) and 6 of CRC-32, so
 // that secret scanners recognise a token, and know a real one, offline. Every
 // token has exactly one spelling.
 package token
@@ -22,7 +22,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/binary"
 	"hash/crc32"
 	"log/slog"
 
@@ -52,12 +51,13 @@ func (k Kind) valid() bool {
 }
 
 // Len is the length of every token's text in bytes.
-const Len = prefixLen + 2*wordLen + checksumLen
+const Len = bodyLen + checksumLen
 
 const (
 	prefixLen   = len("adm_s_")
-	wordLen     = 22 // base62 digits of 128 bits
-	checksumLen = 6  // base62 digits of 32 bits
+	wordLen     = 22
+	bodyLen     = prefixLen + 2*wordLen
+	checksumLen = 6 // base62 digits of 32 bits
 )
 
 // ErrMalformed is the refusal of text that is no token of the kind asked for:
@@ -66,67 +66,104 @@ var ErrMalformed = admit.Unauthenticated.New("token_malformed", "This is not a v
 
 // A Token is a bearer token in the clear. It prints as its kind and selector,
 // never as its text.
-type Token struct {
-	kind     Kind
-	selector Selector
-	verifier [16]byte
-}
+type Token struct{ text string }
 
-// New returns a fresh token with 128 random bits of selector and 128 of
+// New returns a fresh token with 131 random bits of selector and 131 of
 // verifier. It panics on an unknown kind.
 func New(kind Kind) Token {
 	if !kind.valid() {
 		panic("token: unknown kind")
 	}
-	t := Token{kind: kind}
-	rand.Read(t.selector[:])
-	rand.Read(t.verifier[:])
-	return t
+	b := []byte{'a', 'd', 'm', '_', byte(kind), '_'}
+	return complete(appendWord(b))
+}
+
+// complete returns the token whose prefix and selector b holds, with a fresh
+// verifier.
+func complete(b []byte) Token {
+	b = appendWord(b)
+	sum := checksum(string(b))
+	b = append(b, make([]byte, checksumLen)...)
+	for i := Len - 1; i >= bodyLen; i-- {
+		b[i] = digits[sum%62]
+		sum /= 62
+	}
+	return Token{string(b)}
+}
+
+// appendWord appends 22 random characters, each as likely as any other.
+func appendWord(dst []byte) []byte {
+	for n := len(dst) + wordLen; len(dst) < n; {
+		var b [32]byte
+		rand.Read(b[:])
+		for _, r := range b {
+			if r < 256/62*62 && len(dst) < n {
+				dst = append(dst, digits[r%62])
+			}
+		}
+	}
+	return dst
 }
 
 // Parse reads the text of a token of the given kind, or returns ErrMalformed.
 // It checks form and checksum, both public; only [Token.Matches] proves
 // anything.
 func Parse(kind Kind, text string) (Token, error) {
-	t := Token{kind: kind}
 	if len(text) != Len || text[:4] != "adm_" || Kind(text[4]) != kind || text[5] != '_' || !kind.valid() {
 		return Token{}, ErrMalformed
 	}
-	body := text[:Len-checksumLen]
-	sum, ok := decode62(text[Len-checksumLen:])
-	if !ok || sum.hi != 0 || sum.lo != uint64(checksum(body)) {
+	sum := checksum(text[:bodyLen])
+	for i := Len - 1; i >= bodyLen; i-- {
+		if text[i] != digits[sum%62] {
+			return Token{}, ErrMalformed
+		}
+		sum /= 62
+	}
+	if !base62(text[prefixLen:bodyLen]) {
 		return Token{}, ErrMalformed
 	}
-	sel, ok1 := decode62(text[prefixLen : prefixLen+wordLen])
-	ver, ok2 := decode62(text[prefixLen+wordLen : prefixLen+2*wordLen])
-	if !ok1 || !ok2 {
-		return Token{}, ErrMalformed
-	}
-	sel.put(t.selector[:])
-	ver.put(t.verifier[:])
-	return t, nil
+	return Token{text}, nil
 }
 
-// checksum is CRC-32 (IEEE 802.3), four bytes at a time. The standard library's
+const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+var isDigit = func() (is [256]bool) {
+	for i := range len(digits) {
+		is[digits[i]] = true
+	}
+	return is
+}()
+
+func base62(s string) bool {
+	for i := range len(s) {
+		if !isDigit[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// checksum is CRC-32 (IEEE 802.3), eight bytes at a time. The standard library's
 // takes a slice, which would be a copy on the heap; byte by byte it was a fifth
 // of what a session check costs.
 func checksum(s string) uint32 {
 	crc := ^uint32(0)
-	for ; len(s) >= 4; s = s[4:] {
+	for ; len(s) >= 8; s = s[8:] {
 		crc ^= uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
-		crc = slices4[3][byte(crc)] ^ slices4[2][byte(crc>>8)] ^ slices4[1][byte(crc>>16)] ^ slices4[0][crc>>24]
+		crc = tables[7][byte(crc)] ^ tables[6][byte(crc>>8)] ^ tables[5][byte(crc>>16)] ^ tables[4][crc>>24] ^
+			tables[3][s[4]] ^ tables[2][s[5]] ^ tables[1][s[6]] ^ tables[0][s[7]]
 	}
 	for i := range len(s) {
-		crc = slices4[0][byte(crc)^s[i]] ^ crc>>8
+		crc = tables[0][byte(crc)^s[i]] ^ crc>>8
 	}
 	return ^crc
 }
 
-// slices4 holds what a byte does to the checksum that 0 to 3 others follow.
-var slices4 = func() (t [4]crc32.Table) {
+// tables holds what a byte does to the checksum that 0 to 7 others follow.
+var tables = func() (t [8]crc32.Table) {
 	t[0] = *crc32.IEEETable
 	for i := range 256 {
-		for n := 1; n < 4; n++ {
+		for n := 1; n < len(t); n++ {
 			t[n][i] = t[0][byte(t[n-1][i])] ^ t[n-1][i]>>8
 		}
 	}
@@ -135,39 +172,28 @@ var slices4 = func() (t [4]crc32.Table) {
 
 // Reveal returns the text that the holder presents. Every call is a place to
 // review.
-func (t Token) Reveal() string {
-	var b [Len]byte
-	copy(b[:], "adm_?_")
-	b[4] = byte(t.kind)
-	word(t.selector[:]).encode62(b[prefixLen : prefixLen+wordLen])
-	word(t.verifier[:]).encode62(b[prefixLen+wordLen : prefixLen+2*wordLen])
-	sum := uint128{lo: uint64(checksum(string(b[:Len-checksumLen])))}
-	sum.encode62(b[Len-checksumLen:])
-	return string(b[:])
-}
+func (t Token) Reveal() string { return t.text }
 
 // Kind returns what the token is for.
-func (t Token) Kind() Kind { return t.kind }
+func (t Token) Kind() Kind { return Kind(t.text[4]) }
 
-// Selector returns the public half, the key of the record.
-func (t Token) Selector() Selector { return t.selector }
+// Selector returns the public half, the key of the record: 22 characters.
+func (t Token) Selector() string { return t.text[prefixLen : prefixLen+wordLen] }
+
+// IsSelector reports whether a text can be a token's selector.
+func IsSelector(text string) bool { return len(text) == wordLen && base62(text) }
 
 // WithNewVerifier returns a token with a fresh verifier and t's kind and
 // selector: the same record, a new secret.
-func (t Token) WithNewVerifier() Token {
-	rand.Read(t.verifier[:])
-	return t
-}
+func (t Token) WithNewVerifier() Token { return complete([]byte(t.text[:prefixLen+wordLen])) }
 
 // Digest returns what the record keeps in place of the token: the first 128
-// bits of SHA-256 over kind, selector and verifier. It is not salted: the
-// verifier has 128 random bits, so there is nothing to guess, and the selector
-// inside it keeps a digest from being moved to another record.
+// bits of SHA-256 over its text without the checksum. It is not salted: the
+// verifier has 131 random bits, so there is nothing to guess, and the kind and
+// the selector inside it keep a digest from being moved to another record.
 func (t Token) Digest() Digest {
-	var b [1 + 16 + 16]byte
-	b[0] = byte(t.kind)
-	copy(b[1:], t.selector[:])
-	copy(b[17:], t.verifier[:])
+	var b [bodyLen]byte
+	copy(b[:], t.text)
 	sum := sha256.Sum256(b[:])
 	return Digest(sum[:16])
 }
@@ -180,7 +206,7 @@ func (t Token) Matches(d Digest) bool {
 
 // String returns the kind and the selector, which are public.
 func (t Token) String() string {
-	return "adm_" + string(rune(t.kind)) + "_" + t.selector.String() + "[redacted]"
+	return t.text[:min(len(t.text), prefixLen+wordLen)] + "[redacted]"
 }
 
 // GoString is String, so that %#v does not print the verifier.
@@ -192,40 +218,5 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // MarshalText is String: a token leaves a program only through Reveal.
 func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// A Selector is the public half of a token and the key of its record.
-type Selector [16]byte
-
-// String returns the 22 characters that the selector has inside its token.
-func (s Selector) String() string {
-	var b [wordLen]byte
-	word(s[:]).encode62(b[:])
-	return string(b[:])
-}
-
-// ParseSelector reads what String returned, or returns ErrMalformed.
-func ParseSelector(text string) (Selector, error) {
-	var s Selector
-	w, ok := decode62(text)
-	if !ok || len(text) != wordLen {
-		return s, ErrMalformed
-	}
-	w.put(s[:])
-	return s, nil
-}
-
-// SelectorText returns the selector inside the text of a token that Parse has
-// accepted, without allocating.
-func SelectorText(text string) string { return text[prefixLen : prefixLen+wordLen] }
-
 // A Digest is what is stored in place of a token.
 type Digest [16]byte
-
-// word reads 16 bytes as an integer.
-func word(b []byte) uint128 {
-	return uint128{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
-}
-
-func (w uint128) put(b []byte) {
-	binary.BigEndian.PutUint64(b, w.hi)
-	binary.BigEndian.PutUint64(b[8:], w.lo)
-}

@@ -29,7 +29,11 @@ func TestTheCountIsInTheCookieAndNobodyCanChangeIt(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got, _ := visit(jar[:len(jar)-2] + "AA"); got != "visit 1\n" {
+	other := "A"
+	if strings.HasSuffix(jar, other) {
+		other = "Q"
+	}
+	if got, _ := visit(jar[:len(jar)-1] + other); got != "visit 1\n" {
 		t.Errorf("an altered cookie: %q, want a first visit", got)
 	}
 }

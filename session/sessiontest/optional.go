@@ -62,8 +62,8 @@ func epochs(k *kit) {
 			k.Fatal(err)
 		}
 		for value, n := range map[string]uint64{
-			"1764086400000": 1764086400000, "18446744073709551615": 1<<64 - 1, "18446744073709551616": 0, "": 0, "x": 0, "-1": 0, "1 ": 0, "007": 7, "1\x002": 0,
-			"2 1 " + sid.String(): 2, "2 1 x": 0, "2  " + sid.String(): 0, "2 1": 0,
+			"1764086400000": 1764086400000, "281474976710655": 1<<48 - 1, "281474976710656": 0, "18446744073709551617": 0, "": 0, "x": 0, "-1": 0, "1 ": 0, "007": 7, "1\x002": 0,
+			"2 1 " + sid: 2, "2 1 x": 0, "2  " + sid: 0, "2 1": 0,
 		} {
 			epoch = k.swap(session.EpochKey(subject), epoch.Version, session.Item{Value: value, Subject: "*", Expires: exp})
 			want := session.Epoch{N: n}

@@ -120,7 +120,7 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 		return "", fmt.Errorf("encode sign-up: %w", err)
 	}
 	c := &Challenge{
-		ID: asker.Selector().String(), Asker: asker.Digest(), Link: link.Digest(),
+		ID: asker.Selector(), Asker: asker.Digest(), Link: link.Digest(),
 		Purpose: purposeSignUp, Target: address, Tries: flowTries, Expires: now.Add(flowLife),
 	}
 	c.Sealed = string(s.o.Keys.Seal(nil, "challenge "+c.ID, payload, now))
@@ -178,7 +178,7 @@ func (s *Service) VerifySignUp(ctx context.Context, flow, code string, from Orig
 	if err != nil {
 		return nil, ErrFlowEnded
 	}
-	return s.prove(ctx, tok.Selector().String(), from, now, func(c *Challenge) error {
+	return s.prove(ctx, tok.Selector(), from, now, func(c *Challenge) error {
 		if !tok.Matches(c.Asker) {
 			return ErrFlowEnded
 		}
@@ -197,7 +197,7 @@ func (s *Service) VerifyLink(ctx context.Context, flow, link string, from Origin
 	if err != nil || err2 != nil || asker.Selector() != mailed.Selector() {
 		return nil, ErrFlowEnded
 	}
-	return s.prove(ctx, asker.Selector().String(), from, now, func(c *Challenge) error {
+	return s.prove(ctx, asker.Selector(), from, now, func(c *Challenge) error {
 		if !asker.Matches(c.Asker) || !mailed.Matches(c.Link) {
 			return ErrFlowEnded
 		}
@@ -343,7 +343,7 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	}
 	var c *Challenge
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		c, err = tx.Challenge(tok.Selector().String())
+		c, err = tx.Challenge(tok.Selector())
 		return err
 	})
 	if err != nil {
@@ -361,7 +361,7 @@ func FlowID(flow string) string {
 	if err != nil {
 		return ""
 	}
-	return tok.Selector().String()
+	return tok.Selector()
 }
 
 // SetupLink returns the token of a new link that makes one administrator, and
@@ -369,7 +369,7 @@ func FlowID(flow string) string {
 func (s *Service) SetupLink(ctx context.Context, now time.Time) (string, error) {
 	tok := token.New(token.OneTime)
 	c := &Challenge{
-		ID: tok.Selector().String(), Asker: tok.WithNewVerifier().Digest(), Link: tok.Digest(),
+		ID: tok.Selector(), Asker: tok.WithNewVerifier().Digest(), Link: tok.Digest(),
 		Purpose: purposeSetup, Tries: 1, Expires: now.Add(setupLife),
 	}
 	there := false
