@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -313,4 +314,25 @@ func FuzzParseNews(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestALogKeepsNoneOfTheRequestThatAnEventWasCutFrom(t *testing.T) {
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	log := feed.NewLog(nil)
+	before := heap()
+	for range 64 {
+		header := strings.Repeat("x", 1<<20)
+		if err := log.Append(t.Context(), now, feed.SessionEnded(header[:22], header[22:44], header[44:54], now.Add(time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := heap() - before; kept > 16<<20 {
+		t.Errorf("64 events keep %d MB", kept>>20)
+	}
+	runtime.KeepAlive(log)
 }

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -51,6 +52,11 @@ func (l *Log) Append(_ context.Context, now time.Time, events ...Event) error {
 		var err error
 		if stamped[i], err = e.Stamp(ID{l.epoch, l.seq + 1 + uint64(i)}, now); err != nil {
 			return err
+		}
+		// What is kept for hours must not keep alive what it was cut from: a
+		// request's headers, a session's record.
+		for _, text := range []*string{&stamped[i].Target, &stamped[i].Subject, &stamped[i].Reason} {
+			*text = strings.Clone(*text)
 		}
 	}
 	l.tail = append(l.tail, stamped...)
