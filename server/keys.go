@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/web"
 )
@@ -237,6 +238,20 @@ type Reseal struct {
 // ResealKeys seals the keys anew, and returns them.
 func (o *Operator) ResealKeys(ctx context.Context, in Reseal) ([]Key, error) {
 	return ask[[]Key](ctx, o, "reseal-keys", reseal{in.Masters.Reveal(), in.Unsealed})
+}
+
+// ResetKeys erases all keys of the configured data folder, on which no server
+// may run, and returns how many there were. It needs no master key.
+func ResetKeys(ctx context.Context, cfg Config) (n int, err error) {
+	s := &Server{cfg: cfg}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.takeFolder(); err != nil {
+		return 0, err
+	}
+	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
+		return 0, err
+	}
+	return keyring.Reset(ctx, s.db, byOperator, time.Now())
 }
 
 // What crosses the socket.

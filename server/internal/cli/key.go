@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
@@ -11,7 +13,7 @@ import (
 
 func newKey() *cobra.Command {
 	return group("key", "look at the server's own keys, and change them",
-		newKeyList(), newKeyRotate(), newKeyRetire(), newKeyReseal())
+		newKeyList(), newKeyRotate(), newKeyRetire(), newKeyReseal(), newKeyReset())
 }
 
 func newKeyList() *cobra.Command {
@@ -74,7 +76,7 @@ func newKeyRetire() *cobra.Command {
 it is erased all the same, and where it is the active one a new one takes its place:
 this is for a key that leaked. Sessions go on: no key has made them.
 ` + beside,
-		Example: "admit key retire 3fa9c1 --force",
+		Example: "admit key retire $ID --force",
 	}
 	force := cmd.Flags().Bool("force", false, "also if it is active, or may be needed")
 	asJSON := jsonFlag(cmd)
@@ -147,6 +149,34 @@ file, reseal, then take the old one out; a server that stops in between starts a
 		}
 		return nil
 	})
+}
+
+func newKeyReset() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "reset", Short: "erase all keys, where the master key is lost", Args: takes(),
+		Long: `For keys that nobody can open any more: the master key is lost, or a key was damaged
+and there is no backup. What they sealed is lost: browsers are strangers until they
+sign in again, mail that waits is not sent, sign-ups under way begin again. Users and
+sessions stay. The next start makes a new key. No server may run on the data folder.
+Asks before, at a terminal.`,
+		Example: "admit key reset",
+	}
+	load := settingFlags(cmd, "data")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
+		}
+		if err := confirm(cmd, "erase all keys for good?"); err != nil {
+			return err
+		}
+		n, err := server.ResetKeys(cmd.Context(), cfg)
+		return told(cmd, err, "%d %s erased; the next start makes a new one", n, map[bool]string{true: "key is", false: "keys are"}[n == 1])
+	}
+	return cmd
 }
 
 func fileName(name string) string {

@@ -451,6 +451,33 @@ func (r *Ring) Reseal(ctx context.Context, masters []*MasterKey, actor string, n
 	return r.store.Scrub(ctx)
 }
 
+// Reset erases all keys of a store, whether they can be opened or not, and
+// returns how many: for a master key that is lost for good. The next Open makes
+// a new one. No other process may have the keys open.
+func Reset(ctx context.Context, store account.Store, actor string, now time.Time) (n int, err error) {
+	err = store.Update(context.WithoutCancel(ctx), func(tx account.Tx) error {
+		n = 0
+		keys, err := tx.Keys()
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if k.State == account.KeyRetired {
+				continue
+			}
+			if err := retire(tx, k, actor, now); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err == nil {
+		err = store.Scrub(ctx)
+	}
+	return n, err
+}
+
 // Tend does what is due, and sees what other processes did: call it every minute
 // or so. It reports whether it rotated or retired a key.
 func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {

@@ -19,9 +19,9 @@ import (
 var (
 	ErrMasterForm    = admit.Invalid.New("master_key_malformed", "A master key is base64 of at least 32 random bytes, one a line.").WithHint("make one: (umask 077; admit cookie keygen > master.key)")
 	ErrMasterMissing = admit.Unavailable.New("master_key_missing", "The keys are sealed, and no master key was given.").WithHint("give the one that sealed them, with --master-key-file, --master-key-command or ADMIT_MASTER_KEY")
-	ErrMasterWrong   = admit.Unavailable.New("master_key_wrong", "The keys are sealed with another master key.").WithHint("give the one that sealed them; a file may hold both, the new one first. If it is lost for good, see docs/runbook/key-leaked.md")
+	ErrMasterWrong   = admit.Unavailable.New("master_key_wrong", "The keys are sealed with another master key.").WithHint("give the one that sealed them; a file may hold several, the one to seal with first. If it is lost for good: admit key reset")
 	ErrNoMaster      = admit.Invalid.New("no_master_key", "There is no master key to seal with.").WithHint("name one with --new-master-key-file, or with --no-master-key leave the keys unsealed")
-	ErrDamaged       = admit.Unavailable.New("keys_damaged", "A key in the database was altered.").WithHint("restore a backup; see docs/runbook/key-leaked.md")
+	ErrDamaged       = admit.Unavailable.New("keys_damaged", "A key in the database was altered.").WithHint("restore a backup, or do without the keys: admit key reset")
 )
 
 // A MasterKey seals the other keys where they are kept. It comes from outside,
