@@ -29,9 +29,9 @@ var (
 
 // Keys is a ring of secret keys, newest first: the first one signs and seals,
 // each of them verifies and opens. To rotate, put a new key in front, and take
-// the last one away when no value made with it can be alive. Keys is safe for
-// use by several goroutines.
-type Keys struct{ ring []*key }
+// the last one away when no value made with it can be alive; [Keys.Replace] does
+// it while the ring is in use. Keys is safe for use by several goroutines.
+type Keys struct{ ring atomic.Pointer[[]*key] }
 
 // A key holds what is derived from one secret. Its id stands in each value, so
 // that one key is tried and not all.
@@ -74,7 +74,7 @@ func GenerateKey() string {
 // first. Blank lines and lines that begin with # are passed over. Errors name
 // the line and never quote it.
 func ParseKeys(text string) (*Keys, error) {
-	k := &Keys{}
+	var ring []*key
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -90,16 +90,45 @@ func ParseKeys(text string) (*Keys, error) {
 			return nil, fmt.Errorf("cookie: key on line %d has %d bytes, at least 32 are needed", n, len(secret))
 		}
 		one := newKey(secret)
-		if slices.ContainsFunc(k.ring, func(o *key) bool { return o.id == one.id }) {
+		if slices.ContainsFunc(ring, func(o *key) bool { return o.id == one.id }) {
 			return nil, fmt.Errorf("cookie: key on line %d stands twice", n)
 		}
-		k.ring = append(k.ring, one)
+		ring = append(ring, one)
 	}
-	if len(k.ring) == 0 {
+	if len(ring) == 0 {
 		return nil, errors.New("cookie: no key")
 	}
+	k := &Keys{}
+	k.ring.Store(&ring)
 	return k, nil
 }
+
+// Replace puts the keys of next in the place of k's own. Whoever holds k, such
+// as a [Vault], uses them from its next call on, without a moment in between
+// that has half of them. Keys that both rings have keep what was derived of
+// them.
+func (k *Keys) Replace(next *Keys) {
+	ring := slices.Clone(next.all())
+	for i, one := range ring {
+		if had, _ := find(k.all(), one.id[:]); had != nil && string(had.secret) == string(one.secret) {
+			ring[i] = had
+		}
+	}
+	k.ring.Store(&ring)
+}
+
+// IDs returns the ids of the keys, newest first: the four characters that each
+// sealed value begins with. They are no secret.
+func (k *Keys) IDs() []string {
+	var ids []string
+	for _, one := range k.all() {
+		ids = append(ids, base64.RawURLEncoding.EncodeToString(one.id[:]))
+	}
+	return ids
+}
+
+// all returns the keys as they are now, newest first.
+func (k *Keys) all() []*key { return *k.ring.Load() }
 
 func newKey(secret []byte) *key {
 	k := &key{secret: secret}
@@ -121,27 +150,27 @@ func derive(secret, salt []byte, purpose string, n int) []byte {
 
 // Derive returns 32 bytes for another use, from the newest key.
 func (k *Keys) Derive(purpose string) []byte {
-	return derive(k.ring[0].secret, nil, "admit derive "+purpose, 32)
+	return derive(k.all()[0].secret, nil, "admit derive "+purpose, 32)
 }
 
 // DeriveAll returns what Derive gives for each key of the ring, newest first.
 func (k *Keys) DeriveAll(purpose string) [][]byte {
-	all := make([][]byte, len(k.ring))
-	for i, one := range k.ring {
-		all[i] = derive(one.secret, nil, "admit derive "+purpose, 32)
+	var all [][]byte
+	for _, one := range k.all() {
+		all = append(all, derive(one.secret, nil, "admit derive "+purpose, 32))
 	}
 	return all
 }
 
 // String says how many keys there are, and nothing of them.
-func (k *Keys) String() string { return fmt.Sprintf("cookie.Keys(%d)", len(k.ring)) }
+func (k *Keys) String() string { return fmt.Sprintf("cookie.Keys(%d)", len(k.all())) }
 
 // GoString is String.
 func (k *Keys) GoString() string { return k.String() }
 
 // find returns the key with an id, and whether it is an older one.
-func (k *Keys) find(id []byte) (one *key, old bool) {
-	for i, one := range k.ring {
+func find(ring []*key, id []byte) (one *key, old bool) {
+	for i, one := range ring {
 		if string(one.id[:]) == string(id) {
 			return one, i > 0
 		}
@@ -179,7 +208,7 @@ func (s *signer) tag(name string, head []byte, text []byte) []byte {
 // Sign appends the value, readable and tamper-evident, to dst. The cookie's
 // name and the time are inside the MAC (HMAC-SHA256).
 func (k *Keys) Sign(dst []byte, name string, value []byte, now time.Time) []byte {
-	one := k.ring[0]
+	one := k.all()[0]
 	s := one.macs.Get().(*signer)
 	defer one.macs.Put(s)
 	start := len(dst)
@@ -204,7 +233,7 @@ func (k *Keys) Verify(dst []byte, name, signed string, maxAge time.Duration, now
 	if !decode64(raw[:], signed[dot+1:]) {
 		return dst, false, ErrTampered
 	}
-	one, old := k.find(raw[:idLen])
+	one, old := find(k.all(), raw[:idLen])
 	if one == nil {
 		return dst, false, ErrTampered
 	}
@@ -296,7 +325,7 @@ const sealHead = idLen + saltLen + nonceLen
 // Seal appends the value, encrypted, to dst. The cookie's name and the time
 // are authenticated too.
 func (k *Keys) Seal(dst []byte, name string, value []byte, now time.Time) []byte {
-	one := k.ring[0]
+	one := k.all()[0]
 	sub := one.sealer()
 	p := one.scratch.Get().(*[]byte)
 	defer one.scratch.Put(p)
@@ -323,15 +352,15 @@ func (k *Keys) Open(dst []byte, name, sealed string, maxAge time.Duration, now t
 	if n < sealHead+timeLen+tagLen {
 		return dst, false, ErrTampered
 	}
-	one := k.ring[0]
-	p := one.scratch.Get().(*[]byte)
-	defer one.scratch.Put(p)
+	ring := k.all()
+	p := ring[0].scratch.Get().(*[]byte)
+	defer ring[0].scratch.Put(p)
 	b := slices.Grow((*p)[:0], n+len(sealed)+len(name))[:n]
 	*p = b
 	if !decode64(b, sealed) {
 		return dst, false, ErrTampered
 	}
-	use, old := k.find(b[:idLen])
+	use, old := find(ring, b[:idLen])
 	if use == nil {
 		return dst, false, ErrTampered
 	}

@@ -36,11 +36,15 @@ type Config struct {
 	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
+	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
+	MasterKeyCommand  string     `name:"master_key_command" arg:"COMMAND" help:"program that writes the master key, with its arguments, parted at spaces; run at start, for 30 seconds at most, without a shell"`
+	KeyRotation       string     `name:"key_rotation" arg:"DAYS" help:"days after which a new key is made, and the old one only opens what it sealed; 0 is never"`
 	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
 
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
-	DevKey admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
+	MasterKey admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
+	DevKey    admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
 
 	Log *slog.Logger // for programs; default: LogLevel and LogFormat on standard error
 
@@ -64,6 +68,7 @@ func DefaultConfig() Config {
 		Data:              "./admit-data",
 		PasswordMinLength: 8, // ASVS 6.2.1
 		LogFormat:         "text",
+		KeyRotation:       strconv.Itoa(defaultKeyDays),
 	}
 }
 
@@ -178,6 +183,8 @@ func (c Config) Check() error {
 	switch {
 	case c.Dev && (exposed || c.PublicURL != ""):
 		return ErrConfigDev
+	case len(slices.DeleteFunc([]string{c.MasterKeyFile, c.MasterKeyCommand, c.MasterKey.Reveal()}, func(s string) bool { return s == "" })) > 1:
+		return ErrMasterSources
 	case exposed:
 		return fmt.Errorf("%s: %w", c.Listen, ErrConfigExposed)
 	}
@@ -320,6 +327,11 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "password_min_length":
 		n, err := strconv.Atoi(text)
 		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"
+	case "master_key_file", "master_key_command":
+		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), map[bool]string{true: "a path", false: "a program and its arguments"}[s.Name == "master_key_file"]
+	case "key_rotation":
+		n, err := strconv.Atoi(text)
+		return err == nil && n >= 0 && n <= 3650, "a whole number of days from 1 to 3650, or 0"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":

@@ -48,6 +48,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 	values := map[string]string{
 		"listen": "127.0.0.1:80", "data": "d", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
+		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k",
 	}
 	var env []string
 	var file strings.Builder
@@ -67,7 +68,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		}
 		file.WriteString(f.Name + ": " + value + "\n")
 	}
-	secret := []string{"ADMIT_DEV_KEY=k"}
+	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k"}
 	for name, c := range map[string]func() (Config, error){
 		"environment": func() (Config, error) { return load(t, "", env, nil) },
 		"file":        func() (Config, error) { return load(t, file.String(), secret, nil) },

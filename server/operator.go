@@ -264,7 +264,7 @@ func (s *Server) operations() map[string]operation {
 			return none{}, fn(ctx, u.ID, in, time.Now())
 		})
 	}
-	return map[string]operation{
+	all := map[string]operation{
 		"ping": op(func(context.Context, none) (none, error) { return none{}, nil }),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
@@ -365,6 +365,8 @@ func (s *Server) operations() map[string]operation {
 			return s.sessions.EndEveryone(ctx, "ended_by_operator")
 		}),
 	}
+	s.keyOperations(all)
+	return all
 }
 
 func userOf(u *account.User) User {

@@ -23,7 +23,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -32,10 +31,10 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/limit"
 	"github.com/admit-auth/admit/server/internal/notify"
 	"github.com/admit-auth/admit/server/internal/web"
@@ -44,10 +43,9 @@ import (
 
 // Why a server does not start.
 var (
-	ErrInUse    = admit.Conflict.New("data_in_use", "Another server is using this data folder.").WithHint("stop it, or name another folder with --data")
-	ErrFolder   = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("make it writable for this user, or name another folder with --data")
-	ErrPort     = admit.Unavailable.New("address_in_use", "The address to listen on is taken or not ours.").WithHint("stop what listens there, or choose another with --listen")
-	ErrKeysFile = admit.Unavailable.New("keys_unreadable", "The file of keys cannot be read.").WithHint("restore it from a backup; without it sealed data is lost")
+	ErrInUse  = admit.Conflict.New("data_in_use", "Another server is using this data folder.").WithHint("stop it, or name another folder with --data")
+	ErrFolder = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("make it writable for this user, or name another folder with --data")
+	ErrPort   = admit.Unavailable.New("address_in_use", "The address to listen on is taken or not ours.").WithHint("stop what listens there, or choose another with --listen")
 )
 
 // Names inside the data folder.
@@ -69,7 +67,7 @@ type Server struct {
 	lines     *logWriter // where log writes
 	listeners []net.Listener
 	lock      *os.File
-	keys      *cookie.Keys
+	keys      *keyring.Ring
 	db        *db.DB
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
@@ -85,6 +83,7 @@ type Ready struct {
 	SetupLink admit.Secret // makes the first administrator; only while there is none
 	InboxURL  admit.Secret // opens the development inbox; only with Dev
 	CanMail   bool
+	Unsealed  bool // no master key seals the keys; not told with Dev
 }
 
 // New opens the data folder, which it makes where there is none, and listens
@@ -121,10 +120,10 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.takeFolder(); err != nil {
 		return nil, err
 	}
-	if s.keys, err = openKeys(filepath.Join(cfg.Data, keysName)); err != nil {
+	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
 		return nil, err
 	}
-	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
+	if err := s.openKeys(ctx, time.Now()); err != nil {
 		return nil, err
 	}
 	stored, err := s.db.Sessions(ctx)
@@ -151,7 +150,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Passwords: passwords,
 		Policy:    cfg.PasswordPolicy(),
 		Limiter:   limit.New(),
-		Keys:      s.keys,
+		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
 	}); err != nil {
@@ -162,7 +161,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 
 // edge makes the handler, and the links that the terminal shows.
 func (s *Server) edge(ctx context.Context) error {
-	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil}
+	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil, Unsealed: !s.cfg.hasMasterKey() && !s.cfg.Dev}
 	link, err := s.accounts.SetupLink(ctx, time.Now())
 	if err != nil {
 		return err
@@ -173,7 +172,7 @@ func (s *Server) edge(ctx context.Context) error {
 	o := web.Options{
 		Accounts:    s.accounts,
 		Sessions:    s.sessions,
-		Keys:        s.keys,
+		Keys:        s.keys.Cookies(),
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.cfg.CORSOrigins,
@@ -244,6 +243,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	work.Go(func() { s.sessions.Run(background) })
 	work.Go(func() { s.lines.run(background) })
+	work.Go(func() { s.tendKeys(background) })
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}
@@ -362,47 +362,4 @@ func (s *Server) openSocket() (net.Listener, error) {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
 	return l, nil
-}
-
-// openKeys reads the ring of keys, or makes one on the first start.
-func openKeys(file string) (*cookie.Keys, error) {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		text = []byte(cookie.GenerateKey() + "\n")
-		err = writeOnce(file, text)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKeysFile, err)
-	}
-	keys, err := cookie.ParseKeys(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKeysFile, err)
-	}
-	return keys, nil
-}
-
-// writeOnce writes a file that is whole or not there, whatever happens.
-func writeOnce(file string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return err
-	}
-	// The name is on disk when the folder is.
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil && runtime.GOOS != "windows" {
-		return err
-	}
-	return nil
 }

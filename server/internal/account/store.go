@@ -19,6 +19,9 @@ type Store interface {
 	// the transaction of each change of this kind: with the session's id and
 	// subject where one begins or ends, and as it is where an epoch is raised.
 	Auditing(ctx context.Context, of Change, r *Record) context.Context
+	// Scrub returns when what earlier Updates overwrote can be read from no file
+	// of the store any more.
+	Scrub(ctx context.Context) error
 }
 
 // A Change of sessions.
@@ -38,6 +41,7 @@ type Tx interface {
 	Challenges
 	Audit
 	Outbox
+	Keyring
 }
 
 // Users are people with their identifiers and roles.
@@ -97,6 +101,40 @@ type Outbox interface {
 	Unpost(id int64) error
 	Postpone(id int64, until time.Time) error
 }
+
+// Keyring is the secrets of the server itself.
+type Keyring interface {
+	// Keys returns all, those of one purpose together, newest first.
+	Keys() ([]Key, error)
+	// PutKey adds a key, or changes the state, the end and the secret of the one
+	// with its id. There is one active key of a purpose.
+	PutKey(k Key) error
+	// SealedBy counts the messages that wait, and the challenges that are open,
+	// whose sealed text begins with head.
+	SealedBy(head string, now time.Time) (mail, challenges int, err error)
+	// DeleteSealedBy deletes them.
+	DeleteSealedBy(head string) error
+}
+
+// A Key is a secret of the server as it is kept.
+type Key struct {
+	ID        string
+	Purpose   string // such as "cookies"
+	State     KeyState
+	CreatedAt time.Time
+	NotAfter  time.Time // when a retiring key is of no use any more
+	Sealed    string    // nothing in a retired one
+}
+
+// A KeyState says what a key is good for.
+type KeyState string
+
+// The states, in their order.
+const (
+	KeyActive   KeyState = "active"   // it makes and it opens
+	KeyRetiring KeyState = "retiring" // it opens
+	KeyRetired  KeyState = "retired"  // it is gone; its id is known
+)
 
 // A Challenge is something that must be proved, such as that mail arrives. What
 // is counted or spent once stands here and never in a page.

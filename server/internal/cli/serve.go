@@ -51,6 +51,9 @@ func announce(cmd *cobra.Command, r server.Ready, asJSON bool) error {
 	if !r.CanMail {
 		say(cmd, "there is no mail yet: people sign up with a user name, an e-mail address is refused")
 	}
+	if r.Unsealed {
+		say(cmd, "the server's own keys stand unsealed in the data folder: --master-key-file seals them")
+	}
 	if asJSON {
 		return writeJSON(cmd.OutOrStdout(), struct {
 			URL       string `json:"url"`

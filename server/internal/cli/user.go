@@ -36,7 +36,7 @@ var errNoData = admit.NotFound.New("no_data", "There is no data folder here.").W
 // operate gives cmd the flags that name a data folder; what it runs gets the
 // operator of that folder.
 func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *server.Operator, args []string) error) *cobra.Command {
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "master_key_file", "master_key_command")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		cfg, err := load()
 		if err != nil {

@@ -66,7 +66,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 		f.Close()
 	}
 	db := &DB{}
-	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)"); err != nil {
+	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)", "_pragma=secure_delete(FAST)"); err != nil {
 		return nil, err
 	}
 	db.write.SetMaxOpenConns(1)

@@ -66,6 +66,10 @@ const (
 // is far beyond it net/http refuses, in words of its own.
 const MaxHeader = 16 << 10
 
+// SealedLife is the longest that a value lives which Options.Keys have sealed: a
+// browser is known for so long after a sign-in. Keys must open for as long.
+const SealedLife = 180 * 24 * time.Hour
+
 // A server is the handler.
 type server struct {
 	Options
@@ -111,7 +115,7 @@ func New(o Options) (http.Handler, error) {
 		name   string
 		maxAge time.Duration
 	}{
-		{&s.device, "admit-device", 180 * 24 * time.Hour},
+		{&s.device, "admit-device", SealedLife},
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},

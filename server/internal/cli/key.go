@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server"
+	"github.com/spf13/cobra"
+)
+
+func newKey() *cobra.Command {
+	return group("key", "look at the server's own keys, and change them",
+		newKeyList(), newKeyRotate(), newKeyRetire(), newKeyReseal(), newKeyReset())
+}
+
+func newKeyList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "show the server's own keys, without their secrets", Args: takes(),
+		Long: `An active key makes new values. A retiring one opens what it made, until all of that
+has expired; then it retires by itself, and its bytes are erased. The server rotates
+keys by itself too: see the setting key_rotation.
+` + beside,
+		Example: "admit key list --json",
+	}
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
+		all, err := o.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		return writeKeys(cmd, *asJSON, all, all...)
+	})
+}
+
+// writeKeys writes v as JSON, or the keys as a table.
+func writeKeys(cmd *cobra.Command, asJSON bool, v any, keys ...server.Key) error {
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	t := table{{"ID", "PURPOSE", "STATE", "CREATED", "RETIRES", "MASTER KEY"}}
+	for _, k := range keys {
+		retires := ""
+		if k.NotAfter != nil {
+			retires = moment(*k.NotAfter)
+		}
+		t = append(t, []string{k.ID, k.Purpose, string(k.State), moment(k.CreatedAt), retires, k.MasterKey})
+	}
+	return t.write(cmd.OutOrStdout())
+}
+
+func newKeyRotate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rotate", Short: "put a new key in front; nobody is signed out", Args: takes(),
+		Long: `The new key seals from now on. The one before opens what it sealed until that has
+expired. For a key that leaked this is not enough: see admit key retire.
+` + beside,
+		Example: "admit key rotate",
+	}
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
+		k, err := o.RotateKey(ctx)
+		if err != nil {
+			return err
+		}
+		return writeKeys(cmd, *asJSON, k, k)
+	})
+}
+
+func newKeyRetire() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "retire ID", Short: "erase a key", Args: takes("ID"),
+		Long: `Refuses to erase a key that may be needed, and says what would be lost. With --force
+it is erased all the same, and where it is the active one a new one takes its place:
+this is for a key that leaked. Sessions go on: no key has made them.
+` + beside,
+		Example: "admit key retire $ID --force",
+	}
+	force := cmd.Flags().Bool("force", false, "also if it is active, or may be needed")
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
+		if *force {
+			if err := confirm(cmd, "erase the key "+args[0]+" for good?"); err != nil {
+				return err
+			}
+		}
+		loss, err := o.RetireKey(ctx, args[0], *force)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), loss)
+		}
+		say(cmd, "the key %s is erased", args[0])
+		if lost := loss.String(); lost != "" {
+			say(cmd, "%s", lost)
+		}
+		return nil
+	})
+}
+
+func newKeyReseal() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "reseal [--new-master-key-file FILE | --no-master-key]", Short: "seal the keys with another master key",
+		Long: `Seals the keys with the first key of the file, all at once or not at all. The server
+needs that one at its next start. Without a flag the master key is read again from
+where the server's settings name it: write the new key above the old one in that
+file, reseal, then take the old one out; a server that stops in between starts again.
+` + beside,
+		Example: "(umask 077; admit cookie keygen > new.key)\nadmit key reseal --new-master-key-file new.key",
+	}
+	file := cmd.Flags().String("new-master-key-file", "", "read the new master key from `FILE`; - is standard input")
+	unsealed := cmd.Flags().Bool("no-master-key", false, "leave the keys unsealed")
+	asJSON := jsonFlag(cmd)
+	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
+		if *file != "" && *unsealed {
+			return misused(cmd, "%s: either --new-master-key-file or --no-master-key", cmd.CommandPath())
+		}
+		return nil
+	})
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
+		in := server.Reseal{Unsealed: *unsealed}
+		if *file != "" {
+			text, err := readFile(cmd, *file)
+			if err != nil {
+				return err
+			}
+			in.Masters = admit.NewSecret(string(text))
+		}
+		if *unsealed {
+			if err := confirm(cmd, "leave the keys readable to everyone who has a copy of the database?"); err != nil {
+				return err
+			}
+		}
+		all, err := o.ResealKeys(ctx, in)
+		if err != nil {
+			return err
+		}
+		if err := writeKeys(cmd, *asJSON, all, all...); err != nil {
+			return err
+		}
+		switch {
+		case *file != "":
+			say(cmd, "from now on the server starts only with the master key of %s", fileName(*file))
+		case *unsealed:
+			say(cmd, "from now on the server starts without a master key")
+		}
+		return nil
+	})
+}
+
+func newKeyReset() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "reset", Short: "erase all keys, where the master key is lost", Args: takes(),
+		Long: `For keys that nobody can open any more: the master key is lost, or a key was damaged
+and there is no backup. What they sealed is lost: browsers are strangers until they
+sign in again, mail that waits is not sent, sign-ups under way begin again. Users and
+sessions stay. The next start makes a new key. No server may run on the data folder.
+Asks before, at a terminal.`,
+		Example: "admit key reset",
+	}
+	load := settingFlags(cmd, "data")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
+		}
+		if err := confirm(cmd, "erase all keys for good?"); err != nil {
+			return err
+		}
+		n, err := server.ResetKeys(cmd.Context(), cfg)
+		return told(cmd, err, "%d %s erased; the next start makes a new one", n, map[bool]string{true: "key is", false: "keys are"}[n == 1])
+	}
+	return cmd
+}
+
+func fileName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return fmt.Sprintf("%q", name)
+}

@@ -1,0 +1,297 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/keyring"
+	"github.com/admit-auth/admit/server/internal/web"
+)
+
+// Why a master key cannot be had. What is wrong with its text, or with what it
+// should open, package keyring says.
+var (
+	ErrKeysFile      = admit.Unavailable.New("keys_unreadable", "The file of keys cannot be read.").WithHint("it is from an older version, and is taken over; restore it from a backup, or move it away if what it sealed may be lost")
+	ErrMasterSources = admit.Invalid.New("master_key_twice", "A master key comes from one place only.").WithHint("leave one of --master-key-file, --master-key-command and ADMIT_MASTER_KEY; a file may hold several keys")
+	ErrMasterFile    = admit.Unavailable.New("master_key_unreadable", "The file of the master key cannot be read.").WithHint("look at its name, and whether this user may read it")
+	ErrMasterMode    = admit.Unavailable.New("master_key_exposed", "Others can read or change the file of the master key.").WithHint("chmod 600 it; to let a group read it, 640")
+	ErrMasterCommand = admit.Unavailable.New("master_key_command_failed", "The command gives no master key.").WithHint("run it by hand: it has 30 seconds, and writes the key to standard output; no shell is between")
+)
+
+const (
+	maxMasterKey   = 64 << 10 // bytes
+	commandTime    = 30 * time.Second
+	tendEvery      = time.Minute
+	defaultKeyDays = 90
+)
+
+// keyEvery is how long a key makes new values.
+func (c Config) keyEvery() time.Duration {
+	days, err := strconv.Atoi(c.KeyRotation)
+	if err != nil {
+		days = defaultKeyDays
+	}
+	return time.Duration(days) * 24 * time.Hour
+}
+
+func (c Config) hasMasterKey() bool {
+	return !c.MasterKey.IsZero() || c.MasterKeyFile != "" || c.MasterKeyCommand != ""
+}
+
+// masterKeys gets the master keys from where the configuration says, none where
+// it says nothing.
+func (c Config) masterKeys(ctx context.Context) (keys []*keyring.MasterKey, err error) {
+	var text string
+	switch {
+	case !c.MasterKey.IsZero():
+		keys, err = keyring.ParseMasterKeys(c.MasterKey.Reveal())
+		if err != nil {
+			err = fmt.Errorf("ADMIT_MASTER_KEY: %w", err)
+		}
+		return keys, err
+	case c.MasterKeyFile != "":
+		text, err = readMasterFile(c.MasterKeyFile)
+	case c.MasterKeyCommand != "":
+		text, err = runMasterCommand(ctx, c.MasterKeyCommand)
+	default:
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if keys, err = keyring.ParseMasterKeys(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.MasterKeyFile+c.MasterKeyCommand, err)
+	}
+	return keys, nil
+}
+
+// readMasterFile reads a file that nobody else may read, but a group: secrets
+// that a container is given often have one.
+func readMasterFile(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", name, ErrMasterFile, bare(err))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", name, ErrMasterFile, bare(err))
+	}
+	if mode := info.Mode().Perm(); mode&0o037 != 0 && runtime.GOOS != "windows" {
+		return "", fmt.Errorf("%s: mode %04o: %w", name, mode, ErrMasterMode)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxMasterKey))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", name, ErrMasterFile, bare(err))
+	}
+	return string(b), nil
+}
+
+// bare is an error of a file without its name.
+func bare(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// runMasterCommand runs a program that writes the master key, such as the client
+// of a key management service. It gets our environment without what is ours, for
+// that holds secrets, and speaks to the operator on standard error.
+func runMasterCommand(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	words := strings.Fields(command)
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "ADMIT_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Stdout, cmd.Stderr = &limited{&out, maxMasterKey}, os.Stderr
+	cmd.WaitDelay = time.Second // for children of it that hold the pipe
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return "", fmt.Errorf("%s: %w: %w", words[0], ErrMasterCommand, err)
+	}
+	if strings.TrimSpace(out.String()) == "" {
+		return "", fmt.Errorf("%s: %w: it wrote nothing", words[0], ErrMasterCommand)
+	}
+	return out.String(), nil
+}
+
+// limited refuses what is longer than any key.
+type limited struct {
+	to   io.Writer
+	left int
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.left -= len(b); l.left < 0 {
+		return 0, errors.New("it wrote too much")
+	}
+	return l.to.Write(b)
+}
+
+// openKeys opens the ring of keys in the database. Those of a file, which older
+// versions kept, are taken over.
+func (s *Server) openKeys(ctx context.Context, now time.Time) error {
+	masters, err := s.cfg.masterKeys(ctx)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.cfg.Data, keysName)
+	text, err := os.ReadFile(file)
+	adopt := err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrKeysFile, err)
+	}
+	if adopt && strings.TrimSpace(string(text)) == "" {
+		return fmt.Errorf("%s is empty: %w", file, ErrKeysFile)
+	}
+	s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
+		Masters: masters, Life: web.SealedLife, Every: s.cfg.keyEvery(), Adopt: string(text),
+	}, now)
+	if errors.Is(err, keyring.ErrAdopt) {
+		err = fmt.Errorf("%w: %w", ErrKeysFile, err)
+	}
+	if err != nil || !adopt {
+		return err
+	}
+	// They are on disk in the database. A copy left here would be one that no
+	// master key seals, and that outlives its retirement.
+	if err := os.Remove(file); err != nil {
+		return fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	s.log.Info("the keys of the file were taken over into the database", "file", file)
+	return nil
+}
+
+// tendKeys rotates and retires keys when that is due, until ctx is done.
+func (s *Server) tendKeys(ctx context.Context) {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			did, err := s.keys.Tend(ctx, now)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				s.log.Error("the keys could not be looked after", "err", err)
+			case did:
+				s.log.Info("a key was rotated or has retired: admit key list shows them")
+			}
+		}
+	}
+}
+
+// A Key is one of the server's own keys, without its secret.
+type Key = keyring.Key
+
+// A KeyLoss is what cannot be opened without a key.
+type KeyLoss = keyring.Loss
+
+// Keys returns the server's own keys, those in use first.
+func (o *Operator) Keys(ctx context.Context) ([]Key, error) {
+	return ask[[]Key](ctx, o, "keys", none{})
+}
+
+// RotateKey puts a new key in front of the active one, and returns it.
+func (o *Operator) RotateKey(ctx context.Context) (Key, error) {
+	return ask[Key](ctx, o, "rotate-key", none{})
+}
+
+// RetireKey erases a key, by force also one that is needed, and returns what is
+// lost by it.
+func (o *Operator) RetireKey(ctx context.Context, id string, force bool) (KeyLoss, error) {
+	return ask[KeyLoss](ctx, o, "retire-key", keyTarget{id, force})
+}
+
+// A Reseal says how keys are to be sealed: by the master keys given, the first
+// of which seals; by none; or, where it is zero, by those that the server's
+// configuration names, which are read anew.
+type Reseal struct {
+	Masters  admit.Secret
+	Unsealed bool
+}
+
+// ResealKeys seals the keys anew, and returns them.
+func (o *Operator) ResealKeys(ctx context.Context, in Reseal) ([]Key, error) {
+	return ask[[]Key](ctx, o, "reseal-keys", reseal{in.Masters.Reveal(), in.Unsealed})
+}
+
+// ResetKeys erases all keys of the configured data folder, on which no server
+// may run, and returns how many there were. It needs no master key.
+func ResetKeys(ctx context.Context, cfg Config) (n int, err error) {
+	s := &Server{cfg: cfg}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.takeFolder(); err != nil {
+		return 0, err
+	}
+	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
+		return 0, err
+	}
+	return keyring.Reset(ctx, s.db, byOperator, time.Now())
+}
+
+// What crosses the socket.
+type (
+	keyTarget struct {
+		ID    string `json:"id"`
+		Force bool   `json:"force,omitempty"`
+	}
+	reseal struct {
+		Masters  string `json:"masters,omitempty"`
+		Unsealed bool   `json:"unsealed,omitempty"`
+	}
+)
+
+// keyOperations adds what is offered for keys.
+func (s *Server) keyOperations(to map[string]operation) {
+	to["keys"] = op(func(ctx context.Context, _ none) ([]Key, error) { return s.keys.List(ctx) })
+	to["rotate-key"] = op(func(ctx context.Context, _ none) (Key, error) {
+		return s.keys.Rotate(ctx, byOperator, time.Now())
+	})
+	to["retire-key"] = op(func(ctx context.Context, in keyTarget) (KeyLoss, error) {
+		return s.keys.Retire(ctx, in.ID, in.Force, byOperator, time.Now())
+	})
+	to["reseal-keys"] = op(func(ctx context.Context, in reseal) ([]Key, error) {
+		var masters []*keyring.MasterKey
+		var err error
+		switch {
+		case in.Masters != "":
+			masters, err = keyring.ParseMasterKeys(in.Masters)
+		case !in.Unsealed:
+			if masters, err = s.cfg.masterKeys(ctx); err == nil && masters == nil {
+				err = keyring.ErrNoMaster
+			}
+		}
+		if err == nil {
+			err = s.keys.Reseal(ctx, masters, byOperator, time.Now())
+		}
+		if err != nil {
+			return nil, err
+		}
+		return s.keys.List(ctx)
+	})
+}
