@@ -155,9 +155,10 @@ func (k *Keys) Derive(purpose string) []byte {
 
 // DeriveAll returns what Derive gives for each key of the ring, newest first.
 func (k *Keys) DeriveAll(purpose string) [][]byte {
-	var all [][]byte
-	for _, one := range k.all() {
-		all = append(all, derive(one.secret, nil, "admit derive "+purpose, 32))
+	ring := k.all()
+	all := make([][]byte, len(ring))
+	for i, one := range ring {
+		all[i] = derive(one.secret, nil, "admit derive "+purpose, 32)
 	}
 	return all
 }

@@ -183,7 +183,7 @@ func (c Config) Check() error {
 	switch {
 	case c.Dev && (exposed || c.PublicURL != ""):
 		return ErrConfigDev
-	case len(slices.DeleteFunc([]string{c.MasterKeyFile, c.MasterKeyCommand, c.MasterKey.Reveal()}, func(s string) bool { return s == "" })) > 1:
+	case c.masterSources() > 1:
 		return ErrMasterSources
 	case exposed:
 		return fmt.Errorf("%s: %w", c.Listen, ErrConfigExposed)

@@ -24,7 +24,6 @@ import (
 // Why a master key cannot be had. What is wrong with its text, or with what it
 // should open, package keyring says.
 var (
-	ErrKeysFile      = admit.Unavailable.New("keys_unreadable", "The file of keys cannot be read.").WithHint("it is from an older version, and is taken over; restore it from a backup, or move it away if what it sealed may be lost")
 	ErrMasterSources = admit.Invalid.New("master_key_twice", "A master key comes from one place only.").WithHint("leave one of --master-key-file, --master-key-command and ADMIT_MASTER_KEY; a file may hold several keys")
 	ErrMasterFile    = admit.Unavailable.New("master_key_unreadable", "The file of the master key cannot be read.").WithHint("look at its name, and whether this user may read it")
 	ErrMasterMode    = admit.Unavailable.New("master_key_exposed", "Others can read or change the file of the master key.").WithHint("chmod 600 it; to let a group read it, 640")
@@ -47,8 +46,14 @@ func (c Config) keyEvery() time.Duration {
 	return time.Duration(days) * 24 * time.Hour
 }
 
-func (c Config) hasMasterKey() bool {
-	return !c.MasterKey.IsZero() || c.MasterKeyFile != "" || c.MasterKeyCommand != ""
+// masterSources counts the places that a master key is to come from.
+func (c Config) masterSources() (n int) {
+	for _, set := range []bool{c.MasterKeyFile != "", c.MasterKeyCommand != "", !c.MasterKey.IsZero()} {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 // masterKeys gets the master keys from where the configuration says, none where

@@ -43,9 +43,10 @@ import (
 
 // Why a server does not start.
 var (
-	ErrInUse  = admit.Conflict.New("data_in_use", "Another server is using this data folder.").WithHint("stop it, or name another folder with --data")
-	ErrFolder = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("make it writable for this user, or name another folder with --data")
-	ErrPort   = admit.Unavailable.New("address_in_use", "The address to listen on is taken or not ours.").WithHint("stop what listens there, or choose another with --listen")
+	ErrInUse    = admit.Conflict.New("data_in_use", "Another server is using this data folder.").WithHint("stop it, or name another folder with --data")
+	ErrFolder   = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("make it writable for this user, or name another folder with --data")
+	ErrPort     = admit.Unavailable.New("address_in_use", "The address to listen on is taken or not ours.").WithHint("stop what listens there, or choose another with --listen")
+	ErrKeysFile = admit.Unavailable.New("keys_unreadable", "The file of keys cannot be read.").WithHint("it is from an older version, and is taken over; restore it from a backup, or move it away if what it sealed may be lost")
 )
 
 // Names inside the data folder.
@@ -161,7 +162,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 
 // edge makes the handler, and the links that the terminal shows.
 func (s *Server) edge(ctx context.Context) error {
-	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil, Unsealed: !s.cfg.hasMasterKey() && !s.cfg.Dev}
+	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil, Unsealed: s.cfg.masterSources() == 0 && !s.cfg.Dev}
 	link, err := s.accounts.SetupLink(ctx, time.Now())
 	if err != nil {
 		return err

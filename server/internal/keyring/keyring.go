@@ -176,10 +176,9 @@ func (r *Ring) see(rows []row) error {
 }
 
 // change runs fn in a transaction on the rows as they are. What it wrote must
-// open again with the master keys, or nothing has happened.
+// open again with the master keys, or nothing has happened. Mu is held, but in
+// Open.
 func (r *Ring) change(ctx context.Context, masters []*MasterKey, fn func(tx account.Tx, rows []row) error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var rows []row
 	// Whether a cancelled write happened would not be known.
 	err := r.store.Update(context.WithoutCancel(ctx), func(tx account.Tx) (err error) {
@@ -327,11 +326,10 @@ func active(rows []row) *row {
 // List returns all keys, retired ones last.
 func (r *Ring) List(ctx context.Context) ([]Key, error) {
 	r.mu.Lock()
-	masters := r.masters
-	r.mu.Unlock()
+	defer r.mu.Unlock()
 	var rows []row
 	err := r.store.View(ctx, func(tx account.Tx) (err error) {
-		rows, err = read(tx, masters)
+		rows, err = read(tx, r.masters)
 		return err
 	})
 	keys := make([]Key, len(rows))
@@ -353,7 +351,9 @@ func shown(one row) Key {
 // Rotate puts a new key in front of the active one and returns it. Nobody is
 // signed out: the old one opens what it made until that has expired.
 func (r *Ring) Rotate(ctx context.Context, actor string, now time.Time) (Key, error) {
-	err := r.change(ctx, r.using(), func(tx account.Tx, rows []row) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
 		// Another process must not rotate what this one has not seen.
 		if known, is := active(r.seen), active(rows); known != nil && is != nil && known.ID != is.ID {
 			return ErrChanged
@@ -363,15 +363,7 @@ func (r *Ring) Rotate(ctx context.Context, actor string, now time.Time) (Key, er
 	if err != nil {
 		return Key{}, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	return shown(*active(r.seen)), nil
-}
-
-func (r *Ring) using() []*MasterKey {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.masters
 }
 
 // A Loss is what cannot be opened without a key.
@@ -407,7 +399,9 @@ func (l Loss) String() string {
 // is erased only by force; an active one is then replaced at once. Sessions are
 // never lost: no key has made them.
 func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, now time.Time) (loss Loss, err error) {
-	err = r.change(ctx, r.using(), func(tx account.Tx, rows []row) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = r.change(ctx, r.masters, func(tx account.Tx, rows []row) (err error) {
 		loss = Loss{}
 		one := find(rows, func(one row) bool { return one.ID == id })
 		switch {
@@ -442,6 +436,8 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 // with none they stand unsealed afterwards. It may be called again, and then
 // only makes sure that nothing older can be read from the files.
 func (r *Ring) Reseal(ctx context.Context, masters []*MasterKey, actor string, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	err := r.change(ctx, masters, func(tx account.Tx, rows []row) error {
 		return reseal(tx, rows, masters, actor, now)
 	})
@@ -486,8 +482,9 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 		return r.o.Every > 0 && one != nil && now.Sub(one.CreatedAt) >= r.o.Every
 	}
 	over := func(one row) bool { return one.State == account.KeyRetiring && !now.Before(one.NotAfter) }
-	var rows []row
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	var rows []row
 	err = r.store.View(ctx, func(tx account.Tx) (err error) {
 		rows, err = read(tx, r.masters)
 		return err
@@ -495,11 +492,10 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 	if err == nil && !slices.EqualFunc(rows, r.seen, func(a, b row) bool { return a.Key == b.Key }) {
 		err = r.see(rows)
 	}
-	r.mu.Unlock()
 	if err != nil || !due(rows) && find(rows, over) == nil {
 		return false, err
 	}
-	err = r.change(ctx, r.using(), func(tx account.Tx, rows []row) error {
+	err = r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
 		for _, one := range rows {
 			if over(one) {
 				if err := retire(tx, one.Key, byServer, now); err != nil {

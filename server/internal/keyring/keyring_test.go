@@ -412,3 +412,26 @@ func TestTheMasterKeyChangesWhileKeysAreInUse(t *testing.T) {
 		}
 	}
 }
+
+func TestChangesOfOneProcessWaitForEachOther(t *testing.T) {
+	a, b := masters(t, cookie.GenerateKey()), masters(t, cookie.GenerateKey())
+	r := open(t, fresh(t), options(a...), begin)
+	ctx := context.WithoutCancel(t.Context())
+	var work sync.WaitGroup
+	for _, do := range []func() error{
+		func() error { return r.Reseal(ctx, a, "operator", begin) },
+		func() error { return r.Reseal(ctx, b, "operator", begin) },
+		func() error { _, err := r.Rotate(ctx, "operator", begin); return err },
+		func() error { _, err := r.List(ctx); return err },
+		func() error { _, err := r.Tend(ctx, begin); return err },
+	} {
+		work.Go(func() {
+			for range 10 {
+				if err := do(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+}
