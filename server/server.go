@@ -244,6 +244,11 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	work.Go(func() { s.sessions.Run(background) })
 	work.Go(func() { s.lines.run(background) })
+	work.Go(func() {
+		if err := s.db.Check(background); err != nil && background.Err() == nil {
+			s.log.Error("the database is damaged", slog.String("code", "database_corrupt"), slog.Any("error", err), slog.String("runbook", "database-corrupt.md"))
+		}
+	})
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}
@@ -343,7 +348,7 @@ func (s *Server) takeFolder() error {
 	if lockFile(s.lock) != nil {
 		return ErrInUse // all that the cause says is that it is locked
 	}
-	return nil
+	return finishRestore(s.cfg.Data)
 }
 
 // openSocket opens the socket that the command line uses.
@@ -395,8 +400,12 @@ func writeOnce(file string, text []byte) error {
 	if err := os.Rename(f.Name(), file); err != nil {
 		return err
 	}
-	// The name is on disk when the folder is.
-	dir, err := os.Open(filepath.Dir(file))
+	return syncFolder(filepath.Dir(file))
+}
+
+// syncFolder puts the names in a folder on disk.
+func syncFolder(name string) error {
+	dir, err := os.Open(name)
 	if err != nil {
 		return err
 	}
