@@ -221,8 +221,8 @@ func publish(file string, write func(io.Writer) error) (sum archive.Part, err er
 	return sum, syncFolder(filepath.Dir(file))
 }
 
-// A scratch is a folder for a while. One that was left by a process that was
-// killed is removed by the next that works there.
+// A scratch is a folder for a while, locked by who uses it. One that was left by
+// a process that was killed is removed by the next that works there.
 type scratch struct {
 	dir  string
 	lock *os.File
@@ -239,29 +239,35 @@ func openScratch(parent string) (*scratch, error) {
 		if !strings.HasPrefix(e.Name(), scratchPrefix) {
 			continue
 		}
-		dir := filepath.Join(parent, e.Name())
-		lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0o600)
+		old := &scratch{dir: filepath.Join(parent, e.Name())}
+		if old.take() == nil {
+			old.remove()
+		}
+	}
+	for try := 0; ; try++ {
+		dir, err := os.MkdirTemp(parent, scratchPrefix+"*") // mode 0700
 		if err != nil {
-			continue // one that is just being made
+			return nil, err
 		}
-		if lockFile(lock) == nil {
-			os.RemoveAll(dir)
+		s := &scratch{dir: dir}
+		// Somebody may have taken it for one that was left.
+		if err = s.take(); err == nil || try == 5 {
+			return s, err
 		}
-		lock.Close()
 	}
-	dir, err := os.MkdirTemp(parent, scratchPrefix+"*") // mode 0700
-	if err != nil {
-		return nil, err
+}
+
+// take locks the folder, where folders can be locked.
+func (s *scratch) take() (err error) {
+	if s.lock, err = os.Open(s.dir); err != nil {
+		return err
 	}
-	s := &scratch{dir: dir}
-	if s.lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
-		err = lockFile(s.lock)
+	if err := lockFolder(s.lock); err != nil {
+		s.lock.Close()
+		return err
 	}
-	if err != nil {
-		s.remove()
-		return nil, err
-	}
-	return s, nil
+	_, err = os.Stat(s.dir)
+	return err
 }
 
 func (s *scratch) remove() {

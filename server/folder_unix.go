@@ -27,3 +27,6 @@ func isFull(err error) bool {
 	e, ok := errors.AsType[syscall.Errno](err)
 	return ok && (e == syscall.ENOSPC || e == syscall.EDQUOT)
 }
+
+// lockFolder holds a folder for this process, or fails at once.
+func lockFolder(f *os.File) error { return lockFile(f) }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/windows"
 )
@@ -11,3 +12,7 @@ func ownLike(file, folder string) error { return nil }
 
 // isFull reports whether a disk was full.
 func isFull(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
+
+// lockFolder does nothing, for folders cannot be locked; but one that is in use
+// cannot be removed either.
+func lockFolder(f *os.File) error { return nil }

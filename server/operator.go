@@ -277,7 +277,7 @@ func (s *Server) operations() map[string]operation {
 		})
 	}
 	return map[string]operation{
-		"ping": op(func(context.Context, none) (none, error) { return none{}, nil }),
+		"ping":   op(func(context.Context, none) (none, error) { return none{}, nil }),
 		"schema": op(func(context.Context, none) (int, error) { return s.db.Schema().Program, nil }),
 		"note-backup": op(func(ctx context.Context, taken time.Time) (none, error) {
 			if err := s.db.NoteBackup(ctx, taken); err != nil {
