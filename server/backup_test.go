@@ -420,11 +420,13 @@ func TestDamageInALargeDatabaseIsFoundAndSaid(t *testing.T) {
 func TestOnAReadOnlyDiskTheServerDoesNotStart(t *testing.T) {
 	disk := smallDisk(t, "8m")
 	data := filepath.Join(disk, "data")
-	serve(t, data, freePort(t)).stop()
+	p := serve(t, data, freePort(t))
+	p.ask("POST", "/api/v1/guest", "", m{"as": "token"})
+	p.kill() // so that the log is still to be put into the file
 	if out, err := exec.Command("mount", "-o", "remount,ro", disk).CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: it cannot be mounted read-only: %v %s", err, out)
 	}
-	p := launch(t, data, freePort(t))
+	p = launch(t, data, freePort(t))
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
@@ -432,5 +434,11 @@ func TestOnAReadOnlyDiskTheServerDoesNotStart(t *testing.T) {
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.out.String(), "(data_unwritable)") {
 		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+	// But what is there can be saved.
+	file, elsewhere := filepath.Join(t.TempDir(), "b.tar"), filepath.Join(t.TempDir(), "elsewhere")
+	takeBackup(t, data, file)
+	if _, talk, err := admitRun(t, "restore", file, "--data", elsewhere, "--keep-sessions"); err != nil || !strings.Contains(talk, "1 session") {
+		t.Errorf("restore: %v %s", err, talk)
 	}
 }

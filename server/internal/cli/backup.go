@@ -166,9 +166,9 @@ back.`,
 		}
 		say(cmd, "%s is as it was at %s", r.Data, moment(r.TakenAt))
 		if *keep {
-			say(cmd, "%d sessions go on; those that were ended since are back: admit session end-all --everyone ends them", r.SessionsKept)
+			say(cmd, "%s on; those that were ended since are back: admit session end-all --everyone ends them", several(r.SessionsKept, "session goes", "sessions go"))
 		} else {
-			say(cmd, "%d sessions have ended: people sign in again", r.SessionsEnded)
+			say(cmd, "%s ended: people sign in again", several(r.SessionsEnded, "session has", "sessions have"))
 		}
 		if r.MovedAside != "" {
 			say(cmd, "what was there is in %s", r.MovedAside)
@@ -240,6 +240,13 @@ func (c *counter) Read(b []byte) (int, error) {
 	c.n += int64(n)
 	c.tell(int(c.n >> 20))
 	return n, err
+}
+
+func several(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
 }
 
 // bytesOf is a size for people.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -29,7 +30,12 @@ func Snapshot(ctx context.Context, file, to string, tell func(done, total int64)
 	}
 	// Closed after SQLite has closed it: see keepLocks.
 	defer from.Close()
-	reader, err := open(file, "_pragma=query_only(1)")
+	how := "_pragma=query_only(1)"
+	if _, err := os.Stat(file + "-shm"); errors.Is(err, os.ErrNotExist) && readOnly(file) {
+		// Nobody uses it, and nobody can: SQLite wants to write even to read.
+		how = "immutable=1"
+	}
+	reader, err := open(file, how)
 	if err != nil {
 		return taken, err
 	}
@@ -71,6 +77,15 @@ func Snapshot(ctx context.Context, file, to string, tell func(done, total int64)
 		return taken, classify(err)
 	}
 	return taken, settle(ctx, to)
+}
+
+// readOnly reports whether the file is on a disk that takes no writes.
+func readOnly(file string) bool {
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err == nil {
+		f.Close() // nobody has locks to lose yet: there is no -shm
+	}
+	return errors.Is(err, syscall.EROFS)
 }
 
 // settle puts a copy and its log together, in one file, and checks it.
