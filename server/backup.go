@@ -23,6 +23,7 @@ var (
 	ErrNoDatabase = admit.NotFound.New("no_database", "There is no database in the data folder.").WithHint("name the folder with --data")
 	ErrNoRoom     = admit.Unavailable.New("no_room", "There is not enough room on the disk.").WithHint("make room, or name another disk; nothing was changed")
 	ErrTarget     = admit.Unavailable.New("backup_unwritable", "The backup cannot be written there.").WithHint("name another place with --to")
+	ErrCut        = admit.Unavailable.New("interrupted", "It was interrupted, and nothing was changed.")
 )
 
 // BackupOptions say where a backup goes and who can read it.
@@ -57,6 +58,8 @@ func Backup(ctx context.Context, cfg Config, o BackupOptions) (BackupReport, err
 	switch {
 	case err == nil:
 		noteBackup(ctx, cfg, r.TakenAt)
+	case ctx.Err() != nil:
+		err = ErrCut
 	case isFull(err) || errors.Is(err, db.ErrFull):
 		err = fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
@@ -72,7 +75,9 @@ func backup(ctx context.Context, cfg Config, o BackupOptions) (r BackupReport, e
 		return r, fmt.Errorf("%w: %w", ErrNoDatabase, err)
 	}
 	file := o.File
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
+	if info, err := os.Stat(file); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return r, fmt.Errorf("%s is no file: %w", file, ErrTarget) // a rename would put one in the place of a device
+	} else if err == nil && info.IsDir() {
 		name := "admit-" + time.Now().UTC().Format("20060102T150405Z") + ".tar"
 		if to.Encrypted() {
 			name += ".age"
@@ -85,6 +90,13 @@ func backup(ctx context.Context, cfg Config, o BackupOptions) (r BackupReport, e
 	if o.Out == nil && !to.Encrypted() {
 		near = filepath.Dir(file)
 	}
+	folders := []string{near}
+	if o.Out == nil {
+		folders = append(folders, filepath.Dir(file))
+	}
+	if err := roomFor(cfg.Data, folders); err != nil {
+		return r, err
+	}
 	work, err := openScratch(near)
 	if err != nil {
 		return r, fmt.Errorf("%w: %w", ErrTarget, err)
@@ -94,7 +106,10 @@ func backup(ctx context.Context, cfg Config, o BackupOptions) (r BackupReport, e
 	if err != nil {
 		return r, err
 	}
-	open := func(name string) (io.ReadCloser, error) { return os.Open(filepath.Join(work.dir, name)) }
+	open := func(name string) (io.ReadCloser, error) {
+		f, err := os.Open(filepath.Join(work.dir, name))
+		return untilDone{ctx, f}, err
+	}
 	r = BackupReport{File: file, TakenAt: m.TakenAt, Encrypted: to.Encrypted(), Schema: m.Schema, Parts: m.Parts}
 	var sum archive.Part
 	if o.Out != nil {
@@ -219,6 +234,43 @@ func publish(file string, write func(io.Writer) error) (sum archive.Part, err er
 		return sum, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	return sum, syncFolder(filepath.Dir(file))
+}
+
+// untilDone is a file that cannot be read further once ctx has ended.
+type untilDone struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+func (u untilDone) Read(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.ReadCloser.Read(b)
+}
+
+// reserve is what a backup leaves free on the server's own disk, in bytes.
+const reserve = 32 << 20
+
+// roomFor refuses to begin a backup that would fill the disk of the server,
+// which could not write until it is gone again. Each folder gets a copy of the
+// database. Another disk may fill: that harms nobody.
+func roomFor(data string, folders []string) error {
+	var size, need int64
+	for _, name := range []string{databaseName, databaseName + "-wal"} {
+		if info, err := os.Stat(filepath.Join(data, name)); err == nil {
+			size += info.Size()
+		}
+	}
+	for _, dir := range folders {
+		if sameDisk(data, dir) {
+			need += size
+		}
+	}
+	if free, known := freeBytes(data); known && need > 0 && free < need+reserve {
+		return fmt.Errorf("it takes %d MiB of the server's disk, and %d MiB are to be left: %w", need>>20, int64(reserve>>20), ErrNoRoom)
+	}
+	return nil
 }
 
 // A scratch is a folder for a while, locked by who uses it. One that was left by

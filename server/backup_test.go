@@ -138,7 +138,8 @@ func TestABackupUnderLoadHasAllThatWasAcknowledgedBeforeItEnded(t *testing.T) {
 		})
 	}
 	// What a visitor feels meanwhile.
-	var waits []time.Duration
+	var waits, before []time.Duration
+	var backingUp atomic.Bool
 	work.Go(func() {
 		for !stop.Load() {
 			begun := time.Now()
@@ -146,10 +147,16 @@ func TestABackupUnderLoadHasAllThatWasAcknowledgedBeforeItEnded(t *testing.T) {
 				t.Errorf("session: %d %s", a.status, a.Body)
 				return
 			}
-			waits = append(waits, time.Since(begun))
+			if took := time.Since(begun); backingUp.Load() {
+				waits = append(waits, took)
+			} else {
+				before = append(before, took)
+			}
 			time.Sleep(time.Millisecond)
 		}
 	})
+	time.Sleep(500 * time.Millisecond)
+	backingUp.Store(true)
 	var files []string
 	var takens []time.Time
 	for i := range 6 {
@@ -162,10 +169,12 @@ func TestABackupUnderLoadHasAllThatWasAcknowledgedBeforeItEnded(t *testing.T) {
 	stop.Store(true)
 	work.Wait()
 	slices.Sort(waits)
-	p99 := waits[len(waits)*99/100]
-	t.Logf("%d acknowledged, %d users, %d checks of a session, p50 %v, p99 %v, most %v",
-		len(events), len(users), len(waits), waits[len(waits)/2], p99, waits[len(waits)-1])
-	if p99 > 50*time.Millisecond {
+	slices.Sort(before)
+	p99, p99Before := waits[len(waits)*99/100], before[len(before)*99/100]
+	t.Logf("%d acknowledged, %d users, %d checks of a session, p50 %v, p99 %v (before %v), most %v",
+		len(events), len(users), len(waits), waits[len(waits)/2], p99, p99Before, waits[len(waits)-1])
+	// On a machine that is busy with other things it is slow without a backup too.
+	if p99 > 50*time.Millisecond && p99 > 2*p99Before {
 		t.Errorf("while backing up, the p99 of session checks is %v", p99)
 	}
 	p.stop()
@@ -279,6 +288,49 @@ func TestAFullDiskStopsABackupAndHarmsNobody(t *testing.T) {
 		t.Errorf("the server: %d %s", a.status, a.Body)
 	}
 	takeBackup(t, data, filepath.Join(t.TempDir(), "b.tar"))
+}
+
+func TestABackupDoesNotFillTheDiskOfTheServer(t *testing.T) {
+	disk := smallDisk(t, "52m")
+	data := filepath.Join(disk, "data")
+	padded(t, data, 8)
+	passphrase := filepath.Join(t.TempDir(), "passphrase")
+	if err := os.WriteFile(passphrase, []byte("correct horse battery"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"--to", disk},
+		{"--to", t.TempDir(), "--passphrase-file", passphrase}, // put together in the data folder
+	} {
+		_, talk, err := admitRun(t, append([]string{"backup", "--data", data}, args...)...)
+		if full := args[1] == disk; full != (err != nil) || full && !strings.Contains(talk, "(no_room)") {
+			t.Errorf("%v: %v\n%s", args, err, talk)
+		}
+	}
+	if names := left(t, disk); len(names) != 1 {
+		t.Errorf("left on the disk: %v", names)
+	}
+}
+
+func TestARestoreWithoutRoomChangesNothing(t *testing.T) {
+	from, file := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "b.tar")
+	padded(t, from, 8)
+	takeBackup(t, from, file)
+	data := filepath.Join(smallDisk(t, "4m"), "data")
+	if _, talk, err := admitRun(t, "user", "add", "--identifier", "bob", "--data", data); err != nil {
+		t.Fatal(talk)
+	}
+	before := left(t, data)
+	_, talk, err := admitRun(t, "restore", file, "--data", data, "--force")
+	if err == nil || !strings.Contains(talk, "(no_room)") {
+		t.Errorf("%v\n%s", err, talk)
+	}
+	if after := left(t, data); !slices.Equal(after, before) {
+		t.Errorf("there is %v, before there was %v", after, before)
+	}
+	if _, talk, err := admitRun(t, "user", "show", "bob", "--data", data); err != nil {
+		t.Error(talk)
+	}
 }
 
 func TestARestoreThatIsKilledAnywhereIsDoneOrNot(t *testing.T) {

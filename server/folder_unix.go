@@ -30,3 +30,13 @@ func isFull(err error) bool {
 
 // lockFolder holds a folder for this process, or fails at once.
 func lockFolder(f *os.File) error { return lockFile(f) }
+
+// sameDisk reports whether two folders are on one file system.
+func sameDisk(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && x.Sys().(*syscall.Stat_t).Dev == y.Sys().(*syscall.Stat_t).Dev
+}

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
@@ -16,3 +17,6 @@ func isFull(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
 // lockFolder does nothing, for folders cannot be locked; but one that is in use
 // cannot be removed either.
 func lockFolder(f *os.File) error { return nil }
+
+// sameDisk reports whether two folders are on one volume.
+func sameDisk(a, b string) bool { return filepath.VolumeName(a) == filepath.VolumeName(b) }

@@ -67,10 +67,13 @@ func Restore(ctx context.Context, cfg Config, in io.Reader, o RestoreOptions) (r
 	if len(used) > 0 && !o.Force {
 		return r, fmt.Errorf("%s: %w", used[0], ErrNotEmpty)
 	}
-	r, err = restore(ctx, cfg.Data, in, ids, o.KeepSessions, len(used) > 0)
+	r, err = restore(ctx, cfg.Data, untilDone{ctx, io.NopCloser(in)}, ids, o.KeepSessions, len(used) > 0)
 	if err != nil {
 		os.RemoveAll(filepath.Join(cfg.Data, restoreNew))
-		if isFull(err) || errors.Is(err, db.ErrFull) {
+		switch {
+		case ctx.Err() != nil:
+			err = ErrCut
+		case isFull(err) || errors.Is(err, db.ErrFull):
 			err = fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
 	}

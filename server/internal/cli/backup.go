@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
@@ -82,7 +84,9 @@ is encrypted, as the program age does.`,
 			}
 			o.Passphrase = admit.NewSecret(string(text))
 		}
-		r, err := server.Backup(cmd.Context(), cfg, o)
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		r, err := server.Backup(ctx, cfg, o)
 		counted.done()
 		if err != nil {
 			return err
@@ -156,7 +160,9 @@ back.`,
 			in = f
 		}
 		counted := newProgress(cmd, "MiB read")
-		r, err := server.Restore(cmd.Context(), cfg, &counter{Reader: in, tell: counted.at}, o)
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		r, err := server.Restore(ctx, cfg, &counter{Reader: in, tell: counted.at}, o)
 		counted.done()
 		if err != nil {
 			return err
