@@ -152,7 +152,7 @@ func gather(ctx context.Context, data, dir string, tell func(done, total int64))
 		err = os.WriteFile(filepath.Join(dir, keysName), keys, 0o600)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return m, fmt.Errorf("%w: %w", ErrKeysFile, err)
+		return m, fmt.Errorf("copy the keys: %w", err)
 	}
 	schema, err := db.SchemaOf(ctx, database)
 	if err != nil {

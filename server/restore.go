@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/archive"
 	"github.com/admit-auth/admit/server/internal/db"
 )
@@ -155,9 +157,10 @@ func prepare(ctx context.Context, dir string, keepSessions bool, now time.Time) 
 	if _, err := os.Stat(file); err != nil {
 		return 0, fmt.Errorf("it holds no database: %w", archive.ErrDamaged)
 	}
-	if _, err := os.Stat(filepath.Join(dir, keysName)); err == nil {
-		if _, err := openKeys(filepath.Join(dir, keysName)); err != nil {
-			return 0, err
+	// Where it is there; the database checks the rest.
+	if keys, err := os.ReadFile(filepath.Join(dir, keysName)); err == nil {
+		if _, err := cookie.ParseKeys(string(keys)); err != nil {
+			return 0, fmt.Errorf("its keys cannot be read: %w", archive.ErrDamaged)
 		}
 	}
 	d, err := db.Open(ctx, file)
@@ -250,4 +253,17 @@ func moveAside(data, checked string) error {
 		}
 	}
 	return errors.Join(syncFolder(to), syncFolder(data))
+}
+
+// syncFolder puts the names in a folder on disk.
+func syncFolder(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil && runtime.GOOS != "windows" {
+		return err
+	}
+	return nil
 }

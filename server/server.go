@@ -400,12 +400,8 @@ func writeOnce(file string, text []byte) error {
 	if err := os.Rename(f.Name(), file); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(file))
-}
-
-// syncFolder puts the names in a folder on disk.
-func syncFolder(name string) error {
-	dir, err := os.Open(name)
+	// The name is on disk when the folder is.
+	dir, err := os.Open(filepath.Dir(file))
 	if err != nil {
 		return err
 	}
