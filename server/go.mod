@@ -3,6 +3,7 @@ module github.com/admit-auth/admit/server
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	github.com/admit-auth/admit v0.0.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
@@ -15,6 +16,7 @@ require (
 )
 
 require (
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect

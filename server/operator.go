@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -30,6 +31,25 @@ type Operator struct {
 
 // Connect returns the operator of the configured data folder. It must be closed.
 func Connect(ctx context.Context, cfg Config) (*Operator, error) {
+	o, err := connect(ctx, cfg)
+	if o != nil || err != nil {
+		return o, err
+	}
+	cfg.Listen = ""
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	operations := s.operations()
+	return &Operator{
+		do:    func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) },
+		close: s.Close,
+	}, nil
+}
+
+// connect returns the operator of the server that runs on the data folder, nil
+// where none does.
+func connect(ctx context.Context, cfg Config) (*Operator, error) {
 	socket := filepath.Join(cfg.Data, socketName)
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -49,15 +69,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("ask the running server: %w", err)
 	}
-	cfg.Listen = ""
-	s, err := open(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	operations := s.operations()
-	o.do = func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) }
-	o.close = s.Close
-	return o, nil
+	return nil, nil
 }
 
 // Close lets go of the server or the database.
@@ -265,7 +277,15 @@ func (s *Server) operations() map[string]operation {
 		})
 	}
 	all := map[string]operation{
-		"ping": op(func(context.Context, none) (none, error) { return none{}, nil }),
+		"ping":   op(func(context.Context, none) (none, error) { return none{}, nil }),
+		"schema": op(func(context.Context, none) (int, error) { return s.db.Schema().Program, nil }),
+		"note-backup": op(func(ctx context.Context, taken time.Time) (none, error) {
+			if err := s.db.NoteBackup(ctx, taken); err != nil {
+				return none{}, err
+			}
+			s.log.InfoContext(ctx, "backup", slog.Time("taken_at", taken))
+			return none{}, nil
+		}),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,

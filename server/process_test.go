@@ -48,6 +48,8 @@ type process struct {
 	cmd  *exec.Cmd
 	out  *lines
 	done chan error
+
+	client *http.Client // nil: http.DefaultClient
 }
 
 // serve starts the program on the data folder and waits until it is ready.
@@ -166,7 +168,11 @@ func (p *process) api(ctx context.Context, method, path, token string, in m) (an
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := http.DefaultClient
+	if p.client != nil {
+		client = p.client
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

@@ -245,6 +245,11 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.sessions.Run(background) })
 	work.Go(func() { s.lines.run(background) })
 	work.Go(func() { s.tendKeys(background) })
+	work.Go(func() {
+		if err := s.db.Check(background); err != nil && background.Err() == nil {
+			s.log.Error("the database is damaged", slog.String("code", "database_corrupt"), slog.Any("error", err), slog.String("runbook", "database-corrupt.md"))
+		}
+	})
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}
@@ -344,7 +349,7 @@ func (s *Server) takeFolder() error {
 	if lockFile(s.lock) != nil {
 		return ErrInUse // all that the cause says is that it is locked
 	}
-	return nil
+	return finishRestore(s.cfg.Data)
 }
 
 // openSocket opens the socket that the command line uses.

@@ -178,3 +178,51 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 		t.Errorf("the server: %v\n%s", err, &log)
 	}
 }
+
+// Who follows a page of the runbook at night must not be the first to try it.
+func TestEachCommandOfTheRunbookIsRunByAScript(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"runbook/*.md", "how-to/back-up.md", "how-to/upgrade.md"} {
+		found, err := filepath.Glob("../../../docs/" + pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		pages = append(pages, found...)
+	}
+	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := map[string]bool{}
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if _, command, ok := strings.Cut(line, "exec "); ok {
+				run[strings.TrimSpace(command)] = true
+			}
+		}
+	}
+	n := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			command := strings.TrimSpace(line)
+			if !strings.HasPrefix(line, "    ") || !strings.HasPrefix(command, "admit ") {
+				continue
+			}
+			n++
+			if !run[command] {
+				t.Errorf("%s: no script runs %s", filepath.Base(page), command)
+			}
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d commands found", n)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -52,6 +53,13 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 			ts.Fatalf("no field %s", args[1])
 		}
 		ts.Setenv(args[2], text)
+	},
+	// agekey FILE VARIABLE writes a key as age-keygen does, and gives its recipient.
+	"agekey": func(ts *testscript.TestScript, _ bool, args []string) {
+		key, err := age.GenerateX25519Identity()
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(key.String()+"\n"), 0o600))
+		ts.Setenv(args[1], key.Recipient().String())
 	},
 	// big N FILE makes a file of N letters.
 	"big": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	sqlite "modernc.org/sqlite"
@@ -26,21 +27,29 @@ import (
 
 // What can be wrong with a database.
 var (
-	ErrCorrupt     = admit.Unavailable.New("database_corrupt", "The database file is damaged or is no database.").WithHint("restore a backup, or move the file away to begin anew")
-	ErrNewer       = admit.Unavailable.New("database_newer", "The database was made by a newer version of admit.").WithHint("run that version")
+	ErrCorrupt     = admit.Unavailable.New("database_corrupt", "The database file is damaged or is no database.").WithHint("restore a backup: the runbook's page database-corrupt.md tells how, and what to try first")
+	ErrNewer       = admit.Unavailable.New("database_newer", "The database was made by a newer version of admit.").WithHint("run that version: the runbook's page roll-back.md tells what else there is")
+	ErrSchema      = admit.Unavailable.New("schema_unknown", "The database's schema is not one that this program made.").WithHint("run the version that made it: the runbook's page roll-back.md tells what else there is")
+	ErrFull        = admit.Unavailable.New("disk_full", "The disk is full.").WithHint("make room; nothing that was acknowledged is lost")
 	ErrUnavailable = admit.Unavailable.New("database_unavailable", "The database cannot be used just now.").WithHint("is the disk full, or the folder not writable?")
 )
 
 // writeTimeout bounds a transaction, waiting for its turn included.
 const writeTimeout = 10 * time.Second
 
-// quickCheck files up to this size wholly at each start; larger ones only
-// after a stop that left a write-ahead log behind.
+// quickCheck is the size up to which a file is checked before the server
+// starts: 32 MiB take some 100 ms. A larger one is checked by Check.
 const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
 	write, read *sql.DB
+
+	schema  Schema
+	file    string
+	checked bool // before the start was over
+	damage  atomic.Pointer[error]
+	probe   probe
 
 	// Raised is told, after the commit and before Update returns, which
 	// subjects may have a new epoch. Set it before the first use.
@@ -65,7 +74,8 @@ func Open(ctx context.Context, file string) (*DB, error) {
 		}
 		f.Close()
 	}
-	db := &DB{}
+	keepLocks()
+	db := &DB{file: file, checked: fresh || info.Size() <= quickCheck}
 	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)", "_pragma=secure_delete(FAST)"); err != nil {
 		return nil, err
 	}
@@ -75,8 +85,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	}
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
-	_, walErr := os.Stat(file + "-wal")
-	if err := db.start(ctx, !fresh && (info.Size() <= quickCheck || walErr == nil)); err != nil {
+	if err := db.start(ctx, !fresh && db.checked); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -94,15 +103,14 @@ func open(file string, params ...string) (*sql.DB, error) {
 
 func (db *DB) start(ctx context.Context, check bool) error {
 	if check {
-		var answer string
-		if err := db.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&answer); err != nil {
-			return classify(err)
-		}
-		if answer != "ok" {
-			return fmt.Errorf("quick_check says %s: %w", answer, ErrCorrupt)
+		if err := integrity(ctx, db.write); err != nil {
+			return err
 		}
 	}
-	return db.migrate(ctx)
+	if err := db.migrate(ctx); err != nil {
+		return err
+	}
+	return db.begin(ctx)
 }
 
 // Close closes the database; nothing acknowledged is lost with or without it.
@@ -111,12 +119,6 @@ func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close
 // Sessions returns the session store that shares this database.
 func (db *DB) Sessions(ctx context.Context) (*sqlstore.Store, error) {
 	return sqlstore.New(ctx, db.write, db.read)
-}
-
-// Ping reports whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	var one int
-	return classify(db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one))
 }
 
 // View implements account.Store.
@@ -183,9 +185,14 @@ func classify(err error) error {
 	if _, ok := errors.AsType[*admit.Error](err); ok {
 		return err
 	}
-	const notADB, corrupt = 26, 11 // SQLite result codes
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && (e.Code()&0xff == notADB || e.Code()&0xff == corrupt) {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	const corrupt, full, notADB = 11, 13, 26 // SQLite result codes
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff {
+		case corrupt, notADB:
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		case full:
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

@@ -142,6 +142,7 @@ var events = map[string]phrase{
 	"signed_out":              {"Signed out", "退出登录"},
 	"sign_in_refused":         {"A sign-in was refused: wrong password", "登录被拒绝：密码错误"},
 	"session_ended":           {"A session was ended", "结束了一个会话"},
+	"restored":                {"A backup was restored", "恢复了备份"},
 	"sessions_ended":          {"All sessions were ended", "结束了所有会话"},
 	"other_sessions_ended":    {"All other sessions were ended", "结束了其他所有会话"},
 	"session_displaced":       {"The oldest session was ended to make room", "为腾出位置，结束了最旧的会话"},
@@ -193,6 +194,8 @@ var refusals = map[string]refusal{
 	session.ErrUnavailable.Code(): {"现在无法读取会话。", "请过一会儿再试。"},
 	"store_full":                  {"现在无法保存更多会话。", "请过一会儿再试。"},
 	"database_unavailable":        {"现在无法使用数据库。", "请过一会儿再试。"},
+	"database_corrupt":            {"数据库已损坏。", "请联系管理员。"},
+	"disk_full":                   {"磁盘已满。", "请过一会儿再试。"},
 
 	problem.ErrMalformed.Code():   {"无法读取请求的内容。", ""},
 	problem.ErrCrossSite.Code():   {"这个请求来自其他网站的页面。", "请打开本站自己的页面再试。"},

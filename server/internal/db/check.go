@@ -1,0 +1,153 @@
+package db
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/admit-auth/admit/session"
+	sqlite "modernc.org/sqlite"
+)
+
+// keepLocks makes SQLite's locks outlive a stray close of the file in this
+// process: POSIX drops a process's locks on a file whenever any descriptor of
+// it is closed, and then another program may take the database for unused and
+// remove its write-ahead log. Where it cannot be had, as off Linux, nothing in
+// this process may open the file beside SQLite.
+func keepLocks() { _, _ = sqlite.OFDLocking(true) }
+
+// integrity reports what is wrong with a database, as SQLite sees it.
+func integrity(ctx context.Context, q querier) error {
+	said, err := texts(ctx, q, "PRAGMA quick_check(1)")
+	if err != nil {
+		return err
+	}
+	if strings.Join(said, "; ") != "ok" {
+		return fmt.Errorf("quick_check says %s: %w", strings.Join(said, "; "), ErrCorrupt)
+	}
+	orphans, err := texts(ctx, q, `SELECT "table" FROM pragma_foreign_key_check LIMIT 1`)
+	if err != nil {
+		return err
+	}
+	if len(orphans) > 0 {
+		return fmt.Errorf("a row of %s belongs to nothing: %w", orphans[0], ErrCorrupt)
+	}
+	return nil
+}
+
+// Check looks at the whole file, where Open did not because it is large: call it
+// once the server is ready. It returns ErrCorrupt where something is wrong, and
+// so does Ping from then on.
+func (db *DB) Check(ctx context.Context) error {
+	if db.checked {
+		return nil
+	}
+	err := integrity(ctx, db.read)
+	if errors.Is(err, ErrCorrupt) {
+		db.damage.Store(&err)
+	}
+	return err
+}
+
+// probeEvery is how often Ping writes at most: each time is a sync of the disk.
+const probeEvery = 5 * time.Second
+
+// A probe remembers whether the last one could write.
+type probe struct {
+	mu  sync.Mutex
+	at  time.Time // guarded by mu
+	err error     // guarded by mu
+}
+
+// Ping reports whether the database can be read and written. It asks the disk
+// at most every five seconds, and each time while the answer is no.
+func (db *DB) Ping(ctx context.Context) error {
+	if damage := db.damage.Load(); damage != nil {
+		return *damage
+	}
+	var one int
+	if err := db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+		return classify(err)
+	}
+	db.probe.mu.Lock()
+	defer db.probe.mu.Unlock()
+	now := time.Now()
+	if db.probe.err != nil || now.Sub(db.probe.at) >= probeEvery {
+		_, err := db.write.ExecContext(ctx, "UPDATE instance SET probed_at = ?", now.UnixMilli())
+		db.probe.at, db.probe.err = now, classify(err)
+	}
+	return db.probe.err
+}
+
+// begin makes the one row of the table instance.
+func (db *DB) begin(ctx context.Context) error {
+	_, err := db.write.ExecContext(ctx, `INSERT INTO instance (id, epoch, restored_at, backed_up_at, probed_at)
+		SELECT 1, ?, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM instance)`, newEpoch())
+	return classify(err)
+}
+
+// newEpoch names a life of a database: what is told of it under one name is one
+// history. A restored database begins another, for it has lost some.
+func newEpoch() string { return strings.ToLower(rand.Text()) }
+
+// An Instance is what a database knows of itself.
+type Instance struct {
+	Epoch      string
+	RestoredAt time.Time // zero: never
+	BackedUpAt time.Time // zero: never
+}
+
+// Instance returns what the database knows of itself.
+func (db *DB) Instance(ctx context.Context) (i Instance, err error) {
+	var restored, backedUp int64
+	err = db.read.QueryRowContext(ctx, "SELECT epoch, restored_at, backed_up_at FROM instance").Scan(&i.Epoch, &restored, &backedUp)
+	if restored > 0 {
+		i.RestoredAt = time.UnixMilli(restored)
+	}
+	if backedUp > 0 {
+		i.BackedUpAt = time.UnixMilli(backedUp)
+	}
+	return i, classify(err)
+}
+
+// NoteBackup keeps when the last good backup was taken.
+func (db *DB) NoteBackup(ctx context.Context, taken time.Time) error {
+	_, err := db.write.ExecContext(ctx, "UPDATE instance SET backed_up_at = max(backed_up_at, ?)", taken.UnixMilli())
+	return classify(err)
+}
+
+// Renew makes a copy that was restored a database of its own: a new epoch, no
+// codes and links, for they may have been spent since, and, unless they are
+// kept, no sessions.
+func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sessions int, err error) {
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, classify(err)
+	}
+	defer tx.Rollback()
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sessions WHERE expires > ? AND instr(id, ?) <> 1", now.UnixMilli(), session.EpochKey("")).Scan(&sessions); err != nil {
+		return 0, classify(err)
+	}
+	statements := []string{"DELETE FROM challenges"}
+	if !keepSessions {
+		statements = append(statements, "DELETE FROM sessions")
+	}
+	for _, s := range statements {
+		if _, err := tx.ExecContext(ctx, s); err != nil {
+			return 0, classify(err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE instance SET epoch = ?, restored_at = ?", newEpoch(), now.UnixMilli()); err != nil {
+		return 0, classify(err)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
+		VALUES (?, '', 'operator', 'restored', ?, '', '', '', '')`, now.UnixMilli(), map[bool]string{true: "sessions kept", false: "sessions ended"}[keepSessions])
+	if err != nil {
+		return 0, classify(err)
+	}
+	return sessions, classify(tx.Commit())
+}
