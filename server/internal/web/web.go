@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -37,15 +38,17 @@ type Data struct {
 	Guest string `json:"guest,omitempty"`
 }
 
-// Options of the handler. All but CORSOrigins, ReturnHosts and Dev are needed.
+// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases and Dev are needed.
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
 	Keys        *cookie.Keys // seal the cookies of flows and known browsers
 	PublicURL   string       // an origin, without a slash at the end
 	CookieName  func(name string) string
-	CORSOrigins []string // exact origins that may use the API with header tokens
-	ReturnHosts []string // hosts besides our own that return_to may name
+	CORSOrigins []string       // exact origins that may use the API with header tokens
+	ReturnHosts []string       // hosts besides our own that return_to may name
+	Proxies     []netip.Prefix // whose X-Forwarded-For and -Proto are believed; with one, only they and this machine may ask in plain HTTP
+	Aliases     []string       // other names of the public host: pages asked for there lead to it
 	Log         *slog.Logger
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
@@ -65,6 +68,10 @@ const (
 // MaxHeader bounds the headers of a request, its target included, in bytes. What
 // is far beyond it net/http refuses, in words of its own.
 const MaxHeader = 16 << 10
+
+// permissions takes from pages what none of ours asks for: what a script that got
+// in could reach is less. Passkeys stay.
+const permissions = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), usb=()"
 
 // A server is the handler.
 type server struct {
@@ -136,11 +143,16 @@ func New(o Options) (http.Handler, error) {
 		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
 		{"X-Content-Type-Options", []string{"nosniff"}},
 		{"Cache-Control", []string{"no-store"}},
+		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 	}
 	if public.Scheme == "https" {
 		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000"}})
 	}
-	s.headers = append(slices.Clone(s.plain), header{"Referrer-Policy", []string{"same-origin"}})
+	s.headers = append(slices.Clone(s.plain),
+		header{"Referrer-Policy", []string{"same-origin"}},
+		header{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+		header{"Permissions-Policy", []string{permissions}},
+	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.api()
 	s.views = newViews()
@@ -165,6 +177,7 @@ type call struct {
 	code   string // why it was refused, for the log
 	cause  error  // what it was refused with, for the log where it is our fault
 	sid    string
+	from   string // the client's address, where a proxy told it
 }
 
 // A handler answers a call, or returns why it does not. It has written
@@ -238,6 +251,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Pattern = pattern
 	if pattern != "/healthz" && pattern != "/readyz" {
 		if err := c.admissible(); err != nil {
+			if errors.Is(err, problem.ErrHost) && c.alias() {
+				return
+			}
 			fail(c, err)
 			return
 		}
@@ -262,6 +278,11 @@ func (c *call) admissible() error {
 	if size > MaxHeader {
 		return problem.ErrHeader
 	}
+	if len(c.Proxies) > 0 {
+		if err := c.throughProxy(); err != nil {
+			return err
+		}
+	}
 	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
 		return problem.ErrHost
 	}
@@ -276,6 +297,21 @@ func (c *call) admissible() error {
 		return fmt.Errorf("%w: %w", problem.ErrCrossSite, err)
 	}
 	return nil
+}
+
+// alias leads whoever asks for a page at another of our names to the public
+// one. Only there are cookies, and passkeys, good.
+func (c *call) alias() bool {
+	host, _, err := net.SplitHostPort(c.r.Host)
+	if err != nil {
+		host = c.r.Host
+	}
+	if c.r.Method != "GET" && c.r.Method != "HEAD" || strings.HasPrefix(c.r.URL.Path, "/api/") || !slices.Contains(c.Aliases, host) {
+		return false
+	}
+	c.w.Header().Set("Location", at(c.PublicURL, c.r.URL))
+	c.begin(http.StatusPermanentRedirect)
+	return true
 }
 
 // bearer reports whether the request is judged by a token in its header. No
@@ -354,9 +390,12 @@ func (c *call) log() {
 // origin says where the request comes from. Known browsers are looked up only
 // where somebody proves who he is.
 func (c *call) origin() account.Origin {
-	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
-	if err != nil {
-		address = c.r.RemoteAddr
+	address := c.from
+	if address == "" {
+		var err error
+		if address, _, err = net.SplitHostPort(c.r.RemoteAddr); err != nil {
+			address = c.r.RemoteAddr
+		}
 	}
 	agent := c.r.UserAgent()
 	if len(agent) > maxAgent {
