@@ -81,6 +81,7 @@ type server struct {
 	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
 	mux     *http.ServeMux
 	exact   map[string]route // paths without variables, which need no mux
+	paths   []string         // all that are registered
 	headers []header         // of every answer but the API's
 	plain   []header         // of the API's
 	device  *cookie.Vault    // browsers that were seen before
@@ -139,6 +140,7 @@ func New(o Options) (http.Handler, error) {
 	for _, host := range o.ReturnHosts {
 		forms += " https://" + host // browsers hold redirects after a form to it too
 	}
+	// What a program gets is no document: a policy for documents would only cost.
 	s.plain = []header{
 		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
 		{"X-Content-Type-Options", []string{"nosniff"}},
@@ -194,6 +196,7 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 		m["HEAD"] = get
 	}
 	allow := slices.Sorted(maps.Keys(m))
+	s.paths = append(s.paths, path)
 	routes := map[string]string{}
 	for method := range m {
 		routes[method] = method + " " + path
@@ -219,6 +222,9 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 		s.exact[path] = to
 	}
 }
+
+// Paths returns the patterns of all paths, for tests that look at each.
+func (s *server) Paths() []string { return s.paths }
 
 // A route is reached through the mux but called with the call at hand.
 type route func(*call)
