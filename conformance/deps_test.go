@@ -10,6 +10,7 @@ import (
 // This is policy: what each package of this module may import besides the
 // standard library, the whole of admit and programs that we did not write. A package that is not listed fails.
 var policy = map[string]string{
+	"proxy":   "admit/server",
 	"":        "",
 	"browser": "admit admit/server github.com/chromedp/cdproto/emulation github.com/chromedp/chromedp github.com/chromedp/chromedp/kb",
 }
