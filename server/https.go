@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -41,16 +42,25 @@ type https struct {
 
 	mu   sync.Mutex
 	seen [2][]byte // what the files held at the last look; guarded by mu
+	told time.Time // that ACME fails; guarded by mu
 }
 
 // openHTTPS returns nil where there is nothing to speak HTTPS with.
 func openHTTPS(cfg Config) (*https, error) {
 	switch {
 	case len(cfg.ACME) > 0:
+		ours := autocert.HostWhitelist(cfg.ACME...)
 		m := &autocert.Manager{
-			Prompt:     autocert.AcceptTOS,
-			Cache:      autocert.DirCache(filepath.Join(cfg.Data, acmeName)),
-			HostPolicy: autocert.HostWhitelist(cfg.ACME...), // or strangers would spend the authority's patience
+			Prompt: autocert.AcceptTOS,
+			Cache:  autocert.DirCache(filepath.Join(cfg.Data, acmeName)),
+			// Without a policy strangers would spend the authority's patience. The
+			// host of an HTTP-01 challenge has a port where it is not 80.
+			HostPolicy: func(ctx context.Context, host string) error {
+				if name, _, err := net.SplitHostPort(host); err == nil {
+					host = name
+				}
+				return ours(ctx, host)
+			},
 		}
 		if cfg.ACMEDirectory != "" {
 			m.Client = &acme.Client{DirectoryURL: cfg.ACMEDirectory}
@@ -157,13 +167,20 @@ func (h *https) run(ctx context.Context, log *slog.Logger) {
 
 // config is for the listeners: TLS 1.2 or 1.3 with Go's choice of ciphers, and
 // HTTP/2.
-func (h *https) config() *tls.Config {
+func (h *https) config(log *slog.Logger) *tls.Config {
 	switch {
 	case h == nil:
 		return nil
 	case h.auto != nil:
 		c := h.auto.TLSConfig() // which answers the authority's TLS-ALPN-01 challenges, too
 		c.MinVersion = tls.VersionTLS12
+		c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := h.auto.GetCertificate(hello)
+			if err != nil && h.auto.HostPolicy(hello.Context(), hello.ServerName) == nil && h.mayTell(time.Now()) {
+				log.Error("there is no certificate by ACME", "domain", hello.ServerName, "error", err.Error())
+			}
+			return cert, err
+		}
 		return c
 	}
 	return &tls.Config{
@@ -173,6 +190,17 @@ func (h *https) config() *tls.Config {
 			return h.now.Load(), nil
 		},
 	}
+}
+
+// mayTell keeps who asks again and again from filling the log.
+func (h *https) mayTell(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ok := now.Sub(h.told) >= complainEvery
+	if ok {
+		h.told = now
+	}
+	return ok
 }
 
 // challenges answers the authority's HTTP-01 challenges before next.

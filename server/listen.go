@@ -335,7 +335,7 @@ func (c *gatedConn) CloseWrite() error {
 // fail is called with what ends one before.
 func (s *Server) serveEdge(work *sync.WaitGroup, fail func(error)) (drain func(context.Context) error) {
 	main := bounded(s.handler, s.log)
-	main.TLSConfig = s.https.config()
+	main.TLSConfig = s.https.config(s.log)
 	serve := main.Serve
 	if s.https != nil {
 		serve = func(l net.Listener) error { return main.ServeTLS(l, "", "") }
