@@ -125,13 +125,13 @@ func parseForwarded(lines []string) (hops []string, proto string, err error) {
 		for {
 			name, rest, ok := strings.Cut(text, "=")
 			if !ok {
-				return nil, "", fmt.Errorf("Forwarded has a pair without a value")
+				return nil, "", fmt.Errorf("the header Forwarded has a pair without a value")
 			}
 			value := ""
 			if quoted, is := strings.CutPrefix(rest, `"`); is {
 				// No address and no protocol has anything to escape.
 				if value, text, ok = strings.Cut(quoted, `"`); !ok || strings.Contains(value, `\`) {
-					return nil, "", fmt.Errorf("Forwarded has a quote that does not end")
+					return nil, "", fmt.Errorf("the header Forwarded has a quote that does not end")
 				}
 			} else {
 				end := strings.IndexAny(rest, ",;")
@@ -162,10 +162,10 @@ func parseForwarded(lines []string) (hops []string, proto string, err error) {
 		}
 		next, more := strings.CutPrefix(text, ",")
 		if !more {
-			return nil, "", fmt.Errorf("Forwarded has %.20q where a comma is due", text)
+			return nil, "", fmt.Errorf("the header Forwarded has %.20q where a comma is due", text)
 		}
 		if text = strings.TrimLeft(next, " \t"); text == "" {
-			return nil, "", fmt.Errorf("Forwarded ends with a comma")
+			return nil, "", fmt.Errorf("the header Forwarded ends with a comma")
 		}
 	}
 	return hops, strings.Join(protos, ","), nil
