@@ -267,7 +267,10 @@ func (s *Server) Close() (err error) {
 // listen opens the configured addresses, and reads the certificate: who has
 // none must not begin.
 func (s *Server) listen() (err error) {
-	if s.https, err = openHTTPS(s.cfg); err != nil || s.cfg.Listen == "" {
+	if s.cfg.Listen == "" {
+		return nil // nor does who only commands read it
+	}
+	if s.https, err = openHTTPS(s.cfg); err != nil {
 		return err
 	}
 	if s.listeners, err = openListeners(s.cfg.Listen); err != nil || s.cfg.ListenHTTP == "" {
