@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -494,25 +496,85 @@ func TestProgramsReadTheDescription(t *testing.T) {
 }
 
 func TestEveryAnswerHasTheHeadersThatProtect(t *testing.T) {
-	s := newSite(t)
-	c := s.signedUp("ann")
-	for _, r := range []*reply{
-		c.get("session"), c.get("sessions"), c.do("GET", "/openapi.json", nil), c.do("GET", "/healthz", nil), c.post("signin", "{"), c.post("signout", nil),
-		s.client().get("session"), c.do("GET", "/api/v1/nothing", nil),
-	} {
-		for name, want := range map[string]string{
-			"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
-		} {
-			if got := r.header.Get(name); got != want {
-				t.Errorf("%s: %s is %q, want %q", r.what, name, got, want)
+	dev, public := newSite(t), newSite(t, func(c *server.Config) {
+		c.Dev, c.PublicURL, c.TrustedProxy = false, "https://id.example.org", []string{"127.0.0.1"}
+	})
+	proxied := func(r *http.Request) {
+		r.Host = "id.example.org"
+		r.Header.Set("X-Forwarded-Proto", "https")
+		r.Header.Set("X-Forwarded-For", "192.0.2.7")
+	}
+	seen := 0
+	for _, s := range []*site{dev, public} {
+		member, stranger := s.client(), s.client()
+		change := []func(*http.Request){}
+		if s == public {
+			change = append(change, proxied)
+		}
+		member.post("signup", m{"identifier": "ann", "password": goodPassword}, change...).want(201)
+		paths := s.handler.(interface{ Paths() []string }).Paths()
+		paths = append(paths, "/nothing", "/api/v1/nothing", "/api/", "//double", "/a/../b")
+		for _, path := range paths {
+			path = regexp.MustCompile(`\{[a-z]+\}`).ReplaceAllString(strings.TrimSuffix(path, "{$}"), "x")
+			for _, method := range []string{"GET", "HEAD", "POST", "DELETE", "OPTIONS", "BREW"} {
+				for i, c := range []*client{member, stranger, stranger} {
+					change := change
+					if i == 2 { // and what is refused before anybody looks at the path
+						change = append(slices.Clone(change), func(r *http.Request) { r.Host = "evil.example" })
+					}
+					r := httptest.NewRequest(method, "http://localhost"+path, nil)
+					if strings.HasPrefix(path, "//") {
+						r.URL.Path = path
+					}
+					seen++
+					guarded(t, c.send(r, change...), s == public)
+				}
 			}
 		}
-		if got := r.header.Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") || !strings.Contains(got, "frame-ancestors 'none'") {
-			t.Errorf("%s: Content-Security-Policy is %q", r.what, got)
+	}
+	if seen < 500 {
+		t.Errorf("%d answers were looked at", seen)
+	}
+	if r := dev.client().get("session"); r.header.Get("Www-Authenticate") != "Bearer" {
+		t.Errorf("a 401 asks for %q (RFC 9110 15.5.2)", r.header.Get("Www-Authenticate"))
+	}
+}
+
+// guarded fails the test unless an answer has the headers that protect: all of
+// them a page, those that concern it what is for programs.
+func guarded(t *testing.T, r *reply, https bool) {
+	t.Helper()
+	one := func(name string, want ...string) {
+		if got := r.header[name]; len(got) != 1 || !slices.Contains(want, got[0]) {
+			t.Errorf("%s: %d with %s %q, want one of %q", r.what, r.status, name, got, want)
 		}
 	}
-	if r := s.client().get("session"); r.header.Get("Www-Authenticate") != "Bearer" {
-		t.Errorf("a 401 asks for %q (RFC 9110 15.5.2)", r.header.Get("Www-Authenticate"))
+	one("X-Content-Type-Options", "nosniff")
+	one("Cross-Origin-Resource-Policy", "same-origin")
+	if !strings.Contains(r.what, "/static/") {
+		one("Cache-Control", "no-store")
+	}
+	csp := strings.Join(r.header["Content-Security-Policy"], "\n")
+	for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'"} {
+		if !strings.Contains(csp, want) {
+			t.Errorf("%s: Content-Security-Policy is %q", r.what, csp)
+		}
+	}
+	for _, bad := range []string{"unsafe", "\n", "*", "script-src"} {
+		if strings.Contains(csp, bad) {
+			t.Errorf("%s: Content-Security-Policy is %q", r.what, csp)
+		}
+	}
+	if https {
+		one("Strict-Transport-Security", "max-age=31536000")
+	}
+	if strings.Contains(r.what, " /api/") {
+		return
+	}
+	one("Referrer-Policy", "same-origin", "no-referrer")
+	one("Cross-Origin-Opener-Policy", "same-origin")
+	if !strings.Contains(strings.Join(r.header["Permissions-Policy"], ""), "camera=()") {
+		t.Errorf("%s: Permissions-Policy is %q", r.what, r.header["Permissions-Policy"])
 	}
 }
 

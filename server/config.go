@@ -41,6 +41,15 @@ type Config struct {
 	KeyRotation       string     `name:"key_rotation" arg:"DAYS" help:"days after which a new key is made, and the old one only opens what it sealed; 0 is never"`
 	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
 
+	// How strangers reach it.
+	TLSCert        string   `name:"tls_cert" arg:"FILE" help:"certificate for HTTPS, PEM with its chain; read again when it changes"`
+	TLSKey         string   `name:"tls_key" arg:"FILE" help:"private key of the certificate, PEM"`
+	ACME           []string `name:"acme" arg:"DOMAIN" help:"domains to get certificates for, from Let's Encrypt, whose terms are accepted by that; listen is :443 then, listen_http :80, and public_url the first domain"`
+	ACMEDirectory  string   `name:"acme_directory" arg:"URL" help:"another authority that speaks ACME"`
+	ListenHTTP     string   `name:"listen_http" arg:"ADDR" help:"address where plain HTTP is redirected to HTTPS"`
+	TrustedProxy   []string `name:"trusted_proxy" arg:"CIDR" help:"addresses or networks of the proxies in front, whose X-Forwarded-For and -Proto are believed; nobody else may ask then but programs of this machine"`
+	MaxConnections int      `name:"max_connections" arg:"N" help:"most connections open at once; one address has a sixteenth of them"`
+
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
 	MasterKey admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
@@ -57,8 +66,10 @@ var (
 	ErrConfigKey     = admit.Invalid.New("unknown_config_key", "There is no such setting.")
 	ErrConfigTwice   = admit.Invalid.New("duplicate_config_key", "A setting stands twice.")
 	ErrConfigValue   = admit.Invalid.New("bad_config_value", "A setting cannot have this value.")
-	ErrConfigDev     = admit.Invalid.New("dev_exposed", "Development is for this machine alone: it cannot be had with a public URL, nor off loopback.").WithHint("leave one of them out")
-	ErrConfigExposed = admit.Invalid.New("plain_http_exposed", "Plain HTTP is spoken on a loopback address only.").WithHint("listen on localhost, and put a proxy that speaks HTTPS on this machine in front; HTTPS of our own is yet to come")
+	ErrConfigDev     = admit.Invalid.New("dev_exposed", "Development is for this machine alone: it cannot be had with a public URL, a certificate or a proxy, nor off loopback.").WithHint("leave one of them out")
+	ErrConfigExposed = admit.Invalid.New("plain_http_exposed", "Plain HTTP is spoken on a loopback address only.").WithHint("for HTTPS give --tls-cert and --tls-key, or --acme with a domain; behind a proxy that speaks it, --trusted-proxy with the proxy's address and --public-url; or listen on localhost")
+	ErrConfigTLS     = admit.Invalid.New("tls_contradiction", "The settings of HTTPS do not fit together.")
+	ErrConfigProxy   = admit.Invalid.New("proxy_contradiction", "The settings of the proxy in front do not fit together.")
 )
 
 // DefaultConfig returns what holds where nothing is set.
@@ -69,6 +80,7 @@ func DefaultConfig() Config {
 		PasswordMinLength: 8, // ASVS 6.2.1
 		LogFormat:         "text",
 		KeyRotation:       strconv.Itoa(defaultKeyDays),
+		MaxConnections:    defaultConnections,
 	}
 }
 
@@ -121,6 +133,7 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 		}
 		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint(hint))
 	}
+	c.followACME()
 	return c, nil
 }
 
@@ -178,17 +191,10 @@ func (c Config) Check() error {
 			}
 		}
 	}
-	host, _, _ := net.SplitHostPort(c.Listen)
-	exposed := c.Listen != "" && !isLoopback(host)
-	switch {
-	case c.Dev && (exposed || c.PublicURL != ""):
-		return ErrConfigDev
-	case c.masterSources() > 1:
+	if c.masterSources() > 1 {
 		return ErrMasterSources
-	case exposed:
-		return fmt.Errorf("%s: %w", c.Listen, ErrConfigExposed)
 	}
-	return nil
+	return c.checkEdge()
 }
 
 // A field is a Setting and where its value is kept.
@@ -332,6 +338,23 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "key_rotation":
 		n, err := strconv.Atoi(text)
 		return err == nil && n >= 0 && n <= 3650, "a whole number of days from 1 to 3650, or 0"
+	case "listen_http":
+		host, port, err := net.SplitHostPort(text)
+		_, bad := strconv.ParseUint(port, 10, 16)
+		return text == "" || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as :80"
+	case "tls_cert", "tls_key":
+		return !strings.Contains(text, "\x00"), "a path"
+	case "acme":
+		return isDomain(text), "a list of domains, such as id.example.org"
+	case "acme_directory":
+		u, err := url.Parse(text)
+		return text == "" || err == nil && u.Scheme == "https" && u.Host != "", "an https URL"
+	case "trusted_proxy":
+		_, err := parseNetwork(text)
+		return err == nil, "a list of addresses and networks, such as 127.0.0.1 or 10.0.0.0/8, but not everybody"
+	case "max_connections":
+		n, err := strconv.Atoi(text)
+		return err == nil && n >= 64 && n <= 1_000_000, "a whole number from 64 to 1,000,000"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":

@@ -49,6 +49,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"listen": "127.0.0.1:80", "data": "d", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
 		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k",
+		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
 	}
 	var env []string
 	var file strings.Builder
@@ -176,7 +177,24 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"nothing set, for programs that mount the handler", Config{}, nil},
 		{"the defaults", DefaultConfig(), nil},
 		{"development", Config{Listen: "localhost:8080", Dev: true}, nil},
-		{"a proxy on this machine", Config{Listen: "[::1]:80", PublicURL: "https://a.example"}, nil},
+		{"a proxy on this machine", Config{Listen: "[::1]:80", PublicURL: "https://a.example", TrustedProxy: []string{"::1"}}, nil},
+		{"a proxy elsewhere", Config{Listen: ":80", PublicURL: "https://a.example", TrustedProxy: []string{"10.0.0.0/8"}}, nil},
+		{"a proxy that is not named", Config{Listen: "[::1]:80", PublicURL: "https://a.example"}, ErrConfigProxy},
+		{"a proxy without a public URL", Config{Listen: ":80", TrustedProxy: []string{"10.0.0.1"}}, ErrConfigProxy},
+		{"everybody as the proxy", Config{PublicURL: "https://a.example", TrustedProxy: []string{"0.0.0.0/0"}}, ErrConfigValue},
+		{"everybody by another spelling", Config{PublicURL: "https://a.example", TrustedProxy: []string{"::ffff:0.0.0.0/96"}}, ErrConfigValue},
+		{"an own certificate", Config{Listen: ":443", PublicURL: "https://a.example", TLSCert: "c", TLSKey: "k", ListenHTTP: ":80"}, nil},
+		{"an own certificate on this machine", Config{Listen: "localhost:443", TLSCert: "c", TLSKey: "k"}, nil},
+		{"an own certificate for nobody knows where", Config{Listen: ":443", TLSCert: "c", TLSKey: "k"}, ErrConfigTLS},
+		{"a certificate without a key", Config{TLSCert: "c"}, ErrConfigTLS},
+		{"a key without a certificate", Config{TLSKey: "k"}, ErrConfigTLS},
+		{"ACME", Config{Listen: ":443", ACME: []string{"a.example"}, ListenHTTP: ":80"}, nil},
+		{"ACME for another host", Config{Listen: ":443", ACME: []string{"a.example"}, PublicURL: "https://b.example"}, ErrConfigTLS},
+		{"ACME for an address", Config{ACME: []string{"192.0.2.1"}}, ErrConfigValue},
+		{"ACME for a host without a dot", Config{ACME: []string{"localhost"}}, ErrConfigValue},
+		{"ACME and an own certificate", Config{ACME: []string{"a.example"}, TLSCert: "c", TLSKey: "k"}, ErrConfigTLS},
+		{"plain HTTP that leads nowhere", Config{Listen: "localhost:1", ListenHTTP: ":80"}, ErrConfigTLS},
+		{"development with a certificate", Config{Listen: "localhost:443", Dev: true, TLSCert: "c", TLSKey: "k"}, ErrConfigDev},
 		{"development with a public URL", Config{Listen: "localhost:8080", Dev: true, PublicURL: "https://a.example"}, ErrConfigDev},
 		{"development off loopback", Config{Listen: "0.0.0.0:8080", Dev: true}, ErrConfigDev},
 		{"plain HTTP on every address", Config{Listen: ":8080"}, ErrConfigExposed},
@@ -217,6 +235,24 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 	got.ReturnHosts, want.ReturnHosts = nil, nil // nil and empty are one
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestACMESetsWhereToListenAndWhatTheServerIsCalled(t *testing.T) {
+	for _, tt := range []struct{ name, file, listen, http, url string }{
+		{"nothing else", "acme: [id.example.org, www.example.org]", ":443", ":80", "https://id.example.org"},
+		{"another port", "acme: [id.example.org]\nlisten: :8443", ":8443", ":80", "https://id.example.org:8443"},
+		{"no plain HTTP", "acme: [id.example.org]\nlisten_http: ''", ":443", "", "https://id.example.org"},
+		{"behind another port", "acme: [id.example.org]\nlisten: :8443\npublic_url: https://id.example.org", ":8443", ":80", "https://id.example.org"},
+		{"no ACME", "data: x", "localhost:8080", "", ""},
+	} {
+		c, err := load(t, tt.file, nil, nil)
+		if err != nil || c.Check() != nil {
+			t.Errorf("%s: %v, %v", tt.name, err, c.Check())
+		}
+		if c.Listen != tt.listen || c.ListenHTTP != tt.http || c.PublicURL != tt.url {
+			t.Errorf("%s: listens on %q and %q as %q, want %q, %q and %q", tt.name, c.Listen, c.ListenHTTP, c.PublicURL, tt.listen, tt.http, tt.url)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // design decision and is argued in the commit.
 var policy = map[string]string{
 	".": "lib internal/account internal/archive internal/db internal/keyring internal/limit internal/notify internal/web" +
-		" go.yaml.in/yaml/v3 golang.org/x/sys",
+		" go.yaml.in/yaml/v3 golang.org/x/crypto/acme golang.org/x/sys",
 	"cmd/admit":        "internal/cli",
 	"internal/cli":     ". lib github.com/spf13/cobra github.com/spf13/pflag golang.org/x/term",
 	"internal/account": "lib !net/http !database/sql",

@@ -24,10 +24,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -67,6 +65,8 @@ type Server struct {
 	log       *slog.Logger
 	lines     *logWriter // where log writes
 	listeners []net.Listener
+	plain     []net.Listener // of HTTP that leads to HTTPS
+	https     *https         // nil where HTTPS is not ours to speak
 	lock      *os.File
 	keys      *keyring.Ring
 	db        *db.DB
@@ -178,6 +178,8 @@ func (s *Server) edge(ctx context.Context) error {
 		CookieName:  s.cookieName,
 		CORSOrigins: s.cfg.CORSOrigins,
 		ReturnHosts: s.cfg.ReturnHosts,
+		Proxies:     s.cfg.proxies(),
+		Aliases:     s.cfg.ACME,
 		Log:         s.log,
 		Ready:       s.db.Ping,
 	}
@@ -215,27 +217,13 @@ func (s *Server) Ready() Ready { return s.ready }
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	srv := &http.Server{
-		Handler:        s.handler,
-		ReadTimeout:    20 * time.Second, // of the header too: each time-out more costs a request 0.4 µs
-		WriteTimeout:   60 * time.Second, // a sign-in may wait for its turn to hash
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 4 * web.MaxHeader, // so that we answer what is a little too much
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
 	socket, err := s.openSocket()
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
 	var work sync.WaitGroup
-	for _, l := range s.listeners {
-		work.Go(func() {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				cancel(err)
-			}
-		})
-	}
+	drain := s.serveEdge(&work, cancel)
 	work.Go(func() {
 		if err := s.operate(socket); err != nil {
 			cancel(err)
@@ -253,10 +241,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}
+	work.Go(func() { s.https.run(background, s.log) })
 	<-ctx.Done()
-	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	patience, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer done()
-	err = srv.Shutdown(drain)
+	err = drain(patience)
 	socket.Close()
 	stop()
 	work.Wait()
@@ -269,9 +258,8 @@ func (s *Server) Run(ctx context.Context) error {
 // Close lets go of the data folder. It may be called more than once.
 func (s *Server) Close() (err error) {
 	s.closing.Do(func() {
-		for _, l := range s.listeners {
-			l.Close()
-		}
+		closeAll(s.listeners)
+		closeAll(s.plain)
 		if s.db != nil {
 			err = s.db.Close()
 		}
@@ -282,46 +270,33 @@ func (s *Server) Close() (err error) {
 	return err
 }
 
-// listen opens the configured address; "localhost" is both loopback addresses,
-// since browsers try either.
-func (s *Server) listen() error {
+// listen opens the configured addresses, and reads the certificate: who has
+// none must not begin.
+func (s *Server) listen() (err error) {
 	if s.cfg.Listen == "" {
-		return nil
+		return nil // nor does who only commands read it
 	}
-	host, port, err := net.SplitHostPort(s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen on %q: %w", s.cfg.Listen, err)
+	if s.https, err = openHTTPS(s.cfg); err != nil {
+		return err
 	}
-	hosts := []string{host}
-	if host == "localhost" {
-		hosts = []string{"127.0.0.1", "::1"}
+	if s.listeners, err = openListeners(s.cfg.Listen); err != nil || s.cfg.ListenHTTP == "" {
+		return err
 	}
-	for i, host := range hosts {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, port))
-		if i > 0 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)) {
-			continue // a machine without IPv6
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrPort, err)
-		}
-		s.listeners = append(s.listeners, l)
-		port = s.port() // for 0 any port, and the same one for both
-	}
-	return nil
+	s.plain, err = openListeners(s.cfg.ListenHTTP)
+	return err
 }
 
 // port is where the server listens, "" where it does not.
-func (s *Server) port() string {
-	if len(s.listeners) == 0 {
-		return ""
-	}
-	return strconv.Itoa(s.listeners[0].Addr().(*net.TCPAddr).Port)
-}
+func (s *Server) port() string { return portOf(s.listeners) }
 
 func (s *Server) publicURL() string {
 	switch {
 	case s.cfg.PublicURL != "":
 		return s.cfg.PublicURL
+	case len(s.cfg.ACME) > 0:
+		return s.cfg.acmeURL()
+	case s.https != nil && s.port() != "":
+		return "https://localhost:" + s.port()
 	case s.port() == "":
 		return "http://localhost"
 	}

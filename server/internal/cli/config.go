@@ -81,7 +81,7 @@ func newConfig() *cobra.Command {
 	}
 	check := &cobra.Command{
 		Use: "check", Short: "find mistakes and contradictions in the settings", Args: takes(),
-		Example: "admit config check --public-url https://id.example.org",
+		Example: "admit config check --public-url https://id.example.org --trusted-proxy 127.0.0.1",
 	}
 	loadChecked := settingFlags(check)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -16,8 +16,11 @@ func newServe() *cobra.Command {
 		Use: "serve", Short: "run the server", Args: takes(),
 		Long: `Works without any setting: listens on localhost:8080, keeps what it knows in
 ./admit-data, and writes where it is found. Until there is an administrator, each
-start also writes a link that makes one; it is good once, for 7 days. SIGTERM lets
-requests finish.`,
+start also writes a link that makes one; it is good once, for 7 days.
+
+On the internet it speaks HTTPS: with a certificate of yours, with those that it
+gets by --acme, or through a proxy that is named by --trusted-proxy. SIGTERM lets
+requests finish. SIGHUP reads the log level and the certificate again.`,
 		Example: "admit serve --dev",
 	}
 	load, asJSON := settingFlags(cmd), jsonFlag(cmd)
@@ -42,9 +45,40 @@ requests finish.`,
 		if err := announce(cmd, s.Ready(), *asJSON); err != nil {
 			return err
 		}
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+		notify("READY=1")
+		defer context.AfterFunc(ctx, func() { notify("STOPPING=1") })()
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-hangups:
+					reload(cmd, s, load)
+				}
+			}
+		}()
 		return s.Run(ctx)
 	}
 	return cmd
+}
+
+// reload lets the server take what changed in the configuration. A mistake there
+// is told, and changes nothing.
+func reload(cmd *cobra.Command, s *server.Server, load func() (server.Config, error)) {
+	notify("RELOADING=1")
+	defer notify("READY=1")
+	cfg, err := load()
+	if err == nil {
+		err = s.Reload(cfg)
+	}
+	if err != nil {
+		report(cmd.ErrOrStderr(), err)
+	}
 }
 
 func announce(cmd *cobra.Command, r server.Ready, asJSON bool) error {

@@ -53,6 +53,9 @@ func paged(h handler) handler {
 	return func(c *call) error {
 		if _, ip, port := loopback(c.r.Host); ip && c.r.Host != c.public.Host {
 			to := url.URL{Scheme: "http", Host: "localhost" + port, Path: c.r.URL.Path, RawPath: c.r.URL.RawPath, RawQuery: c.r.URL.RawQuery}
+			if c.r.TLS != nil {
+				to.Scheme = "https"
+			}
 			return c.seeOther(to.String())
 		}
 		if c.r.URL.RawQuery != "" && c.r.Method == "GET" {

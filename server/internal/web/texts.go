@@ -207,6 +207,10 @@ var refusals = map[string]refusal{
 	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
 	"internal":                    {"我们这边出了问题。", "请再试一次；也可以把请求编号告诉服务器的管理者。"},
 
+	ErrHTTPS.Code(): {"这里只用 HTTPS 回答。", "请使用 https 地址。"},
+	errProxy.Code(): {"服务器前面的代理没有说明它在替谁请求。", proxyLines},
+	errPeer.Code():  {"服务器只回答它的代理。", "请使用 https 地址；管理者请看 --trusted-proxy。"},
+
 	errReturnTo.Code(): {"带您来这里的链接想把您引到别的网站，这是不允许的。", "请从首页继续。"},
 	errMissing.Code():  {"请填写这一项。", ""},
 	errInbox.Code():    {"收件箱还锁着。", "请打开启动服务器的终端里显示的链接。"},

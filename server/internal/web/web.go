@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -37,15 +38,17 @@ type Data struct {
 	Guest string `json:"guest,omitempty"`
 }
 
-// Options of the handler. All but CORSOrigins, ReturnHosts and Dev are needed.
+// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases and Dev are needed.
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
 	Keys        *cookie.Keys // seal the cookies of flows and known browsers
 	PublicURL   string       // an origin, without a slash at the end
 	CookieName  func(name string) string
-	CORSOrigins []string // exact origins that may use the API with header tokens
-	ReturnHosts []string // hosts besides our own that return_to may name
+	CORSOrigins []string       // exact origins that may use the API with header tokens
+	ReturnHosts []string       // hosts besides our own that return_to may name
+	Proxies     []netip.Prefix // whose X-Forwarded-For and -Proto are believed; with one, only they and this machine may ask in plain HTTP
+	Aliases     []string       // other names of the public host: pages asked for there lead to it
 	Log         *slog.Logger
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
@@ -70,6 +73,10 @@ const MaxHeader = 16 << 10
 // browser is known for so long after a sign-in. Keys must open for as long.
 const SealedLife = 180 * 24 * time.Hour
 
+// permissions takes from pages what none of ours asks for: what a script that got
+// in could reach is less. Passkeys stay.
+const permissions = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), usb=()"
+
 // A server is the handler.
 type server struct {
 	Options
@@ -78,6 +85,7 @@ type server struct {
 	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
 	mux     *http.ServeMux
 	exact   map[string]route // paths without variables, which need no mux
+	paths   []string         // all that are registered
 	headers []header         // of every answer but the API's
 	plain   []header         // of the API's
 	device  *cookie.Vault    // browsers that were seen before
@@ -136,15 +144,21 @@ func New(o Options) (http.Handler, error) {
 	for _, host := range o.ReturnHosts {
 		forms += " https://" + host // browsers hold redirects after a form to it too
 	}
+	// What a program gets is no document: a policy for documents would only cost.
 	s.plain = []header{
 		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
 		{"X-Content-Type-Options", []string{"nosniff"}},
 		{"Cache-Control", []string{"no-store"}},
+		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 	}
 	if public.Scheme == "https" {
 		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000"}})
 	}
-	s.headers = append(slices.Clone(s.plain), header{"Referrer-Policy", []string{"same-origin"}})
+	s.headers = append(slices.Clone(s.plain),
+		header{"Referrer-Policy", []string{"same-origin"}},
+		header{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+		header{"Permissions-Policy", []string{permissions}},
+	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.api()
 	s.views = newViews()
@@ -169,6 +183,7 @@ type call struct {
 	code   string // why it was refused, for the log
 	cause  error  // what it was refused with, for the log where it is our fault
 	sid    string
+	from   string // the client's address, where a proxy told it
 }
 
 // A handler answers a call, or returns why it does not. It has written
@@ -185,6 +200,7 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 		m["HEAD"] = get
 	}
 	allow := slices.Sorted(maps.Keys(m))
+	s.paths = append(s.paths, path)
 	routes := map[string]string{}
 	for method := range m {
 		routes[method] = method + " " + path
@@ -210,6 +226,9 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 		s.exact[path] = to
 	}
 }
+
+// Paths returns the patterns of all paths, for tests that look at each.
+func (s *server) Paths() []string { return s.paths }
 
 // A route is reached through the mux but called with the call at hand.
 type route func(*call)
@@ -242,6 +261,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Pattern = pattern
 	if pattern != "/healthz" && pattern != "/readyz" {
 		if err := c.admissible(); err != nil {
+			if errors.Is(err, problem.ErrHost) && c.alias() {
+				return
+			}
 			fail(c, err)
 			return
 		}
@@ -266,6 +288,11 @@ func (c *call) admissible() error {
 	if size > MaxHeader {
 		return problem.ErrHeader
 	}
+	if len(c.Proxies) > 0 {
+		if err := c.throughProxy(); err != nil {
+			return err
+		}
+	}
 	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
 		return problem.ErrHost
 	}
@@ -280,6 +307,21 @@ func (c *call) admissible() error {
 		return fmt.Errorf("%w: %w", problem.ErrCrossSite, err)
 	}
 	return nil
+}
+
+// alias leads whoever asks for a page at another of our names to the public
+// one. Only there are cookies, and passkeys, good.
+func (c *call) alias() bool {
+	host, _, err := net.SplitHostPort(c.r.Host)
+	if err != nil {
+		host = c.r.Host
+	}
+	if c.r.Method != "GET" && c.r.Method != "HEAD" || strings.HasPrefix(c.r.URL.Path, "/api/") || !slices.Contains(c.Aliases, host) {
+		return false
+	}
+	c.w.Header().Set("Location", at(c.PublicURL, c.r.URL))
+	c.begin(http.StatusPermanentRedirect)
+	return true
 }
 
 // bearer reports whether the request is judged by a token in its header. No
@@ -358,9 +400,12 @@ func (c *call) log() {
 // origin says where the request comes from. Known browsers are looked up only
 // where somebody proves who he is.
 func (c *call) origin() account.Origin {
-	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
-	if err != nil {
-		address = c.r.RemoteAddr
+	address := c.from
+	if address == "" {
+		var err error
+		if address, _, err = net.SplitHostPort(c.r.RemoteAddr); err != nil {
+			address = c.r.RemoteAddr
+		}
 	}
 	agent := c.r.UserAgent()
 	if len(agent) > maxAgent {
