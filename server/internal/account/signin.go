@@ -237,10 +237,13 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 		if err := tx.SetPasswordHash(subject, next, now); err != nil {
 			return err
 		}
+		if err := s.changed(tx, subject); err != nil {
+			return err
+		}
 		if err := tx.RaiseEpoch(subject, sid); err != nil {
 			return err
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed"}))
+		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed", SID: sid}))
 	})
 }
 
@@ -258,13 +261,4 @@ func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user 
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
 	return hash, nil
-}
-
-// Activity returns what happened to an account, latest first.
-func (s *Service) Activity(ctx context.Context, subject string, limit int) (records []Record, err error) {
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		records, err = tx.Activity(subject, limit)
-		return err
-	})
-	return records, err
 }
