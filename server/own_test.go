@@ -499,6 +499,35 @@ func TestTheFirstProofTakesAnUnverifiedAddressAway(t *testing.T) {
 	}
 }
 
+// Mallory has an account in which an import put the victim's address, and
+// prepares a way back before the victim comes.
+func TestAttackAWayBackDoesNotOutliveTheFirstProofOfTheOwner(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	operator, err := server.Connect(t.Context(), server.Config{Data: s.data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer operator.Close()
+	names := []string{"victim@example.org", "mallory"}
+	if _, err := operator.AddUser(t.Context(), server.NewUser{Identifiers: names, Password: admit.NewSecret(otherPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	mallory := s.another("mallory", otherPassword)
+	mallory.addAddress("mallory@example.org")
+	mallory.post("identifiers", m{"identifier": "mallory2"}).want(201)
+	token := s.back("mallory@example.org", "A new name can sign in")
+	if token == "" {
+		t.Fatal("there is no way back to attack with")
+	}
+	victim := s.byMail("victim@example.org")
+	mallory.post("identifiers/restore", m{"token": token, "new_password": otherPassword}).want(401, "way_back_ended")
+	victim.get("session").want(200)
+	if got := victim.values(); got != "victim@example.org*" {
+		t.Errorf("names are %s", got)
+	}
+}
+
 func TestWhoSaysThisWasNotMeMustChooseANewPassword(t *testing.T) {
 	s := newSite(t)
 	s.run()
@@ -525,6 +554,7 @@ func TestWhoSaysThisWasNotMeMustChooseANewPassword(t *testing.T) {
 	c.page("GET", "/account/security", nil).want(200).says("Choose a new password first", "ann@example.org")
 	c.get("session").want(200)
 	c.post("identifiers", m{"identifier": "other"}).want(403, "password_change_needed")
+	c.page("POST", "/account/security", url.Values{"password": {goodPassword}, "new_password": {goodPassword}}).want(400).says("This is the password that you have now.")
 	c.page("POST", "/account/security", url.Values{"password": {goodPassword}, "new_password": {otherPassword}}).leads("/account/security")
 	c.page("GET", "/account", nil).want(200)
 	c.post("identifiers", m{"identifier": "other"}).want(201)

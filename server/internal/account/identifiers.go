@@ -276,6 +276,9 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 	event := "identifier_lost"
 	if !slices.ContainsFunc(holder.Identifiers, func(id Identifier) bool { return id.Verified }) {
 		event = "first_proof_took_all"
+		if err := s.void(tx, holder.ID, now); err != nil {
+			return err
+		}
 		if err := tx.RaiseEpoch(holder.ID, ""); err != nil {
 			return err
 		}
@@ -287,6 +290,15 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 		return err
 	}
 	return tx.Record(&Record{At: now, Subject: holder.ID, Actor: holder.ID, Event: event, Detail: address})
+}
+
+// void ends what is under way for a user: additions, and ways back, each of which
+// would undo what has just been settled.
+func (s *Service) void(tx Tx, user string, now time.Time) error {
+	if err := tx.DeleteChallenges(purposeAdd, user, now); err != nil {
+		return err
+	}
+	return tx.DeleteChallenges(purposeBack, user, now)
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.
@@ -478,10 +490,8 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 			return err
 		}
-		for _, purpose := range []string{purposeAdd, purposeBack} {
-			if err := tx.DeleteChallenges(purpose, user.ID, now); err != nil {
-				return err
-			}
+		if err := s.void(tx, user.ID, now); err != nil {
+			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "way_back_taken", Detail: back.Address}))
 	})

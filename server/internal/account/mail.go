@@ -100,7 +100,7 @@ func (s *Service) postTo(tx Tx, user string, m Message, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	return tx.PostTo(user, string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
+	return tx.Post(user, string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
 }
 
 func (s *Service) wake() {

@@ -25,6 +25,7 @@ const clockSlack = time.Minute
 var (
 	ErrRecentProof  = admit.Forbidden.New("recent_proof_needed", "Please confirm first that it is you.").WithHint("Give your password again (POST /api/v1/reauthenticate), which is good for 10 minutes.")
 	ErrMustChange   = admit.Forbidden.New("password_change_needed", "Choose a new password first.").WithHint("Change the password: something in this account was not done by its owner.")
+	ErrSamePassword = admit.Invalid.New("password_same", "This is the password that you have now.").WithHint("Choose another one: who did what you did not do may know it.")
 	ErrLastAdmin    = admit.Conflict.New("last_admin", "You are the last administrator.").WithHint("Give somebody else the role first.")
 	ErrConfirmation = admit.Invalid.New("confirmation_wrong", "This is not the name that you sign in with.")
 	ErrLocale       = admit.Invalid.New("locale_unsupported", "This language is not spoken here.").WithHint(`Choose "en" or "zh-CN".`)
@@ -301,10 +302,8 @@ func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 	if err := tx.DeleteUser(user.ID); err != nil {
 		return err
 	}
-	for _, purpose := range []string{purposeAdd, purposeBack} {
-		if err := tx.DeleteChallenges(purpose, user.ID, now); err != nil {
-			return err
-		}
+	if err := s.void(tx, user.ID, now); err != nil {
+		return err
 	}
 	for _, id := range user.Identifiers {
 		if err := tx.DeleteChallenges(purposeSignUp, id.Value, now); err != nil {

@@ -222,6 +222,9 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
 			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
 	}
+	if user.MustChange && pw.Reveal() == old.Reveal() { // both are the caller's
+		return &admit.FieldError{Field: "new_password", Err: ErrSamePassword}
+	}
 	next, err := s.hash(ctx, "new_password", pw, user, password.Known)
 	if err != nil {
 		return err

@@ -322,6 +322,9 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
 			return nil, err
 		}
+		if err := s.void(tx, user.ID, now); err != nil {
+			return nil, err
+		}
 		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 			return nil, err
 		}

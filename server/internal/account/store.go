@@ -105,9 +105,9 @@ type Audit interface {
 
 // Outbox is the mail that waits, in the transaction that caused it.
 type Outbox interface {
-	Post(sealed string, now time.Time) error
-	// PostTo is Post of mail about a user, which goes when the user is erased.
-	PostTo(user, sealed string, now time.Time) error
+	// Post keeps a message; one about a user, if that is not "", goes when the
+	// user is erased.
+	Post(user, sealed string, now time.Time) error
 	Posted(now time.Time, limit int) ([]Posted, error)
 	Unpost(id int64) error
 	Postpone(id int64, until time.Time) error

@@ -51,10 +51,6 @@ func (t *txn) Ending(subject, sid string, events []string) (*account.Record, err
 	return found, err
 }
 
-func (t *txn) PostTo(user, sealed string, now time.Time) error {
-	return t.exec("INSERT INTO outbox (sealed, tries, at, due_at, user_id) VALUES (?, 0, ?, ?, ?)", sealed, now.UnixMilli(), now.UnixMilli(), user)
-}
-
 func (t *txn) ListChallenges(purpose, target string) ([]*account.Challenge, error) {
 	var ids []string
 	err := t.query(func(rows *sql.Rows) error {

@@ -242,8 +242,8 @@ func (t *txn) Activity(subject string, before int64, limit int) ([]account.Recor
 	return records, err
 }
 
-func (t *txn) Post(sealed string, now time.Time) error {
-	return t.exec("INSERT INTO outbox (sealed, tries, at, due_at) VALUES (?, 0, ?, ?)", sealed, now.UnixMilli(), now.UnixMilli())
+func (t *txn) Post(user, sealed string, now time.Time) error {
+	return t.exec("INSERT INTO outbox (user_id, sealed, tries, at, due_at) VALUES (?, ?, 0, ?, ?)", user, sealed, now.UnixMilli(), now.UnixMilli())
 }
 
 func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -156,6 +157,9 @@ func (c *call) addressText(address string) string {
 
 func (c *call) deed(r account.Record) deed {
 	d := deed{ID: r.ID, What: event(c.language(), r.Event), Address: c.addressText(r.Address), Operator: r.Actor == "operator", At: c.moment(r.At)}
+	if strings.HasPrefix(r.Event, "identifier_") || r.Event == "way_back_taken" {
+		d.Of = r.Detail
+	}
 	if r.UserAgent != "" {
 		d.Device = c.deviceText(session.Device{UserAgent: r.UserAgent})
 	}

@@ -312,7 +312,7 @@ func (c *call) confirmForm() error {
 type deed struct {
 	ID                    int64
 	What, Device, Address string
-	Of                    string // the session that was ended, where it is known
+	Of                    string // the name, or the session that was ended, where it is known
 	Operator              bool
 	At                    moment
 }

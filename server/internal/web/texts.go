@@ -257,6 +257,7 @@ var refusals = map[string]refusal{
 
 	account.ErrRecentProof.Code():       {"请先确认是您本人。", "请再输入一次密码，10 分钟内有效。"},
 	account.ErrMustChange.Code():        {"请先设置新密码。", "这个账号里有一件事不是它的主人做的，所以要先修改密码。"},
+	account.ErrSamePassword.Code():      {"这就是您现在的密码。", "请换一个：做了那件事的人可能知道它。"},
 	account.ErrLastAdmin.Code():         {"您是最后一个管理员。", "请先把这个角色授予别人。"},
 	account.ErrConfirmation.Code():      {"这不是您的登录名。", ""},
 	account.ErrLocale.Code():            {"这里不支持这种语言。", "请选择 English 或简体中文。"},
