@@ -310,7 +310,7 @@ func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 			return err
 		}
 	}
-	pseudonym := pseudonymBy(s.o.Keys.Derive("erased"), user.ID)
+	pseudonym := s.Pseudonym(user.ID)
 	if err := tx.Erase(user.ID, pseudonym); err != nil {
 		return err
 	}
@@ -320,8 +320,10 @@ func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: by, Event: "user_deleted"})
 }
 
-func pseudonymBy(key []byte, id string) string {
-	mac := hmac.New(sha256.New, key)
+// Pseudonym returns the subject under which the audit keeps what a user did who
+// is deleted: what only the keys and the id lead to.
+func (s *Service) Pseudonym(id string) string {
+	mac := hmac.New(sha256.New, s.o.Keys.Derive("erased"))
 	mac.Write([]byte(id))
 	return "erased-" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
 }
