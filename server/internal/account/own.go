@@ -32,7 +32,7 @@ var (
 	ErrNoRecord     = admit.NotFound.New("unknown_record", "There is no such entry.")
 )
 
-// Locales are the languages that mail is written in.
+// locales are the languages that mail is written in.
 var locales = []string{"en", "zh-CN"}
 
 // An Asker is a user who is signed in, as the edge saw it.
@@ -243,19 +243,20 @@ const maxExported = 10_000
 
 // ExportOwn returns the asker and its whole activity.
 func (s *Service) ExportOwn(ctx context.Context, a Asker, now time.Time) (user *User, records []Record, err error) {
-	err = s.update(ctx, func(tx Tx) (err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
 		if user, err = tx.User(a.Subject); err != nil {
 			return err
 		}
 		if err := a.recent(user, now); err != nil {
 			return err
 		}
-		if records, err = tx.Activity(a.Subject, 0, maxExported); err != nil {
-			return err
-		}
-		return tx.Record(a.mark("data_exported", "", now))
+		records, err = tx.Activity(a.Subject, 0, maxExported)
+		return err
 	})
-	return user, records, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return user, records, s.record(ctx, *a.mark("data_exported", "", now), a.From)
 }
 
 // DeleteOwn removes the asker with all that is known of it, at once. Typed is
