@@ -47,6 +47,7 @@ type Problem struct {
 	Detail    string  `json:"detail"`
 	Code      string  `json:"code"` // stable, for programs
 	Hint      string  `json:"hint,omitempty"`
+	Reason    string  `json:"reason,omitempty"` // what came before it, such as why a session ended; stable, too
 	Errors    []Field `json:"errors,omitempty"`
 	RequestID string  `json:"request_id,omitempty"`
 
@@ -95,7 +96,8 @@ func Status(k admit.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// Of returns what a client may see of an error.
+// Of returns what a client may see of an error. An error along its chain that
+// has a method Reason() string, such as session.EndedError, gives the reason.
 func Of(err error) Problem {
 	e := shown(err)
 	p := Problem{Type: "about:blank", Status: Status(e.Kind()), Detail: e.Error(), Code: e.Code(), Hint: e.Hint()}
@@ -103,6 +105,12 @@ func Of(err error) Problem {
 		p.Status = status
 	}
 	p.Title = http.StatusText(p.Status)
+	if r, ok := errors.AsType[interface {
+		error
+		Reason() string
+	}](err); ok {
+		p.Reason = r.Reason()
+	}
 	p.Errors = fields(nil, err)
 	switch e.Kind() {
 	case admit.RateLimited, admit.Unavailable:

@@ -169,3 +169,19 @@ func TestParseReadsWhatWriteWrote(t *testing.T) {
 		}
 	}
 }
+
+type reasoned struct{ error }
+
+func (reasoned) Reason() string  { return "password_changed" }
+func (r reasoned) Unwrap() error { return r.error }
+
+func TestAReasonInTheChainIsTold(t *testing.T) {
+	ended := admit.Unauthenticated.New("session_ended", "This session has been ended.")
+	p := problem.Of(fmt.Errorf("check: %w", reasoned{ended}))
+	if p.Reason != "password_changed" || p.Code != "session_ended" {
+		t.Errorf("%+v", p)
+	}
+	if p := problem.Of(ended); p.Reason != "" {
+		t.Errorf("a reason from nowhere: %+v", p)
+	}
+}

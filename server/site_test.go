@@ -270,6 +270,7 @@ func described(r *reply, req *http.Request) {
 	if strings.HasPrefix(path, "/api/v1/sessions/") {
 		path = "/api/v1/sessions/{sid}"
 	}
+	path = ownPath(req.Method, path)
 	schema := m{"$ref": "#/components/schemas/Problem"}
 	if r.status < 400 {
 		op, _ := doc.at("paths", path, strings.ToLower(req.Method)).(m)

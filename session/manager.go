@@ -221,6 +221,74 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 	return nil, ErrBusy
 }
 
+// Prove notes that the subject of the request's session has just proved itself
+// again, by these methods: AuthTime is now, and the session has a new token, so
+// that one which was stolen before is not raised along with it. The id and the
+// data stay. A cookie is set; with Bearer, Session.Token is what the client
+// presents from now on.
+//
+// For a minute the token before it is answered with ErrEnded, so that a late
+// request replaces nothing; of two proofs at once one counts, and the other gets
+// that. A guest has nothing to prove: ErrNone.
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+	ctx := r.Context()
+	var h held
+	err := m.hold(r, &h)
+	m.forget(r)
+	if err == nil && h.item.Subject == "" {
+		err = ErrNone
+	}
+	if err != nil {
+		return nil, err
+	}
+	waited, err := m.queue.enter(ctx, h.sid)
+	if err != nil {
+		return nil, err
+	}
+	defer m.queue.leave(h.sid)
+	now := time.Now()
+	for try := range maxRetries {
+		if waited || try > 0 {
+			if err := m.reread(ctx, &h, now); err != nil {
+				return nil, err
+			}
+		}
+		next := h
+		next.tok = h.tok.WithNewVerifier()
+		next.rec.flags |= flagPrevious
+		next.rec.previous, next.rec.digest, next.rec.auth = h.rec.digest, next.tok.Digest(), now.UnixMilli()
+		next.rec.text[0] = union(h.rec.text[0], amr)
+		next.item.Expires = now.Add(time.Duration(h.rec.idle) * time.Millisecond)
+		next.item.Value = next.rec.value([]byte(h.rec.data))
+		if next.item.Version, err = m.store.Swap(ctx, h.sid, h.item.Version, next.item); changed(err) {
+			continue
+		} else if err != nil {
+			return nil, storeError(err)
+		}
+		s, err := m.session(&next)
+		if err != nil {
+			return nil, err
+		}
+		if next.rec.flags&flagBearer != 0 {
+			s.Token = admit.NewSecret(next.tok.Reveal())
+			return s, nil
+		}
+		return s, m.setCookie(w, &next, now)
+	}
+	return nil, ErrBusy
+}
+
+// union adds methods to those of a record.
+func union(amr string, more []string) string {
+	all := strings.Fields(amr)
+	for _, method := range more {
+		if !slices.Contains(all, method) {
+			all = append(all, method)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
 // write swaps the held record for one with other data.
 func (m *Manager[D]) write(ctx context.Context, h *held, data []byte) error {
 	it := h.item
@@ -483,7 +551,12 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 // was when it ended. ErrEnded if somebody else was first.
 func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
 	for range maxRetries {
-		stone := Item{Value: tombstone(reason), Subject: h.item.Subject, Expires: now.Add(graveTime)}
+		stone := Item{Value: tombstone(h.rec.digest, reason), Subject: h.item.Subject, Expires: now.Add(graveTime)}
+		if h.tok == (token.Token{}) && stone.Expires.Before(h.item.Expires) {
+			// Ended by somebody else than its holder, who may come back for as
+			// long as the session would have waited, and is told why it is gone.
+			stone.Expires = h.item.Expires
+		}
 		_, err := m.store.Swap(ctx, h.sid, h.item.Version, stone)
 		if err == nil {
 			return m.tell(ctx, now, feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end()))

@@ -666,7 +666,9 @@ func TestACheckCostsOneAllocation(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	rec := record{created: 1, auth: 2, idle: 3, lifetime: 4, epoch: 5, text: [5]string{"pwd", "", "a", "b", "c"}, data: "{}"}
 	f.Add(rec.value([]byte(rec.data)))
-	f.Add(tombstone("x"))
+	rec.flags |= flagPrevious
+	f.Add(rec.value([]byte(rec.data)))
+	f.Add(tombstone(token.Digest{}, "x"))
 	f.Fuzz(func(t *testing.T, value string) {
 		var rec, again record
 		if !rec.parse(value) || rec.ended() {

@@ -81,13 +81,26 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
 	err := m.alive(ctx, h, now)
-	if err != nil && !errors.Is(err, ErrExpired) && !(errors.Is(err, ErrEnded) && !h.rec.ended()) {
-		return err // of what is gone, a tombstone included, there is no digest
+	ended := errors.Is(err, ErrEnded)
+	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
+		return err // of what is gone there is no digest
 	}
 	// A token that was made for the header is no cookie: whoever could plant
 	// it in a browser would sign that browser in as himself.
-	if !h.tok.Matches(h.rec.digest) || bearer != (h.rec.flags&flagBearer != 0) {
-		return ErrNone // also of an expired or overtaken session: only its holder learns what became of it
+	if bearer != (h.rec.flags&flagBearer != 0) && !h.rec.ended() {
+		return ErrNone
+	}
+	switch {
+	case err == nil && h.rec.overtaken(h.tok, now):
+		return &EndedError{SID: h.sid, Subject: h.item.Subject, Why: ReasonProved}
+	case !h.tok.Matches(h.rec.digest):
+		return ErrNone // also of an expired or ended session: only its holder learns what became of it
+	case ended:
+		e := &EndedError{SID: h.sid, Subject: h.item.Subject}
+		if h.rec.ended() {
+			e.Why = h.rec.data
+		}
+		return e
 	}
 	return err
 }

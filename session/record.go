@@ -19,6 +19,7 @@ import (
 //	lifetime 6 bytes, milliseconds
 //	auth     6 bytes, Unix milliseconds            only of a subject's
 //	epoch    6 bytes, of the subject               only of a subject's
+//	previous 16 bytes, digest of the last token    only after a new proof
 //	amr, acr, device name, user agent, address     if flagged; a byte of length and the text each
 //	data     the rest
 //
@@ -28,11 +29,13 @@ import (
 // When it was last seen is not in it: it is the Item's expiry less idle, so
 // that a touch moves one column and never collides with a writer.
 //
-// An ended session leaves a tombstone: the same header cut off after flags,
-// then the reason.
+// An ended session leaves a tombstone: the same header cut off after the
+// digest, then the reason; in stones that older versions left, the reason
+// follows the flags.
 type record struct {
 	flags    byte
 	digest   token.Digest
+	previous token.Digest
 	created  int64
 	auth     int64
 	idle     int64
@@ -50,6 +53,8 @@ const (
 	flagText
 	flagBearer
 	flagSubject
+	flagPrevious
+	flagDigest // of a tombstone that has one
 )
 
 // maxText bounds each text in a record; longer ones are cut.
@@ -78,6 +83,9 @@ func (rec *record) appendHead(b []byte) []byte {
 		b = appendUint48(b, rec.auth)
 		b = appendUint48(b, int64(rec.epoch))
 	}
+	if rec.flags&flagPrevious != 0 {
+		b = append(b, rec.previous[:]...)
+	}
 	if rec.flags&flagText != 0 {
 		for _, s := range rec.text {
 			s = cut(s)
@@ -101,9 +109,10 @@ func cut(s string) string {
 	return s
 }
 
-// tombstone returns the value of an ended session's record.
-func tombstone(reason string) string {
-	return string([]byte{formatV1, flagEnded}) + cut(reason)
+// tombstone returns the value of an ended session's record. It keeps the digest,
+// so that the reason is told to nobody but the holder.
+func tombstone(digest token.Digest, reason string) string {
+	return string([]byte{formatV1, flagEnded | flagDigest}) + string(digest[:]) + cut(reason)
 }
 
 // parse reads a record; its texts and data share the value's memory. It
@@ -114,7 +123,14 @@ func (rec *record) parse(value string) bool {
 	}
 	rec.flags = value[1]
 	if rec.flags&flagEnded != 0 {
-		rec.data = value[2:]
+		rest := value[2:]
+		if rec.flags&flagDigest != 0 {
+			if len(rest) < len(rec.digest) {
+				return false
+			}
+			rest = rest[copy(rec.digest[:], rest):]
+		}
+		rec.data = rest
 		return true
 	}
 	size := 2 + len(rec.digest) + 3*6
@@ -130,6 +146,12 @@ func (rec *record) parse(value string) bool {
 	if rec.flags&flagSubject != 0 {
 		rec.auth, rec.epoch = int64(uint48(n[18:])), uint48(n[24:])
 	}
+	if rec.flags&flagPrevious != 0 {
+		if len(rest) < len(rec.previous) {
+			return false
+		}
+		rest = rest[copy(rec.previous[:], rest):]
+	}
 	if rec.flags&flagText != 0 {
 		for i := range rec.text {
 			if len(rest) == 0 || len(rest) <= int(rest[0]) {
@@ -141,6 +163,12 @@ func (rec *record) parse(value string) bool {
 	}
 	rec.data = rest
 	return true
+}
+
+// overtaken reports whether the token was the session's until a new proof
+// replaced it, less than graveTime ago.
+func (rec *record) overtaken(tok token.Token, now time.Time) bool {
+	return rec.flags&flagPrevious != 0 && tok.Matches(rec.previous) && now.Before(time.UnixMilli(rec.auth).Add(graveTime))
 }
 
 func (rec *record) ended() bool { return rec.flags&flagEnded != 0 }

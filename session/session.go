@@ -13,7 +13,8 @@
 // keeps the change before anything is written to the response; of any number
 // of parallel updates none is lost. [Manager.Load] reads. [Manager.Start]
 // signs somebody in: a new id, the guest's data kept, the old id dead at once.
-// [Manager.End] signs out; [Manager.EndAll] signs a subject out everywhere.
+// [Manager.Prove] notes that somebody
+// proved who he is once more. [Manager.End] signs out; [Manager.EndAll] signs a subject out everywhere.
 //
 // The browser holds a token of 128 random bits of id, which is public, and 128
 // bits of secret; the store sees the id, called sid, and a digest. A session
@@ -39,6 +40,28 @@ var (
 	ErrExpired   = admit.Unauthenticated.New("session_expired", "This session has expired.")
 	ErrAmbiguous = admit.Unauthenticated.New("ambiguous_session", "Your browser sent two different sessions, so neither counts.")
 )
+
+// An EndedError is ErrEnded for the holder of the session's token, who may
+// know why. Nobody else gets one: the id alone is public.
+type EndedError struct {
+	SID, Subject string
+	// Why is the reason that ended the session, as it was given to End, EndSID
+	// or EndAny. It is "" where all of the subject's sessions ended at once: who
+	// ended them knows.
+	Why string
+}
+
+// ReasonProved is why a token ended that a new proof has replaced.
+const ReasonProved = "proved_again"
+
+// Error returns the sentence of ErrEnded.
+func (e *EndedError) Error() string { return ErrEnded.Error() }
+
+// Unwrap returns ErrEnded.
+func (e *EndedError) Unwrap() error { return ErrEnded }
+
+// Reason returns Why, which package problem tells.
+func (e *EndedError) Reason() string { return e.Why }
 
 // Other refusals.
 var (

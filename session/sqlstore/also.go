@@ -35,3 +35,14 @@ func alsoOf(ctx context.Context) func(context.Context, *sql.Tx, Write) error {
 	}
 	return func(context.Context, *sql.Tx, Write) error { return nil }
 }
+
+// Forget removes every session of the subject in a transaction of the caller's.
+// Raise its epoch in the same transaction: a [session.Near] in front of the store
+// may still hold copies. Most programs never call it: it is for subjects who
+// want to be forgotten.
+func Forget(ctx context.Context, tx *sql.Tx, subject string) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM sessions WHERE subject = ?", subject); err != nil {
+		return fmt.Errorf("forget a subject: %w", err)
+	}
+	return nil
+}

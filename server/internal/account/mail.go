@@ -91,13 +91,16 @@ func compose(to, subject, link string, lines ...string) Message {
 }
 
 // post puts a message into the outbox, sealed: it holds a code and an address.
-func (s *Service) post(tx Tx, m Message, now time.Time) error {
+func (s *Service) post(tx Tx, m Message, now time.Time) error { return s.postTo(tx, "", m, now) }
+
+// postTo is post of mail about a user, which goes with the account.
+func (s *Service) postTo(tx Tx, user string, m Message, now time.Time) error {
 	m.At = now
 	b, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	return tx.Post(string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
+	return tx.Post(user, string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
 }
 
 func (s *Service) wake() {

@@ -222,6 +222,9 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
 			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
 	}
+	if user.MustChange && pw.Reveal() == old.Reveal() { // both are the caller's
+		return &admit.FieldError{Field: "new_password", Err: ErrSamePassword}
+	}
 	next, err := s.hash(ctx, "new_password", pw, user, password.Known)
 	if err != nil {
 		return err
@@ -237,10 +240,13 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 		if err := tx.SetPasswordHash(subject, next, now); err != nil {
 			return err
 		}
+		if err := s.changed(tx, subject); err != nil {
+			return err
+		}
 		if err := tx.RaiseEpoch(subject, sid); err != nil {
 			return err
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed"}))
+		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed", SID: sid}))
 	})
 }
 
@@ -258,13 +264,4 @@ func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user 
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
 	return hash, nil
-}
-
-// Activity returns what happened to an account, latest first.
-func (s *Service) Activity(ctx context.Context, subject string, limit int) (records []Record, err error) {
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		records, err = tx.Activity(subject, limit)
-		return err
-	})
-	return records, err
 }

@@ -178,31 +178,61 @@ func (s *Service) VerifySignUp(ctx context.Context, flow, code string, from Orig
 	if err != nil {
 		return nil, ErrFlowEnded
 	}
-	return s.prove(ctx, tok.Selector(), from, now, func(c *Challenge) error {
-		if !tok.Matches(c.Asker) {
+	return s.proveSignUp(ctx, tok.Selector(), from, now, s.byCode(tok, code))
+}
+
+// byCode is the check of who asked and types the code.
+func (s *Service) byCode(asker token.Token, code string) func(*Challenge) error {
+	return func(c *Challenge) error {
+		if !asker.Matches(c.Asker) {
 			return ErrFlowEnded
 		}
 		if !s.codeIs(c.ID, cleanCode(code)) {
 			return ErrBadCode
 		}
 		return nil
-	})
+	}
 }
 
 // VerifyLink is VerifySignUp for the browser that asked and also opened the
 // mailed link: it needs both.
 func (s *Service) VerifyLink(ctx context.Context, flow, link string, from Origin, now time.Time) (*User, error) {
+	id, check, err := byLink(flow, link)
+	if err != nil {
+		return nil, err
+	}
+	return s.proveSignUp(ctx, id, from, now, check)
+}
+
+// byLink is the check of who asked and opened the mailed link.
+func byLink(flow, link string) (id string, check func(*Challenge) error, err error) {
 	asker, err := token.Parse(token.OneTime, flow)
 	mailed, err2 := token.Parse(token.OneTime, link)
 	if err != nil || err2 != nil || asker.Selector() != mailed.Selector() {
-		return nil, ErrFlowEnded
+		return "", nil, ErrFlowEnded
 	}
-	return s.prove(ctx, asker.Selector(), from, now, func(c *Challenge) error {
+	return asker.Selector(), func(c *Challenge) error {
 		if !asker.Matches(c.Asker) || !mailed.Matches(c.Link) {
 			return ErrFlowEnded
 		}
 		return nil
+	}, nil
+}
+
+// proveSignUp makes the user of a sign-up.
+func (s *Service) proveSignUp(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
+	err = s.prove(ctx, id, purposeSignUp, from, now, check, func(tx Tx, c *Challenge, payload []byte) (err error) {
+		var p pending
+		if err := json.Unmarshal(payload, &p); err != nil {
+			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		}
+		user, err = s.settle(tx, c, p, from, now)
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
 }
 
 func cleanCode(code string) string {
@@ -214,31 +244,31 @@ func cleanCode(code string) string {
 	}, code)
 }
 
-// prove spends a sign-up's challenge. A wrong code is counted and kept; every
-// other refusal changes nothing.
-func (s *Service) prove(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
+// prove spends a challenge of a purpose: done gets what was sealed in it. A
+// wrong code is counted and kept; every other refusal changes nothing.
+func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, now time.Time, check func(*Challenge) error, done func(Tx, *Challenge, []byte) error) error {
 	tries := []try{{"prove:" + from.network(), addressBudget}}
 	if err := s.take(tries, now); err != nil {
-		return nil, err
+		return err
 	}
 	open := func(tx Tx) (*Challenge, error) {
 		c, err := tx.Challenge(id)
-		if err == nil && (c == nil || c.Purpose != purposeSignUp || c.Tries <= 0 || !now.Before(c.Expires)) {
+		if err == nil && (c == nil || c.Purpose != purpose || c.Tries <= 0 || !now.Before(c.Expires)) {
 			err = ErrFlowEnded
 		}
 		return c, err
 	}
 	// A flow that anybody can make up does not make everybody wait for a write.
-	err = s.store.View(ctx, func(tx Tx) error {
+	err := s.store.View(ctx, func(tx Tx) error {
 		_, err := open(tx)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var refused error
 	err = s.update(ctx, func(tx Tx) error {
-		user, refused = nil, nil
+		refused = nil
 		c, err := open(tx)
 		if err != nil {
 			return err
@@ -250,25 +280,29 @@ func (s *Service) prove(ctx context.Context, id string, from Origin, now time.Ti
 		if refused != nil {
 			return refused
 		}
-		payload, _, err := s.o.Keys.Open(nil, "challenge "+c.ID, c.Sealed, 0, now)
+		payload, err := s.opened(c, now)
 		if err != nil {
-			return fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
+			return err
 		}
-		var p pending
-		if err := json.Unmarshal(payload, &p); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
-		}
-		user, err = s.settle(tx, c, p, from, now)
-		return err
+		return done(tx, c, payload)
 	})
 	if err == nil {
 		err = refused
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.refund(tries)
-	return user, nil
+	return nil
+}
+
+// opened returns what was sealed in a challenge.
+func (s *Service) opened(c *Challenge, now time.Time) ([]byte, error) {
+	payload, _, err := s.o.Keys.Open(nil, "challenge "+c.ID, c.Sealed, 0, now)
+	if err != nil {
+		return nil, fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
+	}
+	return payload, nil
 }
 
 // settle makes the user whose address was just proved, or takes over an
@@ -288,11 +322,14 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
 			return nil, err
 		}
+		if err := s.void(tx, user.ID, now); err != nil {
+			return nil, err
+		}
 		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 			return nil, err
 		}
 	}
-	user.Name, user.Locale, user.Identifiers = p.Name, p.Locale, []Identifier{id}
+	user.Name, user.Locale, user.Identifiers, user.MustChange = p.Name, p.Locale, []Identifier{id}, false
 	if err := s.spendSetup(tx, p.Setup, user, now); err != nil {
 		return nil, err
 	}
@@ -331,7 +368,9 @@ func (s *Service) spendSetup(tx Tx, id string, user *User, now time.Time) error 
 type Link struct {
 	ID     string
 	Setup  bool   // it makes the first administrator
-	Target string // the address that is to be proved
+	Adds   bool   // it adds an address to an account
+	Back   bool   // it is an address's way back
+	Target string // the address that is to be proved, or comes back
 	Code   string // to be typed where the sign-up was begun
 }
 
@@ -352,7 +391,12 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	if c == nil || !tok.Matches(c.Link) || c.Tries <= 0 || !now.Before(c.Expires) {
 		return Link{}, ErrFlowEnded
 	}
-	return Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID)}, nil
+	l := Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID)}
+	if c.Purpose == purposeAdd || c.Purpose == purposeBack {
+		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
+		l.Target, err = s.addressOf(c, now)
+	}
+	return l, err
 }
 
 // FlowID returns the public id of a flow, for comparing it with a link's.

@@ -32,6 +32,7 @@ const (
 	SessionBegun Change = iota
 	SessionEnded
 	EpochRaised
+	SessionProved
 )
 
 // A Tx is what can be read and written inside a transaction.
@@ -56,8 +57,14 @@ type Users interface {
 	PutUser(u *User) error
 	// RoleHeld reports whether any user has the role.
 	RoleHeld(role string) (bool, error)
+	// RoleHeldBeside reports whether any other user has the role and can sign in.
+	RoleHeldBeside(role, user string) (bool, error)
 	// DeleteUser removes a user and all that hangs on it.
 	DeleteUser(id string) error
+	// Erase makes what is left of a user tell nothing of the person: sessions
+	// and mail that waits are gone, and records of the audit stand under the
+	// pseudonym, without detail, session, address and user agent.
+	Erase(id, pseudonym string) error
 }
 
 // Credentials are what users prove themselves with, and what proofs have
@@ -79,6 +86,8 @@ type Challenges interface {
 	// Challenge returns what has been asked of someone, or nil.
 	Challenge(id string) (*Challenge, error)
 	PutChallenge(c *Challenge) error
+	// ListChallenges returns those of one purpose that concern a target.
+	ListChallenges(purpose, target string) ([]*Challenge, error)
 	DeleteChallenge(id string) error
 	// DeleteChallenges removes all of one purpose that concern a target, and
 	// all that have expired.
@@ -89,14 +98,20 @@ type Challenges interface {
 type Audit interface {
 	// Record adds a record.
 	Record(r *Record) error
-	// Activity returns up to limit records of a subject, latest first; of
-	// everybody where subject is "".
-	Activity(subject string, limit int) ([]Record, error)
+	// Activity returns up to limit records of a subject, latest first, that are
+	// older than the one with the id before; from the latest on where that is 0,
+	// and of everybody where subject is "".
+	Activity(subject string, before int64, limit int) ([]Record, error)
+	// Ending returns the first record of one of these events since the session
+	// began that another session, or nobody's, left; nil where there is none.
+	Ending(subject, sid string, events []string) (*Record, error)
 }
 
 // Outbox is the mail that waits, in the transaction that caused it.
 type Outbox interface {
-	Post(sealed string, now time.Time) error
+	// Post keeps a message; one about a user, if that is not "", goes when the
+	// user is erased.
+	Post(user, sealed string, now time.Time) error
 	Posted(now time.Time, limit int) ([]Posted, error)
 	Unpost(id int64) error
 	Postpone(id int64, until time.Time) error
@@ -151,6 +166,7 @@ type Challenge struct {
 
 // A Record says who did what, when, from where. It holds no secrets.
 type Record struct {
+	ID        int64 // in the order of their writing; set by the store
 	At        time.Time
 	Subject   string // whose account; "" where it is nobody's
 	Actor     string // who did it: a user's id, or "operator"
@@ -192,5 +208,6 @@ var (
 	identifierBudget = Budget{20, time.Minute}
 	signUpBudget     = Budget{30, 20 * time.Second}
 	mailBudget       = Budget{5, 10 * time.Minute}
+	addBudget        = Budget{10, 5 * time.Minute}
 	guestBudget      = Budget{300, 200 * time.Millisecond}
 )

@@ -165,6 +165,9 @@ func (db *DB) Auditing(ctx context.Context, of account.Change, r *account.Record
 			change = account.SessionBegun
 		}
 		// The first epoch of a subject is added at its first sign-in.
+		if of == account.SessionProved && change == account.SessionEnded {
+			change = of // each swaps a record, and who asks knows which it is
+		}
 		if change != of || change == account.EpochRaised && w.Added {
 			return nil
 		}

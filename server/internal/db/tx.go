@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"time"
 
 	sqlite "modernc.org/sqlite"
@@ -42,11 +43,11 @@ func (t *txn) query(scan func(*sql.Rows) error, query string, args ...any) error
 }
 
 func (t *txn) User(id string) (*account.User, error) {
-	return t.user("SELECT id, name, locale, disabled, created_at FROM users WHERE id = ?", id)
+	return t.user("SELECT id, name, locale, disabled, must_change, created_at FROM users WHERE id = ?", id)
 }
 
 func (t *txn) UserByIdentifier(value string) (*account.User, error) {
-	return t.user(`SELECT u.id, u.name, u.locale, u.disabled, u.created_at
+	return t.user(`SELECT u.id, u.name, u.locale, u.disabled, u.must_change, u.created_at
 		FROM identifiers i JOIN users u ON u.id = i.user_id WHERE i.value = ?`, value)
 }
 
@@ -64,7 +65,7 @@ func (t *txn) user(query, arg string) (*account.User, error) {
 func scanUser(row interface{ Scan(...any) error }) (*account.User, error) {
 	u := &account.User{}
 	var created int64
-	err := row.Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &created)
+	err := row.Scan(&u.ID, &u.Name, &u.Locale, &u.Disabled, &u.MustChange, &created)
 	u.CreatedAt = time.UnixMilli(created)
 	return u, err
 }
@@ -94,7 +95,7 @@ func (t *txn) ListUsers(after string, limit int) ([]*account.User, error) {
 		u, err := scanUser(rows)
 		users = append(users, u)
 		return err
-	}, "SELECT id, name, locale, disabled, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+	}, "SELECT id, name, locale, disabled, must_change, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +108,9 @@ func (t *txn) ListUsers(after string, limit int) ([]*account.User, error) {
 }
 
 func (t *txn) PutUser(u *account.User) error {
-	err := t.exec(`INSERT INTO users (id, name, locale, disabled, created_at) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, locale = excluded.locale, disabled = excluded.disabled`,
-		u.ID, u.Name, u.Locale, u.Disabled, u.CreatedAt.UnixMilli())
+	err := t.exec(`INSERT INTO users (id, name, locale, disabled, must_change, created_at) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, locale = excluded.locale, disabled = excluded.disabled, must_change = excluded.must_change`,
+		u.ID, u.Name, u.Locale, u.Disabled, u.MustChange, u.CreatedAt.UnixMilli())
 	if err != nil {
 		return err
 	}
@@ -218,28 +219,31 @@ func (t *txn) Record(r *account.Record) error {
 		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.SID, r.Address, r.UserAgent, r.RequestID)
 }
 
-func (t *txn) Activity(subject string, limit int) ([]account.Record, error) {
-	const columns = "SELECT at, subject, actor, event, detail, sid, address, user_agent, request_id FROM audit "
+func (t *txn) Activity(subject string, before int64, limit int) ([]account.Record, error) {
+	const columns = "SELECT id, at, subject, actor, event, detail, sid, address, user_agent, request_id FROM audit "
 	var records []account.Record
 	scan := func(rows *sql.Rows) error {
 		var r account.Record
 		var at int64
-		err := rows.Scan(&at, &r.Subject, &r.Actor, &r.Event, &r.Detail, &r.SID, &r.Address, &r.UserAgent, &r.RequestID)
+		err := rows.Scan(&r.ID, &at, &r.Subject, &r.Actor, &r.Event, &r.Detail, &r.SID, &r.Address, &r.UserAgent, &r.RequestID)
 		r.At = time.UnixMilli(at)
 		records = append(records, r)
 		return err
 	}
+	if before <= 0 {
+		before = math.MaxInt64
+	}
 	var err error
 	if subject == "" {
-		err = t.query(scan, columns+"ORDER BY id DESC LIMIT ?", limit)
+		err = t.query(scan, columns+"WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
 	} else {
-		err = t.query(scan, columns+"WHERE subject = ? ORDER BY id DESC LIMIT ?", subject, limit)
+		err = t.query(scan, columns+"WHERE subject = ? AND id < ? ORDER BY id DESC LIMIT ?", subject, before, limit)
 	}
 	return records, err
 }
 
-func (t *txn) Post(sealed string, now time.Time) error {
-	return t.exec("INSERT INTO outbox (sealed, tries, at, due_at) VALUES (?, 0, ?, ?)", sealed, now.UnixMilli(), now.UnixMilli())
+func (t *txn) Post(user, sealed string, now time.Time) error {
+	return t.exec("INSERT INTO outbox (user_id, sealed, tries, at, due_at) VALUES (?, ?, 0, ?, ?)", user, sealed, now.UnixMilli(), now.UnixMilli())
 }
 
 func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {

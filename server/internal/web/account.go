@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -18,18 +19,12 @@ func (c *call) member(name string) (*page, session.Info, error) {
 	if err != nil {
 		return nil, i, err
 	}
+	if user.MustChange && name != "security" {
+		return nil, i, account.ErrMustChange
+	}
 	p := c.page(name)
 	p.User = user
 	return p, i, nil
-}
-
-func (c *call) profilePage() error {
-	p, _, err := c.member("account")
-	if err != nil {
-		return err
-	}
-	p.Data = struct{ Since moment }{c.moment(p.User.CreatedAt)}
-	return c.show(http.StatusOK, p)
 }
 
 func (c *call) security() (*page, session.Info, error) {
@@ -160,46 +155,11 @@ func (c *call) addressText(address string) string {
 	return address
 }
 
-// shownRecords is how many records the activity page shows.
-const shownRecords = 100
-
-// A deed is one record of the audit.
-type deed struct {
-	What, Device, Address string
-	Of                    string // the session that was ended, where it is known
-	Operator              bool
-	At                    moment
-}
-
-func (c *call) activityPage() error {
-	p, i, err := c.member("activity")
-	if err != nil {
-		return err
-	}
-	records, err := c.Accounts.Activity(c.r.Context(), i.Subject, shownRecords)
-	if err != nil {
-		return err
-	}
-	begun := map[string]account.Record{} // by the session's id
-	for _, r := range records {
-		if r.Event == "signed_in" {
-			begun[r.SID] = r
-		}
-	}
-	var deeds []deed
-	for _, r := range records {
-		d := c.deed(r)
-		if of, ok := begun[r.SID]; ok && r.Event == "session_ended" {
-			d.Of = c.say("sessions.ending", c.deed(of).Device, c.moment(of.At).Full())
-		}
-		deeds = append(deeds, d)
-	}
-	p.Data = deeds
-	return c.show(http.StatusOK, p)
-}
-
 func (c *call) deed(r account.Record) deed {
-	d := deed{What: event(c.language(), r.Event), Address: c.addressText(r.Address), Operator: r.Actor == "operator", At: c.moment(r.At)}
+	d := deed{ID: r.ID, What: event(c.language(), r.Event), Address: c.addressText(r.Address), Operator: r.Actor == "operator", At: c.moment(r.At)}
+	if strings.HasPrefix(r.Event, "identifier_") || r.Event == "way_back_taken" {
+		d.Of = r.Detail
+	}
 	if r.UserAgent != "" {
 		d.Device = c.deviceText(session.Device{UserAgent: r.UserAgent})
 	}

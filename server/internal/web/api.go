@@ -32,6 +32,9 @@ func (s *server) api() {
 	} {
 		s.handle(apiPrefix+path, (*call).failAPI, m)
 	}
+	for path, m := range ownCalls() {
+		s.handle(apiPrefix+path, (*call).failAPI, m)
+	}
 	s.handle("/openapi.json", (*call).failAPI, methods{"GET": func(c *call) error {
 		return c.answer(http.StatusOK, openAPI)
 	}})
@@ -189,7 +192,7 @@ func (c *call) apiSignOut() error {
 func (c *call) apiSession() error {
 	s, err := c.Sessions.Use(c.w, c.r)
 	if err != nil {
-		return err
+		return c.because(err)
 	}
 	user, err := c.userOf(&s.Info)
 	if err != nil {

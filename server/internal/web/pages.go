@@ -22,12 +22,13 @@ func (s *server) pages() {
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
 		"/link":                        {"GET": (*call).linkPage, "POST": (*call).linkForm},
 		"/link/{token}":                {"GET": (*call).takeLink},
-		"/account":                     {"GET": (*call).profilePage},
 		"/account/security":            {"GET": (*call).securityPage, "POST": (*call).securityForm},
 		"/account/sessions":            {"GET": (*call).sessionsPage, "POST": (*call).sessionsForm},
-		"/account/activity":            {"GET": (*call).activityPage},
 		"/.well-known/change-password": {"GET": func(c *call) error { return c.seeOther("/account/security") }},
 	} {
+		s.page(path, m)
+	}
+	for path, m := range ownPages() {
 		s.page(path, m)
 	}
 	if s.Dev != nil {
@@ -90,6 +91,9 @@ func (c *call) visitor() (user *account.User, i session.Info, why string, err er
 
 // sentence returns a refusal's text.
 func (c *call) sentence(err error) string {
+	if ended, ok := errors.AsType[*session.EndedError](err); ok && ended.Why != "" {
+		return reasons[ended.Why].in(c.language())
+	}
 	e, ok := errors.AsType[*admit.Error](err)
 	if !ok {
 		return ""
@@ -166,7 +170,11 @@ func (c *call) signInForm() error {
 	p := c.signIns()
 	in, err := c.input(p.Form)
 	if err == nil {
-		_, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), false, p.Form.Checked)
+		var user *account.User
+		user, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), false, p.Form.Checked)
+		if err == nil && user.MustChange {
+			err = account.ErrMustChange
+		}
 	}
 	if err != nil {
 		return c.refuse(p, err)
@@ -337,8 +345,13 @@ func (c *call) linkPage() error {
 	if err != nil {
 		return err
 	}
-	if l.Setup {
+	switch {
+	case l.Setup:
 		return c.show(http.StatusOK, c.signUps(true))
+	case l.Adds:
+		return c.additionLink(l)
+	case l.Back:
+		return c.show(http.StatusOK, c.ways(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -359,6 +372,12 @@ func (c *call) linkForm() error {
 	}
 	if l.Setup {
 		return c.signUp(c.signUps(true), text)
+	}
+	if l.Adds {
+		return c.additionLinkForm(text)
+	}
+	if l.Back {
+		return c.wayBackForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

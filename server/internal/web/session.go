@@ -39,7 +39,7 @@ func (c *call) check() (session.Info, *account.User, error) {
 	c.note()
 	i, err := c.Sessions.Check(c.r)
 	if err != nil {
-		return i, nil, err
+		return i, nil, c.because(err)
 	}
 	user, err := c.userOf(&i)
 	return i, user, err
@@ -53,7 +53,7 @@ func (c *call) userOf(i *session.Info) (*account.User, error) {
 	}
 	user, err := c.Accounts.User(c.r.Context(), i.Subject)
 	if errors.Is(err, account.ErrUnknownUser) || err == nil && user.Disabled {
-		return nil, session.ErrEnded // a moment ago
+		return nil, &session.EndedError{SID: i.SID, Subject: i.Subject, Why: "ended_by_operator"} // a moment ago
 	}
 	return user, err
 }

@@ -34,7 +34,7 @@ func sources(t *testing.T, patterns ...string) string {
 
 func TestEveryPhraseStandsInBothLanguagesWithTheSamePlaces(t *testing.T) {
 	verbs := regexp.MustCompile(`%(\[\d\])?[a-z]`)
-	for name, p := range merged(phrases, events) {
+	for name, p := range merged(phrases, events, reasons) {
 		if p.en == "" || p.zh == "" {
 			t.Errorf("%s lacks a language", name)
 		}
@@ -120,6 +120,21 @@ func TestEveryEventOfTheAuditHasAName(t *testing.T) {
 	for _, m := range found {
 		if _, ok := events[m[1]]; !ok {
 			t.Errorf("the event %s has no name", m[1])
+		}
+	}
+}
+
+func TestEveryReasonThatEndsASessionIsTold(t *testing.T) {
+	text := sources(t, "*.go", "../account/own.go", "../../*.go")
+	found := regexp.MustCompile(`(?:EndAll|EndSID|EndAny|EndEveryone)\(.*"(\w+)"\)`).FindAllStringSubmatch(text, -1)
+	found = append(found, regexp.MustCompile(`return "(\w+)", nil`).FindAllStringSubmatch(text, -1)...)
+	if len(found) < 8 {
+		t.Fatalf("%d reasons found", len(found))
+	}
+	for _, m := range found {
+		// What overtook a session is told as what happened: the password changed.
+		if _, ok := reasons[m[1]]; !ok && m[1] != "overtaken" {
+			t.Errorf("a session may end because of %s, which is not told", m[1])
 		}
 	}
 }

@@ -322,7 +322,7 @@ func (c *call) posted() (url.Values, error) {
 func (c *call) refuse(p *page, err error) error {
 	seen := problem.Of(err)
 	kind := admit.KindOf(err)
-	if kind == admit.Internal || kind == admit.Invalid && len(seen.Errors) == 0 || unsigned(err) {
+	if kind == admit.Internal || kind == admit.Invalid && len(seen.Errors) == 0 || unsigned(err) || c.detour(err) != "" {
 		return err
 	}
 	c.cause = err
@@ -393,6 +393,11 @@ func (c *call) failPage(err error) {
 		c.code = seen.Code
 		q := url.Values{"return_to": {c.r.URL.Path}}
 		c.seeOther("/signin?" + q.Encode())
+		return
+	}
+	if to := c.detour(err); to != "" {
+		c.code = seen.Code
+		c.seeOther(to)
 		return
 	}
 	f := fault{refusal: c.explain(seen)}

@@ -1,0 +1,502 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/token"
+)
+
+const (
+	purposeAdd  = "add"  // an address to a user, which is the target
+	purposeBack = "back" // the way back of an address of the user that is the target
+
+	wayBackLife    = 7 * 24 * time.Hour
+	maxIdentifiers = 10
+)
+
+// What is refused about the names that a user signs in with.
+var (
+	ErrYours             = admit.Conflict.New("identifier_yours", "You sign in with this already.")
+	ErrManyIdentifiers   = admit.Conflict.New("too_many_identifiers", "You sign in with ten names already.").WithHint("Remove one first.")
+	ErrUnknownIdentifier = admit.NotFound.New("unknown_identifier", "You do not sign in with this.")
+	ErrUnverified        = admit.Conflict.New("identifier_unverified", "This address is not verified.").WithHint("Verify it first: add it again, and type the code that is mailed to it.")
+	ErrPrimary           = admit.Conflict.New("identifier_primary", "This is the primary one.").WithHint("Make another one primary first.")
+	ErrLastIdentifier    = admit.Conflict.New("last_identifier", "This is the last one that you can sign in with.").WithHint("Add another one first.")
+	ErrWayBackEnded      = admit.Unauthenticated.New("way_back_ended", "This link is no longer good.").WithHint("It is good once, for seven days. Sign in, and look at your account.")
+)
+
+// An addition is an address on its way into an account. It stands nowhere but
+// sealed in its challenge until it is proved, so that nobody can hold, or sign in
+// with, an address that is not theirs.
+type addition struct{ Address string }
+
+// A wayBack undoes what was done to an account since: the address is primary
+// again, and the other names are those that were there.
+type wayBack struct {
+	Address     string
+	Identifiers []Identifier
+}
+
+// addressOf returns the address that a challenge is about.
+func (s *Service) addressOf(c *Challenge, now time.Time) (string, error) {
+	payload, err := s.opened(c, now)
+	if err != nil {
+		return "", err
+	}
+	var about struct{ Address string }
+	if err := json.Unmarshal(payload, &about); err != nil {
+		return "", fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	}
+	return about.Address, nil
+}
+
+// AddIdentifier lets the asker sign in with one more name. A user name is added
+// at once. To an e-mail address mail goes out, whether it is taken or not, which
+// is told to its owner only; the flow is proved with [Service.VerifyIdentifier].
+// An unverified address of the asker's own is verified the same way.
+func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now time.Time) (user *User, flow string, err error) {
+	id, err := ParseIdentifier(text)
+	if err != nil {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
+	}
+	if id.Kind == Email && !s.o.CanMail {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: ErrMail}
+	}
+	check := func(user *User) error {
+		if err := a.recent(user, now); err != nil {
+			return err
+		}
+		mine := user.identifier(id.Value)
+		switch {
+		case mine != nil && mine.Verified:
+			return &admit.FieldError{Field: "identifier", Err: ErrYours}
+		case mine == nil && len(user.Identifiers) >= maxIdentifiers:
+			return &admit.FieldError{Field: "identifier", Err: ErrManyIdentifiers}
+		}
+		return nil
+	}
+	// Before any budget: what is refused here costs nothing and tells nothing.
+	was, err := s.User(ctx, a.Subject)
+	if err == nil {
+		err = check(was)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	// Names are told as taken or free, so a session may not ask for many.
+	tries := []try{{"add:" + a.Subject, addBudget}}
+	if id.Kind == Email {
+		tries = append(tries, try{"mail:" + id.Value, mailBudget})
+	}
+	if err := s.take(tries, now); err != nil {
+		return nil, "", err
+	}
+	if id.Kind == Email {
+		flow, err = s.askAddition(ctx, a, id.Value, check, now)
+		return nil, flow, err
+	}
+	user, err = s.own(ctx, a, "identifier_added", id.Value, now, func(tx Tx, user *User) error {
+		if err := check(user); err != nil {
+			return err
+		}
+		before := user.clone()
+		user.Identifiers = append(user.Identifiers, id)
+		return s.tell(tx, a, before, before.contact(), "identifier_added", now)
+	})
+	if errors.Is(err, ErrTaken) {
+		err = &admit.FieldError{Field: "identifier", Err: err}
+	}
+	return user, "", err
+}
+
+// askAddition mails a code and a link. The work is the same for an address that
+// somebody has.
+func (s *Service) askAddition(ctx context.Context, a Asker, address string, check func(*User) error, now time.Time) (flow string, err error) {
+	asker := token.New(token.OneTime)
+	link := asker.WithNewVerifier()
+	c, err := s.challenge(asker, link, purposeAdd, a.Subject, addition{address}, flowLife, now)
+	if err != nil {
+		return "", err
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		user, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
+		if err := check(user); err != nil {
+			return err
+		}
+		owner, err := tx.UserByIdentifier(address)
+		if err != nil && !errors.Is(err, ErrUnknownUser) {
+			return err
+		}
+		m := additionMail(a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
+		if owner != nil && owner.identifier(address).Verified {
+			// The code of the row is sent to nobody.
+			m = additionTakenMail(a.From.Locale, address, s.o.PublicURL)
+		}
+		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
+			return err
+		}
+		if err := tx.PutChallenge(c); err != nil {
+			return err
+		}
+		if err := s.postTo(tx, a.Subject, m, now); err != nil {
+			return err
+		}
+		// Without the address: an activity list must not keep what is nobody's yet.
+		return tx.Record(a.mark("identifier_asked", "", now))
+	})
+	if err != nil {
+		return "", err
+	}
+	s.wake()
+	return asker.Reveal(), nil
+}
+
+// challenge makes one whose payload is sealed.
+func (s *Service) challenge(asker, link token.Token, purpose, target string, payload any, life time.Duration, now time.Time) (*Challenge, error) {
+	b, err := json.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("encode a challenge: %w", err)
+	}
+	c := &Challenge{
+		ID: link.Selector(), Asker: asker.Digest(), Link: link.Digest(),
+		Purpose: purpose, Target: target, Tries: flowTries, Expires: now.Add(life),
+	}
+	c.Sealed = string(s.o.Keys.Seal(nil, "challenge "+c.ID, b, now))
+	return c, nil
+}
+
+// VerifyIdentifier proves an address with the code that was mailed to it, for the
+// user who asked and in the browser or program that did.
+func (s *Service) VerifyIdentifier(ctx context.Context, a Asker, flow, code string, now time.Time) (*User, error) {
+	tok, err := token.Parse(token.OneTime, strings.TrimSpace(flow))
+	if err != nil {
+		return nil, ErrFlowEnded
+	}
+	return s.proveAddition(ctx, a, tok.Selector(), now, s.byCode(tok, code))
+}
+
+// VerifyIdentifierLink is VerifyIdentifier for the browser that asked and also
+// opened the mailed link: it needs both.
+func (s *Service) VerifyIdentifierLink(ctx context.Context, a Asker, flow, link string, now time.Time) (*User, error) {
+	id, check, err := byLink(flow, link)
+	if err != nil {
+		return nil, err
+	}
+	return s.proveAddition(ctx, a, id, now, check)
+}
+
+func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now time.Time, check func(*Challenge) error) (user *User, err error) {
+	err = s.prove(ctx, id, purposeAdd, a.From, now, func(c *Challenge) error {
+		if c.Target != a.Subject {
+			return ErrFlowEnded
+		}
+		return check(c)
+	}, func(tx Tx, c *Challenge, payload []byte) error {
+		var p addition
+		if err := json.Unmarshal(payload, &p); err != nil {
+			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		}
+		was, err := tx.User(a.Subject)
+		if errors.Is(err, ErrUnknownUser) {
+			return ErrFlowEnded
+		}
+		if err != nil {
+			return err
+		}
+		if was.MustChange {
+			return ErrMustChange
+		}
+		if err := s.free(tx, a, p.Address, now); err != nil {
+			return err
+		}
+		user = was.clone()
+		event := "identifier_added"
+		if mine := user.identifier(p.Address); mine != nil {
+			// The first proof: what began while nobody had proved the address
+			// ends. The password stays, for who proves is signed in with it.
+			mine.Verified, event = true, "identifier_verified"
+			if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
+				return err
+			}
+		} else if len(user.Identifiers) >= maxIdentifiers {
+			return ErrManyIdentifiers
+		} else {
+			user.Identifiers = append(user.Identifiers, Identifier{Value: p.Address, Kind: Email, Verified: true})
+		}
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if err := tx.DeleteChallenge(c.ID); err != nil {
+			return err
+		}
+		if err := tx.DeleteChallenges(purposeSignUp, p.Address, now); err != nil {
+			return err
+		}
+		if err := s.tell(tx, a, was, was.contact(), event, now); err != nil {
+			return err
+		}
+		return tx.Record(a.mark(event, p.Address, now))
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.wake()
+	return user, nil
+}
+
+// free takes an address that was just proved away from another user who never
+// proved it. The first proof takes all: where nothing else of that user was
+// proved, its password and sessions go, too. ErrFlowEnded if it was proved.
+func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
+	holder, err := tx.UserByIdentifier(address)
+	switch {
+	case errors.Is(err, ErrUnknownUser):
+		return nil
+	case err != nil:
+		return err
+	case holder.ID == a.Subject && !holder.identifier(address).Verified:
+		return nil
+	case holder.identifier(address).Verified:
+		return ErrFlowEnded
+	}
+	holder = holder.clone()
+	holder.Identifiers = slices.DeleteFunc(holder.Identifiers, func(id Identifier) bool { return id.Value == address })
+	holder.setPrimary("")
+	event := "identifier_lost"
+	if !slices.ContainsFunc(holder.Identifiers, func(id Identifier) bool { return id.Verified }) {
+		event = "first_proof_took_all"
+		if err := s.void(tx, holder.ID, now); err != nil {
+			return err
+		}
+		if err := tx.RaiseEpoch(holder.ID, ""); err != nil {
+			return err
+		}
+		if err := tx.SetPasswordHash(holder.ID, "", now); err != nil {
+			return err
+		}
+	}
+	if err := tx.PutUser(holder); err != nil {
+		return err
+	}
+	return tx.Record(&Record{At: now, Subject: holder.ID, Actor: holder.ID, Event: event, Detail: address})
+}
+
+// void ends what is under way for a user: additions, and ways back, each of which
+// would undo what has just been settled.
+func (s *Service) void(tx Tx, user string, now time.Time) error {
+	if err := tx.DeleteChallenges(purposeAdd, user, now); err != nil {
+		return err
+	}
+	return tx.DeleteChallenges(purposeBack, user, now)
+}
+
+// setPrimary makes one identifier primary, or with "" the first if none is.
+func (u *User) setPrimary(value string) {
+	if value == "" && len(u.Identifiers) > 0 {
+		value = u.primary()
+		if u.identifier(value) == nil {
+			value = u.Identifiers[0].Value
+		}
+	}
+	for i := range u.Identifiers {
+		u.Identifiers[i].Primary = u.Identifiers[i].Value == value
+	}
+}
+
+// MakePrimary makes a verified identifier the primary one: the name that the
+// account goes by, and the address that mail about it goes to. The address that
+// was is told.
+func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now time.Time) (*User, error) {
+	value = spelled(value)
+	return s.own(ctx, a, "identifier_primary_set", value, now, func(tx Tx, user *User) error {
+		id := user.identifier(value)
+		switch {
+		case id == nil:
+			return ErrUnknownIdentifier
+		case !id.Verified:
+			return ErrUnverified
+		case id.Primary:
+			return nil
+		}
+		before := user.clone()
+		user.setPrimary(value)
+		to := before.contact()
+		if was := before.identifier(before.primary()); was != nil && was.Kind == Email && was.Verified {
+			to = was.Value
+		}
+		return s.tell(tx, a, before, to, "identifier_primary_set", now)
+	})
+}
+
+// RemoveIdentifier lets the asker sign in with it no more. The primary one and the
+// last that was proved stay. An address is told; additions under way end, so that
+// none brings back what was just removed.
+func (s *Service) RemoveIdentifier(ctx context.Context, a Asker, value string, now time.Time) (*User, error) {
+	value = spelled(value)
+	return s.own(ctx, a, "identifier_removed", value, now, func(tx Tx, user *User) error {
+		id := user.identifier(value)
+		if id == nil {
+			return ErrUnknownIdentifier
+		}
+		before := user.clone()
+		gone := *id
+		user.Identifiers = slices.DeleteFunc(user.Identifiers, func(id Identifier) bool { return id.Value == value })
+		switch {
+		case !slices.ContainsFunc(user.Identifiers, func(id Identifier) bool { return id.Verified }):
+			return ErrLastIdentifier
+		case gone.Primary:
+			return ErrPrimary
+		}
+		if err := tx.DeleteChallenges(purposeAdd, a.Subject, now); err != nil {
+			return err
+		}
+		if gone.Kind != Email || !gone.Verified {
+			return nil
+		}
+		return s.tell(tx, a, before, gone.Value, "identifier_removed", now)
+	})
+}
+
+func spelled(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
+
+// tell mails an address of the user about a change of its account, with a way
+// back to what it was before. Without one is told an address that an older one
+// may still contest: a thief who added his own must not be able to undo, with
+// it, that the owner removes it.
+func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
+	if address == "" || !s.o.CanMail {
+		return nil
+	}
+	names := before.Identifiers
+	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first
+	if err != nil {
+		return err
+	}
+	pending = slices.DeleteFunc(pending, func(c *Challenge) bool { return !now.Before(c.Expires) })
+	for n, c := range pending {
+		payload, err := s.opened(c, now)
+		if err != nil {
+			return err
+		}
+		var back wayBack
+		if err := json.Unmarshal(payload, &back); err != nil {
+			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		}
+		if !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
+			return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, "", s.o.PublicURL, now), now)
+		}
+		if n == 0 {
+			names = back.Identifiers // else each step of a thief would make the one before it part of what comes back
+		}
+	}
+	link := token.New(token.OneTime)
+	// Nobody asked, so no browser has the other half.
+	c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{address, names}, wayBackLife, now)
+	if err != nil {
+		return err
+	}
+	if err := tx.PutChallenge(c); err != nil {
+		return err
+	}
+	return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, link.Reveal(), s.o.PublicURL, now), now)
+}
+
+// WayBack spends a way back, which proves that the mailed address is still the
+// owner's: the names are again what they were, the address is primary, there is a
+// new password, and every session has ended. What else was on its way, other ways
+// back included, is void.
+func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, from Origin, now time.Time) error {
+	tok, err := token.Parse(token.OneTime, strings.TrimSpace(link))
+	if err != nil {
+		return ErrWayBackEnded
+	}
+	tries := []try{{"prove:" + from.network(), addressBudget}}
+	if err := s.take(tries, now); err != nil {
+		return err
+	}
+	open := func(tx Tx) (*User, wayBack, error) {
+		var back wayBack
+		c, err := tx.Challenge(tok.Selector())
+		if err != nil {
+			return nil, back, err
+		}
+		if c == nil || c.Purpose != purposeBack || !tok.Matches(c.Link) || !now.Before(c.Expires) {
+			return nil, back, ErrWayBackEnded
+		}
+		payload, err := s.opened(c, now)
+		if err != nil {
+			return nil, back, errors.Join(ErrWayBackEnded, err)
+		}
+		if err := json.Unmarshal(payload, &back); err != nil {
+			return nil, back, fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		}
+		user, err := tx.User(c.Target)
+		if errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled {
+			err = ErrWayBackEnded
+		}
+		return user, back, err
+	}
+	var user *User
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		user, _, err = open(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	hash, err := s.hash(ctx, "new_password", pw, user, password.Stranger)
+	if err != nil {
+		s.refund(tries)
+		return err
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		was, back, err := open(tx)
+		if err != nil {
+			return err
+		}
+		user := was.clone()
+		user.MustChange, user.Identifiers = false, nil
+		for _, id := range back.Identifiers {
+			holder, err := tx.UserByIdentifier(id.Value)
+			if err != nil && !errors.Is(err, ErrUnknownUser) {
+				return err
+			}
+			if holder != nil && holder.ID != user.ID {
+				if id.Value == back.Address {
+					return ErrTaken
+				}
+				continue // somebody else's by now
+			}
+			user.Identifiers = append(user.Identifiers, id)
+		}
+		user.setPrimary(back.Address)
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+			return err
+		}
+		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
+			return err
+		}
+		if err := s.void(tx, user.ID, now); err != nil {
+			return err
+		}
+		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "way_back_taken", Detail: back.Address}))
+	})
+	if err == nil {
+		s.refund(tries)
+	}
+	return err
+}

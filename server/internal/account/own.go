@@ -1,0 +1,393 @@
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+)
+
+// What people do with their own accounts.
+
+// RecentProof is for how long a proof lets its session do what is sensitive.
+const RecentProof = 10 * time.Minute
+
+// clockSlack is how far ahead a proof may be: clocks are set back by little.
+const clockSlack = time.Minute
+
+// What is refused to owners.
+var (
+	ErrRecentProof  = admit.Forbidden.New("recent_proof_needed", "Please confirm first that it is you.").WithHint("Give your password again (POST /api/v1/reauthenticate), which is good for 10 minutes.")
+	ErrMustChange   = admit.Forbidden.New("password_change_needed", "Choose a new password first.").WithHint("Change the password: something in this account was not done by its owner.")
+	ErrSamePassword = admit.Invalid.New("password_same", "This is the password that you have now.").WithHint("Choose another one: who did what you did not do may know it.")
+	ErrLastAdmin    = admit.Conflict.New("last_admin", "You are the last administrator.").WithHint("Give somebody else the role first.")
+	ErrConfirmation = admit.Invalid.New("confirmation_wrong", "This is not the name that you sign in with.")
+	ErrLocale       = admit.Invalid.New("locale_unsupported", "This language is not spoken here.").WithHint(`Choose "en" or "zh-CN".`)
+	ErrNoRecord     = admit.NotFound.New("unknown_record", "There is no such entry.")
+)
+
+// locales are the languages that mail is written in.
+var locales = []string{"en", "zh-CN"}
+
+// An Asker is a user who is signed in, as the edge saw it.
+type Asker struct {
+	Subject string
+	SID     string
+	Proved  time.Time // when the user last proved who it is
+	From    Origin
+}
+
+// recent refuses where the last proof is too old for what is sensitive: who sits
+// down at an open browser, or stole its cookie, must not take the account.
+func (a Asker) recent(user *User, now time.Time) error {
+	if age := now.Sub(a.Proved); age > RecentProof || age < -clockSlack {
+		return ErrRecentProof
+	}
+	if user.MustChange {
+		return ErrMustChange
+	}
+	return nil
+}
+
+// mark makes a record of what the asker did to its own account.
+func (a Asker) mark(event, detail string, now time.Time) *Record {
+	return a.From.mark(&Record{At: now, Subject: a.Subject, Actor: a.Subject, Event: event, Detail: detail, SID: a.SID})
+}
+
+// Recent returns ErrRecentProof or ErrMustChange where the asker may not do what
+// is sensitive.
+func (s *Service) Recent(ctx context.Context, a Asker, now time.Time) error {
+	user, err := s.User(ctx, a.Subject)
+	if err != nil {
+		return err
+	}
+	return a.recent(user, now)
+}
+
+// own runs fn on a copy of the asker's user and keeps it with a record, after a
+// recent proof.
+func (s *Service) own(ctx context.Context, a Asker, event, detail string, now time.Time, fn func(Tx, *User) error) (user *User, err error) {
+	// Most of it sends mail: nobody's inbox is to be filled.
+	if err := s.take([]try{{"own:" + a.Subject, knownBudget}}, now); err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		was, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
+		if err := a.recent(was, now); err != nil {
+			return err
+		}
+		user = was.clone()
+		if err := fn(tx, user); err != nil {
+			return err
+		}
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		return tx.Record(a.mark(event, detail, now))
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.wake()
+	return user, nil
+}
+
+// Reauthenticate checks the password of who is signed in. The caller notes the
+// proof in the session.
+func (s *Service) Reauthenticate(ctx context.Context, a Asker, pw admit.Secret, now time.Time) error {
+	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(a.Subject) })
+	if err != nil {
+		return err
+	}
+	// A budget with those who change the password: both are guesses at it by a
+	// session.
+	tries := []try{{"change:" + a.Subject, knownBudget}}
+	if err := s.take(tries, now); err != nil {
+		return err
+	}
+	ok, err := s.verify(ctx, user, hash, pw, Origin{Device: "session", Known: []string{a.Subject}})
+	if err != nil {
+		s.refund(tries)
+		return err
+	}
+	if !ok {
+		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
+			s.record(ctx, *a.mark("proof_refused", "", now), a.From))
+	}
+	return nil
+}
+
+// A Profile is what people may say of themselves; nil leaves it.
+type Profile struct{ Name, Locale *string }
+
+// SetProfile changes the asker's name and language.
+func (s *Service) SetProfile(ctx context.Context, a Asker, p Profile, now time.Time) (user *User, err error) {
+	var name string
+	if p.Name != nil {
+		if name, err = cleanName(*p.Name); err != nil {
+			return nil, err
+		}
+	}
+	if p.Locale != nil && !slices.Contains(locales, *p.Locale) {
+		return nil, &admit.FieldError{Field: "locale", Err: ErrLocale}
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		was, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
+		user = was.clone()
+		if p.Name != nil {
+			user.Name = name
+		}
+		if p.Locale != nil {
+			user.Locale = *p.Locale
+		}
+		if user.Name == was.Name && user.Locale == was.Locale {
+			return nil
+		}
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		return tx.Record(a.mark("profile_changed", "", now))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
+}
+
+// changed takes the mark off a user whose password was just changed.
+func (s *Service) changed(tx Tx, subject string) error {
+	user, err := tx.User(subject)
+	if err != nil || !user.MustChange {
+		return err
+	}
+	user = user.clone()
+	user.MustChange = false
+	return tx.PutUser(user)
+}
+
+// Activity returns up to limit records of what happened to an account, latest
+// first, that are older than the one with the id before; 0 begins with the
+// latest.
+func (s *Service) Activity(ctx context.Context, subject string, before int64, limit int) (records []Record, err error) {
+	if subject == "" {
+		return nil, ErrUnknownUser
+	}
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		records, err = tx.Activity(subject, before, limit)
+		return err
+	})
+	return records, err
+}
+
+// Disown is for an owner who sees in its activity what it has not done. Every
+// session ends, the asking one too: which of them is the thief's nobody can
+// tell, and only who knows the password comes back. The next sign-in must choose
+// a new one before anything else; the owner's address gets a way back, for the
+// thief may know the password as well.
+func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) error {
+	if err := s.take([]try{{"own:" + a.Subject, knownBudget}}, now); err != nil {
+		return err
+	}
+	err := s.update(ctx, func(tx Tx) error {
+		found, err := tx.Activity(a.Subject, id+1, 1)
+		if err != nil {
+			return err
+		}
+		if a.Subject == "" || len(found) == 0 || found[0].ID != id {
+			return ErrNoRecord
+		}
+		was, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
+		user := was.clone()
+		// Who has no password cannot change it: for them a new sign-in is all.
+		hash, err := tx.PasswordHash(a.Subject)
+		if err != nil {
+			return err
+		}
+		user.MustChange = hash != ""
+		if err := tx.PutUser(user); err != nil {
+			return err
+		}
+		if err := tx.RaiseEpoch(a.Subject, ""); err != nil {
+			return err
+		}
+		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {
+			return err
+		}
+		r := a.mark("disowned", found[0].Event, now)
+		r.SID = "" // it ends as well
+		return tx.Record(r)
+	})
+	if err == nil {
+		s.wake()
+	}
+	return err
+}
+
+// maxExported bounds the records of an export.
+const maxExported = 10_000
+
+// ExportOwn returns the asker and its whole activity.
+func (s *Service) ExportOwn(ctx context.Context, a Asker, now time.Time) (user *User, records []Record, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		if user, err = tx.User(a.Subject); err != nil {
+			return err
+		}
+		if err := a.recent(user, now); err != nil {
+			return err
+		}
+		records, err = tx.Activity(a.Subject, 0, maxExported)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return user, records, s.record(ctx, *a.mark("data_exported", "", now), a.From)
+}
+
+// DeleteOwn removes the asker with all that is known of it, at once. Typed is
+// what the person typed to show that it means it: the primary identifier.
+func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time.Time) error {
+	err := s.update(ctx, func(tx Tx) error {
+		user, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
+		if err := a.recent(user, now); err != nil {
+			return err
+		}
+		if strings.ToLower(strings.TrimSpace(typed)) != user.primary() {
+			return &admit.FieldError{Field: "confirm", Err: ErrConfirmation}
+		}
+		if user.HasRole(RoleAdmin) {
+			if others, err := tx.RoleHeldBeside(RoleAdmin, user.ID); err != nil {
+				return err
+			} else if !others {
+				return ErrLastAdmin
+			}
+		}
+		if err := s.erase(tx, user, user.ID, now); err != nil {
+			return err
+		}
+		if to := user.contact(); to != "" && s.o.CanMail {
+			return s.post(tx, goodbyeMail(user.Locale, to, s.o.PublicURL), now)
+		}
+		return nil
+	})
+	if err == nil {
+		s.wake()
+	}
+	return err
+}
+
+// erase removes a user and what tells of the person. The audit stays under a
+// pseudonym that only who has the keys and the id can find again.
+func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
+	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
+		return err
+	}
+	if err := tx.DeleteUser(user.ID); err != nil {
+		return err
+	}
+	if err := s.void(tx, user.ID, now); err != nil {
+		return err
+	}
+	for _, id := range user.Identifiers {
+		if err := tx.DeleteChallenges(purposeSignUp, id.Value, now); err != nil {
+			return err
+		}
+	}
+	pseudonym := s.Pseudonym(user.ID)
+	if err := tx.Erase(user.ID, pseudonym); err != nil {
+		return err
+	}
+	if by == user.ID {
+		by = pseudonym
+	}
+	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: by, Event: "user_deleted"})
+}
+
+// Pseudonym returns the subject under which the audit keeps what a user did who
+// is deleted: what only the keys and the id lead to.
+func (s *Service) Pseudonym(id string) string {
+	mac := hmac.New(sha256.New, s.o.Keys.Derive("erased"))
+	mac.Write([]byte(id))
+	return "erased-" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
+}
+
+// primary is the identifier that a user is told by.
+func (u *User) primary() string {
+	for _, id := range u.Identifiers {
+		if id.Primary {
+			return id.Value
+		}
+	}
+	return u.ID
+}
+
+// contact is the address that mail about the account goes to: the primary one if
+// it can, else the first that was proved; "" where there is none.
+func (u *User) contact() string {
+	first := ""
+	for _, id := range u.Identifiers {
+		if id.Kind != Email || !id.Verified {
+			continue
+		}
+		if id.Primary {
+			return id.Value
+		}
+		if first == "" {
+			first = id.Value
+		}
+	}
+	return first
+}
+
+// endings are the events that end all sessions of a user, but perhaps the one
+// that asked.
+var endings = []string{
+	"password_changed", "password_set", "sessions_ended", "other_sessions_ended", "user_disabled",
+	"first_proof_took_all", "identifier_verified", "disowned", "way_back_taken",
+}
+
+// WhyEnded returns why a session ended, in one of the words of the API, or "".
+// Said is what its tombstone says, "" where all sessions ended at once.
+func (s *Service) WhyEnded(ctx context.Context, subject, sid, said string) (string, error) {
+	switch said {
+	case "":
+	case "overtaken":
+		return "password_changed", nil
+	case "renewed":
+		return "signed_in_again", nil
+	default:
+		return said, nil
+	}
+	var r *Record
+	err := s.store.View(ctx, func(tx Tx) (err error) {
+		r, err = tx.Ending(subject, sid, endings)
+		return err
+	})
+	switch {
+	case r == nil || err != nil:
+		return "", err
+	case r.Actor != subject:
+		return "ended_by_operator", nil
+	case r.Event == "sessions_ended" || r.Event == "other_sessions_ended":
+		return "ended_by_user", nil
+	}
+	return r.Event, nil
+}

@@ -1,0 +1,407 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// The API of one's own account.
+
+// ownCalls are its paths.
+func ownCalls() map[string]methods {
+	return map[string]methods{
+		"user":        {"GET": (*call).apiUser, "PATCH": (*call).apiSetProfile, "DELETE": (*call).apiDeleteUser},
+		"user/export": {"GET": (*call).export},
+		"identifiers": {"GET": (*call).apiIdentifiers, "POST": (*call).apiAddIdentifier},
+		// A user name may be "verify" or "restore".
+		"identifiers/verify":          {"POST": (*call).apiVerifyIdentifier, "DELETE": (*call).apiRemoveIdentifier},
+		"identifiers/restore":         {"POST": (*call).apiWayBack, "DELETE": (*call).apiRemoveIdentifier},
+		"identifiers/{value}":         {"DELETE": (*call).apiRemoveIdentifier},
+		"identifiers/{value}/primary": {"POST": (*call).apiMakePrimary},
+		"reauthenticate":              {"POST": (*call).apiReauthenticate},
+		"activity":                    {"GET": (*call).apiActivity},
+		"activity/{id}/disown":        {"POST": (*call).apiDisown},
+	}
+}
+
+// asker returns who is signed in, for the core.
+func (c *call) asker() (account.Asker, *account.User, error) {
+	i, user, err := c.user()
+	return c.askerOf(i), user, err
+}
+
+func (c *call) askerOf(i session.Info) account.Asker {
+	return account.Asker{Subject: i.Subject, SID: i.SID, Proved: i.AuthTime, From: c.origin()}
+}
+
+type wholeUser struct {
+	User User `json:"user"`
+}
+
+func (c *call) apiUser() error {
+	_, user, err := c.asker()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, wholeUser{UserOf(user)})
+}
+
+type setProfile struct {
+	Name   *string `json:"name"`
+	Locale *string `json:"locale"`
+}
+
+func (c *call) apiSetProfile() error {
+	var in setProfile
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	user, err := c.Accounts.SetProfile(c.r.Context(), a, account.Profile{Name: in.Name, Locale: in.Locale}, c.now)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, wholeUser{UserOf(user)})
+}
+
+type deleteUser struct {
+	Confirm string `json:"confirm"`
+}
+
+func (c *call) apiDeleteUser() error {
+	var in deleteUser
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	if err := c.deleteUser(in.Confirm); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+// deleteUser removes the user who asks, and its cookies.
+func (c *call) deleteUser(typed string) error {
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	if err := c.Accounts.DeleteOwn(c.r.Context(), a, typed, c.now); err != nil {
+		return err
+	}
+	c.device.Delete(c.w) // it names the user
+	return c.Sessions.End(c.w, c.r, "user_deleted")
+}
+
+type identifiers struct {
+	Identifiers []Identifier `json:"identifiers"`
+}
+
+func identifiersOf(u *account.User) identifiers { return identifiers{UserOf(u).Identifiers} }
+
+func (c *call) apiIdentifiers() error {
+	_, user, err := c.asker()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, identifiersOf(user))
+}
+
+type addIdentifier struct {
+	Identifier string `json:"identifier"`
+}
+
+func (c *call) apiAddIdentifier() error {
+	var in addIdentifier
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	i, _, err := c.user()
+	if err != nil {
+		return err
+	}
+	user, flow, err := c.Accounts.AddIdentifier(c.r.Context(), c.askerOf(i), in.Identifier, c.now)
+	if err != nil {
+		return err
+	}
+	if user != nil {
+		return c.json(http.StatusCreated, identifiersOf(user))
+	}
+	if !i.Bearer {
+		// For the mailed link, which is good in the browser that asked.
+		if err := c.flow.Set(c.w, []byte(flow)); err != nil {
+			return err
+		}
+	}
+	return c.json(http.StatusAccepted, struct {
+		State string `json:"state"`
+		Flow  string `json:"flow"`
+	}{"check_mail", flow})
+}
+
+type verifyIdentifier struct {
+	Flow string `json:"flow"`
+	Code string `json:"code"`
+}
+
+func (c *call) apiVerifyIdentifier() error {
+	var in verifyIdentifier
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	user, err := c.Accounts.VerifyIdentifier(c.r.Context(), a, in.Flow, in.Code, c.now)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, identifiersOf(user))
+}
+
+type takeWayBack struct {
+	Token       string       `json:"token"`
+	NewPassword admit.Secret `json:"new_password"`
+}
+
+func (c *call) apiWayBack() error {
+	var in takeWayBack
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	if err := c.Accounts.WayBack(c.r.Context(), in.Token, in.NewPassword, c.origin(), c.now); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+func (c *call) apiMakePrimary() error {
+	if err := c.read(&struct{}{}); err != nil {
+		return err
+	}
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	value := strings.TrimSuffix(strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/"), "/primary")
+	user, err := c.Accounts.MakePrimary(c.r.Context(), a, value, c.now)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, identifiersOf(user))
+}
+
+func (c *call) apiRemoveIdentifier() error {
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	value := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/")
+	if _, err := c.Accounts.RemoveIdentifier(c.r.Context(), a, value, c.now); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+type reauthenticate struct {
+	Password admit.Secret `json:"password"`
+}
+
+// A proved is the answer to who has just proved again who it is.
+type proved struct {
+	Session Session `json:"session"`
+	Token   string  `json:"token,omitempty"`
+}
+
+func (c *call) apiReauthenticate() error {
+	var in reauthenticate
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	s, err := c.prove(in.Password)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, proved{SessionOf(&s.Info, s.SID, s.Data), s.Token.Reveal()})
+}
+
+// prove checks the password once more and notes it in the session, whose token
+// is another from then on.
+func (c *call) prove(pw admit.Secret) (*session.Session[Data], error) {
+	a, _, err := c.asker()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Accounts.Reauthenticate(c.r.Context(), a, pw, c.now); err != nil {
+		return nil, err
+	}
+	r := c.auditing(account.SessionProved, account.Record{Event: "proved_again", Subject: a.Subject, Detail: "pwd"})
+	return c.Sessions.Prove(c.w, r, "pwd")
+}
+
+// An Entry is one record of a user's activity, as the API shows it.
+type Entry struct {
+	ID     string    `json:"id"`
+	At     time.Time `json:"at"`
+	Event  string    `json:"event"`
+	Text   string    `json:"text"`
+	Detail string    `json:"detail,omitempty"`
+	By     string    `json:"by"` // "user", "operator" or "unknown"
+	SID    string    `json:"sid,omitempty"`
+	Device Device    `json:"device"`
+}
+
+func (c *call) entryOf(r account.Record) Entry {
+	by := "operator"
+	switch r.Actor {
+	case r.Subject:
+		by = "user"
+	case "":
+		by = "unknown"
+	}
+	return Entry{
+		ID: strconv.FormatInt(r.ID, 10), At: shown(r.At), Event: r.Event, Text: event(c.language(), r.Event), Detail: r.Detail,
+		By: by, SID: r.SID, Device: Device{deviceName(r.UserAgent), r.UserAgent, r.Address},
+	}
+}
+
+const (
+	fewRecords  = 50
+	manyRecords = 200
+)
+
+type activity struct {
+	Records []Entry `json:"records"`
+	Next    string  `json:"next,omitempty"` // to be given as after
+}
+
+func (c *call) apiActivity() error {
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	q := c.r.URL.Query()
+	limit, err := number(q, "limit", fewRecords, 1, manyRecords)
+	if err != nil {
+		return err
+	}
+	after, err := number(q, "after", 0, 1, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	records, err := c.Accounts.Activity(c.r.Context(), a.Subject, after, int(limit)+1)
+	if err != nil {
+		return err
+	}
+	out := activity{Records: []Entry{}}
+	for n, r := range records {
+		if n == int(limit) {
+			out.Next = out.Records[n-1].ID
+			break
+		}
+		out.Records = append(out.Records, c.entryOf(r))
+	}
+	return c.json(http.StatusOK, out)
+}
+
+// number reads a number of the query within bounds.
+func number(q url.Values, name string, otherwise, low, high int64) (int64, error) {
+	if !q.Has(name) {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(q.Get(name), 10, 64)
+	if err != nil || n < low || n > high {
+		return 0, &admit.FieldError{Field: name, Err: problem.ErrMalformed}
+	}
+	return n, nil
+}
+
+func (c *call) apiDisown() error {
+	if err := c.read(&struct{}{}); err != nil {
+		return err
+	}
+	id := strings.TrimSuffix(strings.TrimPrefix(c.r.URL.Path, apiPrefix+"activity/"), "/disown")
+	if err := c.disown(id); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+func (c *call) disown(id string) error {
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || n < 1 || n == math.MaxInt64 {
+		return account.ErrNoRecord
+	}
+	return c.Accounts.Disown(c.r.Context(), a, n, c.now)
+}
+
+// An exported is all that is known of a user, as the user gets it.
+type exported struct {
+	ExportedAt time.Time `json:"exported_at"`
+	User       User      `json:"user"`
+	Sessions   []Session `json:"sessions"`
+	Activity   []Entry   `json:"activity"`
+}
+
+// export answers with all that is known of who asks, as a file.
+func (c *call) export() error {
+	a, _, err := c.asker()
+	if err != nil {
+		return err
+	}
+	user, records, err := c.Accounts.ExportOwn(c.r.Context(), a, c.now)
+	if err != nil {
+		return err
+	}
+	all, err := c.Sessions.List(c.r.Context(), a.Subject)
+	if err != nil {
+		return err
+	}
+	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), Activity: make([]Entry, len(records))}
+	for n := range all {
+		out.Sessions[n] = SessionOf(&all[n], a.SID, Data{})
+	}
+	for n, r := range records {
+		out.Activity[n] = c.entryOf(r)
+	}
+	b, err := json.MarshalIndent(out, "", "  ") // for people, too
+	if err != nil {
+		return fmt.Errorf("encode an export: %w", err)
+	}
+	c.w.Header().Set("Content-Disposition", `attachment; filename="admit-account.json"`)
+	return c.answer(http.StatusOK, append(b, '\n'))
+}
+
+// because completes why the request's session ended, in words that are told.
+func (c *call) because(err error) error {
+	ended, ok := errors.AsType[*session.EndedError](err)
+	if !ok {
+		return err
+	}
+	why, lookUp := c.Accounts.WhyEnded(c.r.Context(), ended.Subject, ended.SID, ended.Why)
+	if _, told := reasons[why]; !told || lookUp != nil {
+		why = "" // it explains only: the session has ended all the same
+	}
+	told := *ended
+	told.Why = why
+	return &told
+}
