@@ -26,6 +26,11 @@ var phrases = map[string]phrase{
 	"parts":    {"Parts of your account", "账号的各个部分"},
 	"request":  {"Request %s", "请求编号 %s"},
 	"home":     {"To the start page", "回到首页"},
+	"show":     {"Show", "显示"},
+	"hide":     {"Hide", "隐藏"},
+	"shown":    {"The password can be seen.", "密码现在可见。"},
+	"hidden":   {"The password is hidden.", "密码已隐藏。"},
+	"again":    {"Try again", "重试"},
 	"wait.s":   {"Wait %d s, then try again.", "请等 %d 秒再试。"},
 	"wait.min": {"Wait %d min, then try again.", "请等 %d 分钟再试。"},
 
@@ -57,6 +62,7 @@ var phrases = map[string]phrase{
 	"link.warn":        {"Never give them to anyone who asks for them. If you did not sign up, close this page: nothing happens.", "不要把它们交给任何索要的人。如果您没有注册，关掉这个页面就好：什么也不会发生。"},
 	"signout.title":    {"Sign out", "退出登录"},
 	"signout.lead":     {"This ends the session of this browser. Your other sessions go on.", "这会结束当前浏览器的会话。您的其他会话不受影响。"},
+	"signout.stay":     {"Stay signed in", "保持登录"},
 	"signout.button":   {"Sign out", "退出登录"},
 	"account.title":    {"Profile", "个人资料"},
 	"security.title":   {"Security", "安全"},
@@ -110,6 +116,14 @@ var phrases = map[string]phrase{
 	"inbox.to":    {"To", "收件人"},
 	"inbox.code":  {"Code", "验证码"},
 	"inbox.open":  {"Open the link", "打开链接"},
+
+	"stories.title": {"Storybook", "页面样本"},
+	"stories.lead":  {"Every page in every state, made of canned data. A theme must show all of them.", "每个页面的每种状态，用固定的数据展示。主题必须能显示其中的每一个。"},
+	"stories.rtl":   {"right to left", "从右到左"},
+
+	"why.session_ended":     {"It was ended on another of your devices, by a change of your password, or by whoever runs this server. If that is news to you, sign in, look at your activity and change your password.", "可能是您在别的设备上结束了它，可能是密码修改了，也可能是服务器的管理者结束了它。如果您不知情，请登录后查看活动记录，并修改密码。"},
+	"why.session_expired":   {"Sessions end by themselves after a time, so that a device that is left behind does not stay open.", "会话过一段时间会自动结束，这样遗忘在别处的设备就不会一直开着。"},
+	"why.ambiguous_session": {"Sign in again, and one session remains.", "请重新登录，之后就只剩一个会话。"},
 
 	"done.signed_out":           {"You are signed out.", "您已退出登录。"},
 	"done.password_changed":     {"The password is changed. Your other sessions have ended.", "密码已修改。您的其他会话已结束。"},
@@ -249,7 +263,7 @@ func (c *call) refusalOf(code string, en refusal) refusal {
 	return en
 }
 
-func (c *call) say(name string, args ...any) string { return say(c.language(), name, args...) }
+func (c *call) say(name string, args ...any) string { return c.views.say(c.language(), name, args...) }
 
 // What the pages themselves refuse.
 var (
