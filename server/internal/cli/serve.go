@@ -42,9 +42,31 @@ requests finish.`,
 		if err := announce(cmd, s.Ready(), *asJSON); err != nil {
 			return err
 		}
+		defer onHangUp(cmd, s)()
 		return s.Run(ctx)
 	}
 	return cmd
+}
+
+// onHangUp reads the theme again on SIGHUP, until what it returns is called.
+func onHangUp(cmd *cobra.Command, s *server.Server) (stop func()) {
+	heard, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(heard, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-heard:
+				if err := s.ReloadTheme(); err != nil {
+					say(cmd, "the theme stays as it was: %v", err)
+				} else {
+					say(cmd, "the theme was read again")
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(heard); close(done) }
 }
 
 func announce(cmd *cobra.Command, r server.Ready, asJSON bool) error {

@@ -90,11 +90,11 @@ func (c *call) visitor() (user *account.User, i session.Info, why string, err er
 func (c *call) whyOut(err error) string {
 	switch {
 	case errors.Is(err, session.ErrEnded):
-		return c.say("why.session_ended")
+		return c.say("why.ended")
 	case errors.Is(err, session.ErrExpired):
-		return c.say("why.session_expired")
+		return c.say("why.expired")
 	}
-	return c.say("why.ambiguous_session")
+	return c.say("why.ambiguous")
 }
 
 // sentence returns a refusal's text.

@@ -197,7 +197,7 @@ func (c *call) show(status int, p *page) error {
 	p.Dev = c.Dev != nil
 	p.Inbox = p.Dev && c.unlocked()
 	if p.Notice != "" {
-		p.Why = c.why
+		p.Why = cmp.Or(p.Why, c.why)
 	}
 	if status < 400 {
 		p.Notice = c.takeNotice(p.Notice)
