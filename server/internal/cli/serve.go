@@ -57,7 +57,7 @@ func onHangUp(cmd *cobra.Command, s *server.Server) (stop func()) {
 			select {
 			case <-heard:
 				if err := s.ReloadTheme(); err != nil {
-					say(cmd, "the theme stays as it was: %v", err)
+					report(cmd.ErrOrStderr(), err) // and the one before stays
 				} else {
 					say(cmd, "the theme was read again")
 				}
