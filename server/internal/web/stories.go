@@ -136,10 +136,10 @@ var stories = []story{
 		p.Data = []deed(nil)
 		return p
 	}},
-	{"fault-not-found", func(c *call) *page { return c.faults(problem.ErrNotFound) }},
-	{"fault-gone", func(c *call) *page { return c.faults(account.ErrFlowEnded) }},
-	{"fault-busy", func(c *call) *page { return c.faults(session.ErrUnavailable) }},
-	{"fault-ours", func(c *call) *page { return c.faults(errors.New("told")) }},
+	{"fault-not-found", func(c *call) *page { return c.tellFault(problem.ErrNotFound) }},
+	{"fault-gone", func(c *call) *page { return c.tellFault(account.ErrFlowEnded) }},
+	{"fault-busy", func(c *call) *page { return c.tellFault(session.ErrUnavailable) }},
+	{"fault-ours", func(c *call) *page { return c.tellFault(errors.New("told")) }},
 	{"inbox", func(c *call) *page {
 		p := c.page("inbox")
 		p.Dev, p.Inbox = true, true
@@ -155,7 +155,7 @@ var stories = []story{
 		return p
 	}},
 	{"inbox-shut", func(c *call) *page {
-		p := c.faults(errInbox)
+		p := c.tellFault(errInbox)
 		p.Dev = true
 		return p
 	}},
@@ -196,6 +196,10 @@ func (c *call) tellOut(err error) *page {
 func (c *call) told(err error) refusal {
 	seen := problem.Of(err)
 	return c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint})
+}
+
+func (c *call) tellFault(err error) *page {
+	return c.faultPage(&fault{refusal: c.told(err)}, problem.Of(err), err)
 }
 
 // tellWrong refuses a field, to which the focus goes.

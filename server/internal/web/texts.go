@@ -118,14 +118,6 @@ var phrases = map[string]phrase{
 	"inbox.code":  {"Code", "验证码"},
 	"inbox.open":  {"Open the link", "打开链接"},
 
-	"stories.title": {"Storybook", "页面样本"},
-	"stories.lead":  {"Every page in every state, made of canned data. A theme must show all of them.", "每个页面的每种状态，用固定的数据展示。主题必须能显示其中的每一个。"},
-	"stories.rtl":   {"right to left", "从右到左"},
-
-	"why.ended":     {"It was ended on another of your devices, by a change of your password, or by whoever runs this server. If that is news to you, sign in, look at your activity and change your password.", "可能是您在别的设备上结束了它，可能是密码修改了，也可能是服务器的管理者结束了它。如果您不知情，请登录后查看活动记录，并修改密码。"},
-	"why.expired":   {"Sessions end by themselves after a time, so that a device that is left behind does not stay open.", "会话过一段时间会自动结束，这样遗忘在别处的设备就不会一直开着。"},
-	"why.ambiguous": {"Sign in again, and one session remains.", "请重新登录，之后就只剩一个会话。"},
-
 	"done.signed_out":           {"You are signed out.", "您已退出登录。"},
 	"done.password_changed":     {"The password is changed. Your other sessions have ended.", "密码已修改。您的其他会话已结束。"},
 	"done.session_ended":        {"The session has ended.", "该会话已结束。"},
@@ -148,6 +140,14 @@ var phrases = map[string]phrase{
 	"status.429": {"Too many tries", "尝试次数太多"},
 	"status.500": {"Something went wrong", "出了问题"},
 	"status.503": {"Busy just now", "现在很忙"},
+
+	"stories.title": {"Storybook", "页面样本"},
+	"stories.lead":  {"Every page in every state, made of canned data. A theme must show all of them.", "每个页面的每种状态，用固定的数据展示。主题必须能显示其中的每一个。"},
+	"stories.rtl":   {"right to left", "从右到左"},
+
+	"why.ended":     {"It was ended on another of your devices, by a change of your password, or by whoever runs this server. If that is news to you, sign in, look at your activity and change your password.", "可能是您在别的设备上结束了它，可能是密码修改了，也可能是服务器的管理者结束了它。如果您不知情，请登录后查看活动记录，并修改密码。"},
+	"why.expired":   {"Sessions end by themselves after a time, so that a device that is left behind does not stay open.", "会话过一段时间会自动结束，这样遗忘在别处的设备就不会一直开着。"},
+	"why.ambiguous": {"Sign in again, and one session remains.", "请重新登录，之后就只剩一个会话。"},
 }
 
 // events are what the activity page calls the events of the audit.

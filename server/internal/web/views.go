@@ -480,8 +480,8 @@ type fault struct {
 	Ways    []link // on from here
 }
 
-// ways on from a refusal with this status: there is always one.
-func (c *call) ways(status int) []link {
+// waysOn leads on from a refusal with this status: there is always one.
+func (c *call) waysOn(status int) []link {
 	start := link{c.say("home"), "/"}
 	switch status {
 	case http.StatusUnauthorized: // a code or a link that is no longer good
@@ -503,24 +503,20 @@ func (c *call) failPage(err error) {
 		c.seeOther("/signin?" + q.Encode())
 		return
 	}
-	c.explain(seen) // sets the headers
-	if err := c.show(seen.Status, c.faults(err)); err != nil {
+	f := fault{refusal: c.explain(seen)}
+	if err := c.show(seen.Status, c.faultPage(&f, seen, err)); err != nil {
 		c.cause = errors.Join(c.cause, err)
 		c.failAPI(err)
 	}
 }
 
-// faults is the page of a refusal that is nobody's answer to a form.
-func (c *call) faults(err error) *page {
-	seen := problem.Of(err)
-	f := fault{refusal: c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint}), Status: seen.Status, Ways: c.ways(seen.Status)}
-	if seen.RetryAfter > 0 {
-		f.Hint = c.wait(seen.RetryAfter)
-	}
+// faultPage is the page of a refusal that is nobody's answer to a form.
+func (c *call) faultPage(f *fault, seen problem.Problem, err error) *page {
+	f.Status, f.Ways = seen.Status, c.waysOn(seen.Status)
 	if seen.Status >= 500 {
 		f.Request = c.id
 	}
-	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: &f}
+	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: f}
 	if errors.Is(err, errInbox) {
 		p.Title, f.Text, f.Hint = c.say("inbox.shut"), f.Hint, ""
 	}
