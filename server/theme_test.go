@@ -102,7 +102,7 @@ func TestStoriesAreForWhoStartedTheServer(t *testing.T) {
 	c.page("GET", "/dev/stories/signin", nil).want(403)
 	c.page("GET", "/dev/inbox?key="+devKey, nil)
 	c.page("GET", "/dev/stories", nil).want(200).says("/dev/stories/signin-ended")
-	c.page("GET", "/dev/stories/signin-ended?dir=rtl", nil).want(200).says(`dir="rtl"`, "This session has been ended.", "your activity")
+	c.page("GET", "/dev/stories/signin-ended?dir=rtl", nil).want(200).says(`dir="rtl"`, "This session has been ended.", "look at your activity")
 	c.page("GET", "/dev/stories/nothing", nil).want(404)
 	newSite(t, func(c *server.Config) { c.Dev = false }).client().page("GET", "/dev/stories/signin", nil).want(404)
 }
@@ -116,5 +116,5 @@ func TestTheSignInPageSaysWhyASessionIsThereNoMore(t *testing.T) {
 	other.page("POST", "/signin", in).leads("/account")
 	other.page("POST", "/account/sessions", url.Values{"all": {"others"}})
 	one.page("GET", "/account", nil).leads("/signin?return_to=%2Faccount")
-	one.page("GET", "/signin?return_to=%2Faccount", nil).want(200).says("This session has been ended.", "by a change of your password")
+	one.page("GET", "/signin?return_to=%2Faccount", nil).want(200).says(`role="status"`, "look at your activity and change your password")
 }

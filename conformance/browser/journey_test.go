@@ -71,7 +71,7 @@ func TestAPersonSignsUpSeesTwoSessionsEndsOneAndChangesThePassword(t *testing.T)
 
 		second.open("/account")
 		second.at("/signin?return_to=%2Faccount")
-		second.sees("This session has been ended.", "ended on another of your devices")
+		second.sees("another", "look at your activity and change your password")
 
 		second.signIn("ann", goodPassword)
 		first.open("/account/security")
