@@ -33,6 +33,7 @@ type Config struct {
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
+	Theme             string     `name:"theme" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
 	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
@@ -330,6 +331,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
 	case "return_hosts":
 		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or app.example.org:8443"
+	case "theme":
+		return !strings.Contains(text, "\x00"), "a path"
 	case "password_min_length":
 		n, err := strconv.Atoi(text)
 		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"

@@ -161,7 +161,7 @@ func TestThePagesOfferNoMailWhereNoneCanBeSent(t *testing.T) {
 		t.Errorf("the page speaks of mail:\n%s", page.body)
 	}
 	r := c.page("POST", "/signup", url.Values{"identifier": {"ann@example.org"}, "password": {goodPassword}})
-	r.want(503).says("Mail cannot be sent from here yet. Sign up with a user name.")
+	r.want(503).says("Mail cannot be sent from here yet.", "Sign up with a user name.")
 	if line := s.log.String(); !strings.Contains(line, "code=mail_unavailable") || strings.Contains(line, "level=ERROR") {
 		t.Errorf("a sign-up with mail is logged as our fault, or not at all:\n%s", line)
 	}

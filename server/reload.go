@@ -16,6 +16,9 @@ func (s *Server) Reload(cfg Config) error {
 	}
 	s.lines.level.Set(cfg.LogLevel)
 	s.https.reload(s.log)
+	if err := s.ReloadTheme(); err != nil {
+		return err
+	}
 	old := s.cfg.Settings()
 	for i, now := range cfg.Settings() {
 		if now.Name != "log_level" && !reflect.DeepEqual(now.Value, old[i].Value) {

@@ -73,7 +73,7 @@ type Server struct {
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
-	handler   http.Handler
+	handler   *web.Edge
 	ready     Ready
 	closing   sync.Once
 }
@@ -190,6 +190,9 @@ func (s *Server) edge(ctx context.Context) error {
 		}
 		o.Dev = &web.Dev{Key: key, Inbox: s.inbox}
 		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
+	}
+	if o.Theme, err = readTheme(s.cfg.Theme); err != nil {
+		return err
 	}
 	s.handler, err = web.New(o)
 	return err

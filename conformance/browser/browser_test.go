@@ -289,14 +289,18 @@ func (p *profile) at(path string) {
 }
 
 // judge holds the page against what every page promises: axe finds nothing, it
-// fits into the window, has one h1, a title and the right language, and holds no script.
+// fits into the window, has one h1, a title and the right language, holds no script of
+// its own, and asks nobody else for anything.
 func (p *profile) judge() {
 	p.t.Helper()
 	if wide := evaluate[bool](p, `document.documentElement.scrollWidth > innerWidth`); wide {
 		p.t.Errorf("this page scrolls sideways:\n%s", p.text())
 	}
-	if got := evaluate[string](p, `[document.documentElement.lang, document.querySelectorAll("h1").length, document.querySelectorAll("script").length, document.title.endsWith(" · admit")].join()`); got != p.lang+",1,0,true" {
+	if got := evaluate[string](p, `[document.documentElement.lang, document.querySelectorAll("h1").length, document.querySelectorAll("script:not([src]), [style]").length, document.title.endsWith(" · admit")].join()`); got != p.lang+",1,0,true" {
 		p.t.Errorf("language, headings, scripts and title are %s:\n%s", got, p.text())
+	}
+	if got := evaluate[string](p, `performance.getEntriesByType("resource").map(e => e.name).filter(u => new URL(u).origin !== location.origin).join()`); got != "" {
+		p.t.Errorf("this page asks others for %s", got)
 	}
 	p.picture()
 	if p.mode.noScript {

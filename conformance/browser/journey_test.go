@@ -9,6 +9,17 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
+// everyWay takes a journey on a desktop, and on a phone in the dark where no
+// script runs.
+func everyWay(t *testing.T, journey func(*testing.T, mode)) {
+	for name, m := range map[string]mode{
+		"on a desktop":               desktop,
+		"on a phone without scripts": {width: 375, height: 812, dark: true, noScript: true},
+	} {
+		t.Run(name, func(t *testing.T) { journey(t, m) })
+	}
+}
+
 func (p *profile) signUp(name string) {
 	p.t.Helper()
 	p.open("/signup")
@@ -28,172 +39,184 @@ func (p *profile) signIn(name, password string) {
 }
 
 func TestAPersonSignsUpSeesTwoSessionsEndsOneAndChangesThePassword(t *testing.T) {
-	s := newSite(t)
-	first, second := s.profile(t, desktop), s.profile(t, desktop)
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		first, second := s.profile(t, m), s.profile(t, m)
 
-	first.open("/")
-	first.sees("Welcome", "--dev")
-	first.press("Sign up")
-	first.fill("identifier", "ann")
-	first.fill("name", "Ann Example")
-	first.fill("password", goodPassword)
-	first.press("Sign up")
-	first.at("/account")
-	first.sees("Your account is ready", "Ann Example", "ann")
+		first.open("/")
+		first.sees("Welcome", "--dev")
+		first.press("Sign up")
+		first.fill("identifier", "ann")
+		first.fill("name", "Ann Example")
+		first.fill("password", goodPassword)
+		first.press("Sign up")
+		first.at("/account")
+		first.sees("Your account is ready", "Ann Example", "ann")
 
-	second.open("/account/sessions")
-	second.at("/signin?return_to=%2Faccount%2Fsessions")
-	second.fill("identifier", "ann")
-	second.fill("password", goodPassword)
-	second.press("Sign in")
-	second.at("/account/sessions")
+		second.open("/account/sessions")
+		second.at("/signin?return_to=%2Faccount%2Fsessions")
+		second.fill("identifier", "ann")
+		second.fill("password", goodPassword)
+		second.press("Sign in")
+		second.at("/account/sessions")
 
-	first.open("/account/sessions")
-	first.sees("This session", "Chrome on Linux")
-	if n := evaluate[int](first, `document.querySelectorAll(".cards > li").length`); n != 2 {
-		t.Fatalf("%d sessions are shown", n)
-	}
-	first.press("End")
-	first.at("/account/sessions")
-	first.sees("The session has ended.", "There is no other session.")
+		first.open("/account/sessions")
+		first.sees("This session", "Chrome on Linux")
+		if n := evaluate[int](first, `document.querySelectorAll(".cards > li").length`); n != 2 {
+			t.Fatalf("%d sessions are shown", n)
+		}
+		first.press("End")
+		first.at("/account/sessions")
+		first.sees("The session has ended.", "There is no other session.")
 
-	second.open("/account")
-	second.at("/signin?return_to=%2Faccount")
-	second.sees("This session has been ended.")
+		second.open("/account")
+		second.at("/signin?return_to=%2Faccount")
+		second.sees("another", "look at your activity and change your password")
 
-	second.signIn("ann", goodPassword)
-	first.open("/account/security")
-	first.fill("password", goodPassword)
-	first.fill("new_password", otherPassword)
-	first.press("Change the password")
-	first.sees("The password is changed.")
-	second.open("/account/activity")
-	second.at("/signin?return_to=%2Faccount%2Factivity")
-	second.fill("identifier", "ann")
-	second.fill("password", goodPassword)
-	second.pressTo("Sign in", 401)
-	second.sees("The name or the password is wrong.")
-	second.fill("password", otherPassword)
-	second.press("Sign in")
-	second.at("/account/activity")
-	second.sees("Password changed", "Signed up", "A session was ended")
+		second.signIn("ann", goodPassword)
+		first.open("/account/security")
+		first.fill("password", goodPassword)
+		first.fill("new_password", otherPassword)
+		first.press("Change the password")
+		first.sees("The password is changed.")
+		second.open("/account/activity")
+		second.at("/signin?return_to=%2Faccount%2Factivity")
+		second.fill("identifier", "ann")
+		second.fill("password", goodPassword)
+		second.pressTo("Sign in", 401)
+		second.sees("The name or the password is wrong.")
+		second.fill("password", otherPassword)
+		second.press("Sign in")
+		second.at("/account/activity")
+		second.sees("Password changed", "Signed up", "A session was ended")
 
-	first.open("/account/sessions")
-	first.press("End all other sessions")
-	first.sees("All other sessions have ended.")
-	first.press("Sign out")
-	first.at("/signout")
-	first.press("Sign out")
-	first.at("/")
-	first.sees("You are signed out.")
-	first.open("/account")
-	first.at("/signin?return_to=%2Faccount")
+		first.open("/account/sessions")
+		first.press("End all other sessions")
+		first.sees("All other sessions have ended.")
+		first.press("Sign out")
+		first.at("/signout")
+		first.press("Sign out")
+		first.at("/")
+		first.sees("You are signed out.")
+		first.open("/account")
+		first.at("/signin?return_to=%2Faccount")
+	})
 }
 
 func TestAMailedCodeFinishesSignUp(t *testing.T) {
-	s := newSite(t)
-	p := s.profile(t, desktop)
-	p.open("/signup")
-	p.fill("identifier", "ann@example.org")
-	p.fill("password", goodPassword)
-	p.press("Sign up")
-	p.at("/signup/verify")
-	p.sees("ann@example.org")
-	p.fill("code", "12345")
-	p.pressTo("Finish sign-up", 401)
-	p.sees("This code is wrong.")
-	code, _ := s.mailTo(t, "ann@example.org")
-	p.fill("code", code)
-	p.press("Finish sign-up")
-	p.at("/account")
-	p.sees("ann@example.org", "verified")
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		p := s.profile(t, m)
+		p.open("/signup")
+		p.fill("identifier", "ann@example.org")
+		p.fill("password", goodPassword)
+		p.press("Sign up")
+		p.at("/signup/verify")
+		p.sees("ann@example.org")
+		p.fill("code", "12345")
+		p.pressTo("Finish sign-up", 401)
+		p.sees("This code is wrong.")
+		code, _ := s.mailTo(t, "ann@example.org")
+		p.fill("code", code)
+		p.press("Finish sign-up")
+		p.at("/account")
+		p.sees("ann@example.org", "verified")
+	})
 }
 
 func TestAMailedLinkFinishesSignUpOnlyInTheBrowserThatAsked(t *testing.T) {
-	s := newSite(t)
-	asker, other := s.profile(t, desktop), s.profile(t, desktop)
-	asker.open("/signup")
-	asker.fill("identifier", "ann@example.org")
-	asker.fill("password", goodPassword)
-	asker.press("Sign up")
-	code, link := s.mailTo(t, "ann@example.org")
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		asker, other := s.profile(t, m), s.profile(t, m)
+		asker.open("/signup")
+		asker.fill("identifier", "ann@example.org")
+		asker.fill("password", goodPassword)
+		asker.press("Sign up")
+		code, link := s.mailTo(t, "ann@example.org")
 
-	other.open(link)
-	other.at("/link") // the secret is gone from the address
-	other.sees("Your code", code)
-	other.open("/account")
-	other.at("/signin?return_to=%2Faccount")
+		other.open(link)
+		other.at("/link") // the secret is gone from the address
+		other.sees("Your code", code)
+		other.open("/account")
+		other.at("/signin?return_to=%2Faccount")
 
-	asker.open(link)
-	asker.at("/link")
-	asker.sees("ann@example.org")
-	asker.press("Finish sign-up")
-	asker.at("/account")
-	asker.openTo(link, 401)
-	asker.sees("This code or link is no longer good.")
+		asker.open(link)
+		asker.at("/link")
+		asker.sees("ann@example.org")
+		asker.press("Finish sign-up")
+		asker.at("/account")
+		asker.openTo(link, 401)
+		asker.sees("This code or link is no longer good.")
+	})
 }
 
 func TestTheSetUpLinkMakesTheAdministratorOnce(t *testing.T) {
-	s := newSite(t)
-	p := s.profile(t, desktop)
-	p.open(s.setup)
-	p.at("/link")
-	p.sees("You will be the administrator.")
-	p.fill("identifier", "root")
-	p.fill("password", "short")
-	p.pressTo("Sign up as administrator", 400)
-	p.sees("The password is too short: it needs at least 8 characters.")
-	p.fill("password", goodPassword)
-	p.press("Sign up as administrator")
-	p.at("/account")
-	p.sees("admin")
-	s.profile(t, desktop).openTo(s.setup, 401)
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		p := s.profile(t, m)
+		p.open(s.setup)
+		p.at("/link")
+		p.sees("You will be the administrator.")
+		p.fill("identifier", "root")
+		p.fill("password", "short")
+		p.pressTo("Sign up as administrator", 400)
+		p.sees("The password is too short: it needs at least 8 characters.")
+		p.fill("password", goodPassword)
+		p.press("Sign up as administrator")
+		p.at("/account")
+		p.sees("admin")
+		s.profile(t, m).openTo(s.setup, 401)
+	})
 }
 
 func TestTheInboxOpensWithItsKeyAlone(t *testing.T) {
-	s := newSite(t)
-	p := s.profile(t, desktop)
-	p.openTo("/dev/inbox", 403)
-	p.sees("The inbox is locked", "Mail waits in the inbox: its link is in the terminal.")
-	p.openTo("/dev/inbox?key=guess", 403)
-	p.open("/dev/inbox?key=" + devKey)
-	p.at("/dev/inbox")
-	p.sees("No mail yet.")
-	p.open("/signup")
-	p.fill("identifier", "ann@example.org")
-	p.fill("password", goodPassword)
-	p.press("Sign up")
-	s.mailTo(t, "ann@example.org")
-	p.press("Development inbox")
-	p.sees("ann@example.org", "Somebody, hopefully you,")
-	p.press("Open the link")
-	p.press("Finish sign-up")
-	p.at("/account")
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		p := s.profile(t, m)
+		p.openTo("/dev/inbox", 403)
+		p.sees("The inbox is locked", "Mail waits in the inbox: its link is in the terminal.")
+		p.openTo("/dev/inbox?key=guess", 403)
+		p.open("/dev/inbox?key=" + devKey)
+		p.at("/dev/inbox")
+		p.sees("No mail yet.")
+		p.open("/signup")
+		p.fill("identifier", "ann@example.org")
+		p.fill("password", goodPassword)
+		p.press("Sign up")
+		s.mailTo(t, "ann@example.org")
+		p.press("Development inbox")
+		p.sees("ann@example.org", "Somebody, hopefully you,")
+		p.press("Open the link")
+		p.press("Finish sign-up")
+		p.at("/account")
+	})
 }
 
 func TestRefusalsStandBesideTheirFieldAndKeepWhatWasTyped(t *testing.T) {
-	s := newSite(t)
-	s.profile(t, desktop).signUp("ann")
-	p := s.profile(t, desktop)
-	p.open("/signup?return_to=/account/sessions")
-	p.pressTo("Sign up", 400)
-	p.sees("Error: Sign up", "Please fill this in.")
-	p.fill("identifier", "ann")
-	p.fill("name", "Another Ann")
-	p.fill("password", goodPassword)
-	p.pressTo("Sign up", 409)
-	p.sees("This name is taken.")
-	const state = `(() => {
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		s.profile(t, m).signUp("ann")
+		p := s.profile(t, m)
+		p.open("/signup?return_to=/account/sessions")
+		p.pressTo("Sign up", 400)
+		p.sees("Error: Sign up", "Please fill this in.")
+		p.fill("identifier", "ann")
+		p.fill("name", "Another Ann")
+		p.fill("password", goodPassword)
+		p.pressTo("Sign up", 409)
+		p.sees("This name is taken.")
+		const state = `(() => {
 		const i = document.querySelector("[name=identifier]"), of = i.getAttribute("aria-describedby").split(" ").map(id => document.getElementById(id).innerText).join()
 		return [document.activeElement === i, i.getAttribute("aria-invalid"), i.value, document.querySelector("[name=name]").value, document.querySelector("[name=password]").value, of].join("|")
 	})()`
-	if got := evaluate[string](p, state); !strings.HasPrefix(got, "true|true|ann|Another Ann||This name is taken.") {
-		t.Errorf("focus, invalid, name, own name, password and description are %q", got)
-	}
-	p.do(chromedp.SetValue(chromedp.CSS("[name=identifier]"), "bea"))
-	p.fill("password", goodPassword)
-	p.press("Sign up")
-	p.at("/account/sessions") // return_to went along
+		if got := evaluate[string](p, state); !strings.HasPrefix(got, "true|true|ann|Another Ann||This name is taken.") {
+			t.Errorf("focus, invalid, name, own name, password and description are %q", got)
+		}
+		p.do(chromedp.SetValue(chromedp.CSS("[name=identifier]"), "bea"))
+		p.fill("password", goodPassword)
+		p.press("Sign up")
+		p.at("/account/sessions") // return_to went along
+	})
 }
 
 func TestAReturnToAnotherSiteIsRefusedBeforeAnythingIsDone(t *testing.T) {
@@ -204,17 +227,19 @@ func TestAReturnToAnotherSiteIsRefusedBeforeAnythingIsDone(t *testing.T) {
 }
 
 func TestFaultsArePages(t *testing.T) {
-	p := newSite(t).profile(t, desktop)
-	p.openTo("/nothing", 404)
-	p.sees("There is nothing here")
-	p.openTo("/link", 401)
-	p.openTo("/signup/verify", 401)
-	p.open("/.well-known/change-password")
-	p.at("/signin?return_to=%2Faccount%2Fsecurity")
-	p.open(strings.Replace(p.site.url, "localhost", "127.0.0.1", 1) + "/signin")
-	if got := evaluate[string](p, `location.hostname`); got != "localhost" {
-		t.Errorf("the page stays at %s", got)
-	}
+	everyWay(t, func(t *testing.T, m mode) {
+		p := newSite(t).profile(t, m)
+		p.openTo("/nothing", 404)
+		p.sees("There is nothing here")
+		p.openTo("/link", 401)
+		p.openTo("/signup/verify", 401)
+		p.open("/.well-known/change-password")
+		p.at("/signin?return_to=%2Faccount%2Fsecurity")
+		p.open(strings.Replace(p.site.url, "localhost", "127.0.0.1", 1) + "/signin")
+		if got := evaluate[string](p, `location.hostname`); got != "localhost" {
+			t.Errorf("the page stays at %s", got)
+		}
+	})
 }
 
 func TestTheKeyboardAloneIsEnough(t *testing.T) {
@@ -286,7 +311,7 @@ func TestEveryPageFitsAndIsAccessible(t *testing.T) {
 			s := newSite(t)
 			p := s.profile(t, m)
 			long := "a-user-name-that-is-as-long-as-it-may-be-and-has-no-place-to-brk"
-			submit := chromedp.Click(chromedp.CSS("main form button"))
+			submit := chromedp.Click(chromedp.CSS("main form button[type=submit]"))
 			for _, path := range []string{"/", "/signin", "/signup", "/dev/inbox?key=" + devKey} {
 				p.open(path)
 			}

@@ -67,6 +67,13 @@ func (c *call) unlocked() bool {
 	return err == nil && c.isKey(string(key))
 }
 
+// A mail is one that would have been sent.
+type mail struct {
+	To, Subject, Text, Code string
+	Links                   []string
+	At                      moment
+}
+
 func (c *call) inboxPage() error {
 	if q := c.r.URL.Query(); q.Has("key") {
 		c.w.Header().Set("Referrer-Policy", "no-referrer")
@@ -82,11 +89,6 @@ func (c *call) inboxPage() error {
 		return errInbox
 	}
 	p := c.page("inbox")
-	type mail struct {
-		To, Subject, Text, Code string
-		Links                   []string
-		At                      moment
-	}
 	var all []mail
 	for _, m := range c.Dev.Inbox.Messages() {
 		all = append(all, mail{m.To, m.Subject, m.Text, m.Code, m.Links, c.moment(m.At)})

@@ -33,11 +33,11 @@ func (s *server) pages() {
 	}
 	if s.Dev != nil {
 		s.handle("/dev/inbox", near((*call).failPage), methods{"GET": local(paged((*call).inboxPage))})
+		s.handle("/dev/stories", near((*call).failPage), methods{"GET": local(paged((*call).storiesPage))})
+		s.handle("/dev/stories/{name}", near((*call).failPage), methods{"GET": local(paged((*call).storyPage))})
 		s.handle("/dev/inbox.json", near((*call).failAPI), methods{"GET": local((*call).inboxJSON)})
 	}
-	for path := range s.views.assets {
-		s.handle(path, (*call).failPage, methods{"GET": (*call).serve})
-	}
+	s.handle("/static/{file}", (*call).failPage, methods{"GET": (*call).serve})
 }
 
 // page registers a page.
@@ -83,10 +83,22 @@ func (c *call) visitor() (user *account.User, i session.Info, why string, err er
 	if unsigned(err) {
 		if !errors.Is(err, session.ErrNone) {
 			why = c.sentence(err)
+			c.why = c.whyOut(err)
 		}
 		return nil, session.Info{}, why, nil
 	}
 	return user, i, "", err
+}
+
+// whyOut explains why a session that was there is there no more.
+func (c *call) whyOut(err error) string {
+	switch {
+	case errors.Is(err, session.ErrEnded):
+		return c.say("why.ended")
+	case errors.Is(err, session.ErrExpired):
+		return c.say("why.expired")
+	}
+	return c.say("why.ambiguous")
 }
 
 // sentence returns a refusal's text.
@@ -280,7 +292,7 @@ func (c *call) verifications(b begun) *page {
 	p.Form = &form{
 		Action: "/signup/verify", Submit: c.say("verify.submit"), Proof: "code",
 		Fields: []field{{
-			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true,
+			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true,
 		}},
 	}
 	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}

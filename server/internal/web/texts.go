@@ -19,13 +19,19 @@ var phrases = map[string]phrase{
 	"dev":      {"Development server. Mail is not sent:", "开发服务器。邮件不会真的发出："},
 	"dev.key":  {"Mail waits in the inbox: its link is in the terminal.", "邮件在收件箱里，链接见终端。"},
 	"error":    {"Error: %s", "出错了：%s"},
-	"optional": {"optional", "选填"},
+	"optional": {"(optional)", "（选填）"},
+	"pair":     {"%s: %s", "%s：%s"},
 	"look":     {"Please look at this again", "请再看一下"},
 	"language": {"Language", "语言"},
 	"you":      {"Your account", "您的账号"},
 	"parts":    {"Parts of your account", "账号的各个部分"},
 	"request":  {"Request %s", "请求编号 %s"},
 	"home":     {"To the start page", "回到首页"},
+	"show":     {"Show", "显示"},
+	"hide":     {"Hide", "隐藏"},
+	"shown":    {"The password can be seen.", "密码现在可见。"},
+	"hidden":   {"The password is hidden.", "密码已隐藏。"},
+	"again":    {"Try again", "重试"},
 	"wait.s":   {"Wait %d s, then try again.", "请等 %d 秒再试。"},
 	"wait.min": {"Wait %d min, then try again.", "请等 %d 分钟再试。"},
 
@@ -57,6 +63,7 @@ var phrases = map[string]phrase{
 	"link.warn":        {"Never give them to anyone who asks for them. If you did not sign up, close this page: nothing happens.", "不要把它们交给任何索要的人。如果您没有注册，关掉这个页面就好：什么也不会发生。"},
 	"signout.title":    {"Sign out", "退出登录"},
 	"signout.lead":     {"This ends the session of this browser. Your other sessions go on.", "这会结束当前浏览器的会话。您的其他会话不受影响。"},
+	"signout.stay":     {"Stay signed in", "保持登录"},
 	"signout.button":   {"Sign out", "退出登录"},
 	"account.title":    {"Profile", "个人资料"},
 	"security.title":   {"Security", "安全"},
@@ -183,6 +190,14 @@ var phrases = map[string]phrase{
 	"status.429": {"Too many tries", "尝试次数太多"},
 	"status.500": {"Something went wrong", "出了问题"},
 	"status.503": {"Busy just now", "现在很忙"},
+
+	"stories.title": {"Storybook", "页面样本"},
+	"stories.lead":  {"Every page in every state, made of canned data. A theme must show all of them.", "每个页面的每种状态，用固定的数据展示。主题必须能显示其中的每一个。"},
+	"stories.rtl":   {"right to left", "从右到左"},
+
+	"why.ended":     {"It was ended on another of your devices, by a change of your password, or by whoever runs this server. If that is news to you, sign in, look at your activity and change your password.", "可能是您在别的设备上结束了它，可能是密码修改了，也可能是服务器的管理者结束了它。如果您不知情，请登录后查看活动记录，并修改密码。"},
+	"why.expired":   {"Sessions end by themselves after a time, so that a device that is left behind does not stay open.", "会话过一段时间会自动结束，这样遗忘在别处的设备就不会一直开着。"},
+	"why.ambiguous": {"Sign in again, and one session remains.", "请重新登录，之后就只剩一个会话。"},
 }
 
 // events are what the activity page calls the events of the audit.
@@ -348,7 +363,7 @@ func (c *call) refusalOf(code string, en refusal) refusal {
 	return en
 }
 
-func (c *call) say(name string, args ...any) string { return say(c.language(), name, args...) }
+func (c *call) say(name string, args ...any) string { return c.views.say(c.language(), name, args...) }
 
 // What the pages themselves refuse.
 var (

@@ -2,12 +2,14 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"html/template"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -25,13 +27,18 @@ import (
 //go:embed templates/*.html static/*
 var files embed.FS
 
-// views is what pages are made of: templates in each language, and files that
-// carry the digest of their content in their name, so that browsers may keep
-// them for ever.
+// views is what pages are made of: templates and texts in each language, and
+// files that carry the digest of their content in their name, so that browsers
+// may keep them for ever.
 type views struct {
 	templates map[string]*template.Template // by language
+	ours      map[string]*template.Template // without the theme's, nil where there are none
+	texts     map[string]map[string]string  // the theme's, by language and phrase
 	assets    map[string]asset              // by path
-	css, mark string                        // paths
+	links     map[string][]link             // by language
+	brand     string
+
+	css, themeCSS, script, mark string // paths
 }
 
 type asset struct {
@@ -39,40 +46,88 @@ type asset struct {
 	content    []byte
 }
 
+// A link is one of the theme's, in the footer.
+type link struct{ Text, URL string }
+
 var languages = []struct{ Tag, Name string }{{"en", "English"}, {"zh-CN", "简体中文"}}
 
-func newViews() *views {
-	v := &views{templates: map[string]*template.Template{}, assets: map[string]asset{}}
-	v.css, v.mark = v.asset("static/admit.css", "text/css; charset=utf-8"), v.asset("static/mark.svg", "image/svg+xml")
-	// Templates are parsed once; what they say is bound to each copy.
-	parsed := template.Must(template.New("").Funcs(phrasesIn("en")).ParseFS(files, "templates/*.html"))
-	for _, l := range languages {
-		v.templates[l.Tag] = template.Must(parsed.Clone()).Funcs(phrasesIn(l.Tag))
+// newViews makes the pages of a theme; nil is ours.
+func newViews(t *Theme) (*views, error) {
+	v := &views{templates: map[string]*template.Template{}, assets: map[string]asset{}, brand: "admit"}
+	v.css = v.embedded("admit.css", "text/css; charset=utf-8")
+	v.script = v.embedded("admit.js", "text/javascript; charset=utf-8")
+	v.mark = v.embedded("mark.svg", "image/svg+xml")
+	if err := v.take(t); err != nil {
+		return nil, err
 	}
-	return v
+	// Templates are parsed once; what they say is bound to each copy.
+	parsed := template.Must(template.New("").Funcs(v.phrasesIn("en")).ParseFS(files, "templates/*.html"))
+	var err error
+	if v.templates, err = v.bind(parsed, nil); err != nil {
+		return nil, err
+	}
+	if t != nil && len(t.Templates) > 0 {
+		v.ours = v.templates
+		v.templates, err = v.bind(parsed, t.Templates)
+	}
+	return v, err
 }
 
-func phrasesIn(lang string) template.FuncMap {
-	return template.FuncMap{"say": func(name string, args ...any) string { return say(lang, name, args...) }}
+// bind gives each language its copy, in which the sources shadow what is there.
+func (v *views) bind(parsed *template.Template, shadows []Source) (map[string]*template.Template, error) {
+	all := map[string]*template.Template{}
+	for _, l := range languages {
+		t := template.Must(parsed.Clone()).Funcs(v.phrasesIn(l.Tag))
+		for _, s := range shadows {
+			if _, err := t.New(s.Where).Parse(s.Text); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrTheme, err) // which says the file and the line
+			}
+		}
+		all[l.Tag] = t
+	}
+	return all, nil
 }
 
-// asset takes in an embedded file and returns the path that it is served at.
-func (v *views) asset(file, kind string) string {
-	content, err := files.ReadFile(file)
+func (v *views) phrasesIn(lang string) template.FuncMap {
+	return template.FuncMap{"say": func(name string, args ...any) string { return v.say(lang, name, args...) }}
+}
+
+// say returns a phrase in a language, in the theme's words where it has some.
+func (v *views) say(lang, name string, args ...any) string {
+	text, ok := v.texts[lang][name]
+	switch {
+	case !ok:
+		return say(lang, name, args...)
+	case len(args) > 0:
+		return fmt.Sprintf(text, args...)
+	}
+	return text
+}
+
+// embedded takes in a file of ours and returns the path that it is served at.
+func (v *views) embedded(file, kind string) string {
+	content, err := files.ReadFile("static/" + file)
 	if err != nil { // it is compiled in
 		panic(err)
 	}
+	return v.asset(file, kind, content)
+}
+
+func (v *views) asset(file, kind string, content []byte) string {
 	sum := sha256.Sum256(content)
 	digest := hex.EncodeToString(sum[:8])
 	ext := path.Ext(file)
-	at := "/" + strings.TrimSuffix(file, ext) + "-" + digest + ext
+	at := "/static/" + strings.TrimSuffix(file, ext) + "-" + digest + ext
 	v.assets[at] = asset{kind, `"` + digest + `"`, content}
 	return at
 }
 
 // serve answers with the file at the request's path.
 func (c *call) serve() error {
-	a := c.views.assets[c.r.URL.Path]
+	a, ok := c.views.assets[c.r.URL.Path]
+	if !ok {
+		return problem.ErrNotFound
+	}
 	h := c.w.Header()
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	h.Set("Etag", a.etag)
@@ -96,13 +151,28 @@ type page struct {
 	Data  any
 
 	// Set by show.
-	Lang      string
+	Lang, Dir string
 	Languages []choice
 	Notice    string
+	Why       string // a second sentence of the notice: why somebody was signed out
 	Dev       bool
 	Inbox     bool // this browser may open it
-	CSS, Mark string
 	Path      string
+
+	Brand                       string
+	CSS, ThemeCSS, Script, Mark string
+	Links                       []link
+}
+
+// Called is the name that the user is greeted by.
+func (p *page) Called() string { return called(p.User) }
+
+// Initial is its first letter, for where there is room for no more.
+func (p *page) Initial() string {
+	for _, letter := range p.Called() {
+		return strings.ToUpper(string(letter))
+	}
+	return ""
 }
 
 // A choice is a language to read the page in.
@@ -124,15 +194,18 @@ func (c *call) page(name string) *page {
 
 // show answers with a page. Nothing was written if it returns an error.
 func (c *call) show(status int, p *page) error {
-	p.Lang, p.Dev, p.CSS, p.Mark, p.Path = c.language(), c.Dev != nil, c.views.css, c.views.mark, c.r.URL.Path
+	p.Dev = c.Dev != nil
 	p.Inbox = p.Dev && c.unlocked()
-	p.Languages = c.choices(p)
+	if p.Notice != "" {
+		p.Why = cmp.Or(p.Why, c.why)
+	}
 	if status < 400 {
 		p.Notice = c.takeNotice(p.Notice)
 	}
-	var b bytes.Buffer
-	if err := c.views.templates[p.Lang].ExecuteTemplate(&b, p.Name, p); err != nil {
-		return fmt.Errorf("render %s: %w", p.Name, err)
+	b := c.buffers.Get().(*bytes.Buffer)
+	defer c.buffers.Put(b)
+	if err := c.render(b, p); err != nil {
+		return err
 	}
 	h := c.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -140,6 +213,26 @@ func (c *call) show(status int, p *page) error {
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	c.begin(status)
 	c.w.Write(b.Bytes())
+	return nil
+}
+
+// render writes a page with the frame around it. What a theme's template cannot
+// show, ours does: nobody is kept from signing in by how a page looks.
+func (c *call) render(b *bytes.Buffer, p *page) error {
+	v := c.views
+	p.Lang, p.Languages, p.Path = c.language(), c.choices(p), cmp.Or(p.Path, c.r.URL.Path)
+	p.Dir = cmp.Or(p.Dir, "ltr")
+	p.Brand, p.CSS, p.ThemeCSS, p.Script, p.Mark, p.Links = v.brand, v.css, v.themeCSS, v.script, v.mark, v.links[p.Lang]
+	b.Reset()
+	err := v.templates[p.Lang].ExecuteTemplate(b, p.Name, p)
+	if err != nil && v.ours != nil && !c.strict {
+		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "the theme cannot show a page; ours is shown", slog.String("request_id", c.id), slog.String("error", err.Error()))
+		b.Reset()
+		err = v.ours[p.Lang].ExecuteTemplate(b, p.Name, p)
+	}
+	if err != nil {
+		return fmt.Errorf("render %s: %w", p.Name, err)
+	}
 	return nil
 }
 
@@ -217,7 +310,7 @@ func (c *call) takeNotice(other string) string {
 		return other
 	}
 	c.notice.Delete(c.w)
-	return phrases["done."+string(what)].in(c.language())
+	return c.say("done." + string(what))
 }
 
 // A form is what a person fills in.
@@ -382,7 +475,22 @@ func unsigned(err error) bool {
 // A fault is what a page of its own says of a refusal.
 type fault struct {
 	refusal
+	Status  int
 	Request string // to be told to who runs the server, where it is our fault
+	Ways    []link // on from here
+}
+
+// waysOn leads on from a refusal with this status: there is always one.
+func (c *call) waysOn(status int) []link {
+	start := link{c.say("home"), "/"}
+	switch status {
+	case http.StatusUnauthorized: // a code or a link that is no longer good
+		return []link{{c.say("signin.title"), "/signin"}, {c.say("signup.title"), "/signup"}, start}
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
+		// The path alone: a secret in the query must not go on into a link.
+		return []link{{c.say("again"), c.r.URL.EscapedPath()}, start}
+	}
+	return []link{start}
 }
 
 // failPage answers with a page that says why. Who has no session is asked to
@@ -401,33 +509,39 @@ func (c *call) failPage(err error) {
 		return
 	}
 	f := fault{refusal: c.explain(seen)}
-	if seen.Status >= 500 {
-		f.Request = c.id
-	}
-	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: &f}
-	if errors.Is(err, errInbox) {
-		p.Title, f.Text, f.Hint = c.say("inbox.shut"), f.Hint, ""
-	}
-	if err := c.show(seen.Status, p); err != nil {
+	if err := c.show(seen.Status, c.faultPage(&f, seen, err)); err != nil {
 		c.cause = errors.Join(c.cause, err)
 		c.failAPI(err)
 	}
 }
 
+// faultPage is the page of a refusal that is nobody's answer to a form.
+func (c *call) faultPage(f *fault, seen problem.Problem, err error) *page {
+	f.Status, f.Ways = seen.Status, c.waysOn(seen.Status)
+	if seen.Status >= 500 {
+		f.Request = c.id
+	}
+	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: f}
+	if errors.Is(err, errInbox) {
+		p.Title, f.Text, f.Hint = c.say("inbox.shut"), f.Hint, ""
+	}
+	return p
+}
+
 // A moment is a time as people read it, with the whole of it behind.
 type moment struct {
 	at, now time.Time
-	lang    string
+	c       *call
 }
 
-func (c *call) moment(t time.Time) moment { return moment{t.UTC(), c.now, c.language()} }
+func (c *call) moment(t time.Time) moment { return moment{t.UTC(), c.now, c} }
 
 // Machine is for the datetime attribute.
 func (m moment) Machine() string { return m.at.Format(time.RFC3339) }
 
 // Full is in UTC, for the server does not know where the reader is.
 func (m moment) Full() string {
-	if m.lang == "zh-CN" {
+	if m.c.language() == "zh-CN" {
 		return m.at.Format("2006年1月2日 15:04:05 UTC")
 	}
 	return m.at.Format("2 January 2006, 15:04:05 UTC")
@@ -435,7 +549,7 @@ func (m moment) Full() string {
 
 // Day is the date alone.
 func (m moment) Day() string {
-	if m.lang == "zh-CN" {
+	if m.c.language() == "zh-CN" {
 		return m.at.Format("2006年1月2日")
 	}
 	return m.at.Format("2 January 2006")
@@ -447,11 +561,11 @@ func (m moment) Short() string {
 	when := m.Day()
 	switch d := m.now.Sub(m.at); {
 	case d < time.Minute:
-		when = say(m.lang, "time.now")
+		when = m.c.say("time.now")
 	case d < time.Hour:
-		when = say(m.lang, "time.min", int(d.Minutes()))
+		when = m.c.say("time.min", int(d.Minutes()))
 	case d < 24*time.Hour:
-		when = say(m.lang, "time.hour", int(d.Hours()))
+		when = m.c.say("time.hour", int(d.Hours()))
 	}
 	return when + " · " + m.at.Format("15:04 UTC")
 }

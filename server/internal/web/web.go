@@ -7,6 +7,7 @@
 package web
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -22,6 +23,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -51,7 +54,8 @@ type Options struct {
 	Aliases     []string       // other names of the public host: pages asked for there lead to it
 	Log         *slog.Logger
 	Ready       func(context.Context) error
-	Dev         *Dev // nil but with --dev
+	Dev         *Dev   // nil but with --dev
+	Theme       *Theme // nil for ours
 }
 
 // Dev is what only a development server shows.
@@ -84,17 +88,18 @@ type server struct {
 	cross   *http.CrossOriginProtection // of the pages
 	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
 	mux     *http.ServeMux
-	exact   map[string]route // paths without variables, which need no mux
-	paths   []string         // all that are registered
-	headers []header         // of every answer but the API's
-	plain   []header         // of the API's
-	device  *cookie.Vault    // browsers that were seen before
-	flow    *cookie.Vault    // the sign-up that this browser has begun
-	link    *cookie.Vault    // the link that this browser has opened
-	notice  *cookie.Vault    // what the next page says was done
-	inbox   *cookie.Vault    // the key of the development inbox
-	tongue  *cookie.Cookie   // the language that was chosen, no secret
-	views   *views           // what pages are made of
+	exact   map[string]route      // paths without variables, which need no mux
+	paths   []string              // all that are registered
+	headers []header              // of every answer but the API's
+	plain   []header              // of the API's
+	device  *cookie.Vault         // browsers that were seen before
+	flow    *cookie.Vault         // the sign-up that this browser has begun
+	link    *cookie.Vault         // the link that this browser has opened
+	notice  *cookie.Vault         // what the next page says was done
+	inbox   *cookie.Vault         // the key of the development inbox
+	tongue  *cookie.Cookie        // the language that was chosen, no secret
+	look    atomic.Pointer[views] // what pages are made of
+	buffers sync.Pool             // of pages, which show writes at once
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -103,8 +108,11 @@ type header struct {
 	value []string
 }
 
+// An Edge is the handler, which can be given another theme while it serves.
+type Edge struct{ *server }
+
 // New returns the handler.
-func New(o Options) (http.Handler, error) {
+func New(o Options) (*Edge, error) {
 	public, err := url.Parse(o.PublicURL)
 	if err != nil || public.Host == "" {
 		return nil, fmt.Errorf("web: public URL %q is no origin", o.PublicURL)
@@ -159,11 +167,12 @@ func New(o Options) (http.Handler, error) {
 		header{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
 		header{"Permissions-Policy", []string{permissions}},
 	)
-	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
+	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.api()
-	s.views = newViews()
+	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
-	return s, nil
+	e := &Edge{s}
+	return e, e.Wear(o.Theme)
 }
 
 // A call is one request on its way through the edge.
@@ -174,6 +183,10 @@ type call struct {
 	now  time.Time
 	id   string // of the request, in the log and in problems; no secret
 	lang string // "en" or "zh-CN"; language finds it
+
+	views  *views // the same for the whole of the call
+	why    string // the visitor has no session any more
+	strict bool   // a theme is tried on: what it cannot show is an error
 
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
@@ -238,7 +251,7 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
+	c := &call{server: s, views: s.look.Load(), w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
 	defer c.finish()
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {

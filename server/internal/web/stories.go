@@ -1,0 +1,310 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+)
+
+// A story is a page in one of its states, made of canned data. All of them
+// together go through every branch of every template, which a test counts. They
+// stand at /dev/stories for who draws pages, are what a theme is tried on, and
+// what the tests of looks, of accessibility and of words go through.
+type story struct {
+	name string
+	page func(*call) *page
+}
+
+// toldAt is the time of every story.
+var toldAt = time.Date(2026, time.March, 14, 9, 26, 53, 0, time.UTC)
+
+// teller returns a call that tells stories.
+func (s *server) teller(v *views, lang string, r *http.Request) *call {
+	return &call{server: s, views: v, r: r, now: toldAt, lang: lang, id: "1d3hk2q9x0v7f"}
+}
+
+var stories = []story{
+	{"home", func(c *call) *page { return c.tellHome("", nil, false) }},
+	{"home-guest", func(c *call) *page { return c.tellHome("", nil, true) }},
+	{"home-signed-in", func(c *call) *page { return c.tellHome("", ann(), false) }},
+	{"home-signed-out", func(c *call) *page { return c.tellHome(c.say("done.signed_out"), nil, false) }},
+	{"signin", func(c *call) *page { return c.signIns() }},
+	{"signin-return", func(c *call) *page {
+		p := c.signIns()
+		p.Form.ReturnTo = "/account/sessions"
+		return p
+	}},
+	{"signin-ended", func(c *call) *page { return c.tellOut(session.ErrEnded) }},
+	{"signin-expired", func(c *call) *page { return c.tellOut(session.ErrExpired) }},
+	{"signin-ambiguous", func(c *call) *page { return c.tellOut(session.ErrAmbiguous) }},
+	{"signin-wrong", func(c *call) *page {
+		p := c.signIns()
+		p.Form.Checked, p.Form.Fields[0].Value = true, "ann@example.org"
+		return c.tellWrong(p, "password", account.ErrBadCredentials)
+	}},
+	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrTooMany) }},
+	{"signin-busy", func(c *call) *page {
+		p := c.tellRefused(c.signIns(), account.ErrTooMany)
+		p.Form.Refusal.Hint = ""
+		return p
+	}},
+	{"signup", func(c *call) *page { return c.signUps(false) }},
+	{"signup-return", func(c *call) *page {
+		p := c.signUps(false)
+		p.Form.ReturnTo = "/account/sessions"
+		return p
+	}},
+	{"signup-missing", func(c *call) *page {
+		p := c.signUps(false)
+		return c.tellWrong(c.tellWrong(p, "password", errMissing), "identifier", errMissing)
+	}},
+	{"signup-taken", func(c *call) *page {
+		p := c.signUps(false)
+		p.Form.Fields[0].Value, p.Form.Fields[1].Value = "ann", "Ann Example"
+		return c.tellWrong(p, "identifier", account.ErrTaken)
+	}},
+	{"setup", func(c *call) *page { return c.signUps(true) }},
+	{"verify", func(c *call) *page { return c.verifications(begun{address: "ann@example.org"}) }},
+	{"verify-wrong", func(c *call) *page {
+		return c.tellWrong(c.verifications(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"link-here", func(c *call) *page {
+		p := c.page("link")
+		p.Form = &form{Action: "/link", Submit: p.Title}
+		p.Data = struct{ Address, Code string }{"ann@example.org", ""}
+		return p
+	}},
+	{"link-elsewhere", func(c *call) *page {
+		p := c.page("link")
+		p.Title = c.say("link.code")
+		p.Data = struct{ Address, Code string }{"ann@example.org", "204816"}
+		return p
+	}},
+	{"signout", func(c *call) *page {
+		p := c.tellMember("signout", "/signout")
+		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
+		return p
+	}},
+	{"account", func(c *call) *page { return c.tellAccount(ann()) }},
+	{"account-new", func(c *call) *page {
+		p := c.tellAccount(&account.User{
+			ID: "u", Identifiers: []account.Identifier{{Value: "bea@example.org", Kind: account.Email, Primary: true}}, CreatedAt: toldAt,
+		})
+		p.Notice = c.say("done.signed_up")
+		return p
+	}},
+	{"account-long", func(c *call) *page {
+		u := ann()
+		u.Name = strings.Repeat("Donaudampfschifffahrtsgesellschaft", 3)
+		return c.tellAccount(u)
+	}},
+	{"security", func(c *call) *page { return c.tellSecurity() }},
+	{"security-wrong", func(c *call) *page { return c.tellWrong(c.tellSecurity(), "password", account.ErrBadPassword) }},
+	{"security-changed", func(c *call) *page {
+		p := c.tellSecurity()
+		p.Notice = c.say("done.password_changed")
+		return p
+	}},
+	{"sessions", func(c *call) *page { return c.tellSessions(c.tellRows()) }},
+	{"sessions-alone", func(c *call) *page { return c.tellSessions(c.tellRows()[:1]) }},
+	{"sessions-ended", func(c *call) *page {
+		p := c.tellSessions(c.tellRows()[:2])
+		p.Notice = c.say("done.session_ended")
+		return p
+	}},
+	{"activity", func(c *call) *page {
+		p := c.tellMember("activity", "/account/activity")
+		at := func(d time.Duration) moment { return c.moment(toldAt.Add(-d)) }
+		firefox := c.say("device", "Firefox", "Linux")
+		p.Data = []deed{
+			{What: event(c.language(), "signed_in"), Device: firefox, Address: "192.0.2.7", At: at(0)},
+			{What: event(c.language(), "sign_in_refused"), Device: c.say("device", "Chrome", "Windows"), Address: "198.51.100.23", At: at(25 * time.Minute)},
+			{What: event(c.language(), "session_ended"), Of: c.say("sessions.ending", c.say("device", "Safari", "iPhone"), at(50*time.Hour).Full()), Device: firefox, Address: "192.0.2.7", At: at(3 * time.Hour)},
+			{What: event(c.language(), "role_granted"), Operator: true, At: at(26 * time.Hour)},
+			{What: event(c.language(), "signed_up"), Device: firefox, Address: "2001:db8:85a3::8a2e:370:7334", At: at(900 * time.Hour)},
+		}
+		return p
+	}},
+	{"activity-none", func(c *call) *page {
+		p := c.tellMember("activity", "/account/activity")
+		p.Data = []deed(nil)
+		return p
+	}},
+	{"fault-not-found", func(c *call) *page { return c.tellFault(problem.ErrNotFound) }},
+	{"fault-gone", func(c *call) *page { return c.tellFault(account.ErrFlowEnded) }},
+	{"fault-busy", func(c *call) *page { return c.tellFault(session.ErrUnavailable) }},
+	{"fault-ours", func(c *call) *page { return c.tellFault(errors.New("told")) }},
+	{"inbox", func(c *call) *page {
+		p := c.page("inbox")
+		p.Dev, p.Inbox = true, true
+		p.Data = []mail{
+			{"ann@example.org", "Your code: 204816", "Somebody, hopefully you, signs up with this address.\n\nThe code is 204816.", "204816", []string{"/link/adm_o_example"}, c.moment(toldAt.Add(-time.Minute))},
+			{"bea@example.org", "Your password was changed", "If that was not you, sign in and change it.", "", nil, c.moment(toldAt.Add(-5 * time.Hour))},
+		}
+		return p
+	}},
+	{"inbox-none", func(c *call) *page {
+		p := c.page("inbox")
+		p.Dev, p.Inbox = true, true
+		return p
+	}},
+	{"inbox-shut", func(c *call) *page {
+		p := c.tellFault(errInbox)
+		p.Dev = true
+		return p
+	}},
+	{"stories", func(c *call) *page {
+		p := c.page("stories")
+		p.Data = []string{"home", "signin"}
+		return p
+	}},
+}
+
+func ann() *account.User {
+	return &account.User{
+		ID: "u", Name: "Ann Example", Roles: []string{"admin"}, CreatedAt: toldAt.AddDate(0, -3, 0),
+		Identifiers: []account.Identifier{
+			{Value: "ann@example.org", Kind: account.Email, Verified: true, Primary: true},
+			{Value: "ann", Kind: account.Username},
+		},
+	}
+}
+
+func (c *call) tellHome(notice string, u *account.User, guest bool) *page {
+	p := c.page("home")
+	p.Notice, p.User = notice, u
+	p.Data = struct {
+		Name  string
+		Guest bool
+	}{called(u), guest}
+	return p
+}
+
+// tellOut is the sign-in page of who had a session.
+func (c *call) tellOut(err error) *page {
+	p := c.signIns()
+	p.Notice, p.Why = c.sentence(err), c.whyOut(err)
+	return p
+}
+
+func (c *call) told(err error) refusal {
+	seen := problem.Of(err)
+	return c.refusalOf(seen.Code, refusal{seen.Detail, seen.Hint})
+}
+
+func (c *call) tellFault(err error) *page {
+	return c.faultPage(&fault{refusal: c.told(err)}, problem.Of(err), err)
+}
+
+// tellWrong refuses a field, to which the focus goes.
+func (c *call) tellWrong(p *page, name string, err error) *page {
+	for i := range p.Form.Fields {
+		f := &p.Form.Fields[i]
+		if f.Focus = f.Name == name; f.Focus {
+			r := c.told(err)
+			f.Refusal = &r
+		}
+	}
+	return p
+}
+
+// tellRefused refuses the form.
+func (c *call) tellRefused(p *page, err error) *page {
+	r := c.told(err)
+	r.Hint = c.wait(240)
+	p.Form.Refusal = &r
+	return p
+}
+
+func (c *call) tellMember(name, path string) *page {
+	p := c.page(name)
+	p.User, p.Path = ann(), path
+	return p
+}
+
+func (c *call) tellAccount(u *account.User) *page {
+	p := c.tellMember("account", "/account")
+	p.User = u
+	p.Data = struct{ Since moment }{c.moment(u.CreatedAt)}
+	return p
+}
+
+func (c *call) tellSecurity() *page {
+	p := c.tellMember("security", "/account/security")
+	p.Form = &form{
+		Action: "/account/security", Submit: c.say("security.submit"), Username: signsInAs(p.User),
+		Fields: []field{
+			{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"},
+			c.newPassword("new_password", "label.new"),
+		},
+	}
+	return p
+}
+
+func (c *call) tellRows() []row {
+	at := func(d time.Duration) moment { return c.moment(toldAt.Add(-d)) }
+	return []row{
+		{SID: "s1", Device: c.say("device", "Firefox", "Linux"), Address: "192.0.2.7", Current: true, First: at(3 * time.Hour), Last: at(0)},
+		{SID: "s2", Device: c.say("device", "Safari", "iPhone"), Address: "2001:db8:85a3::8a2e:370:7334", First: at(50 * time.Hour), Last: at(40 * time.Minute)},
+		{SID: "s3", Device: "curl", Address: "198.51.100.23", Token: true, First: at(700 * time.Hour), Last: at(5 * time.Hour)},
+	}
+}
+
+func (c *call) tellSessions(rows []row) *page {
+	p := c.tellMember("sessions", "/account/sessions")
+	p.Data = struct {
+		Rows  []row
+		Alone bool
+	}{rows, len(rows) < 2}
+	return p
+}
+
+// Kind is the picture that the session's device gets.
+func (r row) Kind() string {
+	switch {
+	case r.Token:
+		return "app"
+	case strings.Contains(r.Device, "iPhone"), strings.Contains(r.Device, "Android"):
+		return "phone"
+	}
+	return "computer"
+}
+
+func (c *call) storiesPage() error {
+	if !c.unlocked() {
+		return errInbox
+	}
+	var names []string
+	for _, s := range stories {
+		names = append(names, s.name)
+	}
+	p := c.page("stories")
+	p.Data = names
+	return c.show(http.StatusOK, p)
+}
+
+func (c *call) storyPage() error {
+	name := strings.TrimPrefix(c.r.URL.Path, "/dev/stories/")
+	i := slices.IndexFunc(stories, func(s story) bool { return s.name == name })
+	if i < 0 {
+		return problem.ErrNotFound
+	}
+	if !c.unlocked() {
+		return errInbox
+	}
+	t := c.teller(c.views, c.language(), c.r)
+	t.w = c.w
+	p := stories[i].page(t)
+	if c.r.URL.Query().Get("dir") == "rtl" {
+		p.Dir = "rtl"
+	}
+	err := t.show(http.StatusOK, p)
+	c.status = t.status
+	return err
+}
