@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ type Config struct {
 	CORSOrigins       []string   `name:"cors_origins" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
 	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
 	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
@@ -64,7 +66,15 @@ func DefaultConfig() Config {
 		Data:              "./admit-data",
 		PasswordMinLength: 8, // ASVS 6.2.1
 		LogFormat:         "text",
+		AuditKeep:         "400d", // a year can be compared with the one before
 	}
+}
+
+// auditKeep returns how many days records of the audit are kept; 0 is for ever.
+func (c Config) auditKeep() int {
+	text := cmp.Or(c.AuditKeep, DefaultConfig().AuditKeep)
+	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d")) // Check has seen it
+	return n
 }
 
 // LoadConfig returns the configuration: a flag goes before a variable of the
@@ -320,6 +330,9 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "password_min_length":
 		n, err := strconv.Atoi(text)
 		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"
+	case "audit_keep":
+		n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16)
+		return err == nil && n <= 36500, "a number of days up to 36500, such as 400d, or 0"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":

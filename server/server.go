@@ -244,6 +244,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	work.Go(func() { s.sessions.Run(background) })
 	work.Go(func() { s.lines.run(background) })
+	work.Go(func() { s.sweepAudit(background) })
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}

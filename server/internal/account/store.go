@@ -47,11 +47,18 @@ type Users interface {
 	UserByIdentifier(value string) (*User, error)
 	// ListUsers returns up to limit users in the order of their ids, after one.
 	ListUsers(after string, limit int) ([]*User, error)
+	// FindUsers returns up to q.Limit users that q asks for, in the order of
+	// their ids.
+	FindUsers(q *UserQuery) ([]*User, error)
+	// Roles returns the roles that users have, by name, and how many have each.
+	Roles() ([]Role, error)
 	// PutUser makes a user, its identifiers and its roles be just as given;
 	// ErrTaken if an identifier is somebody else's.
 	PutUser(u *User) error
 	// RoleHeld reports whether any user has the role.
 	RoleHeld(role string) (bool, error)
+	// RoleHeldBeside reports whether any other user has the role and can sign in.
+	RoleHeldBeside(role, user string) (bool, error)
 	// DeleteUser removes a user and all that hangs on it.
 	DeleteUser(id string) error
 }
@@ -88,6 +95,13 @@ type Audit interface {
 	// Activity returns up to limit records of a subject, latest first; of
 	// everybody where subject is "".
 	Activity(subject string, limit int) ([]Record, error)
+	// Records returns up to q.Limit records that q asks for, and where to go on:
+	// the zero Mark where there are no more. There may be fewer than q.Limit, or
+	// none, and yet more to come: one call looks at a bounded number.
+	Records(q *RecordQuery) ([]Record, Mark, error)
+	// SweepRecords removes up to limit records from before a time, oldest first.
+	// It is the only way that a record goes.
+	SweepRecords(before time.Time, limit int) (int, error)
 }
 
 // Outbox is the mail that waits, in the transaction that caused it.
@@ -113,11 +127,13 @@ type Challenge struct {
 
 // A Record says who did what, when, from where. It holds no secrets.
 type Record struct {
+	ID        int64 // in the order of commits; the store gives it
 	At        time.Time
 	Subject   string // whose account; "" where it is nobody's
 	Actor     string // who did it: a user's id, or "operator"
 	Event     string // such as "signed_in"
 	Detail    string // a code or a name, never a secret
+	Reason    string // why, in the words of who did it to somebody else
 	SID       string
 	Address   string
 	UserAgent string

@@ -213,9 +213,9 @@ func (t *txn) DeleteChallenges(purpose, target string, now time.Time) error {
 }
 
 func (t *txn) Record(r *account.Record) error {
-	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.SID, r.Address, r.UserAgent, r.RequestID)
+	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, reason, sid, address, user_agent, request_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.Reason, r.SID, r.Address, r.UserAgent, r.RequestID)
 }
 
 func (t *txn) Activity(subject string, limit int) ([]account.Record, error) {
@@ -231,9 +231,9 @@ func (t *txn) Activity(subject string, limit int) ([]account.Record, error) {
 	}
 	var err error
 	if subject == "" {
-		err = t.query(scan, columns+"ORDER BY id DESC LIMIT ?", limit)
+		err = t.query(scan, columns+"ORDER BY at DESC, id DESC LIMIT ?", limit)
 	} else {
-		err = t.query(scan, columns+"WHERE subject = ? ORDER BY id DESC LIMIT ?", subject, limit)
+		err = t.query(scan, columns+"WHERE subject = ? ORDER BY at DESC, id DESC LIMIT ?", subject, limit)
 	}
 	return records, err
 }
