@@ -388,31 +388,6 @@ func (c *client) export(query string) []string {
 	return strings.Split(strings.TrimSpace(string(out.body)), "\n")
 }
 
-func TestRecordsAreSweptWhenTheyAreOldEnough(t *testing.T) {
-	for _, c := range []struct {
-		name, keep string
-		days       int
-		left       bool
-	}{
-		{"young ones stay", "400d", 399, true},
-		{"old ones go", "400d", 401, false},
-		{"with 0 they stay for ever", "0", 4000, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := newSite(t, func(cfg *server.Config) { cfg.AuditKeep = c.keep })
-			s.signedUp("ann")
-			s.server.Close()
-			age(t, s.data, c.days)
-			synctest.Test(t, func(t *testing.T) {
-				left := sweptFor(t, s, c.keep, 2*time.Hour)
-				if (left > 0) != c.left {
-					t.Errorf("%d old records are left", left)
-				}
-			})
-		})
-	}
-}
-
 func TestAnExportOfAMillionRecordsHoldsLittleMemory(t *testing.T) {
 	n := 100_000
 	if os.Getenv("ADMIT_TEST_MILLION") != "" {

@@ -32,12 +32,7 @@ type Operator struct {
 
 // Connect returns the operator of the configured data folder. It must be closed.
 func Connect(ctx context.Context, cfg Config) (*Operator, error) {
-	socket := filepath.Join(cfg.Data, socketName)
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
+	client := socketClient(cfg.Data)
 	o := &Operator{
 		do: func(ctx context.Context, name string, in []byte) ([]byte, error) {
 			return post(ctx, client, name, in)
@@ -60,6 +55,16 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	o.do = func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) }
 	o.close = s.Close
 	return o, nil
+}
+
+// socketClient asks the server that runs on a data folder.
+func socketClient(data string) *http.Client {
+	socket := filepath.Join(data, socketName)
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
 }
 
 // Close lets go of the server or the database.
@@ -305,7 +310,13 @@ func (s *Server) operations() map[string]operation {
 		})
 	}
 	return map[string]operation{
-		"ping": op(func(context.Context, none) (none, error) { return none{}, nil }),
+		"ping":   op(func(context.Context, none) (none, error) { return none{}, nil }),
+		"status": op(func(context.Context, none) (status, error) { return s.status(), nil }),
+		"expect-probe": op(func(_ context.Context, in target) (none, error) {
+			s.probes.expect(in.SID)
+			return none{}, nil
+		}),
+		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.probes.take(in.SID), nil }),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,

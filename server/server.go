@@ -75,6 +75,7 @@ type Server struct {
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
 	handler   http.Handler
+	probes    probes
 	ready     Ready
 	closing   sync.Once
 }
@@ -190,6 +191,7 @@ func (s *Server) edge(ctx context.Context) error {
 		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
 	}
 	s.handler, err = web.New(o)
+	s.handler = s.probes.wrap(s.handler)
 	return err
 }
 

@@ -108,11 +108,21 @@ func (t *txn) Records(q *account.RecordQuery) ([]account.Record, account.Mark, e
 	if q.Newer > 0 {
 		at = "+at"
 	}
-	if !q.Since.IsZero() {
-		w.and(at+" >= ?", q.Since.UnixMilli())
+	// Of two bounds on one side the planner may take the wider one, and walk all
+	// of an export anew for each of its pages: there is one.
+	since, until := q.Since, q.Until
+	if q.From != none && q.Newer == 0 {
+		if from := time.UnixMilli(q.From.At); q.OldestFirst && !from.Before(since) {
+			since = time.Time{}
+		} else if !q.OldestFirst && from.Before(until) {
+			until = time.Time{}
+		}
 	}
-	if !q.Until.IsZero() {
-		w.and(at+" < ?", q.Until.UnixMilli())
+	if !since.IsZero() {
+		w.and(at+" >= ?", since.UnixMilli())
+	}
+	if !until.IsZero() {
+		w.and(at+" < ?", until.UnixMilli())
 	}
 	order, past := " ORDER BY at DESC, id DESC LIMIT ?", "(at, id) < (?, ?)"
 	switch {

@@ -24,17 +24,9 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return classify(err)
 	}
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	steps, err := steps()
 	if err != nil {
 		return err
-	}
-	steps := []step{{"0000_sessions", sqlstore.Schema}}
-	for _, file := range files {
-		text, err := migrations.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		steps = append(steps, step{file, string(text)})
 	}
 	for _, s := range steps {
 		if err := db.step(ctx, s); err != nil {
@@ -53,9 +45,30 @@ func (db *DB) migrate(ctx context.Context) error {
 
 type step struct{ name, text string }
 
-func (db *DB) step(ctx context.Context, s step) error {
+// steps are the migrations, in their order.
+func steps() ([]step, error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	steps := []step{{"0000_sessions", sqlstore.Schema}}
+	for _, file := range files {
+		text, err := migrations.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step{file, string(text)})
+	}
+	return steps, nil
+}
+
+func (s step) checksum() string {
 	sum := sha256.Sum256([]byte(s.text))
-	checksum := hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:])
+}
+
+func (db *DB) step(ctx context.Context, s step) error {
+	checksum := s.checksum()
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return classify(err)
