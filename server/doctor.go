@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -85,13 +86,16 @@ func (d *doctor) fail(check, hint, format string, args ...any) {
 	d.findings = append(d.findings, Finding{check, FindingFail, fmt.Sprintf(format, args...), hint})
 }
 
-// refused is fail with the hint of a refusal.
+// refused is fail with the hint of a refusal, whose sentence is written for a
+// page.
 func (d *doctor) refused(check string, err error) {
-	hint := "look at the log of the server"
-	if e, ok := errors.AsType[*admit.Error](err); ok && e.Hint() != "" {
-		hint = e.Hint()
+	text, hint := err.Error(), "look at the log of the server"
+	if e, ok := errors.AsType[*admit.Error](err); ok {
+		sentence := strings.TrimSuffix(e.Error(), ".")
+		text = strings.Replace(text, e.Error(), strings.ToLower(sentence[:1])+sentence[1:], 1)
+		hint = cmp.Or(e.Hint(), hint)
 	}
-	d.fail(check, hint, "%v", err)
+	d.fail(check, hint, "%s", text)
 }
 
 func (d *doctor) diagnose(ctx context.Context, unread error) {

@@ -74,18 +74,18 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"a folder that others may read", "folder", "may be used by others than its owner (mode 755)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data, 0o755)) }},
 		{"keys that others may read", "folder", "keys may be used by others than its owner (mode 644)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data+"/keys", 0o644)) }},
 		{"keys that are gone", "keys", "fail: there is a database, but its file of keys is gone", func(t *testing.T, cfg *Config) { must(t, os.Remove(cfg.Data+"/keys")) }},
-		{"keys that are none", "keys", "fail: The file of keys cannot be read", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
-		{"a database that is none", "database", "fail: The database file is damaged or is no database", func(t *testing.T, cfg *Config) {
+		{"keys that are none", "keys", "fail: the file of keys cannot be read", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
+		{"a database that is none", "database", "fail: the database file is damaged or is no database", func(t *testing.T, cfg *Config) {
 			must(t, os.WriteFile(cfg.Data+"/admit.db", []byte(strings.Repeat("no database ", 1000)), 0o600))
 		}},
-		{"a page of the database that is overwritten", "database", "fail: The database file is damaged", func(t *testing.T, cfg *Config) {
+		{"a page of the database that is overwritten", "database", "fail: the database file is damaged", func(t *testing.T, cfg *Config) {
 			f, err := os.OpenFile(cfg.Data+"/admit.db", os.O_RDWR, 0)
 			must(t, err)
 			defer f.Close()
 			_, err = f.WriteAt([]byte(strings.Repeat("\xff", 4096)), 3*4096)
 			must(t, err)
 		}},
-		{"a database of a newer version", "database", "fail: The database was made by a newer version", func(t *testing.T, cfg *Config) {
+		{"a database of a newer version", "database", "fail: the database was made by a newer version", func(t *testing.T, cfg *Config) {
 			change(t, cfg, "INSERT INTO migrations (name, checksum, at) VALUES ('9999_later', 'x', 0)")
 		}},
 		{"a schema that is behind", "database", "brings its schema forward by 1 steps", func(t *testing.T, cfg *Config) {
@@ -105,7 +105,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			t.Cleanup(l.Close)
 			cfg.Listen = "localhost:" + l.URL[strings.LastIndexByte(l.URL, ':')+1:]
 		}},
-		{"settings that contradict each other", "settings", "fail: Development is for this machine alone", func(_ *testing.T, cfg *Config) { cfg.Dev, cfg.PublicURL = true, "https://id.example.org" }},
+		{"settings that contradict each other", "settings", "fail: development is for this machine alone", func(_ *testing.T, cfg *Config) { cfg.Dev, cfg.PublicURL = true, "https://id.example.org" }},
 		{"a public URL while nothing runs", "proxy", "warn: what a proxy makes of requests to https://id.example.org can be seen while the server runs only", func(_ *testing.T, cfg *Config) { cfg.PublicURL = "https://id.example.org" }},
 		{"no mail", "mail", "warn: there is no mail transport", func(*testing.T, *Config) {}},
 	} {
@@ -123,7 +123,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 	}
 	t.Run("a variable that is no setting", func(t *testing.T) {
 		_, err := LoadConfig("", []string{"ADMIT_LISTN=localhost:1"}, nil)
-		if got := said(Diagnose(t.Context(), Config{}, err), "settings"); got != "fail: ADMIT_LISTN: There is no such setting." {
+		if got := said(Diagnose(t.Context(), Config{}, err), "settings"); got != "fail: ADMIT_LISTN: there is no such setting" {
 			t.Errorf("doctor says %q", got)
 		}
 	})

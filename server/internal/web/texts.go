@@ -157,6 +157,8 @@ var events = map[string]phrase{
 	"user_deleted":            {"Account deleted", "删除了账号"},
 	"role_granted":            {"A role was granted", "授予了角色"},
 	"role_revoked":            {"A role was taken back", "收回了角色"},
+	"user_renamed":            {"Name changed", "修改了名字"},
+	"audit_exported":          {"The audit was exported", "导出了审计记录"},
 }
 
 // A refusal is what a page says of an error: what happened and what to do.
@@ -203,6 +205,14 @@ var refusals = map[string]refusal{
 	problem.ErrContentType.Code(): {"这个页面只接受表单。", ""},
 	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
 	"internal":                    {"我们这边出了问题。", "请再试一次；也可以把请求编号告诉服务器的管理者。"},
+
+	errRole.Code():              {"只有管理员可以这样做。", ""},
+	errRecent.Code():            {"请再次证明是您本人。", "请重新登录：修改别人的账号，需要在最近 15 分钟内登录过。"},
+	errParameter.Code():         {"地址中的某个参数不能是这个值。", ""},
+	errUnknown.Code():           {"地址中有一个未知的参数。", ""},
+	errNoPassword.Code():        {"这里没有密码。", "要去掉密码，请用 DELETE。"},
+	account.ErrReason.Code():    {"原因最多 500 个字符。", ""},
+	account.ErrLastAdmin.Code(): {"这是最后一位可以登录的管理员。", "请先设立另一位。"},
 
 	errReturnTo.Code(): {"带您来这里的链接想把您引到别的网站，这是不允许的。", "请从首页继续。"},
 	errMissing.Code():  {"请填写这一项。", ""},
