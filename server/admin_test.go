@@ -388,6 +388,34 @@ func (c *client) export(query string) []string {
 	return strings.Split(strings.TrimSpace(string(out.body)), "\n")
 }
 
+// What a search for text does in steps is what it would do at once.
+func TestASearchForTextGoesThroughAllRecordsInBoundedSteps(t *testing.T) {
+	s := newSite(t)
+	root := s.signedUp("root")
+	s.server.Close()
+	generate(t, s.data, 0, 120_000)
+	s.open()
+	root.grant(t, "root", "admin")
+	at := time.UnixMilli(1700000000000).UTC()
+	for query, want := range map[string][2]int{ // found, and questions that it takes at least
+		"text=NEEDLE": {1, 3},
+		"text=needle&since=" + at.Format(time.RFC3339) + "&until=" + at.Add(30*time.Hour).Format(time.RFC3339): {1, 3},
+		"text=needle&since=" + at.Add(2*time.Minute).Format(time.RFC3339):                                      {0, 3},
+		"text=needle&event=sign_in_refused":                                                                    {0, 1},
+		"text=needle&event=signed_out&until=" + at.Add(time.Hour).Format(time.RFC3339):                         {1, 1},
+	} {
+		asked := 1
+		got := root.paged("admin/audit?limit=5&"+query, "records", "id", func() { asked++ })
+		if len(got) != want[0] || asked < want[1] {
+			t.Errorf("%s: %d found with %d questions, want %d with %d", query, len(got), asked, want[0], want[1])
+		}
+		lines := root.export("?" + query)
+		if n := len(strings.Fields(lines[0])); want[0] == 0 && n > 0 || want[0] > 0 && len(lines) != want[0] {
+			t.Errorf("%s: %d lines are exported", query, len(lines))
+		}
+	}
+}
+
 func TestAnExportOfAMillionRecordsHoldsLittleMemory(t *testing.T) {
 	n := 100_000
 	if os.Getenv("ADMIT_TEST_MILLION") != "" {

@@ -2,6 +2,7 @@ package db
 
 import (
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,13 +90,12 @@ const maxScan = 50_000
 func (t *txn) Records(q *account.RecordQuery) ([]account.Record, account.Mark, error) {
 	var none account.Mark
 	var w where
-	plus := ""
-	if q.Newer > 0 {
-		w.and("id > ?", q.Newer)
-		plus = "+"
-	}
 	// One index is used: that of the first of these, which is the rarest as a
 	// rule. A plus keeps the planner, which has no statistics, from the others.
+	plus := ""
+	if q.Newer > 0 {
+		plus = "+"
+	}
 	for _, c := range []struct{ column, value string }{
 		{"request_id", q.RequestID}, {"subject", q.Subject}, {"actor", q.Actor}, {"event", q.Event},
 	} {
@@ -104,48 +104,60 @@ func (t *txn) Records(q *account.RecordQuery) ([]account.Record, account.Mark, e
 			plus = "+"
 		}
 	}
-	at := "at"
-	if q.Newer > 0 {
-		at = "+at"
+	// The two ends of what is walked over, first and last. There is one condition
+	// of each: of two the planner may take the wider, and walk all of an export
+	// anew for each of its pages.
+	since, until := bound{}, bound{}
+	if !q.Since.IsZero() {
+		since = bound{"at >= ?", []any{q.Since.UnixMilli()}}
 	}
-	// Of two bounds on one side the planner may take the wider one, and walk all
-	// of an export anew for each of its pages: there is one.
-	since, until := q.Since, q.Until
-	if q.From != none && q.Newer == 0 {
-		if from := time.UnixMilli(q.From.At); q.OldestFirst && !from.Before(since) {
-			since = time.Time{}
-		} else if !q.OldestFirst && from.Before(until) {
-			until = time.Time{}
-		}
+	if !q.Until.IsZero() {
+		until = bound{"at < ?", []any{q.Until.UnixMilli()}}
 	}
-	if !since.IsZero() {
-		w.and(at+" >= ?", since.UnixMilli())
-	}
-	if !until.IsZero() {
-		w.and(at+" < ?", until.UnixMilli())
-	}
-	order, past := " ORDER BY at DESC, id DESC LIMIT ?", "(at, id) < (?, ?)"
+	var order, past, within string
+	var begin, end bound
+	from := time.UnixMilli(q.From.At)
+	inside := q.From != none
 	switch {
 	case q.Newer > 0:
-		// Who follows must not miss what was begun before and kept after.
-		order, past = " ORDER BY id LIMIT ?", "(0, id) > (0 * ?, ?)"
+		// Who follows must not miss what was begun before and kept after: ids are in
+		// the order of commits, times are not.
+		for _, b := range []bound{since, until} {
+			if b.condition != "" {
+				w.and("+"+b.condition, b.args...)
+			}
+		}
+		order, within = " ORDER BY id LIMIT ?", "id <= ?"
+		begin, inside = bound{"id > ?", []any{max(q.Newer, q.From.ID)}}, false
 	case q.OldestFirst:
-		order, past = " ORDER BY at, id LIMIT ?", "(at, id) > (?, ?)"
+		order, past, within = " ORDER BY at, id LIMIT ?", "(at, id) > (?, ?)", "(at, id) <= (?, ?)"
+		begin, end = since, until
+		inside = inside && !from.Before(q.Since)
+	default:
+		order, past, within = " ORDER BY at DESC, id DESC LIMIT ?", "(at, id) < (?, ?)", "(at, id) >= (?, ?)"
+		begin, end = until, since
+		inside = inside && (q.Until.IsZero() || from.Before(q.Until))
 	}
-	if q.From != none {
-		w.and(past, q.From.At, q.From.ID)
+	if inside {
+		begin = bound{past, []any{q.From.At, q.From.ID}}
 	}
-	var bound account.Mark // the last record that is looked at, if there are more
+	w = *w.with(begin)
+	var stop account.Mark // the last record that is looked at, if there are more
 	if q.Text != "" {
-		err := t.tx.QueryRowContext(t.ctx, "SELECT at, id FROM audit"+w.String()+order+" OFFSET ?", append(w.args, 1, maxScan-1)...).Scan(&bound.At, &bound.ID)
+		all := w.with(end)
+		err := t.tx.QueryRowContext(t.ctx, "SELECT at, id FROM audit"+all.String()+order+" OFFSET ?", append(all.args, 1, maxScan-1)...).Scan(&stop.At, &stop.ID)
 		if err != nil && !noRows(err) {
 			return nil, none, err
 		}
-		if bound != none {
-			w.and("NOT "+past, bound.At, bound.ID)
+		if stop != none {
+			end = bound{within, []any{stop.At, stop.ID}}
+			if q.Newer > 0 {
+				end.args = end.args[1:]
+			}
 		}
 		w.and("(instr(lower(detail), lower(?)) > 0 OR instr(lower(reason), lower(?)) > 0)", q.Text, q.Text)
 	}
+	all := w.with(end)
 	var records []account.Record
 	err := t.query(func(rows *sql.Rows) error {
 		var r account.Record
@@ -154,13 +166,28 @@ func (t *txn) Records(q *account.RecordQuery) ([]account.Record, account.Mark, e
 		r.At = time.UnixMilli(at)
 		records = append(records, r)
 		return err
-	}, "SELECT id, at, subject, actor, event, detail, reason, sid, address, user_agent, request_id FROM audit"+w.String()+order, append(w.args, q.Limit)...)
-	next := bound
+	}, "SELECT id, at, subject, actor, event, detail, reason, sid, address, user_agent, request_id FROM audit"+all.String()+order, append(all.args, q.Limit)...)
+	next := stop
 	if len(records) > 0 && len(records) == q.Limit {
-		end := records[len(records)-1]
-		next = account.Mark{At: end.At.UnixMilli(), ID: end.ID}
+		last := records[len(records)-1]
+		next = account.Mark{At: last.At.UnixMilli(), ID: last.ID}
 	}
 	return records, next, err
+}
+
+// A bound is one end of a range; the zero value is none.
+type bound struct {
+	condition string
+	args      []any
+}
+
+// with returns w and a bound more.
+func (w *where) with(b bound) *where {
+	all := &where{slices.Clone(w.conditions), slices.Clone(w.args)}
+	if b.condition != "" {
+		all.and(b.condition, b.args...)
+	}
+	return all
 }
 
 func (t *txn) SweepRecords(before time.Time, limit int) (int, error) {
