@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type Config struct {
 	ReturnHosts       []string   `name:"return_hosts" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
 	Theme             string     `name:"theme" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
 	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
 	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
@@ -82,7 +84,15 @@ func DefaultConfig() Config {
 		LogFormat:         "text",
 		KeyRotation:       strconv.Itoa(defaultKeyDays),
 		MaxConnections:    defaultConnections,
+		AuditKeep:         "400d", // a year can be compared with the one before
 	}
+}
+
+// auditKeep returns how many days records of the audit are kept; 0 is for ever.
+func (c Config) auditKeep() int {
+	text := cmp.Or(c.AuditKeep, DefaultConfig().AuditKeep)
+	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d")) // Check has seen it
+	return n
 }
 
 // LoadConfig returns the configuration: a flag goes before a variable of the
@@ -358,6 +368,9 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "max_connections":
 		n, err := strconv.Atoi(text)
 		return err == nil && n >= 64 && n <= 1_000_000, "a whole number from 64 to 1,000,000"
+	case "audit_keep":
+		n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16)
+		return err == nil && n <= 36500, "a number of days up to 36500, such as 400d, or 0"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":

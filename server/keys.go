@@ -256,7 +256,7 @@ func ResetKeys(ctx context.Context, cfg Config) (n int, err error) {
 	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
 		return 0, err
 	}
-	return keyring.Reset(ctx, s.db, byOperator, time.Now())
+	return keyring.Reset(ctx, s.db, byOperator("").Actor, time.Now())
 }
 
 // What crosses the socket.
@@ -275,10 +275,10 @@ type (
 func (s *Server) keyOperations(to map[string]operation) {
 	to["keys"] = op(func(ctx context.Context, _ none) ([]Key, error) { return s.keys.List(ctx) })
 	to["rotate-key"] = op(func(ctx context.Context, _ none) (Key, error) {
-		return s.keys.Rotate(ctx, byOperator, time.Now())
+		return s.keys.Rotate(ctx, byOperator("").Actor, time.Now())
 	})
 	to["retire-key"] = op(func(ctx context.Context, in keyTarget) (KeyLoss, error) {
-		return s.keys.Retire(ctx, in.ID, in.Force, byOperator, time.Now())
+		return s.keys.Retire(ctx, in.ID, in.Force, byOperator("").Actor, time.Now())
 	})
 	to["reseal-keys"] = op(func(ctx context.Context, in reseal) ([]Key, error) {
 		var masters []*keyring.MasterKey
@@ -292,7 +292,7 @@ func (s *Server) keyOperations(to map[string]operation) {
 			}
 		}
 		if err == nil {
-			err = s.keys.Reseal(ctx, masters, byOperator, time.Now())
+			err = s.keys.Reseal(ctx, masters, byOperator("").Actor, time.Now())
 		}
 		if err != nil {
 			return nil, err

@@ -19,17 +19,6 @@ import (
 	"github.com/admit-auth/admit/server"
 )
 
-// operator is the command line beside the running server.
-func (s *site) operator() *server.Operator {
-	s.t.Helper()
-	o, err := server.Connect(s.t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { o.Close() })
-	return o
-}
-
 func TestNobodyIsSignedOutByThreeRotationsUnderLoad(t *testing.T) {
 	s := newSite(t)
 	s.run()

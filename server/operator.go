@@ -25,6 +25,8 @@ import (
 // the folder's owner can open, so that its caches hear of every change;
 // otherwise it opens the database itself.
 type Operator struct {
+	Reason string // why things are done, for the audit
+
 	do    func(ctx context.Context, name string, in []byte) ([]byte, error)
 	close func() error
 }
@@ -50,12 +52,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 // connect returns the operator of the server that runs on the data folder, nil
 // where none does.
 func connect(ctx context.Context, cfg Config) (*Operator, error) {
-	socket := filepath.Join(cfg.Data, socketName)
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
+	client := socketClient(cfg.Data)
 	o := &Operator{
 		do: func(ctx context.Context, name string, in []byte) ([]byte, error) {
 			return post(ctx, client, name, in)
@@ -72,6 +69,16 @@ func connect(ctx context.Context, cfg Config) (*Operator, error) {
 	return nil, nil
 }
 
+// socketClient asks the server that runs on a data folder.
+func socketClient(data string) *http.Client {
+	socket := filepath.Join(data, socketName)
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
+}
+
 // Close lets go of the server or the database.
 func (o *Operator) Close() error { return o.close() }
 
@@ -83,6 +90,9 @@ type NewUser struct {
 	Roles       []string     `json:"roles,omitempty"`
 	Verified    bool         `json:"verified,omitempty"` // the identifiers are known to be the user's
 }
+
+// A UserFilter asks for users; the zero value, with a limit, asks for all.
+type UserFilter account.UserQuery
 
 // A User is one as the API shows it, and whether it is disabled.
 type User struct {
@@ -113,39 +123,39 @@ func (o *Operator) User(ctx context.Context, user string) (User, error) {
 	return ask[User](ctx, o, "user", target{User: user})
 }
 
-// Users returns up to limit users in the order of their ids, after one.
-func (o *Operator) Users(ctx context.Context, after string, limit int) ([]User, error) {
-	return ask[[]User](ctx, o, "users", page{after, limit})
+// Users returns up to f.Limit users in the order of their ids.
+func (o *Operator) Users(ctx context.Context, f UserFilter) ([]User, error) {
+	return ask[[]User](ctx, o, "users", f)
 }
 
 // SetDisabled keeps a user from signing in and ends its sessions, or lets it
 // sign in again.
 func (o *Operator) SetDisabled(ctx context.Context, user string, disabled bool) error {
-	_, err := ask[none](ctx, o, "set-disabled", target{User: user, Disabled: disabled})
+	_, err := ask[none](ctx, o, "set-disabled", target{User: user, Disabled: disabled, Reason: o.Reason})
 	return err
 }
 
 // DeleteUser removes a user with all that hangs on it.
 func (o *Operator) DeleteUser(ctx context.Context, user string) error {
-	_, err := ask[none](ctx, o, "delete-user", target{User: user})
+	_, err := ask[none](ctx, o, "delete-user", target{User: user, Reason: o.Reason})
 	return err
 }
 
 // SetPassword gives a user a password and ends its sessions.
 func (o *Operator) SetPassword(ctx context.Context, user string, password admit.Secret) error {
-	_, err := ask[none](ctx, o, "set-password", target{User: user, Password: password.Reveal()})
+	_, err := ask[none](ctx, o, "set-password", target{User: user, Password: password.Reveal(), Reason: o.Reason})
 	return err
 }
 
 // GrantRole gives a user a role.
 func (o *Operator) GrantRole(ctx context.Context, user, role string) error {
-	_, err := ask[none](ctx, o, "grant-role", target{User: user, Role: role})
+	_, err := ask[none](ctx, o, "grant-role", target{User: user, Role: role, Reason: o.Reason})
 	return err
 }
 
 // RevokeRole takes a role away from a user.
 func (o *Operator) RevokeRole(ctx context.Context, user, role string) error {
-	_, err := ask[none](ctx, o, "revoke-role", target{User: user, Role: role})
+	_, err := ask[none](ctx, o, "revoke-role", target{User: user, Role: role, Reason: o.Reason})
 	return err
 }
 
@@ -154,16 +164,18 @@ func (o *Operator) ImportUser(ctx context.Context, in ImportedUser) (User, error
 	return ask[User](ctx, o, "import-user", in)
 }
 
-// ExportUsers returns up to limit users with the hashes of their passwords, in
-// the order of their ids, after one.
-func (o *Operator) ExportUsers(ctx context.Context, after string, limit int) ([]ImportedUser, error) {
-	return ask[[]ImportedUser](ctx, o, "export-users", page{after, limit})
+// ExportUsers returns up to limit users in the order of their ids, after one; if
+// asked, with the hashes of their passwords.
+func (o *Operator) ExportUsers(ctx context.Context, after string, limit int, hashes bool) ([]ImportedUser, error) {
+	return ask[[]ImportedUser](ctx, o, "export-users", page{after, limit, hashes})
 }
 
-// Sessions returns a user's live sessions, last seen first; everybody's and
-// guests' where user is "".
-func (o *Operator) Sessions(ctx context.Context, user string) ([]Session, error) {
-	return ask[[]Session](ctx, o, "sessions", target{User: user})
+// Sessions returns up to limit live sessions of a user, or of everybody and
+// guests where user is "", in the order of their ids, after one, and the id to
+// go on after, "" at the end.
+func (o *Operator) Sessions(ctx context.Context, user, after string, limit int) (all []Session, next string, err error) {
+	p, err := ask[sessionPage](ctx, o, "sessions", sessionFilter{user, page{After: after, Limit: limit}})
+	return p.Sessions, p.Next, err
 }
 
 // Session returns a live session.
@@ -173,20 +185,37 @@ func (o *Operator) Session(ctx context.Context, sid string) (Session, error) {
 
 // EndSession ends a session.
 func (o *Operator) EndSession(ctx context.Context, sid string) error {
-	_, err := ask[none](ctx, o, "end-session", target{SID: sid})
+	_, err := ask[none](ctx, o, "end-session", target{SID: sid, Reason: o.Reason})
 	return err
 }
 
 // EndAll ends every session of a user and returns how many there were.
 func (o *Operator) EndAll(ctx context.Context, user string) (int, error) {
-	return ask[int](ctx, o, "end-all", target{User: user})
+	return ask[int](ctx, o, "end-all", target{User: user, Reason: o.Reason})
 }
 
 // EndEveryone ends every session there is, guests' included, and returns how
 // many there were.
 func (o *Operator) EndEveryone(ctx context.Context) (int, error) {
-	return ask[int](ctx, o, "end-everyone", none{})
+	return ask[int](ctx, o, "end-everyone", target{Reason: o.Reason})
 }
+
+// A RecordFilter asks for records of the audit; the zero value, with a limit,
+// asks for all of them, newest first.
+type RecordFilter account.RecordQuery
+
+// A Record is one of the audit.
+type Record = web.Record
+
+// Records returns up to f.Limit records of the audit, and where to go on, the
+// zero Mark at the end. There may be fewer and yet more to come.
+func (o *Operator) Records(ctx context.Context, f RecordFilter) ([]Record, Mark, error) {
+	p, err := ask[recordPage](ctx, o, "records", f)
+	return p.Records, p.Next, err
+}
+
+// A Mark is a place in the audit.
+type Mark = account.Mark
 
 // What crosses the socket.
 type (
@@ -197,10 +226,24 @@ type (
 		Role     string `json:"role,omitempty"`
 		Disabled bool   `json:"disabled,omitempty"`
 		Password string `json:"password,omitempty"`
+		Reason   string `json:"reason,omitempty"`
 	}
 	page struct {
-		After string `json:"after"`
-		Limit int    `json:"limit"`
+		After  string `json:"after"`
+		Limit  int    `json:"limit"`
+		Hashes bool   `json:"hashes,omitempty"`
+	}
+	sessionFilter struct {
+		User string `json:"user"`
+		page
+	}
+	sessionPage struct {
+		Sessions []Session `json:"sessions"`
+		Next     string    `json:"next"`
+	}
+	recordPage struct {
+		Records []Record `json:"records"`
+		Next    Mark     `json:"next"`
 	}
 	withPassword struct {
 		NewUser
@@ -262,8 +305,10 @@ func op[In, Out any](fn func(context.Context, In) (Out, error)) operation {
 	}
 }
 
-// byOperator is who did it, in the audit.
-const byOperator = "operator"
+// byOperator is who did it, in the audit, and why.
+func byOperator(reason string) account.By {
+	return account.By{Actor: "operator", Reason: reason}
+}
 
 func (s *Server) operations() map[string]operation {
 	// on finds the user first: commands take an id or an identifier.
@@ -286,67 +331,82 @@ func (s *Server) operations() map[string]operation {
 			s.log.InfoContext(ctx, "backup", slog.Time("taken_at", taken))
 			return none{}, nil
 		}),
+		"status": op(func(context.Context, none) (status, error) { return s.status(), nil }),
+		"expect-probe": op(func(_ context.Context, in target) (none, error) {
+			s.probes.expect(in.SID)
+			return none{}, nil
+		}),
+		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.probes.take(in.SID), nil }),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,
-			}, byOperator, time.Now())
+			}, byOperator(""), time.Now())
 			return userOf(u), err
 		}),
 		"user": op(func(ctx context.Context, in target) (User, error) {
 			u, err := s.accounts.FindUser(ctx, in.User)
 			return userOf(u), err
 		}),
-		"users": op(func(ctx context.Context, in page) ([]User, error) {
-			all, err := s.accounts.Users(ctx, in.After, in.Limit)
+		"users": op(func(ctx context.Context, in UserFilter) ([]User, error) {
+			all, err := s.accounts.FindUsers(ctx, (*account.UserQuery)(&in))
 			out := make([]User, len(all))
 			for i, u := range all {
 				out[i] = userOf(u)
 			}
 			return out, err
 		}),
-		"set-disabled": on(func(ctx context.Context, id string, in target, now time.Time) error {
-			if in.Disabled {
-				return s.accounts.Disable(ctx, id, byOperator, now)
+		"records": op(func(ctx context.Context, in RecordFilter) (recordPage, error) {
+			all, next, err := s.accounts.Records(ctx, (*account.RecordQuery)(&in))
+			out := recordPage{make([]Record, len(all)), next}
+			for i := range all {
+				out.Records[i] = web.RecordOf(&all[i])
 			}
-			return s.accounts.Enable(ctx, id, byOperator, now)
+			return out, err
 		}),
-		"delete-user": on(func(ctx context.Context, id string, _ target, now time.Time) error {
-			return s.accounts.DeleteUser(ctx, id, byOperator, now)
+		"set-disabled": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			_, err := s.accounts.Change(ctx, id, account.UserChange{Disabled: &in.Disabled}, byOperator(in.Reason), now)
+			return err
+		}),
+		"delete-user": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			return s.accounts.DeleteUser(ctx, id, byOperator(in.Reason), now)
 		}),
 		"set-password": on(func(ctx context.Context, id string, in target, now time.Time) error {
-			return s.accounts.SetPassword(ctx, id, admit.NewSecret(in.Password), byOperator, now)
+			return s.accounts.SetPassword(ctx, id, admit.NewSecret(in.Password), byOperator(in.Reason), now)
 		}),
 		"grant-role": on(func(ctx context.Context, id string, in target, now time.Time) error {
-			return s.accounts.Grant(ctx, id, in.Role, byOperator, now)
+			return s.accounts.Grant(ctx, id, in.Role, byOperator(in.Reason), now)
 		}),
 		"revoke-role": on(func(ctx context.Context, id string, in target, now time.Time) error {
-			return s.accounts.Revoke(ctx, id, in.Role, byOperator, now)
+			return s.accounts.Revoke(ctx, id, in.Role, byOperator(in.Reason), now)
 		}),
 		"import-user": op(func(ctx context.Context, in ImportedUser) (User, error) {
-			u, err := s.accounts.Import(ctx, accountOf(in), in.PasswordHash, byOperator, time.Now())
+			u, err := s.accounts.Import(ctx, accountOf(in), in.PasswordHash, byOperator(""), time.Now())
 			return userOf(u), err
 		}),
 		"export-users": op(func(ctx context.Context, in page) ([]ImportedUser, error) {
 			all, hashes, err := s.accounts.Export(ctx, in.After, in.Limit)
 			out := make([]ImportedUser, len(all))
 			for i, u := range all {
-				out[i] = ImportedUser{userOf(u), hashes[i]}
+				out[i].User = userOf(u)
+				if in.Hashes {
+					out[i].PasswordHash = hashes[i]
+				}
 			}
 			return out, err
 		}),
-		"sessions": op(func(ctx context.Context, in target) ([]Session, error) {
+		"sessions": op(func(ctx context.Context, in sessionFilter) (sessionPage, error) {
 			subject := ""
 			if in.User != "" {
 				u, err := s.accounts.FindUser(ctx, in.User)
 				if err != nil {
-					return nil, err
+					return sessionPage{}, err
 				}
 				subject = u.ID
 			}
-			all, err := s.sessions.List(ctx, subject)
-			out := make([]Session, len(all))
+			all, next, err := s.sessions.ListPage(ctx, subject, in.After, in.Limit)
+			out := sessionPage{make([]Session, len(all)), next}
 			for i := range all {
-				out[i] = Session{Session: web.SessionOf(&all[i], "", web.Data{}), Subject: all[i].Subject}
+				out.Sessions[i] = Session{Session: web.SessionOf(&all[i], "", web.Data{}), Subject: all[i].Subject}
 			}
 			return out, err
 		}),
@@ -362,8 +422,9 @@ func (s *Server) operations() map[string]operation {
 			if err != nil {
 				return none{}, err
 			}
-			r := account.Record{At: time.Now(), Subject: found.Subject, Actor: byOperator, Event: "session_ended", SID: in.SID}
-			ctx = s.accounts.Auditing(ctx, account.SessionEnded, r, account.Origin{})
+			r := byOperator(in.Reason).Record(time.Now(), found.Subject, "session_ended", "")
+			r.SID = in.SID
+			ctx = s.accounts.Auditing(ctx, account.SessionEnded, *r, account.Origin{})
 			return none{}, s.sessions.EndAny(ctx, in.SID, "ended_by_operator")
 		}),
 		"end-all": op(func(ctx context.Context, in target) (int, error) {
@@ -375,13 +436,13 @@ func (s *Server) operations() map[string]operation {
 			if err != nil {
 				return 0, err
 			}
-			r := account.Record{At: time.Now(), Subject: u.ID, Actor: byOperator, Event: "sessions_ended"}
-			ctx = s.accounts.Auditing(ctx, account.EpochRaised, r, account.Origin{})
+			r := byOperator(in.Reason).Record(time.Now(), u.ID, "sessions_ended", "")
+			ctx = s.accounts.Auditing(ctx, account.EpochRaised, *r, account.Origin{})
 			return len(all), s.sessions.EndAll(ctx, u.ID, "", "ended_by_operator")
 		}),
-		"end-everyone": op(func(ctx context.Context, _ none) (int, error) {
-			r := account.Record{At: time.Now(), Actor: byOperator, Event: "session_ended"}
-			ctx = s.accounts.Auditing(ctx, account.SessionEnded, r, account.Origin{})
+		"end-everyone": op(func(ctx context.Context, in target) (int, error) {
+			r := byOperator(in.Reason).Record(time.Now(), "", "session_ended", "")
+			ctx = s.accounts.Auditing(ctx, account.SessionEnded, *r, account.Origin{})
 			return s.sessions.EndEveryone(ctx, "ended_by_operator")
 		}),
 	}
@@ -434,3 +495,6 @@ func (s *Server) operate(l net.Listener) error {
 	}
 	return nil
 }
+
+// RecordHead names the columns of a table of records.
+func RecordHead() []string { return web.RecordHead() }

@@ -73,7 +73,9 @@ type Server struct {
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
-	handler   *web.Edge
+	handler   http.Handler
+	worn      *web.Edge
+	probes    probes
 	ready     Ready
 	closing   sync.Once
 }
@@ -194,8 +196,11 @@ func (s *Server) edge(ctx context.Context) error {
 	if o.Theme, err = readTheme(s.cfg.Theme); err != nil {
 		return err
 	}
-	s.handler, err = web.New(o)
-	return err
+	if s.worn, err = web.New(o); err != nil {
+		return err
+	}
+	s.handler = s.probes.wrap(s.worn)
+	return nil
 }
 
 // TuneMemory lets a process that does nothing but serve use more memory between
@@ -241,6 +246,7 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Error("the database is damaged", slog.String("code", "database_corrupt"), slog.Any("error", err), slog.String("runbook", "database-corrupt.md"))
 		}
 	})
+	work.Go(func() { s.sweepAudit(background) })
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}

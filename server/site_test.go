@@ -266,7 +266,7 @@ func described(r *reply, req *http.Request) {
 	if r.status == http.StatusNotFound && r.m["code"] == "not_found" || r.status == http.StatusNoContent && req.Method == "OPTIONS" {
 		return
 	}
-	path := req.URL.Path
+	path := adminPath(req.URL.Path)
 	if strings.HasPrefix(path, "/api/v1/sessions/") {
 		path = "/api/v1/sessions/{sid}"
 	}

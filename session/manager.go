@@ -611,42 +611,76 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 // List returns the subject's live sessions, last seen first. ErrNoList where
 // the store is no Lister. An empty subject lists everybody's, guests included.
 func (m *Manager[D]) List(ctx context.Context, subject string) ([]Info, error) {
-	l, ok := m.store.(Lister)
-	if !ok {
-		return nil, ErrNoList
-	}
-	now := time.Now()
-	var live []Info
+	var all []Info
 	for after := ""; ; {
-		page, err := l.List(ctx, subject, after, 1000)
+		live, next, err := m.listSome(ctx, subject, after, listStep)
 		if err != nil {
-			return nil, storeError(err)
+			return nil, err
 		}
-		epochs := map[string]Epoch{}
-		for _, e := range page {
-			after = e.Key
-			h := held{sid: e.Key, item: e.Item}
-			if strings.HasPrefix(e.Key, epochPrefix) || !h.rec.parse(e.Value) || h.rec.ended() || h.rec.expired(e.Expires, now) {
-				continue
-			}
-			if e.Subject != "" {
-				if _, ok := epochs[e.Subject]; !ok {
-					if epochs[e.Subject], err = m.epoch(ctx, e.Subject); err != nil {
-						return nil, err
-					}
-				}
-				if !epochs[e.Subject].alive(e.Key, h.rec.epoch) {
-					continue
-				}
-			}
-			live = append(live, h.info())
+		all = append(all, live...)
+		if next == "" {
+			break
 		}
-		if len(page) < 1000 {
+		after = next
+	}
+	slices.SortStableFunc(all, func(a, b Info) int { return b.LastSeenAt.Compare(a.LastSeenAt) })
+	return all, nil
+}
+
+// ListPage returns up to limit of the subject's live sessions in the order of
+// their ids, from after one on, and the id to go on after, "" at the end. What
+// begins or ends meanwhile moves nothing else to another page. It is List
+// where there may be too many; errors are those of List.
+func (m *Manager[D]) ListPage(ctx context.Context, subject, after string, limit int) (page []Info, next string, err error) {
+	for next = after; len(page) < limit; {
+		var live []Info
+		if live, next, err = m.listSome(ctx, subject, next, min(limit-len(page), listStep)); err != nil {
+			return nil, "", err
+		}
+		if page = append(page, live...); next == "" {
 			break
 		}
 	}
-	slices.SortStableFunc(live, func(a, b Info) int { return b.LastSeenAt.Compare(a.LastSeenAt) })
-	return live, nil
+	return page, next, nil
+}
+
+// listStep records are read at a time.
+const listStep = 1000
+
+// listSome reads limit records and returns those that are live sessions, and
+// the key to go on after, "" at the end.
+func (m *Manager[D]) listSome(ctx context.Context, subject, after string, limit int) (live []Info, next string, err error) {
+	l, ok := m.store.(Lister)
+	if !ok {
+		return nil, "", ErrNoList
+	}
+	now := time.Now()
+	page, err := l.List(ctx, subject, after, limit)
+	if err != nil {
+		return nil, "", storeError(err)
+	}
+	epochs := map[string]Epoch{}
+	for _, e := range page {
+		h := held{sid: e.Key, item: e.Item}
+		if strings.HasPrefix(e.Key, epochPrefix) || !h.rec.parse(e.Value) || h.rec.ended() || h.rec.expired(e.Expires, now) {
+			continue
+		}
+		if e.Subject != "" {
+			if _, ok := epochs[e.Subject]; !ok {
+				if epochs[e.Subject], err = m.epoch(ctx, e.Subject); err != nil {
+					return nil, "", err
+				}
+			}
+			if !epochs[e.Subject].alive(e.Key, h.rec.epoch) {
+				continue
+			}
+		}
+		live = append(live, h.info())
+	}
+	if len(page) == limit {
+		next = page[limit-1].Key
+	}
+	return live, next, nil
 }
 
 // endersOfAll end sessions side by side in EndEveryone, so that a store which

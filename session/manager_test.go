@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -827,5 +828,46 @@ func TestAnOperatorFindsAndEndsAnySession(t *testing.T) {
 	}
 	if _, err := m.Check(ann.request()); !errors.Is(err, ErrEnded) {
 		t.Errorf("Check after EndAny: %v", err)
+	}
+}
+
+func TestPagesOfAListHaveEveryLiveSessionOnce(t *testing.T) {
+	store := NewMemory(nil)
+	m := newManager(t, store, nil)
+	want := map[string]bool{}
+	for i := range 25 {
+		s, err := m.Start(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), []string{"ann", "bob"}[i%2], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[s.SID] = true
+		if i%5 == 0 {
+			if err := m.EndAny(t.Context(), s.SID, "test"); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, s.SID)
+		}
+	}
+	got := map[string]bool{}
+	for after, last := "", ""; ; {
+		page, next, err := m.ListPage(t.Context(), "", after, 3)
+		if err != nil || len(page) > 3 || next != "" && len(page) < 3 {
+			t.Fatalf("a page of %d, then %q: %v", len(page), next, err)
+		}
+		for _, i := range page {
+			if got[i.SID] || i.SID <= last {
+				t.Errorf("%s comes again, or too late", i.SID)
+			}
+			got[i.SID], last = true, i.SID
+		}
+		if after = next; next == "" {
+			break
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%d sessions are listed, want %d", len(got), len(want))
+	}
+	if page, _, err := m.ListPage(t.Context(), "ann", "", 100); err != nil || len(page) == 0 || len(page) >= len(want) {
+		t.Errorf("%d sessions are Ann's: %v", len(page), err)
 	}
 }

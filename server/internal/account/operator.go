@@ -11,7 +11,22 @@ import (
 	"github.com/admit-auth/admit/password"
 )
 
-// What an operator may do. By is who did it, for the audit.
+// What an operator may do, and an administrator.
+
+// ErrLastAdmin refuses to leave a server that nobody may administer.
+var ErrLastAdmin = admit.Conflict.New("last_admin", "This is the last administrator who can sign in.").WithHint("Make another one first.")
+
+// A By is who does something to others, and why, for the audit.
+type By struct {
+	Actor  string // a user's id, or "operator"
+	Reason string
+	From   Origin
+}
+
+// Record returns a record of what is done.
+func (by By) Record(now time.Time, subject, event, detail string) *Record {
+	return by.From.mark(&Record{At: now, Subject: subject, Actor: by.Actor, Event: event, Detail: detail, Reason: by.Reason})
+}
 
 // A NewUser is what an operator says of somebody new.
 type NewUser struct {
@@ -23,7 +38,7 @@ type NewUser struct {
 }
 
 // AddUser makes a user.
-func (s *Service) AddUser(ctx context.Context, in NewUser, by string, now time.Time) (*User, error) {
+func (s *Service) AddUser(ctx context.Context, in NewUser, by By, now time.Time) (*User, error) {
 	user := &User{Name: in.Name, Roles: slices.Clone(in.Roles)}
 	for _, text := range in.Identifiers {
 		user.Identifiers = append(user.Identifiers, Identifier{Value: text, Verified: in.Verified})
@@ -76,7 +91,7 @@ func (u *User) complete(now time.Time) (err error) {
 }
 
 // insert makes a user whose id and identifiers are free.
-func (s *Service) insert(ctx context.Context, user *User, hash, event, by string, now time.Time) (*User, error) {
+func (s *Service) insert(ctx context.Context, user *User, hash, event string, by By, now time.Time) (*User, error) {
 	err := s.update(ctx, func(tx Tx) error {
 		if _, err := tx.User(user.ID); err == nil {
 			return &admit.FieldError{Field: "id", Err: ErrTaken}
@@ -93,7 +108,7 @@ func (s *Service) insert(ctx context.Context, user *User, hash, event, by string
 		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
 			return err
 		}
-		return tx.Record(&Record{At: now, Subject: user.ID, Actor: by, Event: event})
+		return tx.Record(by.Record(now, user.ID, event, ""))
 	})
 	if err != nil {
 		return nil, err
@@ -132,15 +147,21 @@ func (s *Service) FindUser(ctx context.Context, text string) (user *User, err er
 
 // change runs fn on a copy of a user and keeps it; where ends is set, the
 // user's sessions end in the same transaction.
-func (s *Service) change(ctx context.Context, id, by, event, detail string, ends bool, now time.Time, fn func(Tx, *User) error) error {
+func (s *Service) change(ctx context.Context, id string, by By, event, detail string, ends bool, now time.Time, fn func(Tx, *User) error) error {
 	return s.update(ctx, func(tx Tx) error {
 		user, err := tx.User(id)
 		if err != nil {
 			return err
 		}
 		user = user.clone()
+		was := admin(user)
 		if err := fn(tx, user); err != nil {
 			return err
+		}
+		if was && !admin(user) {
+			if err := anotherAdmin(tx, id); err != nil {
+				return err
+			}
 		}
 		if err := tx.PutUser(user); err != nil {
 			return err
@@ -150,13 +171,25 @@ func (s *Service) change(ctx context.Context, id, by, event, detail string, ends
 				return err
 			}
 		}
-		return tx.Record(&Record{At: now, Subject: id, Actor: by, Event: event, Detail: detail})
+		return tx.Record(by.Record(now, id, event, detail))
 	})
+}
+
+// admin reports whether a user can administer.
+func admin(u *User) bool { return u.HasRole(RoleAdmin) && !u.Disabled }
+
+// anotherAdmin returns ErrLastAdmin where nobody but the user can administer.
+func anotherAdmin(tx Tx, user string) error {
+	another, err := tx.RoleHeldBeside(RoleAdmin, user)
+	if err == nil && !another {
+		err = ErrLastAdmin
+	}
+	return err
 }
 
 // SetPassword gives a user a password, ends its sessions, and removes the
 // password where it is empty.
-func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, by string, now time.Time) error {
+func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, by By, now time.Time) error {
 	user, err := s.User(ctx, id)
 	if err != nil {
 		return err
@@ -173,7 +206,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 // Import makes a user just as another program, or Export, described it. Its id
 // is kept if it has one, and so is the hash of its password, in any form that
 // package password reads.
-func (s *Service) Import(ctx context.Context, in *User, hash, by string, now time.Time) (*User, error) {
+func (s *Service) Import(ctx context.Context, in *User, hash string, by By, now time.Time) (*User, error) {
 	user := in.clone()
 	if err := user.complete(now); err != nil {
 		return nil, err
@@ -219,18 +252,8 @@ func (s *Service) ExpectHashes(ctx context.Context) error {
 	return s.store.View(ctx, func(tx Tx) error { return tx.PasswordHashes(s.o.Passwords.Expect) })
 }
 
-// Disable keeps a user from signing in and ends its sessions.
-func (s *Service) Disable(ctx context.Context, id, by string, now time.Time) error {
-	return s.change(ctx, id, by, "user_disabled", "", true, now, func(_ Tx, u *User) error { u.Disabled = true; return nil })
-}
-
-// Enable takes Disable back.
-func (s *Service) Enable(ctx context.Context, id, by string, now time.Time) error {
-	return s.change(ctx, id, by, "user_enabled", "", false, now, func(_ Tx, u *User) error { u.Disabled = false; return nil })
-}
-
 // Grant gives a user a role.
-func (s *Service) Grant(ctx context.Context, id, role, by string, now time.Time) error {
+func (s *Service) Grant(ctx context.Context, id, role string, by By, now time.Time) error {
 	if !roleOK(role) {
 		return &admit.FieldError{Field: "role", Err: ErrRole}
 	}
@@ -243,7 +266,7 @@ func (s *Service) Grant(ctx context.Context, id, role, by string, now time.Time)
 }
 
 // Revoke takes a role away.
-func (s *Service) Revoke(ctx context.Context, id, role, by string, now time.Time) error {
+func (s *Service) Revoke(ctx context.Context, id, role string, by By, now time.Time) error {
 	return s.change(ctx, id, by, "role_revoked", role, false, now, func(_ Tx, u *User) error {
 		u.Roles = slices.DeleteFunc(u.Roles, func(r string) bool { return r == role })
 		return nil
@@ -251,10 +274,16 @@ func (s *Service) Revoke(ctx context.Context, id, role, by string, now time.Time
 }
 
 // DeleteUser removes a user with all that hangs on it, and ends its sessions.
-func (s *Service) DeleteUser(ctx context.Context, id, by string, now time.Time) error {
+func (s *Service) DeleteUser(ctx context.Context, id string, by By, now time.Time) error {
 	return s.update(ctx, func(tx Tx) error {
-		if _, err := tx.User(id); err != nil {
+		user, err := tx.User(id)
+		if err != nil {
 			return err
+		}
+		if admin(user) {
+			if err := anotherAdmin(tx, id); err != nil {
+				return err
+			}
 		}
 		if err := tx.RaiseEpoch(id, ""); err != nil {
 			return err
@@ -262,6 +291,6 @@ func (s *Service) DeleteUser(ctx context.Context, id, by string, now time.Time) 
 		if err := tx.DeleteUser(id); err != nil {
 			return err
 		}
-		return tx.Record(&Record{At: now, Subject: id, Actor: by, Event: "user_deleted"})
+		return tx.Record(by.Record(now, id, "user_deleted", ""))
 	})
 }

@@ -26,7 +26,6 @@ var (
 	ErrRecentProof  = admit.Forbidden.New("recent_proof_needed", "Please confirm first that it is you.").WithHint("Give your password again (POST /api/v1/reauthenticate), which is good for 10 minutes.")
 	ErrMustChange   = admit.Forbidden.New("password_change_needed", "Choose a new password first.").WithHint("Change the password: something in this account was not done by its owner.")
 	ErrSamePassword = admit.Invalid.New("password_same", "This is the password that you have now.").WithHint("Choose another one: who did what you did not do may know it.")
-	ErrLastAdmin    = admit.Conflict.New("last_admin", "You are the last administrator.").WithHint("Give somebody else the role first.")
 	ErrConfirmation = admit.Invalid.New("confirmation_wrong", "This is not the name that you sign in with.")
 	ErrLocale       = admit.Invalid.New("locale_unsupported", "This language is not spoken here.").WithHint(`Choose "en" or "zh-CN".`)
 	ErrNoRecord     = admit.NotFound.New("unknown_record", "There is no such entry.")
@@ -274,10 +273,8 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 			return &admit.FieldError{Field: "confirm", Err: ErrConfirmation}
 		}
 		if user.HasRole(RoleAdmin) {
-			if others, err := tx.RoleHeldBeside(RoleAdmin, user.ID); err != nil {
+			if err := anotherAdmin(tx, user.ID); err != nil {
 				return err
-			} else if !others {
-				return ErrLastAdmin
 			}
 		}
 		if err := s.erase(tx, user, user.ID, now); err != nil {

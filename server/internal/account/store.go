@@ -52,6 +52,11 @@ type Users interface {
 	UserByIdentifier(value string) (*User, error)
 	// ListUsers returns up to limit users in the order of their ids, after one.
 	ListUsers(after string, limit int) ([]*User, error)
+	// FindUsers returns up to q.Limit users that q asks for, in the order of
+	// their ids.
+	FindUsers(q *UserQuery) ([]*User, error)
+	// Roles returns the roles that users have, by name, and how many have each.
+	Roles() ([]Role, error)
 	// PutUser makes a user, its identifiers and its roles be just as given;
 	// ErrTaken if an identifier is somebody else's.
 	PutUser(u *User) error
@@ -105,6 +110,13 @@ type Audit interface {
 	// Ending returns the first record of one of these events since the session
 	// began that another session, or nobody's, left; nil where there is none.
 	Ending(subject, sid string, events []string) (*Record, error)
+	// Records returns up to q.Limit records that q asks for, and where to go on:
+	// the zero Mark where there are no more. There may be fewer than q.Limit, or
+	// none, and yet more to come: one call looks at a bounded number.
+	Records(q *RecordQuery) ([]Record, Mark, error)
+	// SweepRecords removes up to limit records from before a time, oldest first.
+	// It is the only way that a record goes.
+	SweepRecords(before time.Time, limit int) (int, error)
 }
 
 // Outbox is the mail that waits, in the transaction that caused it.
@@ -166,12 +178,13 @@ type Challenge struct {
 
 // A Record says who did what, when, from where. It holds no secrets.
 type Record struct {
-	ID        int64 // in the order of their writing; set by the store
+	ID        int64 // in the order of commits; the store gives it
 	At        time.Time
 	Subject   string // whose account; "" where it is nobody's
 	Actor     string // who did it: a user's id, or "operator"
 	Event     string // such as "signed_in"
 	Detail    string // a code or a name, never a secret
+	Reason    string // why, in the words of who did it to somebody else
 	SID       string
 	Address   string
 	UserAgent string

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -27,16 +26,11 @@ func writeJSON(w io.Writer, v any) error {
 type table [][]string
 
 func (t table) write(w io.Writer) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, cells := range t {
-		for i, c := range cells {
-			if cells[i] = printable(c); c == "" {
-				cells[i] = "-"
-			}
-		}
-		fmt.Fprintln(out, strings.Join(cells, "\t"))
+	out := newStream(w, t[0]...)
+	for _, cells := range t[1:] {
+		out.row(cells...) // the writer keeps its error
 	}
-	return out.Flush()
+	return out.flush()
 }
 
 // printable replaces what a terminal would obey: names and devices are written

@@ -16,29 +16,42 @@ func newSession() *cobra.Command {
 
 func newSessionList() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "list [--user USER]", Short: "show live sessions, last seen first", Args: takes(),
+		Use: "list [--user USER]", Short: "show live sessions", Args: takes(),
 		Long: beside, Example: "admit session list --user ada@example.org",
 	}
 	user := cmd.Flags().String("user", "", "only those of the `USER`, an id or identifier (default everybody's, and guests')")
+	most := limitFlag(cmd, 0)
 	asJSON := jsonFlag(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
-		all, err := o.Sessions(ctx, *user)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), append([]server.Session{}, all...))
-		}
-		t := table{{"SID", "USER", "DEVICE", "ADDRESS", "CREDENTIAL", "LAST SEEN", "EXPIRES"}}
+		out := newWriter(cmd, *asJSON, "SID", "USER", "DEVICE", "ADDRESS", "CREDENTIAL", "LAST SEEN", "EXPIRES")
 		users := whose{}
-		for _, s := range all {
-			user, err := users.of(ctx, o, s)
+		left := *most
+		for after, more := "", true; more; more = after != "" {
+			n := pageSize
+			if *most > 0 {
+				n = min(n, left)
+			}
+			page, next, err := o.Sessions(ctx, *user, after, n)
 			if err != nil {
 				return err
 			}
-			t = append(t, []string{s.SID, user, s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt)})
+			for _, s := range page {
+				user := ""
+				if !*asJSON {
+					if user, err = users.of(ctx, o, s); err != nil {
+						return err
+					}
+				}
+				if err := out.put(s, s.SID, user, s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt)); err != nil {
+					return err
+				}
+			}
+			after = next
+			if left -= len(page); *most > 0 && left <= 0 {
+				break
+			}
 		}
-		return t.write(cmd.OutOrStdout())
+		return out.close()
 	})
 }
 
@@ -109,6 +122,7 @@ func newSessionEnd() *cobra.Command {
 		Use: "end SID", Short: "end a session: its next request is refused", Args: takes("SID"),
 		Long: beside, Example: "admit session end $SID",
 	}
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.EndSession(ctx, args[0]), "session %s has ended", args[0])
 	})
@@ -128,6 +142,7 @@ func newSessionEndAll() *cobra.Command {
 		}
 		return nil
 	})
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) (err error) {
 		var n int
 		if *everyone {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/admit-auth/admit"
@@ -19,8 +20,8 @@ import (
 const pageSize = 500 // users asked for at once
 
 const aboutRoles = `A role is a word of small letters, digits, dashes and underscores, with the meaning
-that your programs give it: they are told of it with the session. The server keeps
-it, and opens nothing of its own for it yet, for admin neither.
+that your programs give it: they are told of it with the session. In the server
+itself admin opens the part of the API that is for administrators.
 `
 
 const beside = "Works beside a running server, which sees the change at once, and without one."
@@ -49,6 +50,9 @@ func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *ser
 		if err != nil {
 			return err
 		}
+		if f := cmd.Flags().Lookup("reason"); f != nil {
+			o.Reason = f.Value.String()
+		}
 		defer func() {
 			if closed := o.Close(); err == nil {
 				err = closed
@@ -57,6 +61,76 @@ func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *ser
 		return run(cmd.Context(), o, args)
 	}
 	return cmd
+}
+
+// because gives cmd the flag that says why.
+func because(cmd *cobra.Command) {
+	cmd.Flags().String("reason", "", "why, as `TEXT` for the audit")
+}
+
+// limitFlag gives cmd the flag that bounds a list; 0 is no bound.
+func limitFlag(cmd *cobra.Command, most int) *int {
+	return cmd.Flags().Int("limit", most, "show `N` at most; 0 is all")
+}
+
+// oneOf gives cmd a flag that takes some words.
+func oneOf(cmd *cobra.Command, name, help string, words ...string) *string {
+	w := &word{words: words}
+	cmd.Flags().Var(w, name, help)
+	return &w.text
+}
+
+// A word is a pflag.Value that is one of a few.
+type word struct {
+	text  string
+	words []string
+}
+
+func (w *word) Set(text string) error {
+	if !slices.Contains(w.words, text) {
+		return fmt.Errorf("it is %s", strings.Join(w.words, " or "))
+	}
+	w.text = text
+	return nil
+}
+
+func (w *word) String() string { return w.text }
+func (w *word) Type() string   { return "WORD" }
+
+// is returns whether a word is the one, nil where there is none.
+func is(text, yes string) *bool {
+	if text == "" {
+		return nil
+	}
+	b := text == yes
+	return &b
+}
+
+// A writer writes a list as a table or as JSON, as it comes.
+type writer struct {
+	rows *stream
+	list *list
+}
+
+func newWriter(cmd *cobra.Command, asJSON bool, head ...string) *writer {
+	if asJSON {
+		return &writer{list: newList(cmd.OutOrStdout())}
+	}
+	return &writer{rows: newStream(cmd.OutOrStdout(), head...)}
+}
+
+func (w *writer) put(v any, cells ...string) error {
+	if w.list != nil {
+		return w.list.add(v)
+	}
+	return w.rows.row(cells...)
+}
+
+func (w *writer) close() error {
+	if w.list != nil {
+		return w.list.close()
+	}
+	return w.rows.flush()
 }
 
 func newUser() *cobra.Command {
@@ -93,25 +167,42 @@ func newUserAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUsers(cmd, *asJSON, u, u)
+		return writeUser(cmd, *asJSON, u)
 	})
 }
 
 func newUserList() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "list", Short: "show all users", Args: takes(),
-		Long: beside, Example: "admit user list",
+		Use: "list", Short: "show users, all or those that are searched for", Args: takes(),
+		Long: beside, Example: "admit user list --search ada --state active",
 	}
+	f := server.UserFilter{}
+	cmd.Flags().StringVar(&f.Search, "search", "", "how the name or an identifier begins, as `TEXT`, or a whole id")
+	cmd.Flags().StringVar(&f.Role, "role", "", "only who has the `ROLE`")
+	state := oneOf(cmd, "state", "only those in the `STATE`: active or disabled", "active", "disabled")
+	proved := oneOf(cmd, "verified", "whether all identifiers are proved to be the user's, as `BOOL`: true or false", "true", "false")
+	most := limitFlag(cmd, 0)
 	asJSON := jsonFlag(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
-		all := []server.User{}
-		for u, err := range pages(ctx, o.Users, func(u server.User) string { return u.ID }) {
+		f.Disabled, f.Verified = is(*state, "disabled"), is(*proved, "true")
+		list := func(ctx context.Context, after string, n int) ([]server.User, error) {
+			f.After, f.Limit = after, n
+			return o.Users(ctx, f)
+		}
+		out := newWriter(cmd, *asJSON, userHead...)
+		n := 0
+		for u, err := range pages(ctx, list, func(u server.User) string { return u.ID }) {
+			if err == nil {
+				err = out.put(u, userRow(u)...)
+			}
 			if err != nil {
 				return err
 			}
-			all = append(all, u)
+			if n++; n == *most {
+				break
+			}
 		}
-		return writeUsers(cmd, *asJSON, all, all...)
+		return out.close()
 	})
 }
 
@@ -138,28 +229,30 @@ func pages[T any](ctx context.Context, list func(context.Context, string, int) (
 	}
 }
 
-// writeUsers writes v as JSON, or the users as a table.
-func writeUsers(cmd *cobra.Command, asJSON bool, v any, users ...server.User) error {
+var userHead = []string{"ID", "IDENTIFIERS", "NAME", "ROLES", "CREATED", "STATE"}
+
+func userRow(u server.User) []string {
+	var ids []string
+	for _, i := range u.Identifiers {
+		text := i.Value
+		if !i.Verified {
+			text += " (unverified)"
+		}
+		ids = append(ids, text)
+	}
+	state := "active"
+	if u.Disabled {
+		state = "disabled"
+	}
+	return []string{u.ID, strings.Join(ids, ", "), u.Name, strings.Join(u.Roles, ", "), moment(u.CreatedAt), state}
+}
+
+// writeUser writes a user as JSON, or as a table.
+func writeUser(cmd *cobra.Command, asJSON bool, u server.User) error {
 	if asJSON {
-		return writeJSON(cmd.OutOrStdout(), v)
+		return writeJSON(cmd.OutOrStdout(), u)
 	}
-	t := table{{"ID", "IDENTIFIERS", "NAME", "ROLES", "CREATED", "STATE"}}
-	for _, u := range users {
-		var ids []string
-		for _, i := range u.Identifiers {
-			text := i.Value
-			if !i.Verified {
-				text += " (unverified)"
-			}
-			ids = append(ids, text)
-		}
-		state := "active"
-		if u.Disabled {
-			state = "disabled"
-		}
-		t = append(t, []string{u.ID, strings.Join(ids, ", "), u.Name, strings.Join(u.Roles, ", "), moment(u.CreatedAt), state})
-	}
-	return t.write(cmd.OutOrStdout())
+	return table{userHead, userRow(u)}.write(cmd.OutOrStdout())
 }
 
 func newUserShow() *cobra.Command {
@@ -173,7 +266,7 @@ func newUserShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUsers(cmd, *asJSON, u, u)
+		return writeUser(cmd, *asJSON, u)
 	})
 }
 
@@ -182,6 +275,7 @@ func newUserDisable() *cobra.Command {
 		Use: "disable USER", Short: "keep a user out, and end the user's sessions", Args: takes("USER"),
 		Long: beside, Example: "admit user disable ada@example.org",
 	}
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.SetDisabled(ctx, args[0], true), "%s is disabled, and signed out everywhere", args[0])
 	})
@@ -200,6 +294,7 @@ func newUserEnable() *cobra.Command {
 		Use: "enable USER", Short: "let a disabled user in again", Args: takes("USER"),
 		Long: beside, Example: "admit user enable ada@example.org",
 	}
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.SetDisabled(ctx, args[0], false), "%s may sign in", args[0])
 	})
@@ -210,6 +305,7 @@ func newUserDelete() *cobra.Command {
 		Use: "delete USER", Short: "delete a user with all that hangs on it", Args: takes("USER"),
 		Long: "Asks before, at a terminal.\n" + beside, Example: "admit user delete ada@example.org",
 	}
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		if err := confirm(cmd, "delete "+args[0]+" for good?"); err != nil {
 			return err
@@ -225,6 +321,7 @@ func newUserSetPassword() *cobra.Command {
 		Example: "echo 'a long walk by the sea' | admit user set-password ada@example.org",
 	}
 	passwordFlag(cmd)
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		if _, err := o.User(ctx, args[0]); err != nil {
 			return err // before anyone is asked
@@ -242,6 +339,7 @@ func newUserGrant() *cobra.Command {
 		Use: "grant USER ROLE", Short: "give a user a role", Args: takes("USER", "ROLE"),
 		Long: aboutRoles + beside, Example: "admit user grant ada@example.org admin",
 	}
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.GrantRole(ctx, args[0], args[1]), "%s has the role %s", args[0], args[1])
 	})
@@ -252,34 +350,73 @@ func newUserRevoke() *cobra.Command {
 		Use: "revoke USER ROLE", Short: "take a role away from a user", Args: takes("USER", "ROLE"),
 		Long: beside, Example: "admit user revoke ada@example.org admin",
 	}
+	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.RevokeRole(ctx, args[0], args[1]), "%s has no longer the role %s", args[0], args[1])
 	})
 }
 
+var (
+	errHashes = admit.Invalid.New("hashes_need_a_file", "Hashes of passwords are written to a file only.").WithHint("name a new one with --output: nobody else can read it")
+	errExists = admit.Conflict.New("file_exists", "There is a file of this name.").WithHint("name one that is not there: a file is never written over")
+)
+
 func newUserExport() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "export > FILE", Short: "write all users with the hashes of their passwords", Args: takes(),
-		Long:    "Writes one JSON object a line, which import reads. Keep it as secret as the database.\n" + beside,
-		Example: "(umask 077; admit user export > users.jsonl)",
+		Use: "export > FILE", Short: "write all users, if asked with the hashes of their passwords",
+		Long: `Writes one JSON object a line, which import reads. With hashes it goes to a file
+that only this user can read; keep it as secret as the database.
+` + beside,
+		Example: "rm -f users.jsonl\nadmit user export --with-hashes --output users.jsonl",
 	}
-	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
-		count := newProgress(cmd, "users written")
-		defer count.done()
-		out := bufio.NewWriter(cmd.OutOrStdout())
-		n := 0
-		for u, err := range pages(ctx, o.ExportUsers, func(u server.ImportedUser) string { return u.ID }) {
-			if err == nil {
-				err = writeJSON(out, u)
+	name := cmd.Flags().String("output", "", "write to a new `FILE` that nobody else can read")
+	hashes := cmd.Flags().Bool("with-hashes", false, "with the hashes of passwords; only to a file")
+	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
+		if *hashes && *name == "" {
+			return misused(cmd, "%w", errHashes)
+		}
+		return nil
+	})
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) (err error) {
+		to := cmd.OutOrStdout()
+		if *name != "" {
+			f, err := os.OpenFile(*name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if errors.Is(err, os.ErrExist) {
+				return fmt.Errorf("%s: %w", *name, errExists)
 			}
 			if err != nil {
-				return errors.Join(err, out.Flush())
+				return fmt.Errorf("write users: %w", err)
 			}
-			n++
-			count.at(n)
+			defer func() {
+				if err = errors.Join(err, f.Close()); err != nil {
+					os.Remove(*name) // half a list is none
+				}
+			}()
+			to = f
 		}
-		return out.Flush()
+		return exportUsers(ctx, cmd, o, to, *hashes)
 	})
+}
+
+func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to io.Writer, hashes bool) error {
+	count := newProgress(cmd, "users written")
+	defer count.done()
+	out := bufio.NewWriter(to)
+	list := func(ctx context.Context, after string, n int) ([]server.ImportedUser, error) {
+		return o.ExportUsers(ctx, after, n, hashes)
+	}
+	n := 0
+	for u, err := range pages(ctx, list, func(u server.ImportedUser) string { return u.ID }) {
+		if err == nil {
+			err = writeJSON(out, u)
+		}
+		if err != nil {
+			return errors.Join(err, out.Flush())
+		}
+		n++
+		count.at(n)
+	}
+	return out.Flush()
 }
 
 var errImport = admit.Invalid.New("import_refused", "Some users were refused.")

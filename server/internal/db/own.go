@@ -10,12 +10,6 @@ import (
 
 // What people do with their own accounts.
 
-func (t *txn) RoleHeldBeside(role, user string) (held bool, err error) {
-	err = t.tx.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM user_roles r JOIN users u ON u.id = r.user_id
-		WHERE r.role = ? AND u.id <> ? AND u.disabled = 0)`, role, user).Scan(&held)
-	return held, err
-}
-
 func (t *txn) Erase(id, pseudonym string) error {
 	if err := sqlstore.Forget(t.ctx, t.tx, id); err != nil {
 		return err
@@ -24,7 +18,7 @@ func (t *txn) Erase(id, pseudonym string) error {
 		return err
 	}
 	return t.exec(`UPDATE audit SET subject = ?, actor = CASE WHEN actor = subject THEN ? ELSE actor END,
-		detail = '', sid = '', address = '', user_agent = '' WHERE subject = ?`, pseudonym, pseudonym, id)
+		detail = '', reason = '', sid = '', address = '', user_agent = '' WHERE subject = ?`, pseudonym, pseudonym, id)
 }
 
 func (t *txn) Ending(subject, sid string, events []string) (*account.Record, error) {

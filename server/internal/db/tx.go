@@ -214,9 +214,9 @@ func (t *txn) DeleteChallenges(purpose, target string, now time.Time) error {
 }
 
 func (t *txn) Record(r *account.Record) error {
-	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.SID, r.Address, r.UserAgent, r.RequestID)
+	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, reason, sid, address, user_agent, request_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.Reason, r.SID, r.Address, r.UserAgent, r.RequestID)
 }
 
 func (t *txn) Activity(subject string, before int64, limit int) ([]account.Record, error) {

@@ -38,6 +38,7 @@ func (s *server) api() {
 	s.handle("/openapi.json", (*call).failAPI, methods{"GET": func(c *call) error {
 		return c.answer(http.StatusOK, openAPI)
 	}})
+	s.admin()
 	s.health()
 }
 

@@ -235,6 +235,8 @@ var events = map[string]phrase{
 	"data_exported":           {"The data was exported", "导出了数据"},
 	"role_granted":            {"A role was granted", "授予了角色"},
 	"role_revoked":            {"A role was taken back", "收回了角色"},
+	"user_renamed":            {"Name changed", "修改了名字"},
+	"audit_exported":          {"The audit was exported", "导出了审计记录"},
 }
 
 // reasons are what the pages and the API tell of why a session ended.
@@ -274,7 +276,6 @@ var refusals = map[string]refusal{
 	account.ErrRecentProof.Code():       {"请先确认是您本人。", "请再输入一次密码，10 分钟内有效。"},
 	account.ErrMustChange.Code():        {"请先设置新密码。", "这个账号里有一件事不是它的主人做的，所以要先修改密码。"},
 	account.ErrSamePassword.Code():      {"这就是您现在的密码。", "请换一个：做了那件事的人可能知道它。"},
-	account.ErrLastAdmin.Code():         {"您是最后一个管理员。", "请先把这个角色授予别人。"},
 	account.ErrConfirmation.Code():      {"这不是您的登录名。", ""},
 	account.ErrLocale.Code():            {"这里不支持这种语言。", "请选择 English 或简体中文。"},
 	account.ErrNoRecord.Code():          {"没有这条记录。", ""},
@@ -314,9 +315,15 @@ var refusals = map[string]refusal{
 	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
 	"internal":                    {"我们这边出了问题。", "请再试一次；也可以把请求编号告诉服务器的管理者。"},
 
-	ErrHTTPS.Code(): {"这里只用 HTTPS 回答。", "请使用 https 地址。"},
-	errProxy.Code(): {"服务器前面的代理没有说明它在替谁请求。", proxyLines},
-	errPeer.Code():  {"服务器只回答它的代理。", "请使用 https 地址；管理者请看 --trusted-proxy。"},
+	ErrHTTPS.Code():             {"这里只用 HTTPS 回答。", "请使用 https 地址。"},
+	errProxy.Code():             {"服务器前面的代理没有说明它在替谁请求。", proxyLines},
+	errPeer.Code():              {"服务器只回答它的代理。", "请使用 https 地址；管理者请看 --trusted-proxy。"},
+	errRole.Code():              {"只有管理员可以这样做。", ""},
+	errParameter.Code():         {"地址中的某个参数不能是这个值。", ""},
+	errUnknown.Code():           {"地址中有一个未知的参数。", ""},
+	errNoPassword.Code():        {"这里没有密码。", "要去掉密码，请用 DELETE。"},
+	account.ErrReason.Code():    {"原因最多 500 个字符。", ""},
+	account.ErrLastAdmin.Code(): {"这是最后一位可以登录的管理员。", "请先设立另一位。"},
 
 	errReturnTo.Code(): {"带您来这里的链接想把您引到别的网站，这是不允许的。", "请从首页继续。"},
 	errMissing.Code():  {"请填写这一项。", ""},
