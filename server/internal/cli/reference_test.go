@@ -41,7 +41,7 @@ What a command was asked for goes to standard output, talk goes to standard erro
 code that does not change; it is ` + "`usage`" + ` where a command was written wrongly in a way that has no code of its own:
 
 ` + "```" + `
-admit: error: --lisen: there is no such flag (unknown_config_key)
+admit: error: --lisen: there is no such setting (unknown_config_key)
 admit: hint: did you mean --listen?
 ` + "```" + `
 

@@ -53,7 +53,7 @@ func newViews() *views {
 }
 
 func phrasesIn(lang string) template.FuncMap {
-	return template.FuncMap{"say": func(name string, args ...any) string { return say(lang, name, args...) }}
+	return template.FuncMap{"say": func(name string, args ...any) string { return say(lang, name, args...) }, "marked": marked}
 }
 
 // asset takes in an embedded file and returns the path that it is served at.
@@ -301,7 +301,7 @@ func (c *call) input(f *form) (url.Values, error) {
 func (c *call) posted() (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return nil, errFormOnly
+		return nil, problem.ErrContentType
 	}
 	if err := c.r.ParseForm(); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

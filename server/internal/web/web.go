@@ -142,7 +142,7 @@ func New(o Options) (http.Handler, error) {
 	}
 	s.headers = append(slices.Clone(s.plain), header{"Referrer-Policy", []string{"same-origin"}})
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
-	s.api()
+	s.register(operations())
 	s.views = newViews()
 	s.pages()
 	return s, nil
