@@ -138,7 +138,7 @@ func New(o Options) (http.Handler, error) {
 		{"Cache-Control", []string{"no-store"}},
 	}
 	if public.Scheme == "https" {
-		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000"}})
+		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000; includeSubDomains"}})
 	}
 	s.headers = append(slices.Clone(s.plain), header{"Referrer-Policy", []string{"same-origin"}})
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
