@@ -15,7 +15,8 @@ import (
 // check costs (2 of 25 µs). A process that is killed loses the lines of the last
 // tenth of a second; what must not be lost is in the audit.
 type logWriter struct {
-	to io.Writer
+	to    io.Writer
+	level slog.LevelVar // of the lines that are made; Reload changes it
 
 	mu   sync.Mutex
 	held []byte // guarded by mu
@@ -80,7 +81,8 @@ func (cfg Config) logger() (*slog.Logger, *logWriter) {
 	if cfg.Log != nil {
 		return cfg.Log, w
 	}
-	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	w.level.Set(cfg.LogLevel)
+	o := &slog.HandlerOptions{Level: &w.level}
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, o)), w
 	}

@@ -359,6 +359,7 @@ func (s *Server) operations() map[string]operation {
 			ctx = s.accounts.Auditing(ctx, account.EpochRaised, r, account.Origin{})
 			return len(all), s.sessions.EndAll(ctx, u.ID, "", "ended_by_operator")
 		}),
+		"reload": op(func(ctx context.Context, _ none) (Reloaded, error) { return s.reload(ctx) }),
 		"end-everyone": op(func(ctx context.Context, _ none) (int, error) {
 			r := account.Record{At: time.Now(), Actor: byOperator, Event: "session_ended"}
 			ctx = s.accounts.Auditing(ctx, account.SessionEnded, r, account.Origin{})

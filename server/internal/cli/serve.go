@@ -17,7 +17,7 @@ func newServe() *cobra.Command {
 		Long: `Works without any setting: listens on localhost:8080, keeps what it knows in
 ./admit-data, and writes where it is found. Until there is an administrator, each
 start also writes a link that makes one; it is good once, for 7 days. SIGTERM lets
-requests finish.`,
+requests finish. SIGHUP reads again what can change meanwhile; see admit config reload.`,
 		Example: "admit serve --dev",
 	}
 	load, asJSON := settingFlags(cmd), jsonFlag(cmd)
@@ -30,6 +30,7 @@ requests finish.`,
 		defer stop()
 		context.AfterFunc(ctx, stop) // the second signal does not wait
 		server.TuneMemory()
+		cfg.Again = load
 		s, err := server.New(ctx, cfg)
 		if err != nil {
 			return err
@@ -42,6 +43,21 @@ requests finish.`,
 		if err := announce(cmd, s.Ready(), *asJSON); err != nil {
 			return err
 		}
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-hangups:
+					reload(cmd, s, load)
+				}
+			}
+		}()
 		return s.Run(ctx)
 	}
 	return cmd
