@@ -52,7 +52,9 @@ func TestWhatIsLiveChangesWithoutARestart(t *testing.T) {
 func TestAConfigurationWithAMistakeChangesNothing(t *testing.T) {
 	s := newSite(t)
 	for name, change := range map[string]func(*server.Config){
-		"a value that cannot be": func(cfg *server.Config) { cfg.PasswordMinLength, cfg.CORSOrigins = 99, []string{"https://app.example.org"} },
+		"a value that cannot be": func(cfg *server.Config) {
+			cfg.PasswordMinLength, cfg.CORSOrigins = 99, []string{"https://app.example.org"}
+		},
 		"a contradiction": func(cfg *server.Config) {
 			cfg.PasswordMinLength, cfg.PublicURL = 30, "https://id.example.org"
 		},
