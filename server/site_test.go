@@ -310,15 +310,19 @@ func (o object) operation(method, path string) m {
 	}
 	item, _ := o.at("paths", path).(m)
 	if item == nil {
-		at := strings.LastIndex(path, "/") + 1
 		for described, of := range object(o.at("paths").(m)) {
-			if strings.HasPrefix(described, path[:at]+"{") && path[at:] != "" {
+			if matches(strings.Split(described, "/"), strings.Split(path, "/")) {
 				item = of.(m)
 			}
 		}
 	}
 	op, _ := item[strings.ToLower(method)].(m)
 	return op
+}
+
+// matches reports whether a path is one of those that are described.
+func matches(described, path []string) bool {
+	return slices.EqualFunc(described, path, func(d, p string) bool { return d == p || strings.HasPrefix(d, "{") && p != "" })
 }
 
 // follow returns an object, that which it refers to if it does.
