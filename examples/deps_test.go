@@ -11,6 +11,8 @@ import (
 // standard library, the library and the clients of its stores. A package that is not listed fails.
 var policy = map[string]string{
 	"":              "",
+	"beside":        "",
+	"embedded":      "admit admit/authn admit/server",
 	"visit-cookie":  "admit/cookie",
 	"visits":        "admit/session",
 	"visits-sealed": "admit/cookie",

@@ -41,7 +41,7 @@ var (
 
 // A Problem is what a client sees.
 type Problem struct {
-	Type      string  `json:"type"` // always "about:blank": the code says it
+	Type      string  `json:"type"` // "about:blank" unless the caller has a page for the code
 	Title     string  `json:"title"`
 	Status    int     `json:"status"`
 	Detail    string  `json:"detail"`
@@ -75,17 +75,17 @@ var statuses = map[string]int{
 // kinds is what HTTP makes of a kind, and what is said of it where nothing more
 // is known.
 var kinds = [...]struct {
-	status         int
-	code, sentence string
+	status int
+	said   *admit.Error
 }{
-	admit.Internal:        {status: http.StatusInternalServerError}, // and errInternal,
-	admit.Invalid:         {http.StatusBadRequest, "invalid", "The request cannot be right."},
-	admit.Unauthenticated: {http.StatusUnauthorized, "unauthenticated", "You are not signed in."},
-	admit.Forbidden:       {http.StatusForbidden, "forbidden", "You may not do this."},
-	admit.NotFound:        {http.StatusNotFound, "not_found", "There is no such thing."},
-	admit.Conflict:        {http.StatusConflict, "conflict", "Something else came first."},
-	admit.RateLimited:     {http.StatusTooManyRequests, "rate_limited", "Too many requests."},
-	admit.Unavailable:     {http.StatusServiceUnavailable, "unavailable", "This cannot be done just now."},
+	admit.Internal:        {http.StatusInternalServerError, errInternal},
+	admit.Invalid:         {http.StatusBadRequest, admit.Invalid.New("invalid", "The request cannot be right.")},
+	admit.Unauthenticated: {http.StatusUnauthorized, admit.Unauthenticated.New("unauthenticated", "You are not signed in.")},
+	admit.Forbidden:       {http.StatusForbidden, admit.Forbidden.New("forbidden", "You may not do this.")},
+	admit.NotFound:        {http.StatusNotFound, ErrNotFound},
+	admit.Conflict:        {http.StatusConflict, admit.Conflict.New("conflict", "Something else came first.")},
+	admit.RateLimited:     {http.StatusTooManyRequests, admit.RateLimited.New("rate_limited", "Too many requests.")},
+	admit.Unavailable:     {http.StatusServiceUnavailable, admit.Unavailable.New("unavailable", "This cannot be done just now.")},
 }
 
 // Status returns the HTTP status of a kind.
@@ -131,8 +131,8 @@ func shown(err error) *admit.Error {
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok && tooLarge != nil {
 		return ErrTooLarge
 	}
-	if k, ok := errors.AsType[admit.Kind](err); ok && k != admit.Internal && int(k) < len(kinds) {
-		return k.New(kinds[k].code, kinds[k].sentence)
+	if k, ok := errors.AsType[admit.Kind](err); ok && int(k) < len(kinds) {
+		return kinds[k].said
 	}
 	return errInternal
 }
@@ -160,6 +160,12 @@ func fields(dst []Field, err error) []Field {
 func Write(w http.ResponseWriter, err error, requestID string) (status int, code string) {
 	p := Of(err)
 	p.RequestID = requestID
+	p.Write(w)
+	return p.Status, p.Code
+}
+
+// Write answers with p. Most programs call the function of this name.
+func (p Problem) Write(w http.ResponseWriter) {
 	h := w.Header()
 	// What a handler said of the body that it did not come to write.
 	for _, of := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
@@ -180,7 +186,6 @@ func Write(w http.ResponseWriter, err error, requestID string) (status int, code
 	}
 	w.WriteHeader(p.Status)
 	w.Write(append(b, '\n')) // who is gone needs no answer
-	return p.Status, p.Code
 }
 
 // Parse reads a problem as an error of its kind, code, sentence and hint, with

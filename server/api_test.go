@@ -478,23 +478,6 @@ func TestABudgetThatIsSpentSaysWhenToTryAgain(t *testing.T) {
 	})
 }
 
-func TestProgramsReadTheDescription(t *testing.T) {
-	s := newSite(t)
-	r := s.client().do("GET", "/openapi.json", nil).want(200)
-	paths := r.m["paths"].(m)
-	if len(paths) < 10 {
-		t.Fatalf("%d paths", len(paths))
-	}
-	for path, item := range paths {
-		for method := range item.(m) {
-			r := s.client().do(strings.ToUpper(method), strings.ReplaceAll(path, "{sid}", "x"), nil)
-			if r.status == 404 && r.at("code") == "not_found" || r.status == 405 {
-				t.Errorf("%s %s is described and is not there: %d", method, path, r.status)
-			}
-		}
-	}
-}
-
 func TestEveryAnswerHasTheHeadersThatProtect(t *testing.T) {
 	dev, public := newSite(t), newSite(t, func(c *server.Config) {
 		c.Dev, c.PublicURL, c.TrustedProxy = false, "https://id.example.org", []string{"127.0.0.1"}

@@ -27,17 +27,17 @@ import (
 //
 // The tags are the one place where a setting is described: its name in the
 // file, the flag (public_url: --public-url), the variable (ADMIT_PUBLIC_URL),
-// the help texts and the reference page are made of them.
+// the help texts, the reference page, and whether Reload takes it are made of them.
 type Config struct {
 	Listen            string     `name:"listen" arg:"ADDR" help:"address to listen on; localhost is both 127.0.0.1 and ::1"`
 	Data              string     `name:"data" arg:"DIR" help:"folder of the database and the keys, made on the first start"`
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
-	CORSOrigins       []string   `name:"cors_origins" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
-	ReturnHosts       []string   `name:"return_hosts" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
-	Theme             string     `name:"theme" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
-	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
+	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
+	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
+	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
-	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
+	LogLevel          slog.Level `name:"log_level" live:"yes" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
 	MasterKeyCommand  string     `name:"master_key_command" arg:"COMMAND" help:"program that writes the master key, with its arguments, parted at spaces; run at start, for 30 seconds at most, without a shell"`
@@ -59,6 +59,10 @@ type Config struct {
 	DevKey    admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
 
 	Log *slog.Logger // for programs; default: LogLevel and LogFormat on standard error
+
+	// Again reads the configuration as it stands now, for Operator.Reload. Without
+	// it a running server cannot be asked to.
+	Again func() (Config, error)
 
 	origins map[string]string // where the values that are not defaults come from
 }
@@ -101,7 +105,34 @@ func (c Config) auditKeep() int {
 // flags that were given, by their names. It does not look for contradictions:
 // Check does.
 func LoadConfig(file string, env []string, flags map[string][]string) (Config, error) {
-	c := DefaultConfig()
+	c, errs := loadConfig(file, env, flags)
+	if len(errs) > 0 {
+		return Config{}, errs[0]
+	}
+	return c, nil
+}
+
+// CheckConfig returns all that is wrong with what LoadConfig would read, and
+// with what stands there together.
+func CheckConfig(file string, env []string, flags map[string][]string) []error {
+	c, errs := loadConfig(file, env, flags)
+	for _, f := range c.fields() {
+		for _, text := range f.texts() {
+			if err := f.check(f.where(), text); err != nil {
+				return append(errs, err) // a default
+			}
+		}
+	}
+	if err := c.Check(); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// loadConfig goes on after a mistake, so that all are found; the setting then
+// keeps what it had.
+func loadConfig(file string, env []string, flags map[string][]string) (c Config, errs []error) {
+	c = DefaultConfig()
 	c.origins = map[string]string{}
 	variables := map[string]string{}
 	for _, v := range env {
@@ -117,35 +148,32 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 	}
 	delete(variables, "ADMIT_CONFIG")
 	if file != "" {
-		if err := c.readFile(file); err != nil {
-			return Config{}, err
-		}
+		errs = c.readFile(file)
 	}
 	fields := c.fields()
 	for _, f := range fields {
 		if value := variables[f.Env]; value != "" {
 			if err := c.set(f, f.Env, f.split(value)); err != nil {
-				return Config{}, err
+				errs = append(errs, err)
 			}
 		}
 		delete(variables, f.Env)
 		if values := flags[f.Flag]; len(values) > 0 {
 			if err := c.set(f, "--"+f.Flag, f.split(values...)); err != nil {
-				return Config{}, err
+				errs = append(errs, err)
 			}
 		}
 	}
-	if unknown := slices.Sorted(maps.Keys(variables)); len(unknown) > 0 {
-		name := unknown[0]
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		known := append(fields, field{Setting: Setting{Name: "config", Env: "ADMIT_CONFIG"}})
 		hint := allKeys
 		if f, near := nearest(known, strings.TrimPrefix(name, "ADMIT_")); near {
 			hint = "did you mean " + f.Env + "?"
 		}
-		return Config{}, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint(hint))
+		errs = append(errs, fmt.Errorf("%s: %w", name, ErrConfigKey.WithHint(hint)))
 	}
 	c.followACME()
-	return c, nil
+	return c, errs
 }
 
 // A Setting is one field of a Config as people write it.
@@ -155,6 +183,7 @@ type Setting struct {
 	Env    string `json:"-"`    // "ADMIT_PUBLIC_URL"
 	Arg    string `json:"-"`    // what a value is, in one word; "" for a switch
 	Help   string `json:"-"`
+	Live   bool   `json:"-"`      // Reload takes it while the server runs
 	Value  any    `json:"value"`  // text, a list of text, a number or a bool
 	Origin string `json:"origin"` // "default", "admit.yaml:3", "ADMIT_DATA" or "--data"
 }
@@ -229,6 +258,7 @@ func (c *Config) fields() []field {
 			Env:    "ADMIT_" + strings.ToUpper(name),
 			Arg:    tag.Get("arg"),
 			Help:   tag.Get("help"),
+			Live:   tag.Get("live") == "yes",
 			Origin: c.origins[name],
 		}}
 		if f.Origin == "" {
@@ -404,35 +434,38 @@ func isLoopback(host string) bool {
 }
 
 // readFile takes the values of a YAML file.
-func (c *Config) readFile(file string) error {
+func (c *Config) readFile(file string) []error {
 	text, err := os.ReadFile(file)
+	errs := []error{err}
 	if err == nil {
-		err = c.read(file, text)
+		errs = c.read(file, text)
 	}
-	if err != nil && admit.KindOf(err) == admit.Internal {
-		return fmt.Errorf("%w: %w", ErrConfigFile, err)
+	for i, err := range errs {
+		if admit.KindOf(err) == admit.Internal {
+			errs[i] = fmt.Errorf("%w: %w", ErrConfigFile, err)
+		}
 	}
-	return err
+	return errs
 }
 
-func (c *Config) read(file string, text []byte) error {
+func (c *Config) read(file string, text []byte) (errs []error) {
 	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }
 	in := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
 	if err := in.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil // nothing but comments
 	} else if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return []error{fmt.Errorf("%s: %w", file, err)}
 	}
 	if err := in.Decode(&more); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: there is more than one document", file)
+		return []error{fmt.Errorf("%s: there is more than one document", file)}
 	}
 	root := doc.Content[0]
 	if root.Tag == "!!null" {
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return fmt.Errorf("%s: no settings, which are lines such as %q", at(root), "listen: localhost:8080")
+		return []error{fmt.Errorf("%s: no settings, which are lines such as %q", at(root), "listen: localhost:8080")}
 	}
 	fields := c.fields()
 	seen := map[string]int{}
@@ -447,22 +480,25 @@ func (c *Config) read(file string, text []byte) error {
 			case f.Flag == "":
 				hint = f.Name + " is a secret: set " + f.Env
 			}
-			return fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigKey.WithHint(hint))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigKey.WithHint(hint)))
+			continue
 		}
 		if line, twice := seen[f.Name]; twice {
-			return fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line)))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line))))
+			continue
 		}
 		seen[f.Name] = key.Line
 		texts, ok := f.plain(value)
 		if !ok {
 			_, want := f.rule("")
-			return fmt.Errorf("%s: %s: %w", at(value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want)))
+			continue
 		}
 		if err := c.set(f, at(key), texts); err != nil {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errs
 }
 
 // plain returns a value of the file as text, if it has the field's shape.

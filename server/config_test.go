@@ -265,7 +265,7 @@ func FuzzConfigFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c := DefaultConfig()
 		c.origins = map[string]string{}
-		if err := c.read("f", []byte(text)); err != nil {
+		if errs := c.read("f", []byte(text)); len(errs) > 0 {
 			return
 		}
 		var out bytes.Buffer
@@ -274,7 +274,7 @@ func FuzzConfigFile(f *testing.F) {
 		}
 		back := DefaultConfig()
 		back.origins = map[string]string{}
-		if err := back.read("g", out.Bytes()); err != nil {
+		if err := errors.Join(back.read("g", out.Bytes())...); err != nil {
 			t.Fatalf("%q is read, but not when printed: %v\n%s", text, err, &out)
 		}
 		for i, s := range back.Settings() {

@@ -152,7 +152,7 @@ func TestAChangedCertificateIsTakenAndABadOneKeepsTheOld(t *testing.T) {
 	// What SIGHUP does, which waits for no look.
 	reload := func() {
 		t.Helper()
-		if err := s.server.Reload(server.Config{Data: s.data, Listen: "localhost:0", TLSCert: p.cert, TLSKey: p.key}); err != nil {
+		if _, err := s.server.Reload(t.Context(), server.Config{Data: s.data, Listen: "localhost:0", TLSCert: p.cert, TLSKey: p.key}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,7 +166,7 @@ func TestAChangedCertificateIsTakenAndABadOneKeepsTheOld(t *testing.T) {
 	if !strings.Contains(s.log.String(), "the certificate is for another host") {
 		t.Errorf("nothing is said of a certificate for another host:\n%s", s.log.String())
 	}
-	if err := s.server.Reload(server.Config{Listen: ":80"}); !errors.Is(err, server.ErrConfigExposed) {
+	if _, err := s.server.Reload(t.Context(), server.Config{Listen: ":80"}); !errors.Is(err, server.ErrConfigExposed) {
 		t.Errorf("a reload of what cannot be: %v", err)
 	}
 }

@@ -333,10 +333,10 @@ func (s *Server) operations() map[string]operation {
 		}),
 		"status": op(func(context.Context, none) (status, error) { return s.status(), nil }),
 		"expect-probe": op(func(_ context.Context, in target) (none, error) {
-			s.probes.expect(in.SID)
+			s.face.probes.expect(in.SID)
 			return none{}, nil
 		}),
-		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.probes.take(in.SID), nil }),
+		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.face.probes.take(in.SID), nil }),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,
@@ -440,6 +440,7 @@ func (s *Server) operations() map[string]operation {
 			ctx = s.accounts.Auditing(ctx, account.EpochRaised, *r, account.Origin{})
 			return len(all), s.sessions.EndAll(ctx, u.ID, "", "ended_by_operator")
 		}),
+		"reload": op(func(ctx context.Context, _ none) (Reloaded, error) { return s.reload(ctx) }),
 		"end-everyone": op(func(ctx context.Context, in target) (int, error) {
 			r := byOperator(in.Reason).Record(time.Now(), "", "session_ended", "")
 			ctx = s.accounts.Auditing(ctx, account.SessionEnded, *r, account.Origin{})

@@ -258,3 +258,41 @@ func TestAPageSaysWhenToTryAgain(t *testing.T) {
 		t.Errorf("Retry-After is %q, want 540 to 600", r.header.Get("Retry-After"))
 	}
 }
+
+func TestEveryTypeOfAProblemLeadsToAPageAboutIt(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	all := codes(t)
+	for _, p := range all {
+		for lang, accept := range map[string]string{"en": "en", "zh-CN": "zh-CN"} {
+			r := c.page("GET", "/problems/"+p.Code, nil, func(r *http.Request) { r.Header.Set("Accept-Language", accept) })
+			if r.status != 200 || !strings.Contains(string(r.body), "<code>"+p.Code+"</code>") || !strings.Contains(string(r.body), `lang="`+lang+`"`) {
+				t.Errorf("/problems/%s in %s: %d", p.Code, lang, r.status)
+			}
+		}
+	}
+	list := c.page("GET", "/problems", nil)
+	for _, p := range all {
+		if there := strings.Contains(string(list.body), `href="/problems/`+p.Code+`"`); there == p.Terminal {
+			t.Errorf("/problems lists %s: %v", p.Code, there)
+		}
+	}
+	if r := c.page("GET", "/problems/nothing", nil); r.status != 404 {
+		t.Errorf("an unknown code has a page: %d", r.status)
+	}
+}
+
+func TestThePageOfTheAPIShowsEveryCall(t *testing.T) {
+	s := newSite(t)
+	page := string(s.client().page("GET", "/api", nil).body)
+	operations(t, func(method, path string, op object) {
+		for _, want := range []string{"<code>" + method + " " + path + "</code>", `id="` + op["operationId"].(string) + `"`} {
+			if !strings.Contains(page, want) {
+				t.Errorf("the page lacks %s", want)
+			}
+		}
+	})
+	if strings.Contains(page, "<script") {
+		t.Error("the page has a script")
+	}
+}

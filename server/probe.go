@@ -48,16 +48,13 @@ func (p *probes) take(name string) *probe {
 	return got
 }
 
-// wrap notes the probes among the requests on their way to h.
-func (p *probes) wrap(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == probePath {
-			if name := r.Header.Get(probeHeader); name != "" {
-				p.note(name, r)
-			}
+// see notes a probe.
+func (p *probes) see(r *http.Request) {
+	if r.URL.Path == probePath {
+		if name := r.Header.Get(probeHeader); name != "" {
+			p.note(name, r)
 		}
-		h.ServeHTTP(w, r)
-	})
+	}
 }
 
 func (p *probes) note(name string, r *http.Request) {

@@ -74,8 +74,7 @@ type Server struct {
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
 	handler   http.Handler
-	worn      *web.Edge
-	probes    probes
+	face      face // what handler is, and Reload changes
 	ready     Ready
 	closing   sync.Once
 }
@@ -172,6 +171,12 @@ func (s *Server) edge(ctx context.Context) error {
 	if link != "" {
 		s.ready.SetupLink = admit.NewSecret(s.publicURL() + "/link/" + link)
 	}
+	s.handler = &s.face
+	return s.show()
+}
+
+// show makes the handler, for the configuration of now.
+func (s *Server) show() error {
 	o := web.Options{
 		Accounts:    s.accounts,
 		Sessions:    s.sessions,
@@ -189,18 +194,16 @@ func (s *Server) edge(ctx context.Context) error {
 		key := s.cfg.DevKey
 		if key.IsZero() {
 			key = admit.NewSecret(strings.ToLower(rand.Text()))
+			s.cfg.DevKey = key // the same one after a reload
 		}
 		o.Dev = &web.Dev{Key: key, Inbox: s.inbox}
 		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
 	}
+	var err error
 	if o.Theme, err = readTheme(s.cfg.Theme); err != nil {
 		return err
 	}
-	if s.worn, err = web.New(o); err != nil {
-		return err
-	}
-	s.handler = s.probes.wrap(s.worn)
-	return nil
+	return s.face.set(o)
 }
 
 // TuneMemory lets a process that does nothing but serve use more memory between

@@ -21,6 +21,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/web"
 )
 
 // A site is a server of its own with a data folder of its own, asked without a
@@ -259,42 +260,78 @@ func (s *site) mailTo(address string) (code, link, subject string) {
 	return "", "", ""
 }
 
-// described holds an answer against openapi.json, so that it tells the truth.
+// described holds an answer against the description that the server gives, so
+// that it tells the truth.
 func described(r *reply, req *http.Request) {
 	r.t.Helper()
-	doc := description(r.t)
-	if r.status == http.StatusNotFound && r.m["code"] == "not_found" || r.status == http.StatusNoContent && req.Method == "OPTIONS" {
+	if r.status == http.StatusNoContent && req.Method == "OPTIONS" {
 		return
 	}
-	path := adminPath(req.URL.Path)
-	if strings.HasPrefix(path, "/api/v1/sessions/") {
-		path = "/api/v1/sessions/{sid}"
-	}
-	path = ownPath(req.Method, path)
-	schema := m{"$ref": "#/components/schemas/Problem"}
-	if r.status < 400 {
-		op, _ := doc.at("paths", path, strings.ToLower(req.Method)).(m)
-		answers, _ := op["responses"].(m)
-		this, ok := answers[fmt.Sprint(r.status)].(m)
-		if !ok {
-			r.t.Errorf("%s answers %d, which openapi.json does not know", r.what, r.status)
-			return
+	doc := description(r.t)
+	op := doc.operation(req.Method, req.URL.Path)
+	if op == nil {
+		if r.status < 400 {
+			r.t.Errorf("%s answers %d and is not described", r.what, r.status)
 		}
-		if this["content"] == nil {
-			if len(r.body) > 0 {
-				r.t.Errorf("%s answers %d with %q, and openapi.json with nothing", r.what, r.status, r.body)
-			}
-			return
-		}
-		schema = object(this).at("content", "application/json", "schema").(m)
-	} else if got := r.header.Get("Content-Type"); got != "application/problem+json" {
-		r.t.Errorf("%s refuses as %s", r.what, got)
-	} else if code, _ := r.m["code"].(string); !bytes.Contains(reference(r.t), []byte("`"+code+"`")) {
-		r.t.Errorf("%s refuses with %s, which docs/reference/api.md does not know", r.what, code)
+		return // refused for its path or its method
 	}
+	answer, ok := doc.follow(object(op).at("responses", fmt.Sprint(r.status)))
+	if !ok {
+		r.t.Errorf("%s answers %d %s, which openapi.json does not know", r.what, r.status, r.body)
+		return
+	}
+	if answer["content"] == nil {
+		if len(r.body) > 0 {
+			r.t.Errorf("%s answers %d with %q, and openapi.json with nothing", r.what, r.status, r.body)
+		}
+		return
+	}
+	kind := "application/json"
+	if r.status >= 400 {
+		kind = "application/problem+json"
+		if leads := "/problems/" + r.at("code"); !strings.HasSuffix(r.at("type"), leads) {
+			r.t.Errorf("%s: the type is %q, which does not lead to %s", r.what, r.at("type"), leads)
+		}
+	}
+	if got := r.header.Get("Content-Type"); got != kind {
+		r.t.Errorf("%s answers %d as %s", r.what, r.status, got)
+		return
+	}
+	schema := object(answer).at("content", kind, "schema").(m)
 	if why := doc.explain("", schema, r.m); why != "" {
 		r.t.Errorf("%s: %d %s is not as openapi.json says: %s", r.what, r.status, r.body, why)
 	}
+}
+
+// operation returns what is said of a call, nil if nothing is.
+func (o object) operation(method, path string) m {
+	if method == "HEAD" {
+		method = "GET"
+	}
+	item, _ := o.at("paths", path).(m)
+	if item == nil {
+		for described, of := range object(o.at("paths").(m)) {
+			if matches(strings.Split(described, "/"), strings.Split(path, "/")) {
+				item = of.(m)
+			}
+		}
+	}
+	op, _ := item[strings.ToLower(method)].(m)
+	return op
+}
+
+// matches reports whether a path is one of those that are described.
+func matches(described, path []string) bool {
+	return slices.EqualFunc(described, path, func(d, p string) bool { return d == p || strings.HasPrefix(d, "{") && p != "" })
+}
+
+// follow returns an object, that which it refers to if it does.
+func (o object) follow(v any) (m, bool) {
+	of, _ := v.(m)
+	if ref, ok := of["$ref"].(string); ok {
+		of, _ = o.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...).(m)
+	}
+	return of, of != nil
 }
 
 type object m
@@ -311,11 +348,18 @@ func (o object) at(path ...string) any {
 // explain says why a value is not of a schema, "" if it is. It knows the part
 // of JSON Schema that the description uses.
 func (o object) explain(path string, schema m, v any) string {
-	if ref, ok := schema["$ref"].(string); ok {
-		schema, _ = o.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...).(m)
-		if schema == nil {
-			return "there is no " + ref
+	if of, ok := o.follow(schema); ok {
+		schema = of
+	} else {
+		return fmt.Sprintf("there is no %v", schema["$ref"])
+	}
+	if all, ok := schema["allOf"].([]any); ok {
+		for _, s := range all {
+			if why := o.explain(path, s.(m), v); why != "" {
+				return why
+			}
 		}
+		return ""
 	}
 	if one, ok := schema["oneOf"].([]any); ok {
 		var why []string
@@ -396,25 +440,23 @@ func (o object) explain(path string, schema m, v any) string {
 	return ""
 }
 
+// description is what a server says of its API.
 func description(t testing.TB) object {
 	t.Helper()
-	var doc object
-	if err := json.Unmarshal(file(t, "internal/web/openapi.json"), &doc); err != nil {
+	doc, err := readDescription()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return doc
 }
 
-func reference(t testing.TB) []byte { return file(t, "../docs/reference/api.md") }
-
-func file(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
+var readDescription = sync.OnceValues(func() (doc object, err error) {
+	text, err := web.Description("https://id.example.org", "__Host-admit")
+	if err == nil {
+		err = json.Unmarshal(text, &doc)
 	}
-	return b
-}
+	return doc, err
+})
 
 // lines keeps what is printed.
 type lines struct {

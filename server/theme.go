@@ -21,16 +21,6 @@ const maxThemeFile = 1 << 20
 // themeLanguages are the languages that a theme can have texts in.
 var themeLanguages = []string{"en", "zh-CN"}
 
-// ReloadTheme reads the folder of the theme again. A theme that cannot be used is
-// an error, and the one before stays.
-func (s *Server) ReloadTheme() error {
-	t, err := readTheme(s.cfg.Theme)
-	if err != nil {
-		return err
-	}
-	return s.worn.Wear(t)
-}
-
 // readTheme reads a theme's folder; "" is no theme. Its errors say in which file
 // and line something is wrong.
 func readTheme(dir string) (*web.Theme, error) {

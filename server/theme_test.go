@@ -44,20 +44,21 @@ func TestAThemeIsReadAgainAndABrokenOneIsNot(t *testing.T) {
 		"logo.svg":              "<svg/>",
 		"theme.css":             "main{}",
 	})
-	s := newSite(t, func(c *server.Config) { c.Theme = dir })
+	themed := func(c *server.Config) { c.Theme = dir }
+	s := newSite(t, themed)
 	c := s.client()
 	c.page("GET", "/signin", nil).want(200).says("Sign in · Example", "by us")
 	c.page("GET", "/signin?lang=zh-CN", nil)
 	c.page("GET", "/signin", nil).want(200).says("请进 · Example")
 
 	writeTheme(t, dir, map[string]string{"theme.yaml": "name: Other\n"})
-	if err := s.server.ReloadTheme(); err != nil {
+	if _, err := s.reread(themed); err != nil {
 		t.Fatal(err)
 	}
 	c.page("GET", "/signin", nil).want(200).says("请进 · Other")
 	writeTheme(t, dir, map[string]string{"templates/bottom.html": `{{define "bottom"}}{{.Nothing}}{{end}}`})
-	if err := s.server.ReloadTheme(); !errors.Is(err, admit.Invalid) {
-		t.Errorf("ReloadTheme with a broken template: %v", err)
+	if _, err := s.reread(themed); !errors.Is(err, admit.Invalid) {
+		t.Errorf("a reload with a broken template: %v", err)
 	}
 	c.page("GET", "/signin", nil).want(200).says("请进 · Other", "by us")
 	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")

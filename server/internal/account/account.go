@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -101,6 +102,7 @@ type Service struct {
 	store Store
 	o     Options
 	users userCache
+	least atomic.Int64  // characters of a new password; SetMinPassword changes it
 	mail  chan struct{} // wakes Deliver
 }
 
@@ -109,11 +111,16 @@ func New(store Store, o Options) (*Service, error) {
 	if store == nil || o.Passwords == nil || o.Limiter == nil || o.Keys == nil {
 		return nil, errors.New("account: a store, passwords, a limiter and keys are needed")
 	}
-	return &Service{store: store, o: o, mail: make(chan struct{}, 1)}, nil
+	s := &Service{store: store, o: o, mail: make(chan struct{}, 1)}
+	s.SetMinPassword(o.Policy.MinLength)
+	return s, nil
 }
 
 // MinPassword is the fewest characters that a new password may have.
-func (s *Service) MinPassword() int { return max(s.o.Policy.MinLength, password.MinLength) }
+func (s *Service) MinPassword() int { return int(s.least.Load()) }
+
+// SetMinPassword changes it for passwords that are set from now on.
+func (s *Service) SetMinPassword(n int) { s.least.Store(int64(max(n, password.MinLength))) }
 
 // CanMail reports whether people can sign up with an e-mail address.
 func (s *Service) CanMail() bool { return s.o.CanMail }

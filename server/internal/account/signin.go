@@ -256,7 +256,9 @@ func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user 
 	for _, id := range user.Identifiers {
 		names = append(names, id.Value)
 	}
-	if err := s.o.Policy.Check(ctx, pw, names...); err != nil {
+	policy := s.o.Policy
+	policy.MinLength = s.MinPassword()
+	if err := policy.Check(ctx, pw, names...); err != nil {
 		return "", &admit.FieldError{Field: field, Err: err}
 	}
 	hash, err := s.o.Passwords.Hash(ctx, pw, prio)

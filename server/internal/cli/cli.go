@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -107,7 +108,7 @@ func holdsOthers(c *cobra.Command, args []string) {
 		case len(words) > 0:
 			return unknownCommand(cmd, words)
 		case len(args) > 0 && strings.HasPrefix(args[len(args)-1], "-"):
-			return misused(cmd, "%s: %w", args[len(args)-1], errFlag)
+			return misused(cmd, "%s: %w", args[len(args)-1], server.ErrConfigKey)
 		case cmd.HasParent():
 			return misused(cmd, "%s what? there are %s", cmd.CommandPath(), strings.Join(names(cmd), ", "))
 		}
@@ -211,11 +212,7 @@ func misspelled(cmd *cobra.Command, meant string, err error) error {
 	return usageError{err, "did you mean " + meant + "?"}
 }
 
-// Flags are settings, so they are refused as settings are.
-var (
-	errFlag    = admit.Invalid.New("unknown_config_key", "There is no such flag.")
-	errCommand = admit.Invalid.New("unknown_command", "There is no such command.")
-)
+var errCommand = admit.Invalid.New("unknown_command", "There is no such command.")
 
 func unknownCommand(cmd *cobra.Command, words []string) error {
 	return misspelled(cmd, nearest(cmd, cmd.CommandPath()+" ", words[0]),
@@ -248,7 +245,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
 		})
-		return misspelled(cmd, nearest(flags, "--", name), fmt.Errorf("%s%s: %w", dashes, name, errFlag))
+		return misspelled(cmd, nearest(flags, "--", name), fmt.Errorf("%s%s: %w", dashes, name, server.ErrConfigKey)) // most flags are settings
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && admit.KindOf(e.Unwrap()) == admit.Invalid {
 		return usageError{e.Unwrap(), ""}

@@ -42,7 +42,7 @@ func newPasswordHash() *cobra.Command {
 	return cmd
 }
 
-var errWrong = admit.Unauthenticated.New("bad_password", "This is not the password.")
+var errWrong = admit.Unauthenticated.New("password_mismatch", "This is not the password.")
 
 func newPasswordVerify() *cobra.Command {
 	cmd := &cobra.Command{

@@ -41,7 +41,7 @@ What a command was asked for goes to standard output, talk goes to standard erro
 code that does not change; it is ` + "`usage`" + ` where a command was written wrongly in a way that has no code of its own:
 
 ` + "```" + `
-admit: error: --lisen: there is no such flag (unknown_config_key)
+admit: error: --lisen: there is no such setting (unknown_config_key)
 admit: hint: did you mean --listen?
 ` + "```" + `
 
@@ -85,8 +85,11 @@ The file is YAML, named by ` + "`--config`" + ` or ` + "`ADMIT_CONFIG`" + `. Pat
 empty variable counts as none. A list is given to a flag more than once or with commas, to a variable with commas.
 What is not known is refused with the nearest name that is, and so is a value that cannot be.
 
-| in the file | flag | variable | default | |
-|---|---|---|---|---|
+A running server takes those marked **live** on SIGHUP and on ` + "`admit config reload`" + `, from the file and the environment that it was started
+with; what else changed it names, and takes at the next start. A file with a mistake changes nothing.
+
+| in the file | flag | variable | default | | |
+|---|---|---|---|---|---|
 `)
 	code := func(s string) string {
 		if s == "" {
@@ -102,7 +105,11 @@ What is not known is refused with the nearest name that is, and so is a value th
 		if s.Flag == "" {
 			name, flag = "", "" // a secret
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(name), code(flag), code(s.Env), code(value), s.Help)
+		live := ""
+		if s.Live {
+			live = "live"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", code(name), code(flag), code(s.Env), code(value), s.Help, live)
 	}
 	b.WriteString("\nSecrets come from the environment alone: other users of a machine can list command lines, and files are copied.\n")
 	reference(t, "config.md", b.String())

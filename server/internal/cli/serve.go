@@ -20,7 +20,7 @@ start also writes a link that makes one; it is good once, for 7 days.
 
 On the internet it speaks HTTPS: with a certificate of yours, with those that it
 gets by --acme, or through a proxy that is named by --trusted-proxy. SIGTERM lets
-requests finish. SIGHUP reads the log level and the certificate again.`,
+requests finish. SIGHUP reads again what can change meanwhile; see admit config reload.`,
 		Example: "admit serve --dev",
 	}
 	load, asJSON := settingFlags(cmd), jsonFlag(cmd)
@@ -33,6 +33,7 @@ requests finish. SIGHUP reads the log level and the certificate again.`,
 		defer stop()
 		context.AfterFunc(ctx, stop) // the second signal does not wait
 		server.TuneMemory()
+		cfg.Again = load
 		s, err := server.New(ctx, cfg)
 		if err != nil {
 			return err
@@ -65,20 +66,6 @@ requests finish. SIGHUP reads the log level and the certificate again.`,
 		return s.Run(ctx)
 	}
 	return cmd
-}
-
-// reload lets the server take what changed in the configuration. A mistake there
-// is told, and changes nothing.
-func reload(cmd *cobra.Command, s *server.Server, load func() (server.Config, error)) {
-	notify("RELOADING=1")
-	defer notify("READY=1")
-	cfg, err := load()
-	if err == nil {
-		err = s.Reload(cfg)
-	}
-	if err != nil {
-		report(cmd.ErrOrStderr(), err)
-	}
 }
 
 func announce(cmd *cobra.Command, r server.Ready, asJSON bool) error {

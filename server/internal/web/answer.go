@@ -46,7 +46,10 @@ func (c *call) failAPI(err error) {
 	if c.foreign {
 		c.w.Header().Del("Set-Cookie")
 	}
-	c.status, c.code = problem.Write(c.w, err, c.id)
+	p := problem.Of(err)
+	p.Type, p.RequestID = c.PublicURL+problemsPath+p.Code, c.id
+	p.Write(c.w)
+	c.status, c.code = p.Status, p.Code
 }
 
 // read decodes the body into v, a pointer to a struct.

@@ -3,9 +3,11 @@ package web
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 )
@@ -17,48 +19,118 @@ var (
 	errSignedIn = admit.Conflict.New("signed_in", "You are signed in already.").WithHint("Sign out first.")
 )
 
-// api registers the JSON API and what programs probe.
-func (s *server) api() {
-	for path, m := range map[string]methods{
-		"signup":          {"POST": (*call).apiSignUp},
-		"signup/verify":   {"POST": (*call).apiVerify},
-		"signin":          {"POST": (*call).apiSignIn},
-		"guest":           {"POST": (*call).apiGuest},
-		"signout":         {"POST": (*call).apiSignOut},
-		"session":         {"GET": (*call).apiSession},
-		"sessions":        {"GET": (*call).apiSessions, "DELETE": (*call).apiEndOthers},
-		"sessions/{sid}":  {"DELETE": (*call).apiEndOne},
-		"password/change": {"POST": (*call).apiChangePassword},
-	} {
-		s.handle(apiPrefix+path, (*call).failAPI, m)
-	}
-	for path, m := range ownCalls() {
-		s.handle(apiPrefix+path, (*call).failAPI, m)
-	}
-	s.handle("/openapi.json", (*call).failAPI, methods{"GET": func(c *call) error {
-		return c.answer(http.StatusOK, openAPI)
-	}})
-	s.admin()
-	s.health()
+// operations are the calls of the API. A new one is declared in the list of its
+// part, beside its handler.
+func operations() []operation {
+	return slices.Concat(sessionCalls(), probes())
+}
+
+// sessionCalls are those about accounts and sessions of who asks.
+func sessionCalls() []operation {
+	return []operation{{
+		call: "POST " + apiPrefix + "signup", id: "signUp", summary: "Make an account",
+		about:   "With a user name the account is made and signed in at once (201). With an e-mail address mail goes out and the answer is 202, whether the address is taken or not; the flow is then proved with the mailed code.",
+		do:      taking((*call).apiSignUp),
+		example: `{"identifier": "ann", "password": "correct horse battery", "name": "Ann"}`,
+		answers: []answers{{201, "Signed in", signedIn{}}, {202, "Mail is on its way", checkMail{}}},
+		refuses: append([]*admit.Error{
+			errAs, errForeign, account.ErrIdentifier, account.ErrPhone, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
+		}, passwordRefusals...),
+	}, {
+		call: "POST " + apiPrefix + "signup/verify", id: "verifySignUp", summary: "Prove the e-mail address of a sign-up",
+		about:   "Makes the account and signs in. The first proof takes all: whatever was set for this address before by somebody who never proved it is gone.",
+		do:      taking((*call).apiVerify),
+		example: `{"flow": "adm_o_…", "code": "123456"}`,
+		answers: []answers{{200, "Signed in", signedIn{}}},
+		refuses: []*admit.Error{errAs, errForeign, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
+	}, {
+		call: "POST " + apiPrefix + "signin", id: "signIn", summary: "Sign in with a password",
+		about:   "The session has a new id; what it held as a guest's is kept. A user has at most 100 sessions: the next sign-in ends the one that was not used for longest.",
+		do:      taking((*call).apiSignIn),
+		example: `{"identifier": "ann", "password": "correct horse battery", "as": "token"}`,
+		answers: []answers{{200, "Signed in", signedIn{}}},
+		refuses: []*admit.Error{errAs, errForeign, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
+	}, {
+		call: "POST " + apiPrefix + "guest", id: "beginGuest", summary: "Begin a guest's session",
+		about:   "Its `guest_id` stays when the guest signs up or in, so that an application can give the user what the guest did. A guest who asks again keeps it and gets a new session.",
+		do:      taking((*call).apiGuest),
+		example: `{"as": "token"}`,
+		answers: []answers{{201, "A guest", guest{}}},
+		refuses: []*admit.Error{errAs, errForeign, errSignedIn, account.ErrTooMany},
+	}, {
+		call: "POST " + apiPrefix + "signout", id: "signOut", summary: "End this session",
+		about:   "Also clears its cookie. It is no error where there is no session.",
+		do:      taking((*call).apiSignOut),
+		example: `{}`,
+		answers: []answers{{204, "Ended", nil}},
+	}, {
+		call: "GET " + apiPrefix + "session", id: "getSession", summary: "Who is asking", session: true,
+		about:   "Whether a guest asks or a user. Applications ask it for each request of their own.",
+		do:      bare((*call).apiSession),
+		answers: []answers{{200, "This session and its user, null of a guest", currentSession{}}},
+	}, {
+		call: "GET " + apiPrefix + "sessions", id: "listSessions", summary: "All sessions of the user", session: true,
+		about:   "Last seen first.",
+		do:      bare((*call).apiSessions),
+		answers: []answers{{200, "The sessions", sessions{}}},
+	}, {
+		call: "DELETE " + apiPrefix + "sessions", id: "endOtherSessions", summary: "End all other sessions of the user", session: true,
+		do:      bare((*call).apiEndOthers),
+		answers: []answers{{204, "Ended", nil}},
+	}, {
+		call: "DELETE " + apiPrefix + "sessions/{sid}", id: "endSession", summary: "End one session of the user", session: true,
+		about:   "The own one is a sign-out.",
+		do:      bare((*call).apiEndOne),
+		answers: []answers{{204, "Ended", nil}},
+		refuses: []*admit.Error{session.ErrUnknown},
+	}, {
+		call: "POST " + apiPrefix + "password/change", id: "changePassword", summary: "Set a new password", session: true,
+		about:   "All other sessions of the user end.",
+		do:      taking((*call).apiChangePassword),
+		example: `{"password": "correct horse battery", "new_password": "staple another horse"}`,
+		answers: []answers{{204, "Changed", nil}},
+		refuses: append([]*admit.Error{account.ErrBadPassword, account.ErrChanged, account.ErrTooMany}, passwordRefusals...),
+	}}
+}
+
+// passwordRefusals are what is wrong with a new password.
+var passwordRefusals = []*admit.Error{
+	password.ErrTooShort, password.ErrTooLong, password.ErrBreached, password.ErrYourName, password.ErrBusy,
+}
+
+// probes are what programs ask of the server itself.
+func probes() []operation {
+	return []operation{{
+		call: "GET /openapi.json", id: "describe", summary: "This description",
+		do:      bare((*call).openAPI),
+		answers: []answers{{200, "OpenAPI 3.1", map[string]any{}}},
+	}, {
+		call: "GET /healthz", id: "healthz", summary: "Is the server alive",
+		about:   "Answers for any Host.",
+		do:      bare((*call).healthy),
+		answers: []answers{{200, "It is", health{}}},
+	}, {
+		call: "GET /readyz", id: "readyz", summary: "May the server take traffic",
+		about:   "Answers for any Host; 503 while the database is away.",
+		do:      bare((*call).isReady),
+		answers: []answers{{200, "It may", health{}}},
+		refuses: []*admit.Error{errNotReady},
+	}}
 }
 
 // A presentation says in which form a client wants its session.
 type presentation struct {
-	As       string `json:"as"`
-	Remember bool   `json:"remember"`
+	as
+	Remember bool `json:"remember,omitempty" doc:"30 days, 14 unused, and the cookie outlives the browser; otherwise 12 hours, 1 unused."`
 }
 
-// ask reads the body, in which p is how the client wants its session.
-func (c *call) ask(body any, p *presentation) (bearer bool, err error) {
-	if err := c.read(body); err != nil {
-		return false, err
-	}
-	return p.bearer(c)
+type as struct {
+	As string `json:"as,omitempty" enum:"cookie|token" doc:"In which form the session is given out; a cookie where nothing is said."`
 }
 
 // bearer reports whether the session is a token for the Authorization header
 // and not a cookie.
-func (p presentation) bearer(c *call) (bool, error) {
+func (p as) bearer(c *call) (bool, error) {
 	switch {
 	case p.As == "token":
 		return true, nil
@@ -70,14 +142,21 @@ func (p presentation) bearer(c *call) (bool, error) {
 	return false, nil
 }
 
-func (c *call) apiSignUp() error {
-	var in struct {
-		Identifier string       `json:"identifier"`
-		Password   admit.Secret `json:"password"`
-		Name       string       `json:"name"`
-		presentation
-	}
-	bearer, err := c.ask(&in, &in.presentation)
+type signUp struct {
+	Identifier string       `json:"identifier" doc:"A user name or an e-mail address."`
+	Password   admit.Secret `json:"password"`
+	Name       string       `json:"name,omitempty" doc:"What to call the person, in up to 200 characters."`
+	presentation
+}
+
+// A checkMail is the answer to whoever must prove an address.
+type checkMail struct {
+	State string `json:"state" enum:"check_mail"`
+	Flow  string `json:"flow" doc:"What only who began the sign-up has; the code alone proves nothing."`
+}
+
+func (c *call) apiSignUp(in *signUp) error {
+	bearer, err := in.bearer(c)
 	if err != nil {
 		return err
 	}
@@ -98,19 +177,17 @@ func (c *call) apiSignUp() error {
 			return err
 		}
 	}
-	return c.json(http.StatusAccepted, struct {
-		State string `json:"state"`
-		Flow  string `json:"flow"`
-	}{"check_mail", flow})
+	return c.json(http.StatusAccepted, checkMail{"check_mail", flow})
 }
 
-func (c *call) apiVerify() error {
-	var in struct {
-		Flow string `json:"flow"`
-		Code string `json:"code"`
-		presentation
-	}
-	bearer, err := c.ask(&in, &in.presentation)
+type verifySignUp struct {
+	Flow string `json:"flow" doc:"Of the answer to the sign-up."`
+	Code string `json:"code" doc:"The six digits that were mailed."`
+	presentation
+}
+
+func (c *call) apiVerify(in *verifySignUp) error {
+	bearer, err := in.bearer(c)
 	if err != nil {
 		return err
 	}
@@ -125,13 +202,14 @@ func (c *call) apiVerify() error {
 	return c.signedIn(http.StatusOK, user, s)
 }
 
-func (c *call) apiSignIn() error {
-	var in struct {
-		Identifier string       `json:"identifier"`
-		Password   admit.Secret `json:"password"`
-		presentation
-	}
-	bearer, err := c.ask(&in, &in.presentation)
+type signIn struct {
+	Identifier string       `json:"identifier"`
+	Password   admit.Secret `json:"password"`
+	presentation
+}
+
+func (c *call) apiSignIn(in *signIn) error {
+	bearer, err := in.bearer(c)
 	if err != nil {
 		return err
 	}
@@ -144,25 +222,27 @@ func (c *call) apiSignIn() error {
 
 // A signedIn is the answer to whoever has a session from now on.
 type signedIn struct {
-	State   string  `json:"state"`
+	State   string  `json:"state" enum:"signed_in"`
 	Session Session `json:"session"`
-	User    *User   `json:"user,omitempty"`
-	Token   string  `json:"token,omitempty"`
+	User    User    `json:"user"`
+	Token   string  `json:"token,omitempty" doc:"For the Authorization header, where a token was asked for. It is shown this once."`
+}
+
+// A guest is the answer to whoever has a guest's session from now on.
+type guest struct {
+	State   string  `json:"state" enum:"guest"`
+	Session Session `json:"session"`
+	Token   string  `json:"token,omitempty" doc:"As of sign-in."`
 }
 
 func (c *call) signedIn(status int, user *account.User, s *session.Session[Data]) error {
-	shown := UserOf(user)
-	return c.json(status, signedIn{"signed_in", SessionOf(&s.Info, s.SID, s.Data), &shown, s.Token.Reveal()})
+	return c.json(status, signedIn{"signed_in", SessionOf(&s.Info, s.SID, s.Data), UserOf(user), s.Token.Reveal()})
 }
 
-func (c *call) apiGuest() error {
-	var in struct {
-		As string `json:"as"`
-	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	bearer, err := presentation{As: in.As}.bearer(c)
+type beginGuest struct{ as }
+
+func (c *call) apiGuest(in *beginGuest) error {
+	bearer, err := in.bearer(c)
 	if err != nil {
 		return err
 	}
@@ -177,17 +257,20 @@ func (c *call) apiGuest() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusCreated, signedIn{State: "guest", Session: SessionOf(&s.Info, s.SID, s.Data), Token: s.Token.Reveal()})
+	return c.json(http.StatusCreated, guest{"guest", SessionOf(&s.Info, s.SID, s.Data), s.Token.Reveal()})
 }
 
-func (c *call) apiSignOut() error {
-	if err := c.read(&struct{}{}); err != nil {
-		return err
-	}
+func (c *call) apiSignOut(*nothing) error {
 	if err := c.signOut(); err != nil {
 		return err
 	}
 	return c.noContent()
+}
+
+// A currentSession is what [call.apiSession] writes by hand.
+type currentSession struct {
+	Session Session `json:"session"`
+	User    *User   `json:"user"`
 }
 
 func (c *call) apiSession() error {
@@ -212,6 +295,10 @@ func (c *call) apiSession() error {
 	return c.answer(http.StatusOK, *buf)
 }
 
+type sessions struct {
+	Sessions []Session `json:"sessions"`
+}
+
 func (c *call) apiSessions() error {
 	i, _, err := c.user()
 	if err != nil {
@@ -221,9 +308,7 @@ func (c *call) apiSessions() error {
 	if err != nil {
 		return err
 	}
-	out := struct {
-		Sessions []Session `json:"sessions"`
-	}{make([]Session, len(all))}
+	out := sessions{make([]Session, len(all))}
 	for n := range all {
 		out.Sessions[n] = SessionOf(&all[n], i.SID, Data{})
 	}
@@ -258,14 +343,12 @@ func (c *call) apiEndOthers() error {
 	return c.noContent()
 }
 
-func (c *call) apiChangePassword() error {
-	var in struct {
-		Password    admit.Secret `json:"password"`
-		NewPassword admit.Secret `json:"new_password"`
-	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
+type changePassword struct {
+	Password    admit.Secret `json:"password" doc:"The current one."`
+	NewPassword admit.Secret `json:"new_password"`
+}
+
+func (c *call) apiChangePassword(in *changePassword) error {
 	i, _, err := c.user()
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ type User struct {
 // An Identifier is a name that a user signs in with, as the API shows it.
 type Identifier struct {
 	Value    string `json:"value"`
-	Kind     string `json:"kind"`
+	Kind     string `json:"kind" enum:"email|username"`
 	Verified bool   `json:"verified"`
 	Primary  bool   `json:"primary"`
 }
@@ -43,26 +43,26 @@ func UserOf(u *account.User) User {
 
 // A Session is a session as the API shows it.
 type Session struct {
-	SID           string     `json:"sid"`
-	Current       bool       `json:"current"`
-	Guest         bool       `json:"guest"`
-	GuestID       string     `json:"guest_id,omitempty"` // only of the request's own session
+	SID           string     `json:"sid" doc:"The public id."`
+	Current       bool       `json:"current" doc:"This is the session that asks."`
+	Guest         bool       `json:"guest" doc:"Nobody has signed in."`
+	GuestID       string     `json:"guest_id,omitempty" doc:"Under which an application keeps what a guest does. It stays when the guest signs up or in; absent where the session was never a guest's, and in lists."`
 	CreatedAt     time.Time  `json:"created_at"`
-	LastSeenAt    time.Time  `json:"last_seen_at"`
-	IdleExpiresAt time.Time  `json:"idle_expires_at"`
-	ExpiresAt     time.Time  `json:"expires_at"`
-	AuthTime      *time.Time `json:"auth_time,omitempty"` // none of a guest
-	AMR           []string   `json:"amr"`
-	ACR           string     `json:"acr"`
+	LastSeenAt    time.Time  `json:"last_seen_at" doc:"To the minute."`
+	IdleExpiresAt time.Time  `json:"idle_expires_at" doc:"The session's end unless it is used before."`
+	ExpiresAt     time.Time  `json:"expires_at" doc:"The session's end whatever happens."`
+	AuthTime      *time.Time `json:"auth_time,omitempty" doc:"When the user last proved who it is; absent of a guest."`
+	AMR           []string   `json:"amr" doc:"How: RFC 8176, such as pwd."`
+	ACR           string     `json:"acr" doc:"The assurance reached, empty if none is stated."`
 	Device        Device     `json:"device"`
-	Credential    string     `json:"credential"`
+	Credential    string     `json:"credential" enum:"cookie|token"`
 }
 
 // A Device is what a user recognises a session by, as the API shows it.
 type Device struct {
-	Name      string `json:"name"`
+	Name      string `json:"name" doc:"Such as “Firefox on Linux”, as the device says of itself."`
 	UserAgent string `json:"user_agent"`
-	Address   string `json:"address"`
+	Address   string `json:"address" doc:"Where the session was begun from."`
 }
 
 // shown returns a time as it is kept and shown: in UTC, to the millisecond.

@@ -24,6 +24,9 @@ func (s *server) pages() {
 		"/link/{token}":                {"GET": (*call).takeLink},
 		"/account/security":            {"GET": (*call).securityPage, "POST": (*call).securityForm},
 		"/account/sessions":            {"GET": (*call).sessionsPage, "POST": (*call).sessionsForm},
+		"/api":                         {"GET": (*call).apiPage},
+		"/problems":                    {"GET": (*call).problemsPage},
+		"/problems/{code}":             {"GET": (*call).problemPage},
 		"/.well-known/change-password": {"GET": func(c *call) error { return c.seeOther("/account/security") }},
 	} {
 		s.page(path, m)

@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"html/template"
 	"io"
@@ -27,7 +26,7 @@ import (
 	"github.com/admit-auth/admit/session"
 )
 
-var update = flag.Bool("update", false, "write the pages of testdata/stories anew")
+
 
 // newEdge returns a handler that is not in development.
 func newEdge(t testing.TB, theme *Theme) (*Edge, error) {

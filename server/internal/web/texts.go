@@ -35,6 +35,25 @@ var phrases = map[string]phrase{
 	"wait.s":   {"Wait %d s, then try again.", "请等 %d 秒再试。"},
 	"wait.min": {"Wait %d min, then try again.", "请等 %d 分钟再试。"},
 
+	"problems.title": {"What can go wrong", "可能出现的错误"},
+	"problems.lead":  {"Each refusal has a code that does not change. A page, an answer of the API and a line at the terminal say the same.", "每一种拒绝都有一个不变的代码。页面、API 的回答和终端里的提示说的是同一件事。"},
+	"problem.code":   {"Code", "代码"},
+	"problem.status": {"HTTP status", "HTTP 状态"},
+	"problem.do":     {"What to do", "怎么办"},
+	"problem.more":   {"For programs", "给程序"},
+	"problem.all":    {"All codes", "所有代码"},
+	"problem.where":  {"Said by commands at the terminal only.", "只由终端里的命令给出。"},
+	"api.title":      {"The API", "编程接口（API）"},
+	"api.lead":       {"What programs may ask of this server. The same for programs:", "程序可以向本服务器提出的请求。供程序读取的同一份描述："},
+	"api.codes":      {"What can go wrong", "可能出现的错误"},
+	"api.body":       {"Body", "请求内容"},
+	"api.answers":    {"Answers", "回答"},
+	"api.refusals":   {"Refusals of its own", "特有的拒绝"},
+	"api.objects":    {"Objects", "对象"},
+	"api.session":    {"asks for a session", "需要会话"},
+
+	"forms": {"This page takes forms only.", "这个页面只接受表单。"},
+
 	"home.title":   {"Welcome", "欢迎"},
 	"home.lead":    {"One place to sign in, and to see and end every session you have.", "在一个地方登录，查看并结束您的每一个会话。"},
 	"home.guest":   {"You are here as a guest. What you do is kept when you sign up or sign in.", "您现在是访客。注册或登录后，您做过的事会保留下来。"},
@@ -305,13 +324,20 @@ var refusals = map[string]refusal{
 	"database_corrupt":            {"数据库已损坏。", "请联系管理员。"},
 	"disk_full":                   {"磁盘已满。", "请过一会儿再试。"},
 
+	"invalid":         {"这个请求不可能是对的。", ""},
+	"unauthenticated": {"您还没有登录。", ""},
+	"forbidden":       {"您不能这样做。", ""},
+	"conflict":        {"已被抢先。", ""},
+	"rate_limited":    {"请求太多了。", ""},
+	"unavailable":     {"现在做不了这件事。", ""},
+
 	problem.ErrMalformed.Code():   {"无法读取请求的内容。", ""},
 	problem.ErrCrossSite.Code():   {"这个请求来自其他网站的页面。", "请打开本站自己的页面再试。"},
 	problem.ErrNotFound.Code():    {"这个地址下什么也没有。", ""},
 	problem.ErrMethod.Code():      {"这个地址不接受这种方法。", ""},
 	problem.ErrTooLarge.Code():    {"请求太大了。", ""},
 	problem.ErrHeader.Code():      {"请求头太大了。", "请删除本站的 cookie 再试。"},
-	problem.ErrContentType.Code(): {"这个页面只接受表单。", ""},
+	problem.ErrContentType.Code(): {"请求的内容必须是 application/json。", ""},
 	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
 	"internal":                    {"我们这边出了问题。", "请再试一次；也可以把请求编号告诉服务器的管理者。"},
 
@@ -364,6 +390,9 @@ func (c *call) refusalOf(code string, en refusal) refusal {
 	if code == "password_too_short" {
 		return refusal{Text: c.say("short", c.Accounts.MinPassword())} // the list of what is wrong shows no hint
 	}
+	if code == problem.ErrContentType.Code() {
+		return refusal{Text: c.say("forms")}
+	}
 	if r, ok := refusals[code]; ok && c.language() == "zh-CN" {
 		return r
 	}
@@ -374,7 +403,6 @@ func (c *call) say(name string, args ...any) string { return c.views.say(c.langu
 
 // What the pages themselves refuse.
 var (
-	errMissing  = admit.Invalid.New("field_missing", "Please fill this in.")
-	errFormOnly = admit.Invalid.New(problem.ErrContentType.Code(), "This page takes forms only.")
-	errInbox    = admit.Forbidden.New("inbox_locked", "The inbox is locked.").WithHint("Open it with the link that the terminal shows where the server was started.")
+	errMissing = admit.Invalid.New("field_missing", "Please fill this in.")
+	errInbox   = admit.Forbidden.New("inbox_locked", "The inbox is locked.").WithHint("Open it with the link that the terminal shows where the server was started.")
 )

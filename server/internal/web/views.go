@@ -89,7 +89,7 @@ func (v *views) bind(parsed *template.Template, shadows []Source) (map[string]*t
 }
 
 func (v *views) phrasesIn(lang string) template.FuncMap {
-	return template.FuncMap{"say": func(name string, args ...any) string { return v.say(lang, name, args...) }}
+	return template.FuncMap{"say": func(name string, args ...any) string { return v.say(lang, name, args...) }, "marked": marked}
 }
 
 // say returns a phrase in a language, in the theme's words where it has some.
@@ -394,7 +394,7 @@ func (c *call) input(f *form) (url.Values, error) {
 func (c *call) posted() (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return nil, errFormOnly
+		return nil, problem.ErrContentType
 	}
 	if err := c.r.ParseForm(); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -160,7 +160,7 @@ func New(o Options) (*Edge, error) {
 		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 	}
 	if public.Scheme == "https" {
-		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000"}})
+		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000; includeSubDomains"}})
 	}
 	s.headers = append(slices.Clone(s.plain),
 		header{"Referrer-Policy", []string{"same-origin"}},
@@ -168,7 +168,11 @@ func New(o Options) (*Edge, error) {
 		header{"Permissions-Policy", []string{permissions}},
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
-	s.api()
+	s.register(operations())
+	for path, m := range ownCalls() {
+		s.handle(apiPrefix+path, (*call).failAPI, m)
+	}
+	s.admin()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	e := &Edge{s}

@@ -1,0 +1,134 @@
+package web
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/admit-auth/admit"
+)
+
+// An operation is one call of the API, declared once: its route, what decodes
+// its body and refuses other fields, its part of /openapi.json, of the page /api
+// and of docs/reference/api.md are all made of it. Tests send its example, and
+// bring about each of its refusals.
+type operation struct {
+	call    string // method and path: "POST /api/v1/signin"
+	id      string
+	summary string
+	about   string
+	session bool // of a user or, where it says so, of a guest
+	do      action
+	example string // of the body, in JSON
+	answers []answers
+	refuses []*admit.Error // besides those that general tells of
+}
+
+// answers is one of the good ends of an operation.
+type answers struct {
+	status int
+	means  string
+	body   any // a value of the type that is encoded; nil for none
+}
+
+// An action is what an operation does, and what it reads its body into; nil
+// where it does not look at it.
+type action struct {
+	body reflect.Type
+	run  handler
+}
+
+// taking is the action of a call with a body of this type. A member without
+// omitempty must be there for the call to be good: that is for the handler to
+// say, in words that are about the field.
+func taking[Body any](h func(*call, *Body) error) action {
+	return action{reflect.TypeFor[Body](), func(c *call) error {
+		var in Body
+		if err := c.read(&in); err != nil {
+			return err
+		}
+		return h(c, &in)
+	}}
+}
+
+// bare is the action of a call without a body.
+func bare(h handler) action { return action{run: h} }
+
+// nothing is a body that may be left out.
+type nothing struct{}
+
+func (o *operation) method() string { m, _, _ := strings.Cut(o.call, " "); return m }
+func (o *operation) path() string   { _, p, _ := strings.Cut(o.call, " "); return p }
+
+var variable = regexp.MustCompile(`\{(\w+)\}`)
+
+// variables are the names of the parts of the path that vary.
+func (o *operation) variables() []string {
+	var names []string
+	for _, m := range variable.FindAllStringSubmatch(o.path(), -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+// What any call of a sort may be refused with, by codes.
+var (
+	refusesAny     = []string{"method_not_allowed", "unknown_host", "headers_too_large", "internal", "database_unavailable"}
+	refusesBody    = []string{"malformed", "unknown_field", "too_large", "unsupported_content_type"}
+	refusesUnsafe  = []string{"cross_site"}
+	refusesSession = []string{"no_session", "session_ended", "session_expired", "ambiguous_session", "session_store_unavailable", "session_busy"}
+)
+
+// general are the codes that every operation of this sort may be refused with.
+func (o *operation) general() []string {
+	all := slices.Clone(refusesAny)
+	if o.do.body != nil {
+		all = append(all, refusesBody...)
+	}
+	if o.method() != "GET" {
+		all = append(all, refusesUnsafe...)
+	}
+	if o.session {
+		all = append(all, refusesSession...)
+	}
+	return all
+}
+
+// refusals are all that the operation may be refused with, by status: its own,
+// and those together with what is general.
+func (o *operation) refusals() (own, all map[int][]problemText) {
+	own, all = map[int][]problemText{}, map[int][]problemText{}
+	add := func(to map[int][]problemText, code string) {
+		t := textOf(code)
+		to[t.Status] = append(to[t.Status], t)
+	}
+	for _, e := range o.refuses {
+		add(own, e.Code())
+		add(all, e.Code())
+	}
+	for _, code := range o.general() {
+		add(all, code)
+	}
+	return own, all
+}
+
+// register makes the operations' routes.
+func (s *server) register(all []operation) {
+	paths := map[string]methods{}
+	for _, o := range all {
+		m := paths[o.path()]
+		if m == nil {
+			m = methods{}
+			paths[o.path()] = m
+		}
+		if m[o.method()] != nil {
+			panic(fmt.Sprintf("web: %s is declared twice", o.call))
+		}
+		m[o.method()] = o.do.run
+	}
+	for path, m := range paths {
+		s.handle(path, (*call).failAPI, m)
+	}
+}

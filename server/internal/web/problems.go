@@ -1,0 +1,94 @@
+package web
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/admit-auth/admit/problem"
+)
+
+// A problemText is what there is to know of a code. The list of all is made
+// from the sentinels in the source, by a test of package server, since neither
+// init nor an import could bring here what every package refuses.
+type problemText struct {
+	Code     string `json:"code"`
+	Kind     string `json:"kind"`
+	Status   int    `json:"status"`
+	Text     string `json:"text"`
+	Hint     string `json:"hint,omitempty"`
+	Terminal bool   `json:"terminal,omitempty"` // said by commands only
+}
+
+//go:embed problems.json
+var problemsJSON []byte
+
+// problemTexts returns all of them, in the order of their codes. They are read
+// once, when somebody asks: no request that is answered well does.
+var problemTexts = sync.OnceValue(func() []problemText {
+	var all []problemText
+	if err := json.Unmarshal(problemsJSON, &all); err != nil { // it is compiled in
+		panic(err)
+	}
+	return all
+})
+
+// textOf returns what there is to know of a code.
+func textOf(code string) problemText {
+	for _, t := range problemTexts() {
+		if t.Code == code {
+			return t
+		}
+	}
+	return problemText{Code: code}
+}
+
+// problemsPath is where the type of a problem leads (RFC 9457 3.1.1).
+const problemsPath = "/problems/"
+
+// moreOf says when a refusal is given, where its sentence leaves that open.
+var moreOf = map[string]string{
+	"malformed":            "The body is no JSON object, is not UTF-8, has a name twice or a value of the wrong type, or is too deep.",
+	"unknown_field":        "`errors` names the field.",
+	"too_large":            "A body may have 64 KiB.",
+	"headers_too_large":    "Headers may have 16 KiB, cookies included.",
+	"method_not_allowed":   "The `Allow` header says which are.",
+	"cookie_unsupported":   "The pages of `cors_origins` get tokens only.",
+	"no_session":           "Or it is a guest's where a user's is needed.",
+	"session_ended":        "Somebody signed out, the user or an operator ended it, or the password was changed.",
+	"session_expired":      "It was not used for too long, or its life is over.",
+	"ambiguous_session":    "They are of different people. Both cookies are cleared.",
+	"bad_credentials":      "One answer for an unknown user, a wrong password and a disabled user.",
+	"identifier_taken":     "Said of user names only: whether an e-mail address has an account is told to its owner alone.",
+	"password_too_short":   "The setting `password_min_length` says how many characters are needed.",
+	"too_many_tries":       "`Retry-After` says when.",
+	"database_unavailable": "The session is not lost.",
+	"internal":             "The server's log knows more under the `request_id`.",
+}
+
+// problemsPage lists what can go wrong.
+func (c *call) problemsPage() error {
+	p := c.page("problems")
+	p.Data = problemTexts()
+	return c.show(http.StatusOK, p)
+}
+
+// problemPage explains one code.
+func (c *call) problemPage() error {
+	code := strings.TrimPrefix(c.r.URL.Path, problemsPath)
+	t := textOf(code)
+	if t.Text == "" {
+		return problem.ErrNotFound
+	}
+	if zh, ok := refusals[code]; ok && c.language() == "zh-CN" {
+		t.Text, t.Hint = zh.Text, zh.Hint
+	}
+	p := &page{Name: "problem", Title: t.Text}
+	p.Data = struct {
+		problemText
+		More string
+	}{t, moreOf[code]}
+	return c.show(http.StatusOK, p)
+}
