@@ -50,6 +50,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
 		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
+		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k", "audit_keep": "30d",
 	}
 	var env []string
 	var file strings.Builder

@@ -97,6 +97,9 @@ func (c *call) visitor() (user *account.User, i session.Info, why string, err er
 func (c *call) whyOut(err error) string {
 	switch {
 	case errors.Is(err, session.ErrEnded):
+		if ended, ok := errors.AsType[*session.EndedError](err); ok && ended.Why != "" {
+			return c.say("why.news") // the first sentence says what happened
+		}
 		return c.say("why.ended")
 	case errors.Is(err, session.ErrExpired):
 		return c.say("why.expired")

@@ -104,6 +104,68 @@ var stories = []story{
 		u.Name = strings.Repeat("Donaudampfschifffahrtsgesellschaft", 3)
 		return c.tellAccount(u)
 	}},
+	{"account-saved", func(c *call) *page {
+		p := c.tellAccount(ann())
+		p.Notice = c.say("done.profile_saved")
+		return p
+	}},
+	{"security-must", func(c *call) *page {
+		p := c.tellSecurity()
+		p.User.MustChange = true
+		return p
+	}},
+	{"confirm", func(c *call) *page { return c.tellConfirm() }},
+	{"confirm-wrong", func(c *call) *page { return c.tellWrong(c.tellConfirm(), "password", account.ErrBadPassword) }},
+	{"identifiers", func(c *call) *page { return c.tellNames() }},
+	{"identifiers-taken", func(c *call) *page { return c.tellWrong(c.tellNames(), "identifier", account.ErrTaken) }},
+	{"identifiers-unverified", func(c *call) *page {
+		p := c.tellNames()
+		p.User.Identifiers = []account.Identifier{{Value: "ann@example.org", Kind: account.Email, Primary: true}, {Value: "other@example.org", Kind: account.Email}}
+		return p
+	}},
+	{"identifiers-many", func(c *call) *page {
+		p := c.tellNames()
+		p.User.Identifiers = append(p.User.Identifiers, account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true})
+		return p
+	}},
+	{"addition", func(c *call) *page {
+		p := c.tellMember("addition", "/account/identifiers/verify")
+		p.Form = c.verifications(begun{}).Form
+		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
+		p.Data = struct{ Address string }{"new@example.org"}
+		return p
+	}},
+	{"arrival-here", func(c *call) *page {
+		p := c.page("arrival")
+		p.Form = &form{Action: "/link", Submit: c.say("addition.submit")}
+		p.Data = struct{ Address, Code string }{"new@example.org", ""}
+		return p
+	}},
+	{"arrival-elsewhere", func(c *call) *page {
+		p := c.page("arrival")
+		p.Title = c.say("link.code")
+		p.Data = struct{ Address, Code string }{"new@example.org", "204816"}
+		return p
+	}},
+	{"wayback", func(c *call) *page { return c.ways(account.Link{Target: "ann@example.org"}) }},
+	{"disown", func(c *call) *page {
+		p := c.tellMember("disown", "/account/activity/disown")
+		p.Data = deed{ID: 5, What: event(c.language(), "signed_in"), Device: c.say("device", "Chrome", "Windows"), Address: "198.51.100.23", At: c.moment(toldAt.Add(-time.Hour))}
+		return p
+	}},
+	{"disown-session", func(c *call) *page {
+		p := c.tellMember("disown", "/account/activity/disown")
+		p.Data = deed{ID: 5, What: event(c.language(), "session_ended"), Of: c.say("sessions.ending", c.say("device", "Safari", "iPhone"), c.moment(toldAt).Full()), At: c.moment(toldAt.Add(-time.Hour))}
+		return p
+	}},
+	{"data", func(c *call) *page {
+		p := c.tellMember("data", "/account/data")
+		p.Form = &form{
+			Action: "/account/data", Submit: c.say("data.delete"),
+			Fields: []field{{Name: "confirm", Label: c.say("data.confirm", signsInAs(p.User)), Type: "text", Complete: "off"}},
+		}
+		return p
+	}},
 	{"security", func(c *call) *page { return c.tellSecurity() }},
 	{"security-wrong", func(c *call) *page { return c.tellWrong(c.tellSecurity(), "password", account.ErrBadPassword) }},
 	{"security-changed", func(c *call) *page {
@@ -122,18 +184,44 @@ var stories = []story{
 		p := c.tellMember("activity", "/account/activity")
 		at := func(d time.Duration) moment { return c.moment(toldAt.Add(-d)) }
 		firefox := c.say("device", "Firefox", "Linux")
-		p.Data = []deed{
-			{What: event(c.language(), "signed_in"), Device: firefox, Address: "192.0.2.7", At: at(0)},
+		p.Data = struct {
+			Deeds []deed
+			Next  string
+			Later bool
+		}{[]deed{
+			{ID: 5, What: event(c.language(), "signed_in"), Device: firefox, Address: "192.0.2.7", At: at(0)},
 			{What: event(c.language(), "sign_in_refused"), Device: c.say("device", "Chrome", "Windows"), Address: "198.51.100.23", At: at(25 * time.Minute)},
 			{What: event(c.language(), "session_ended"), Of: c.say("sessions.ending", c.say("device", "Safari", "iPhone"), at(50*time.Hour).Full()), Device: firefox, Address: "192.0.2.7", At: at(3 * time.Hour)},
 			{What: event(c.language(), "role_granted"), Operator: true, At: at(26 * time.Hour)},
 			{What: event(c.language(), "signed_up"), Device: firefox, Address: "2001:db8:85a3::8a2e:370:7334", At: at(900 * time.Hour)},
-		}
+		}, "/account/activity?after=1", true}
+		return p
+	}},
+	{"activity-more", func(c *call) *page {
+		p := c.tellMember("activity", "/account/activity")
+		p.Data = struct {
+			Deeds []deed
+			Next  string
+			Later bool
+		}{[]deed{{ID: 5, What: event(c.language(), "signed_in"), At: c.moment(toldAt)}}, "/account/activity?after=1", false}
+		return p
+	}},
+	{"activity-oldest", func(c *call) *page {
+		p := c.tellMember("activity", "/account/activity")
+		p.Data = struct {
+			Deeds []deed
+			Next  string
+			Later bool
+		}{[]deed{{ID: 5, What: event(c.language(), "signed_up"), At: c.moment(toldAt)}}, "", true}
 		return p
 	}},
 	{"activity-none", func(c *call) *page {
 		p := c.tellMember("activity", "/account/activity")
-		p.Data = []deed(nil)
+		p.Data = struct {
+			Deeds []deed
+			Next  string
+			Later bool
+		}{}
 		return p
 	}},
 	{"fault-not-found", func(c *call) *page { return c.tellFault(problem.ErrNotFound) }},
@@ -231,7 +319,32 @@ func (c *call) tellMember(name, path string) *page {
 func (c *call) tellAccount(u *account.User) *page {
 	p := c.tellMember("account", "/account")
 	p.User = u
-	p.Data = struct{ Since moment }{c.moment(u.CreatedAt)}
+	p.Form = &form{
+		Action: "/account", Submit: c.say("profile.save"),
+		Fields: []field{{Name: "name", Label: c.say("label.name"), Type: "text", Complete: "name", Optional: true, Value: u.Name}},
+	}
+	p.Data = struct {
+		Since  moment
+		Spoken []choice
+	}{c.moment(u.CreatedAt), c.spoken(u)}
+	return p
+}
+
+func (c *call) tellConfirm() *page {
+	p := c.tellMember("confirm", "/account/confirm")
+	p.Form = &form{
+		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: signsInAs(p.User),
+		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
+	}
+	return p
+}
+
+func (c *call) tellNames() *page {
+	p := c.tellMember("identifiers", "/account/identifiers")
+	p.Form = &form{
+		Action: "/account/identifiers", Submit: c.say("identifiers.add"), Proof: "identifier",
+		Fields: []field{{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "off"}},
+	}
 	return p
 }
 

@@ -26,8 +26,6 @@ import (
 	"github.com/admit-auth/admit/session"
 )
 
-
-
 // newEdge returns a handler that is not in development.
 func newEdge(t testing.TB, theme *Theme) (*Edge, error) {
 	t.Helper()

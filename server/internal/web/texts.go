@@ -215,6 +215,7 @@ var phrases = map[string]phrase{
 	"stories.rtl":   {"right to left", "从右到左"},
 
 	"why.ended":     {"It was ended on another of your devices, by a change of your password, or by whoever runs this server. If that is news to you, sign in, look at your activity and change your password.", "可能是您在别的设备上结束了它，可能是密码修改了，也可能是服务器的管理者结束了它。如果您不知情，请登录后查看活动记录，并修改密码。"},
+	"why.news":      {"If that is news to you, sign in, look at your activity and change your password.", "如果您不知情，请登录后查看活动记录，并修改密码。"},
 	"why.expired":   {"Sessions end by themselves after a time, so that a device that is left behind does not stay open.", "会话过一段时间会自动结束，这样遗忘在别处的设备就不会一直开着。"},
 	"why.ambiguous": {"Sign in again, and one session remains.", "请重新登录，之后就只剩一个会话。"},
 }
