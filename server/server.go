@@ -74,7 +74,8 @@ type Server struct {
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
-	handler   *web.Edge
+	pages     *web.Edge     // in the handler
+	handler   http.Handler
 	ready     Ready
 	closing   sync.Once
 }
@@ -192,8 +193,11 @@ func (s *Server) edge(ctx context.Context) error {
 	if o.Theme, err = readTheme(s.cfg.Theme); err != nil {
 		return err
 	}
-	s.handler, err = web.New(o)
-	return err
+	if s.pages, err = web.New(o); err != nil {
+		return err
+	}
+	s.handler = s.pages
+	return nil
 }
 
 // TuneMemory lets a process that does nothing but serve use more memory between

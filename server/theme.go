@@ -28,7 +28,7 @@ func (s *Server) ReloadTheme() error {
 	if err != nil {
 		return err
 	}
-	return s.handler.Wear(t)
+	return s.pages.Wear(t)
 }
 
 // readTheme reads a theme's folder; "" is no theme. Its errors say in which file

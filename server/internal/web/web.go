@@ -51,8 +51,9 @@ type Options struct {
 	ReturnHosts []string // hosts besides our own that return_to may name
 	Log         *slog.Logger
 	Ready       func(context.Context) error
-	Dev         *Dev   // nil but with --dev
-	Theme       *Theme // nil for ours
+	Dev         *Dev // nil but with --dev
+
+	Theme *Theme // nil for ours
 }
 
 // Dev is what only a development server shows.
@@ -77,15 +78,16 @@ type server struct {
 	cross   *http.CrossOriginProtection // of the pages
 	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
 	mux     *http.ServeMux
-	exact   map[string]route      // paths without variables, which need no mux
-	headers []header              // of every answer but the API's
-	plain   []header              // of the API's
-	device  *cookie.Vault         // browsers that were seen before
-	flow    *cookie.Vault         // the sign-up that this browser has begun
-	link    *cookie.Vault         // the link that this browser has opened
-	notice  *cookie.Vault         // what the next page says was done
-	inbox   *cookie.Vault         // the key of the development inbox
-	tongue  *cookie.Cookie        // the language that was chosen, no secret
+	exact   map[string]route // paths without variables, which need no mux
+	headers []header         // of every answer but the API's
+	plain   []header         // of the API's
+	device  *cookie.Vault    // browsers that were seen before
+	flow    *cookie.Vault    // the sign-up that this browser has begun
+	link    *cookie.Vault    // the link that this browser has opened
+	notice  *cookie.Vault    // what the next page says was done
+	inbox   *cookie.Vault    // the key of the development inbox
+	tongue  *cookie.Cookie   // the language that was chosen, no secret
+
 	look    atomic.Pointer[views] // what pages are made of
 	buffers sync.Pool             // of pages, which show writes at once
 }
@@ -228,8 +230,9 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, views: s.look.Load(), w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
+	c := &call{server: s, w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
 	defer c.finish()
+	c.views = s.look.Load()
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		headers, fail = s.plain, (*call).failAPI
