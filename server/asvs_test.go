@@ -180,7 +180,7 @@ func TestANewServerHasNoUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer op.Close()
-	if all, err := op.Users(t.Context(), "", 10); err != nil || len(all) > 0 {
+	if all, err := op.Users(t.Context(), server.UserFilter{Limit: 10}); err != nil || len(all) > 0 {
 		t.Errorf("a new server has the users %v, %v", all, err)
 	}
 }

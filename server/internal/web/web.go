@@ -54,8 +54,9 @@ type Options struct {
 	Aliases     []string       // other names of the public host: pages asked for there lead to it
 	Log         *slog.Logger
 	Ready       func(context.Context) error
-	Dev         *Dev   // nil but with --dev
-	Theme       *Theme // nil for ours
+	Dev         *Dev // nil but with --dev
+
+	Theme *Theme // nil for ours
 }
 
 // Dev is what only a development server shows.
@@ -255,8 +256,9 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, views: s.look.Load(), w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
+	c := &call{server: s, w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
 	defer c.finish()
+	c.views = s.look.Load()
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		headers, fail = s.plain, (*call).failAPI
