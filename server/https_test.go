@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,6 +229,27 @@ func TestPlainHTTPLeadsBrowsersToHTTPSAndRefusesSecrets(t *testing.T) {
 		}
 		if !strings.Contains(head, "frame-ancestors 'none'") || strings.Contains(head, "Strict-Transport-Security") {
 			t.Errorf("%s has the headers %s", tt.name, head)
+		}
+	}
+}
+
+func TestPagesAtAnotherDomainOfTheCertificateLeadToThePublicOne(t *testing.T) {
+	s := newSite(t, func(c *server.Config) { c.Dev, c.ACME = false, []string{"id.example.org", "www.example.org"} })
+	for _, tt := range []struct {
+		method, host, path string
+		status             int
+		location           string
+	}{
+		{"GET", "id.example.org", "/signin", 200, ""},
+		{"GET", "www.example.org", "/signin?return_to=%2Fa", 308, "https://id.example.org/signin?return_to=%2Fa"},
+		{"GET", "www.example.org:8443", "/nothing", 308, "https://id.example.org/nothing"},
+		{"POST", "www.example.org", "/signin", 421, ""},
+		{"GET", "www.example.org", "/api/v1/session", 421, ""},
+		{"GET", "evil.example.org", "/signin", 421, ""},
+	} {
+		r := s.client().send(httptest.NewRequest(tt.method, "http://"+tt.host+tt.path, nil))
+		if r.status != tt.status || r.header.Get("Location") != tt.location {
+			t.Errorf("%s at %s: %d to %q, want %d to %q", r.what, tt.host, r.status, r.header.Get("Location"), tt.status, tt.location)
 		}
 	}
 }
