@@ -159,7 +159,7 @@ func TestABackupUnderLoadHasAllThatWasAcknowledgedBeforeItEnded(t *testing.T) {
 	backingUp.Store(true)
 	var files []string
 	var takens []time.Time
-	for i := range 6 {
+	for i := range 3 {
 		time.Sleep(100 * time.Millisecond) // so that there is something between
 		file := filepath.Join(t.TempDir(), fmt.Sprint(i, ".tar"))
 		takens = append(takens, takeBackup(t, data, file))
@@ -240,7 +240,7 @@ func TestABackupThatIsKilledLeavesNoHalfFile(t *testing.T) {
 	takeBackup(t, data, file)
 	took := time.Since(begun)
 	killed, done := 0, 0
-	for range 25 {
+	for range 15 {
 		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}

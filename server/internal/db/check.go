@@ -53,18 +53,27 @@ func (db *DB) Check(ctx context.Context) error {
 	return err
 }
 
-// probeEvery is how often Ping writes at most: each time is a sync of the disk.
-const probeEvery = 5 * time.Second
+// How often Ping writes at most, for each time is a sync of the disk: while it
+// can, and while it cannot; and how long that may take.
+const (
+	probeEvery = 5 * time.Second
+	retryEvery = time.Second
+
+	probeTimeout = 2 * time.Second
+)
 
 // A probe remembers whether the last one could write.
 type probe struct {
+	busy sync.Mutex // held by the one who writes
+
 	mu  sync.Mutex
 	at  time.Time // guarded by mu
 	err error     // guarded by mu
 }
 
-// Ping reports whether the database can be read and written. It asks the disk
-// at most every five seconds, and each time while the answer is no.
+// Ping reports whether the database can be read, and could be written when that
+// was last tried, which it does every five seconds. Strangers may call it as
+// often as they like: one of them waits for the disk, never all.
 func (db *DB) Ping(ctx context.Context) error {
 	if damage := db.damage.Load(); damage != nil {
 		return *damage
@@ -73,14 +82,32 @@ func (db *DB) Ping(ctx context.Context) error {
 	if err := db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
 		return classify(err)
 	}
-	db.probe.mu.Lock()
-	defer db.probe.mu.Unlock()
-	now := time.Now()
-	if db.probe.err != nil || now.Sub(db.probe.at) >= probeEvery {
-		_, err := db.write.ExecContext(ctx, "UPDATE instance SET probed_at = ?", now.UnixMilli())
-		db.probe.at, db.probe.err = now, classify(err)
+	p := &db.probe
+	if !p.due(time.Now()) || !p.busy.TryLock() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.err
 	}
-	return db.probe.err
+	defer p.busy.Unlock()
+	now := time.Now()
+	// A client that hangs up says nothing about the disk.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	_, err := db.write.ExecContext(ctx, "UPDATE instance SET probed_at = ?", now.UnixMilli())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at, p.err = now, classify(err)
+	return p.err
+}
+
+func (p *probe) due(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	every := probeEvery
+	if p.err != nil {
+		every = retryEvery
+	}
+	return now.Sub(p.at) >= every
 }
 
 // begin makes the one row of the table instance.
