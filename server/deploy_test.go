@@ -196,3 +196,12 @@ func TestTheContainersProgramRunsAloneAsNobody(t *testing.T) {
 		t.Errorf("the root holds %v, %v: want admit and data", entries, err)
 	}
 }
+
+func file(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
