@@ -180,5 +180,9 @@ func (q *queue) attempt(ctx context.Context, part []*job) (stage, error) {
 			return running, j.err
 		}
 	}
-	return committing, tx.Commit()
+	err = tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
+		return running, err // its time was up before the commit was sent
+	}
+	return committing, err
 }
