@@ -34,6 +34,7 @@ type Config struct {
 	CORSOrigins       []string   `name:"cors_origins" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
 	PasswordMinLength int        `name:"password_min_length" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
 	LogLevel          slog.Level `name:"log_level" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
@@ -54,6 +55,7 @@ var (
 	ErrConfigTwice   = admit.Invalid.New("duplicate_config_key", "A setting stands twice.")
 	ErrConfigValue   = admit.Invalid.New("bad_config_value", "A setting cannot have this value.")
 	ErrConfigDev     = admit.Invalid.New("dev_exposed", "Development is for this machine alone: it cannot be had with a public URL, nor off loopback.").WithHint("leave one of them out")
+	ErrConfigOps     = admit.Invalid.New("operations_exposed", "The operations listener must not be reachable by the public.").WithHint("listen on localhost or on an address of a private network, such as 10.0.0.5:9090")
 	ErrConfigExposed = admit.Invalid.New("plain_http_exposed", "Plain HTTP is spoken on a loopback address only.").WithHint("listen on localhost, and put a proxy that speaks HTTPS on this machine in front; HTTPS of our own is yet to come")
 )
 
@@ -174,10 +176,15 @@ func (c Config) Check() error {
 		}
 	}
 	host, _, _ := net.SplitHostPort(c.Listen)
+	opsHost, _, _ := net.SplitHostPort(c.OpsListen)
 	exposed := c.Listen != "" && !isLoopback(host)
 	switch {
 	case c.Dev && (exposed || c.PublicURL != ""):
 		return ErrConfigDev
+	case c.OpsListen != "" && c.OpsListen == c.Listen:
+		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps.WithHint("give the operations listener a port of its own"))
+	case c.OpsListen != "" && !isPrivate(opsHost):
+		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)
 	case exposed:
 		return fmt.Errorf("%s: %w", c.Listen, ErrConfigExposed)
 	}
@@ -305,7 +312,10 @@ func (s *Setting) check(where, text string) error {
 // rule says whether text may be a value, and what may be.
 func (s *Setting) rule(text string) (ok bool, want string) {
 	switch s.Name {
-	case "listen":
+	case "listen", "ops_listen":
+		if text == "" && s.Name == "ops_listen" {
+			return true, ""
+		}
 		host, port, err := net.SplitHostPort(text)
 		_, bad := strconv.ParseUint(port, 10, 16)
 		return err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"

@@ -49,7 +49,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("ask the running server: %w", err)
 	}
-	cfg.Listen = ""
+	cfg.Listen, cfg.OpsListen = "", ""
 	s, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -28,18 +28,22 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/limit"
+	"github.com/admit-auth/admit/server/internal/metrics"
 	"github.com/admit-auth/admit/server/internal/notify"
 	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/sqlstore"
 )
 
 // Why a server does not start.
@@ -71,12 +75,20 @@ type Server struct {
 	lock      *os.File
 	keys      *cookie.Keys
 	db        *db.DB
+	stored    *sqlstore.Store
+	passwords *password.Hasher
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
 	handler   http.Handler
 	ready     Ready
 	closing   sync.Once
+
+	ops         net.Listener     // nil but with OpsListen
+	metrics     *metrics.Metrics // nil but with OpsListen
+	watch       watch
+	stopping    atomic.Bool
+	certificate func() time.Time // when the certificate expires, zero while there is none; nil without TLS of our own
 }
 
 // Ready is what is worth telling once a server may be used.
@@ -115,7 +127,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		}
 	}()
 	// Who cannot listen must not touch the folder, nor make one.
-	if err := s.listen(); err != nil {
+	if err := errors.Join(s.listen(), s.listenOps()); err != nil {
 		return nil, err
 	}
 	if err := s.takeFolder(); err != nil {
@@ -127,33 +139,43 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
 		return nil, err
 	}
-	stored, err := s.db.Sessions(ctx)
-	if err != nil {
+	if s.stored, err = s.db.Sessions(ctx); err != nil {
 		return nil, err
+	}
+	var ended feed.Sink
+	var tries account.Observer
+	if cfg.OpsListen != "" {
+		s.metrics = metrics.New(version())
+		ended, tries = s.metrics, s.metrics
 	}
 	// This process is alone in writing to the database, so its copies are good
 	// until it writes.
-	near := session.NewNear(stored, 0)
-	s.db.Raised = func(subject string) { near.Forget(session.EpochKey(subject)) }
+	near := session.NewNear(s.stored, 0)
+	s.db.Raised = func(subject string) {
+		near.Forget(session.EpochKey(subject))
+		if s.metrics != nil {
+			s.metrics.SubjectEnded("account_changed")
+		}
+	}
 	if s.sessions, err = session.New[web.Data](near, &session.Options{
-		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true,
+		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true, Feed: ended,
 	}); err != nil {
 		return nil, err
 	}
-	passwords, err := password.New(nil)
-	if err != nil {
+	if s.passwords, err = password.New(nil); err != nil {
 		return nil, err
 	}
 	if cfg.Dev {
 		s.inbox = &notify.Inbox{}
 	}
 	if s.accounts, err = account.New(s.db, account.Options{
-		Passwords: passwords,
+		Passwords: s.passwords,
 		Policy:    cfg.PasswordPolicy(),
 		Limiter:   limit.New(),
 		Keys:      s.keys,
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
+		Observer:  tries,
 	}); err != nil {
 		return nil, err
 	}
@@ -180,6 +202,10 @@ func (s *Server) edge(ctx context.Context) error {
 		ReturnHosts: s.cfg.ReturnHosts,
 		Log:         s.log,
 		Ready:       s.db.Ping,
+	}
+	if s.metrics != nil {
+		o.Observer = s.metrics
+		s.measure()
 	}
 	if s.inbox != nil {
 		key := s.cfg.DevKey
@@ -241,16 +267,30 @@ func (s *Server) Run(ctx context.Context) error {
 			cancel(err)
 		}
 	})
+	var ops *http.Server
+	if s.ops != nil {
+		ops = s.operationsServer()
+		work.Go(func() {
+			if err := ops.Serve(s.ops); !errors.Is(err, http.ErrServerClosed) {
+				cancel(err)
+			}
+		})
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	work.Go(func() { s.sessions.Run(background) })
 	work.Go(func() { s.lines.run(background) })
+	work.Go(func() { s.lookAround(background) })
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}
 	<-ctx.Done()
+	s.stopping.Store(true)
 	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer done()
 	err = srv.Shutdown(drain)
+	if ops != nil {
+		ops.Close() // last, for it says that we stop
+	}
 	socket.Close()
 	stop()
 	work.Wait()
@@ -265,6 +305,9 @@ func (s *Server) Close() (err error) {
 	s.closing.Do(func() {
 		for _, l := range s.listeners {
 			l.Close()
+		}
+		if s.ops != nil {
+			s.ops.Close()
 		}
 		if s.db != nil {
 			err = s.db.Close()

@@ -92,7 +92,8 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	PublicURL string // without a slash at the end
+	PublicURL string   // without a slash at the end
+	Observer  Observer // may be nil
 }
 
 // A Service is the core. It is safe for use by several goroutines.
@@ -101,12 +102,16 @@ type Service struct {
 	o     Options
 	users userCache
 	mail  chan struct{} // wakes Deliver
+	mails mailCounters
 }
 
 // New returns a service over a store.
 func New(store Store, o Options) (*Service, error) {
 	if store == nil || o.Passwords == nil || o.Limiter == nil || o.Keys == nil {
 		return nil, errors.New("account: a store, passwords, a limiter and keys are needed")
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
 	}
 	return &Service{store: store, o: o, mail: make(chan struct{}, 1)}, nil
 }

@@ -134,8 +134,10 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		if err == nil {
 			err = send(ctx, m)
 		}
+		late := now.Sub(p.At) > 24*time.Hour
+		s.mails.count(err, late)
 		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-			if err == nil || now.Sub(p.At) > 24*time.Hour {
+			if err == nil || late {
 				return tx.Unpost(p.ID)
 			}
 			return tx.Postpone(p.ID, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))

@@ -52,6 +52,7 @@ type pending struct {
 // proved with [Service.VerifySignUp]. Whether the address has an account is
 // told to its owner only, by that mail.
 func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.Time) (user *User, flow string, err error) {
+	defer func() { s.o.Observer.SignUp("begin", err) }()
 	id, err := ParseIdentifier(in.Identifier)
 	if err != nil {
 		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
@@ -217,6 +218,7 @@ func cleanCode(code string) string {
 // prove spends a sign-up's challenge. A wrong code is counted and kept; every
 // other refusal changes nothing.
 func (s *Service) prove(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
+	defer func() { s.o.Observer.SignUp("prove", err) }()
 	tries := []try{{"prove:" + from.network(), addressBudget}}
 	if err := s.take(tries, now); err != nil {
 		return nil, err

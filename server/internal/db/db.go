@@ -40,7 +40,9 @@ const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
+	file        string
 	write, read *sql.DB
+	counts      counts
 
 	// Raised is told, after the commit and before Update returns, which
 	// subjects may have a new epoch. Set it before the first use.
@@ -65,7 +67,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 		}
 		f.Close()
 	}
-	db := &DB{}
+	db := &DB{file: file}
 	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)"); err != nil {
 		return nil, err
 	}
@@ -130,7 +132,14 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) error {
 }
 
 // Update implements account.Store.
-func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) error {
+func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error) {
+	defer func(begun time.Time) {
+		db.counts.done.Add(1)
+		db.counts.took.Add(int64(time.Since(begun)))
+		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) {
+			db.counts.failed.Add(1)
+		}
+	}(time.Now())
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	tx, err := db.write.BeginTx(ctx, nil)

@@ -13,13 +13,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +46,12 @@ type Options struct {
 	ReturnHosts []string // hosts besides our own that return_to may name
 	Log         *slog.Logger
 	Ready       func(context.Context) error
-	Dev         *Dev // nil but with --dev
+	Dev         *Dev     // nil but with --dev
+	Observer    Observer // may be nil
+
+	// RequestID returns the id that a trusted proxy has given a request, or "".
+	// It may be nil: ids are then ours alone.
+	RequestID func(*http.Request) string
 }
 
 // Dev is what only a development server shows.
@@ -73,16 +76,17 @@ type server struct {
 	cross   *http.CrossOriginProtection // of the pages
 	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
 	mux     *http.ServeMux
-	exact   map[string]route // paths without variables, which need no mux
-	headers []header         // of every answer but the API's
-	plain   []header         // of the API's
-	device  *cookie.Vault    // browsers that were seen before
-	flow    *cookie.Vault    // the sign-up that this browser has begun
-	link    *cookie.Vault    // the link that this browser has opened
-	notice  *cookie.Vault    // what the next page says was done
-	inbox   *cookie.Vault    // the key of the development inbox
-	tongue  *cookie.Cookie   // the language that was chosen, no secret
-	views   *views           // what pages are made of
+	exact   map[string]route         // paths without variables, which need no mux
+	headers []header                 // of every answer but the API's
+	plain   []header                 // of the API's
+	device  *cookie.Vault            // browsers that were seen before
+	flow    *cookie.Vault            // the sign-up that this browser has begun
+	link    *cookie.Vault            // the link that this browser has opened
+	notice  *cookie.Vault            // what the next page says was done
+	unknown func(int, time.Duration) // is told of requests for no route
+	inbox   *cookie.Vault            // the key of the development inbox
+	tongue  *cookie.Cookie           // the language that was chosen, no secret
+	views   *views                   // what pages are made of
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -128,6 +132,10 @@ func New(o Options) (http.Handler, error) {
 	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
+	if s.Observer == nil {
+		s.Observer = nobody{}
+	}
+	s.unknown = s.Observer.Route("any", "unknown")
 	forms := "'self'"
 	for _, host := range o.ReturnHosts {
 		forms += " https://" + host // browsers hold redirects after a form to it too
@@ -160,10 +168,11 @@ type call struct {
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
 
-	route  string // the method and the pattern: not the path, which may hold a secret
-	status int    // what was answered, for the log
-	code   string // why it was refused, for the log
-	cause  error  // what it was refused with, for the log where it is our fault
+	seen   func(status int, took time.Duration) // the Observer, of this route
+	route  string                               // the method and the pattern: not the path, which may hold a secret
+	status int                                  // what was answered, for the log
+	code   string                               // why it was refused, for the log
+	cause  error                                // what it was refused with, for the log where it is our fault
 	sid    string
 }
 
@@ -181,12 +190,18 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 		m["HEAD"] = get
 	}
 	allow := slices.Sorted(maps.Keys(m))
-	routes := map[string]string{}
+	type known struct {
+		name string
+		seen func(status int, took time.Duration)
+	}
+	routes := map[string]known{}
 	for method := range m {
-		routes[method] = method + " " + path
+		routes[method] = known{method + " " + path, s.Observer.Route(method, path)}
 	}
 	to := route(func(c *call) {
-		c.route = routes[c.r.Method]
+		if k, ok := routes[c.r.Method]; ok {
+			c.route, c.seen = k.name, k.seen
+		}
 		if c.share(allow) {
 			return
 		}
@@ -215,7 +230,7 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
+	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: s.requestID(r)}
 	defer c.finish()
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {
@@ -317,11 +332,16 @@ func (c *call) finish() {
 			fail(c, errors.New("panic"))
 		}
 	}
-	c.log()
+	now := time.Now()
+	c.seen(c.status, now.Sub(c.now))
+	if c.code != "" {
+		c.Observer.Problem(c.code)
+	}
+	c.log(now)
 }
 
 // log writes the call's one line.
-func (c *call) log() {
+func (c *call) log(now time.Time) {
 	level := slog.LevelInfo
 	fault := c.status >= 500 && !errors.Is(c.cause, account.ErrMail) // which is how the server was set up
 	if fault {
@@ -331,7 +351,6 @@ func (c *call) log() {
 	if !to.Enabled(ctx, level) {
 		return
 	}
-	now := time.Now()
 	// A record by hand, for it needs not to know the line of code it is from.
 	line := slog.NewRecord(now, level, cmp.Or(c.route, "request"), 0)
 	line.AddAttrs(
@@ -341,6 +360,9 @@ func (c *call) log() {
 	)
 	if c.sid != "" {
 		line.AddAttrs(slog.String("sid", c.sid))
+	}
+	if trace := traceID(c.r.Header["Traceparent"]); trace != "" {
+		line.AddAttrs(slog.String("trace_id", trace))
 	}
 	if c.code != "" {
 		line.AddAttrs(slog.String("code", c.code))
