@@ -181,8 +181,6 @@ func (c Config) Check() error {
 	switch {
 	case c.Dev && (exposed || c.PublicURL != ""):
 		return ErrConfigDev
-	case c.OpsListen != "" && c.OpsListen == c.Listen:
-		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps.WithHint("give the operations listener a port of its own"))
 	case c.OpsListen != "" && !isPrivate(opsHost):
 		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)
 	case exposed:

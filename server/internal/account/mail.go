@@ -124,7 +124,13 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 	}
 	for _, p := range due {
 		var m Message
-		b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, now)
+		// Sealed ahead of time is refused, and so would be all that waits when
+		// the clock is set back: when it was posted is known here.
+		at := now
+		if p.At.After(at) {
+			at = p.At
+		}
+		b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, at)
 		if err == nil {
 			err = json.Unmarshal(b, &m)
 		}

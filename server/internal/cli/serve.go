@@ -39,6 +39,7 @@ requests finish.`,
 				err = closed
 			}
 		}()
+		server.TuneProcessors()
 		if err := announce(cmd, s.Ready(), *asJSON); err != nil {
 			return err
 		}

@@ -254,7 +254,7 @@ func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
 		due = append(due, p)
 		return err
 	}, "SELECT id, sealed, tries, at FROM outbox WHERE due_at <= ? OR due_at > ? ORDER BY due_at, id LIMIT ?",
-		now.UnixMilli(), now.Add(2*time.Hour).UnixMilli(), limit)
+		now.UnixMilli(), now.Add(61*time.Minute).UnixMilli(), limit)
 	return due, err
 }
 
