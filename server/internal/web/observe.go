@@ -26,6 +26,13 @@ func (nobody) Route(string, string) func(int, time.Duration) { return func(int, 
 func (nobody) Problem(string)                                {}
 func (nobody) SessionBegun(bool)                             {}
 
+func (o *Options) observer() Observer {
+	if o.Observer == nil {
+		return nobody{}
+	}
+	return o.Observer
+}
+
 // requestID is what a trusted proxy calls the request, so that its log and ours
 // can be read together, or an id of our own.
 func (s *server) requestID(r *http.Request) string {

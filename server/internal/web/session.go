@@ -83,7 +83,7 @@ func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (
 		return nil, err
 	}
 	c.sid = s.SID[:8]
-	c.Observer.SessionBegun(false)
+	c.observer().SessionBegun(false)
 	if bearer {
 		return s, nil
 	}
@@ -138,7 +138,7 @@ func (c *call) guest(bearer bool) (*session.Session[Data], error) {
 		}
 	})
 	if err == nil {
-		c.Observer.SessionBegun(true)
+		c.observer().SessionBegun(true)
 	}
 	return s, err
 }

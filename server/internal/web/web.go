@@ -132,10 +132,7 @@ func New(o Options) (http.Handler, error) {
 	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
-	if s.Observer == nil {
-		s.Observer = nobody{}
-	}
-	s.unknown = s.Observer.Route("any", "unknown")
+	s.unknown = s.observer().Route("any", "unknown")
 	forms := "'self'"
 	for _, host := range o.ReturnHosts {
 		forms += " https://" + host // browsers hold redirects after a form to it too
@@ -196,7 +193,7 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 	}
 	routes := map[string]known{}
 	for method := range m {
-		routes[method] = known{method + " " + path, s.Observer.Route(method, path)}
+		routes[method] = known{method + " " + path, s.observer().Route(method, path)}
 	}
 	to := route(func(c *call) {
 		if k, ok := routes[c.r.Method]; ok {
@@ -335,7 +332,7 @@ func (c *call) finish() {
 	now := time.Now()
 	c.seen(c.status, now.Sub(c.now))
 	if c.code != "" {
-		c.Observer.Problem(c.code)
+		c.observer().Problem(c.code)
 	}
 	c.log(now)
 }
