@@ -47,7 +47,7 @@ func TestFlagGoesBeforeEnvironmentBeforeFileBeforeDefault(t *testing.T) {
 func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 	values := map[string]string{
 		"listen": "127.0.0.1:80", "data": "d", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
-		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
+		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "ops_listen": "localhost:9090", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
 	}
 	var env []string
 	var file strings.Builder
