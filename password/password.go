@@ -31,6 +31,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -77,6 +78,9 @@ type Hasher struct {
 
 	wait  time.Duration
 	dummy Hash
+
+	entered, refused atomic.Uint64
+	waited           atomic.Int64 // nanoseconds
 
 	mu      sync.RWMutex
 	foreign []Hash // one of each other kind that is stored; guarded by mu
@@ -214,6 +218,7 @@ func (h *Hasher) enter(ctx context.Context, prio Priority) error {
 	default:
 		return h.busy()
 	}
+	begun := time.Now()
 	timeout := time.NewTimer(h.wait)
 	defer timeout.Stop()
 	if prio == Stranger {
@@ -227,6 +232,8 @@ func (h *Hasher) enter(ctx context.Context, prio Priority) error {
 	}
 	select {
 	case h.slots <- struct{}{}:
+		h.entered.Add(1)
+		h.waited.Add(int64(time.Since(begun)))
 		return nil
 	case <-timeout.C:
 	case <-ctx.Done():
@@ -247,7 +254,31 @@ func (h *Hasher) leave(prio Priority) {
 	}
 }
 
-func (h *Hasher) busy() error { return &admit.RetryError{After: h.wait, Err: ErrBusy} }
+func (h *Hasher) busy() error {
+	h.refused.Add(1)
+	return &admit.RetryError{After: h.wait, Err: ErrBusy}
+}
+
+// Stats is how busy a Hasher is.
+type Stats struct {
+	Slots   int // there are
+	Busy    int // are in use
+	Waiting int // wait for one
+
+	// Since New.
+	Hashed  uint64        // got a slot
+	Waited  time.Duration // together, until they did
+	Refused uint64        // got ErrBusy
+}
+
+// Stats returns how busy the Hasher is. Most programs never call it: it is for
+// whoever watches a server.
+func (h *Hasher) Stats() Stats {
+	return Stats{
+		Slots: cap(h.slots), Busy: len(h.slots), Waiting: len(h.queueKnown) + len(h.queueStrangers),
+		Hashed: h.entered.Load(), Waited: time.Duration(h.waited.Load()), Refused: h.refused.Load(),
+	}
+}
 
 // Identify returns the name of a stored hash's scheme, such as "bcrypt", and
 // whether the hash can be verified.

@@ -283,6 +283,33 @@ func TestWhoeverGivesUpLeavesThePlace(t *testing.T) {
 	})
 }
 
+func TestStatsTellWhoWaitsAndWhoWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHasher(t, &Options{Slots: 1, Queue: 1, Wait: time.Second})
+		if err := h.enter(t.Context(), Known); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if err := h.enter(t.Context(), Stranger); err != nil {
+				t.Errorf("in its turn: %v", err)
+			}
+		}()
+		synctest.Wait()
+		if err := h.enter(t.Context(), Stranger); !errors.Is(err, ErrBusy) {
+			t.Errorf("with a full queue: %v", err)
+		}
+		if got, want := h.Stats(), (Stats{Slots: 1, Busy: 1, Waiting: 1, Hashed: 1, Refused: 1}); got != want {
+			t.Errorf("Stats = %+v, want %+v", got, want)
+		}
+		time.Sleep(500 * time.Millisecond)
+		h.leave(Known)
+		synctest.Wait()
+		if got, want := h.Stats(), (Stats{Slots: 1, Busy: 1, Hashed: 2, Waited: 500 * time.Millisecond, Refused: 1}); got != want {
+			t.Errorf("Stats = %+v, want %+v", got, want)
+		}
+	})
+}
+
 func TestPolicy(t *testing.T) {
 	full := func(_ context.Context, pw admit.Secret) (bool, error) {
 		return pw.Reveal() == "in the full list", nil

@@ -37,6 +37,7 @@ type Config struct {
 	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
+	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
 	LogLevel          slog.Level `name:"log_level" live:"yes" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
@@ -77,6 +78,7 @@ var (
 	ErrConfigExposed = admit.Invalid.New("plain_http_exposed", "Plain HTTP is spoken on a loopback address only.").WithHint("for HTTPS give --tls-cert and --tls-key, or --acme with a domain; behind a proxy that speaks it, --trusted-proxy with the proxy's address and --public-url; or listen on localhost")
 	ErrConfigTLS     = admit.Invalid.New("tls_contradiction", "The settings of HTTPS do not fit together.")
 	ErrConfigProxy   = admit.Invalid.New("proxy_contradiction", "The settings of the proxy in front do not fit together.")
+	ErrConfigOps     = admit.Invalid.New("operations_exposed", "The operations listener must not be reachable by the public.").WithHint("listen on localhost or on an address of a private network, such as 10.0.0.5:9090")
 )
 
 // DefaultConfig returns what holds where nothing is set.
@@ -234,6 +236,9 @@ func (c Config) Check() error {
 	if c.masterSources() > 1 {
 		return ErrMasterSources
 	}
+	if host, _, _ := net.SplitHostPort(c.OpsListen); c.OpsListen != "" && !isPrivate(host) {
+		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)
+	}
 	return c.checkEdge()
 }
 
@@ -359,7 +364,10 @@ func (s *Setting) check(where, text string) error {
 // rule says whether text may be a value, and what may be.
 func (s *Setting) rule(text string) (ok bool, want string) {
 	switch s.Name {
-	case "listen":
+	case "listen", "ops_listen":
+		if text == "" && s.Name == "ops_listen" {
+			return true, ""
+		}
 		host, port, err := net.SplitHostPort(text)
 		_, bad := strconv.ParseUint(port, 10, 16)
 		return err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package server_test
 
@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,7 +24,7 @@ func smallDisk(t *testing.T, size string) string {
 
 func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	disk := smallDisk(t, "8m")
-	p := serve(t, filepath.Join(disk, "data"), freePort(t))
+	p, ops := watched(t, filepath.Join(disk, "data"))
 	ann := p.ask("POST", "/api/v1/signup", "", m{"identifier": "ann", "password": goodPassword, "as": "token"})
 	if ann.status != 201 {
 		t.Fatalf("sign-up: %d %s", ann.status, ann.Body)
@@ -53,6 +54,10 @@ func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	if a := p.ask("GET", "/api/v1/session", ann.Token, nil); a.status != 200 {
 		t.Errorf("a session on a full disk: %d %s", a.status, a.Body)
 	}
+	ops.becomes(t, `admit_condition{condition="disk_full"}`, 1)
+	if status, body := ops.get(t, "/readyz"); status != 200 || !strings.Contains(body, `"code":"disk_full"`) {
+		t.Errorf("ready on a full disk: %d %s", status, body)
+	}
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +69,39 @@ func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	}
 	if a := p.ask("GET", "/api/v1/session", ann.Token, nil); a.status != 401 {
 		t.Errorf("after signing out: %d %s", a.status, a.Body)
+	}
+	ops.becomes(t, `admit_condition{condition="disk_full"}`, 0)
+	p.logs("condition=disk_full", 2) // when it begins, and when it is over
+	if n, ok := ops.value(t, `admit_database_transaction_failures_total{of="sessions"}`); !ok || n == 0 {
+		t.Errorf("%v failed transactions are counted (%v)", n, ok)
+	}
+}
+
+func TestADiskThatBecomesReadOnlyIsToldAndSessionsGoOn(t *testing.T) {
+	disk := smallDisk(t, "16m")
+	p, ops := watched(t, filepath.Join(disk, "data"))
+	token := p.ask("POST", "/api/v1/signup", "", m{"identifier": "ann", "password": goodPassword, "as": "token"}).Token
+	remount := func(how string) {
+		t.Helper()
+		if out, err := exec.Command("mount", "-o", "remount,"+how, disk).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: the disk cannot be made %s: %v %s", how, err, out)
+		}
+	}
+	// What holds files open for writing keeps a disk from that: so by its root.
+	if err := exec.Command("mount", "-o", "remount,ro", disk).Run(); err != nil {
+		t.Skipf("SKIPPED: a disk in use cannot be made read-only here: %v", err)
+	}
+	ops.becomes(t, `admit_condition{condition="disk_read_only"}`, 1)
+	if a := p.ask("GET", "/api/v1/session", token, nil); a.status != 200 {
+		t.Errorf("a session on a read-only disk: %d %s", a.status, a.Body)
+	}
+	if a := p.ask("POST", "/api/v1/signout", token, nil); a.status != 503 {
+		t.Errorf("sign-out on a read-only disk: %d %s", a.status, a.Body)
+	}
+	remount("rw")
+	ops.becomes(t, `admit_condition{condition="disk_read_only"}`, 0)
+	if a := p.ask("POST", "/api/v1/signout", token, nil); a.status != 204 {
+		t.Errorf("sign-out when it can be written again: %d %s", a.status, a.Body)
 	}
 }
 

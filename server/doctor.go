@@ -182,20 +182,17 @@ func (d *doctor) folder() bool {
 	return true
 }
 
-// What is left on a disk before it is worth a word, in bytes.
-const (
-	diskLow  = 1 << 30
-	diskFull = 64 << 20
-)
+// fullSpace is how much is left, in bytes, on a disk that is as good as full.
+const fullSpace = 64 << 20
 
 func (d *doctor) disk() {
 	free, known := freeSpace(d.cfg.Data)
 	const hint = "make room: when it is full nobody can sign in any more, though nothing is lost"
 	switch {
 	case !known:
-	case free < diskFull:
+	case free < fullSpace:
 		d.fail("disk", hint, "the disk of the data folder is full: %d MiB are free", free>>20)
-	case free < diskLow:
+	case free < lowSpace:
 		d.warn("disk", hint, "the disk of the data folder is nearly full: %d MiB are free", free>>20)
 	default:
 		d.ok("disk", "%d GiB of disk are free", free>>30)

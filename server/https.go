@@ -26,7 +26,7 @@ var ErrCertificate = admit.Unavailable.New("certificate_unusable", "The certific
 
 const (
 	acmeName    = "acme" // folder inside the data folder: account key and certificates
-	lookEvery   = 2 * time.Second
+	readEvery   = 2 * time.Second
 	expiresSoon = 7 * 24 * time.Hour
 )
 
@@ -150,7 +150,7 @@ func (h *https) run(ctx context.Context, log *slog.Logger) {
 		return
 	}
 	h.worry(log, time.Now())
-	tick, day := time.NewTicker(lookEvery), time.NewTicker(24*time.Hour)
+	tick, day := time.NewTicker(readEvery), time.NewTicker(24*time.Hour)
 	defer tick.Stop()
 	defer day.Stop()
 	for {

@@ -37,7 +37,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	if o != nil || err != nil {
 		return o, err
 	}
-	cfg.Listen = ""
+	cfg.Listen, cfg.OpsListen = "", ""
 	s, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err

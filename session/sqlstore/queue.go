@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit/session"
@@ -29,6 +30,9 @@ type queue struct {
 	mu      sync.Mutex
 	busy    bool   // somebody leads; guarded by mu
 	waiting []*job // the first one leads next; guarded by mu
+
+	done, failed atomic.Uint64 // transactions
+	took         atomic.Int64  // nanoseconds
 }
 
 // A job is one write. It may run more than once, each time in a transaction
@@ -168,7 +172,14 @@ const (
 )
 
 // attempt runs writes in one transaction.
-func (q *queue) attempt(ctx context.Context, part []*job) (stage, error) {
+func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
+	defer func(begun time.Time) {
+		q.done.Add(1)
+		q.took.Add(int64(time.Since(begun)))
+		if err != nil {
+			q.failed.Add(1)
+		}
+	}(time.Now())
 	tx, err := q.db.BeginTx(ctx, nil)
 	if err != nil {
 		return beginning, err

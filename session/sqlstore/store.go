@@ -73,6 +73,19 @@ func New(ctx context.Context, write, read *sql.DB) (*Store, error) {
 	return s, nil
 }
 
+// Stats is what a store has written.
+type Stats struct {
+	Transactions uint64
+	Failed       uint64        // of them
+	Took         time.Duration // together, waiting for the database's turn included
+}
+
+// Stats returns what the store has written since New. Most programs never call
+// it: it is for whoever watches a server.
+func (s *Store) Stats() Stats {
+	return Stats{s.queue.done.Load(), s.queue.failed.Load(), time.Duration(s.queue.took.Load())}
+}
+
 // Get implements [session.Store].
 func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
 	var r row

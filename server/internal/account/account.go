@@ -94,7 +94,8 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	PublicURL string // without a slash at the end
+	PublicURL string   // without a slash at the end
+	Observer  Observer // may be nil
 }
 
 // A Service is the core. It is safe for use by several goroutines.
@@ -104,12 +105,16 @@ type Service struct {
 	users userCache
 	least atomic.Int64  // characters of a new password; SetMinPassword changes it
 	mail  chan struct{} // wakes Deliver
+	mails mailCounters
 }
 
 // New returns a service over a store.
 func New(store Store, o Options) (*Service, error) {
 	if store == nil || o.Passwords == nil || o.Limiter == nil || o.Keys == nil {
 		return nil, errors.New("account: a store, passwords, a limiter and keys are needed")
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
 	}
 	s := &Service{store: store, o: o, mail: make(chan struct{}, 1)}
 	s.SetMinPassword(o.Policy.MinLength)

@@ -127,7 +127,13 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 	}
 	for _, p := range due {
 		var m Message
-		b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, now)
+		// Sealed ahead of time is refused, and so would be all that waits when
+		// the clock is set back: when it was posted is known here.
+		at := now
+		if p.At.After(at) {
+			at = p.At
+		}
+		b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, at)
 		if err == nil {
 			err = json.Unmarshal(b, &m)
 		}
@@ -137,8 +143,10 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		if err == nil {
 			err = send(ctx, m)
 		}
+		late := now.Sub(p.At) > 24*time.Hour
+		s.mails.count(err, late)
 		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-			if err == nil || now.Sub(p.At) > 24*time.Hour {
+			if err == nil || late {
 				return tx.Unpost(p.ID)
 			}
 			return tx.Postpone(p.ID, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))

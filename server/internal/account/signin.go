@@ -16,7 +16,8 @@ import (
 // one without a password, a disabled one and a wrong password are one refusal,
 // ErrBadCredentials, after the same work. Only failures spend tries. The caller
 // begins a session, which is what the audit tells.
-func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (*User, error) {
+func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (_ *User, err error) {
+	defer func() { s.o.Observer.SignIn(err) }()
 	id, malformed := ParseIdentifier(identifier)
 	// Before a look-up: refusals for too many tries are free and quick, so that
 	// the time of one would tell who has an account.

@@ -52,6 +52,7 @@ type pending struct {
 // proved with [Service.VerifySignUp]. Whether the address has an account is
 // told to its owner only, by that mail.
 func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.Time) (user *User, flow string, err error) {
+	defer func() { s.o.Observer.SignUp("begin", err) }()
 	id, err := ParseIdentifier(in.Identifier)
 	if err != nil {
 		return nil, "", &admit.FieldError{Field: "identifier", Err: err}

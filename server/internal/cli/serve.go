@@ -43,6 +43,7 @@ requests finish. SIGHUP reads again what can change meanwhile; see admit config 
 				err = closed
 			}
 		}()
+		server.TuneProcessors()
 		if err := announce(cmd, s.Ready(), *asJSON); err != nil {
 			return err
 		}

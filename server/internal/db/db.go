@@ -43,10 +43,11 @@ const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
+	file        string
 	write, read *sql.DB
+	counts      counts
 
 	schema  Schema
-	file    string
 	checked bool // before the start was over
 	damage  atomic.Pointer[error]
 	probe   probe
@@ -132,7 +133,14 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) error {
 }
 
 // Update implements account.Store.
-func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) error {
+func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error) {
+	defer func(begun time.Time) {
+		db.counts.done.Add(1)
+		db.counts.took.Add(int64(time.Since(begun)))
+		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) {
+			db.counts.failed.Add(1)
+		}
+	}(time.Now())
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	tx, err := db.write.BeginTx(ctx, nil)

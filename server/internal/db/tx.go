@@ -247,6 +247,8 @@ func (t *txn) Post(user, sealed string, now time.Time) error {
 }
 
 func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
+	// No message is postponed by more than an hour: one that is due much later
+	// was posted before the clock was set back, and would wait for as long.
 	var due []account.Posted
 	err := t.query(func(rows *sql.Rows) error {
 		var p account.Posted
@@ -255,7 +257,8 @@ func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
 		p.At = time.UnixMilli(at)
 		due = append(due, p)
 		return err
-	}, "SELECT id, sealed, tries, at FROM outbox WHERE due_at <= ? ORDER BY due_at, id LIMIT ?", now.UnixMilli(), limit)
+	}, "SELECT id, sealed, tries, at FROM outbox WHERE due_at <= ? OR due_at > ? ORDER BY due_at, id LIMIT ?",
+		now.UnixMilli(), now.Add(61*time.Minute).UnixMilli(), limit)
 	return due, err
 }
 

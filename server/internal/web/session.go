@@ -83,6 +83,7 @@ func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (
 		return nil, err
 	}
 	c.sid = s.SID[:8]
+	c.observer().SessionBegun(false)
 	if bearer {
 		return s, nil
 	}
@@ -131,11 +132,15 @@ func (c *call) guest(bearer bool) (*session.Session[Data], error) {
 		return nil, err
 	}
 	o := &session.StartOptions{Device: c.deviceInfo(), Bearer: bearer}
-	return c.Sessions.StartWith(c.w, c.r, "", o, func(d *Data) {
+	s, err := c.Sessions.StartWith(c.w, c.r, "", o, func(d *Data) {
 		if d.Guest == "" {
 			d.Guest = strings.ToLower(rand.Text())
 		}
 	})
+	if err == nil {
+		c.observer().SessionBegun(true)
+	}
+	return s, err
 }
 
 func (c *call) deviceInfo() session.Device {

@@ -14,14 +14,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +55,12 @@ type Options struct {
 	Dev         *Dev // nil but with --dev
 
 	Theme *Theme // nil for ours
+
+	Observer Observer // may be nil
+
+	// RequestID returns the id that a trusted proxy has given a request, or "".
+	// It may be nil: ids are then ours alone.
+	RequestID func(*http.Request) string
 }
 
 // Dev is what only a development server shows.
@@ -89,18 +93,19 @@ type server struct {
 	cross   *http.CrossOriginProtection // of the pages
 	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
 	mux     *http.ServeMux
-	exact   map[string]route      // paths without variables, which need no mux
-	paths   []string              // all that are registered
-	headers []header              // of every answer but the API's
-	plain   []header              // of the API's
-	device  *cookie.Vault         // browsers that were seen before
-	flow    *cookie.Vault         // the sign-up that this browser has begun
-	link    *cookie.Vault         // the link that this browser has opened
-	notice  *cookie.Vault         // what the next page says was done
-	inbox   *cookie.Vault         // the key of the development inbox
-	tongue  *cookie.Cookie        // the language that was chosen, no secret
-	look    atomic.Pointer[views] // what pages are made of
-	buffers sync.Pool             // of pages, which show writes at once
+	exact   map[string]route         // paths without variables, which need no mux
+	paths   []string                 // all that are registered
+	headers []header                 // of every answer but the API's
+	plain   []header                 // of the API's
+	device  *cookie.Vault            // browsers that were seen before
+	flow    *cookie.Vault            // the sign-up that this browser has begun
+	link    *cookie.Vault            // the link that this browser has opened
+	notice  *cookie.Vault            // what the next page says was done
+	unknown func(int, time.Duration) // is told of requests for no route
+	inbox   *cookie.Vault            // the key of the development inbox
+	tongue  *cookie.Cookie           // the language that was chosen, no secret
+	look    atomic.Pointer[views]    // what pages are made of
+	buffers sync.Pool                // of pages, which show writes at once
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -149,6 +154,7 @@ func New(o Options) (*Edge, error) {
 	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
+	s.unknown = s.observer().Route("any", "unknown")
 	forms := "'self'"
 	for _, host := range o.ReturnHosts {
 		forms += " https://" + host // browsers hold redirects after a form to it too
@@ -196,10 +202,11 @@ type call struct {
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
 
-	route  string // the method and the pattern: not the path, which may hold a secret
-	status int    // what was answered, for the log
-	code   string // why it was refused, for the log
-	cause  error  // what it was refused with, for the log where it is our fault
+	seen   func(status int, took time.Duration) // the Observer, of this route
+	route  string                               // the method and the pattern: not the path, which may hold a secret
+	status int                                  // what was answered, for the log
+	code   string                               // why it was refused, for the log
+	cause  error                                // what it was refused with, for the log where it is our fault
 	sid    string
 	from   string // the client's address, where a proxy told it
 }
@@ -219,12 +226,18 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 	}
 	allow := slices.Sorted(maps.Keys(m))
 	s.paths = append(s.paths, path)
-	routes := map[string]string{}
+	type known struct {
+		name string
+		seen func(status int, took time.Duration)
+	}
+	routes := map[string]known{}
 	for method := range m {
-		routes[method] = method + " " + path
+		routes[method] = known{method + " " + path, s.observer().Route(method, path)}
 	}
 	to := route(func(c *call) {
-		c.route = routes[c.r.Method]
+		if k, ok := routes[c.r.Method]; ok {
+			c.route, c.seen = k.name, k.seen
+		}
 		if c.share(allow) {
 			return
 		}
@@ -256,7 +269,7 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), id: strconv.FormatUint(rand.Uint64(), 36)}
+	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: s.requestID(r)}
 	defer c.finish()
 	c.views = s.look.Load()
 	headers, fail := s.headers, (*call).failPage
@@ -382,11 +395,16 @@ func (c *call) finish() {
 			fail(c, errors.New("panic"))
 		}
 	}
-	c.log()
+	now := time.Now()
+	c.seen(c.status, now.Sub(c.now))
+	if c.code != "" {
+		c.observer().Problem(c.code)
+	}
+	c.log(now)
 }
 
 // log writes the call's one line.
-func (c *call) log() {
+func (c *call) log(now time.Time) {
 	level := slog.LevelInfo
 	fault := c.status >= 500 && !errors.Is(c.cause, account.ErrMail) // which is how the server was set up
 	if fault {
@@ -396,7 +414,6 @@ func (c *call) log() {
 	if !to.Enabled(ctx, level) {
 		return
 	}
-	now := time.Now()
 	// A record by hand, for it needs not to know the line of code it is from.
 	line := slog.NewRecord(now, level, cmp.Or(c.route, "request"), 0)
 	line.AddAttrs(
@@ -406,6 +423,9 @@ func (c *call) log() {
 	)
 	if c.sid != "" {
 		line.AddAttrs(slog.String("sid", c.sid))
+	}
+	if trace := traceID(c.r.Header["Traceparent"]); trace != "" {
+		line.AddAttrs(slog.String("trace_id", trace))
 	}
 	if c.code != "" {
 		line.AddAttrs(slog.String("code", c.code))
