@@ -194,6 +194,12 @@ func (s *Server) edge(ctx context.Context) error {
 	if link != "" {
 		s.ready.SetupLink = admit.NewSecret(s.publicURL() + "/link/" + link)
 	}
+	if s.metrics != nil {
+		if s.https != nil && s.https.auto == nil {
+			s.certificate = func() time.Time { return s.https.now.Load().Leaf.NotAfter }
+		}
+		s.measure()
+	}
 	s.handler = &s.face
 	return s.show()
 }
@@ -215,10 +221,6 @@ func (s *Server) show() error {
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics
-		if s.https != nil && s.https.auto == nil {
-			s.certificate = func() time.Time { return s.https.now.Load().Leaf.NotAfter }
-		}
-		s.measure()
 	}
 	if s.inbox != nil {
 		key := s.cfg.DevKey
