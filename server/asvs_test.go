@@ -58,7 +58,7 @@ func TestEveryPageHasTheHeadersThatProtect(t *testing.T) {
 		}
 		h := c.page("GET", path, nil).header
 		for name, want := range map[string]string{
-			"Content-Security-Policy":   "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+			"Content-Security-Policy":   "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 			"X-Content-Type-Options":    "nosniff",
 			"Referrer-Policy":           "same-origin",
 			"Cache-Control":             "no-store",
@@ -88,12 +88,12 @@ func TestWhatPeopleTypeIsShownAsText(t *testing.T) {
 	c := s.client()
 	c.post("signup", m{"identifier": "ann", "password": goodPassword, "name": evil}).want(201)
 	for _, path := range append([]string{"/"}, memberPages...) {
-		if body := string(c.page("GET", path, nil).body); strings.Contains(body, "<script") {
+		if body := string(c.page("GET", path, nil).body); strings.Contains(body, "<script>") {
 			t.Errorf("%s shows a name as HTML:\n%s", path, body)
 		}
 	}
 	r := s.client().page("POST", "/signin", url.Values{"identifier": {evil}, "password": {"x"}})
-	if strings.Contains(string(r.body), "<script") {
+	if strings.Contains(string(r.body), "<script>") {
 		t.Errorf("what was typed is HTML:\n%s", r.body)
 	}
 }

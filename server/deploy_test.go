@@ -85,7 +85,7 @@ func TestSystemdHearsOfStartReloadAndStop(t *testing.T) {
 	s.hears("STOPPING=1")
 	out := p.out.String()
 	for what, want := range map[string]string{
-		"the request after the reload": "POST /api/v1/guest", "what waits": "setting=max_connections", "the mistake": "did you mean log_level?",
+		"the request after the reload": "POST /api/v1/guest", "what waits": "waiting=[max_connections]", "the mistake": "did you mean log_level?",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s is not told:\n%s", what, out)

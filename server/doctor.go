@@ -22,6 +22,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/keyring"
 )
 
 // A Finding is what Diagnose says of one thing.
@@ -113,7 +114,7 @@ func (d *doctor) diagnose(ctx context.Context, unread error) {
 	if d.folder() {
 		d.disk()
 		d.server(ctx)
-		d.keys()
+		d.keys(ctx)
 		d.database(ctx)
 	}
 	d.files()
@@ -230,25 +231,40 @@ func (d *doctor) server(ctx context.Context) {
 	d.ok(check, "no server runs on this folder")
 }
 
-func (d *doctor) keys() {
+// keys looks whether the server's keys can be opened, which a master key may
+// seal.
+func (d *doctor) keys(ctx context.Context) {
 	const check = "keys"
 	text, err := os.ReadFile(filepath.Join(d.cfg.Data, keysName))
-	if errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(d.cfg.Data, databaseName)); err == nil {
-			d.fail(check, "restore it from a backup; a new one is made otherwise, and what was sealed with the old one is lost", "there is a database, but its file of keys is gone")
-			return
-		}
-		d.ok(check, "there are no keys yet: the first start makes them")
-		return
-	}
 	if err == nil {
 		_, err = cookie.ParseKeys(string(text))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		d.refused(check, fmt.Errorf("%w: %w", ErrKeysFile, err))
 		return
 	}
-	d.ok(check, "the keys can be read")
+	masters, err := d.cfg.masterKeys(ctx)
+	if err != nil {
+		d.refused(check, err)
+		return
+	}
+	file := filepath.Join(d.cfg.Data, databaseName)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		d.ok(check, "there are no keys yet: the first start makes them")
+		return
+	}
+	keys, err := db.Keys(ctx, file)
+	if err == nil {
+		err = keyring.Check(keys, masters)
+	}
+	switch {
+	case err != nil:
+		d.refused(check, err)
+	case len(masters) == 0:
+		d.warn(check, "seal them: admit key reseal --new-master-key-file FILE", "the keys stand unsealed in the database: who reads it has them")
+	default:
+		d.ok(check, "the keys can be opened with the master key")
+	}
 }
 
 func (d *doctor) database(ctx context.Context) {

@@ -70,10 +70,12 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"nothing in the database", "database", "ok: the database is whole, and its schema is that of this version", func(*testing.T, *Config) {}},
 		{"nothing in the clock", "clock", ": the clock says", func(*testing.T, *Config) {}},
 		{"a folder that is not there", "folder", "fail: nowhere: there is no data folder here", func(_ *testing.T, cfg *Config) { cfg.Data = "nowhere" }},
-		{"a file instead of a folder", "folder", "is a file and no folder", func(_ *testing.T, cfg *Config) { cfg.Data += "/keys" }},
+		{"a file instead of a folder", "folder", "is a file and no folder", func(_ *testing.T, cfg *Config) { cfg.Data += "/admit.db" }},
 		{"a folder that others may read", "folder", "may be used by others than its owner (mode 755)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data, 0o755)) }},
-		{"keys that others may read", "folder", "keys may be used by others than its owner (mode 644)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data+"/keys", 0o644)) }},
-		{"keys that are gone", "keys", "fail: there is a database, but its file of keys is gone", func(t *testing.T, cfg *Config) { must(t, os.Remove(cfg.Data+"/keys")) }},
+		{"a database that others may read", "folder", "admit.db may be used by others than its owner (mode 644)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data+"/admit.db", 0o644)) }},
+		{"keys that nothing seals", "keys", "warn: the keys stand unsealed", func(*testing.T, *Config) {}},
+		{"keys that are damaged", "keys", "fail: ", func(t *testing.T, cfg *Config) { change(t, cfg, "UPDATE keys SET sealed = 'x'") }},
+		{"a master key that is gone", "keys", "fail: /nowhere: the file of the master key cannot be read", func(_ *testing.T, cfg *Config) { cfg.MasterKeyFile = "/nowhere" }},
 		{"keys that are none", "keys", "fail: the file of keys cannot be read", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
 		{"a database that is none", "database", "fail: the database file is damaged or is no database", func(t *testing.T, cfg *Config) {
 			must(t, os.WriteFile(cfg.Data+"/admit.db", []byte(strings.Repeat("no database ", 1000)), 0o600))
@@ -222,7 +224,11 @@ func TestDoctorSeesWhatAProxyMakesOfARequest(t *testing.T) {
 				}}).ServeHTTP(w, r)
 			}))
 			defer proxy.Close()
-			cfg := Config{Data: t.TempDir(), Listen: "127.0.0.1:0", PublicURL: proxy.URL, Log: slog.New(slog.DiscardHandler)}
+			trusted := "127.0.0.1"
+			if strings.HasSuffix(c.name, "not trusted") {
+				trusted = "192.0.2.1"
+			}
+			cfg := Config{Data: t.TempDir(), Listen: "127.0.0.1:0", PublicURL: proxy.URL, TrustedProxy: []string{trusted}, Log: slog.New(slog.DiscardHandler)}
 			s, err := New(t.Context(), cfg)
 			must(t, err)
 			defer s.Close()

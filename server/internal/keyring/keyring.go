@@ -120,6 +120,16 @@ func read(tx account.Tx, masters []*MasterKey) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return unsealed(keys, masters)
+}
+
+// Check reports why keys could not be opened with these master keys.
+func Check(keys []account.Key, masters []*MasterKey) error {
+	_, err := unsealed(keys, masters)
+	return err
+}
+
+func unsealed(keys []account.Key, masters []*MasterKey) (rows []row, err error) {
 	plain, sealed := 0, 0
 	for _, k := range keys {
 		one := row{Key: k}
