@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/metrics"
 )
 
@@ -79,7 +81,7 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
-	if err := s.db.Ping(ctx); err != nil {
+	if err := s.mayServe(ctx); err != nil {
 		is := conditions[databaseUnavailable]
 		reasons, status, word = append(reasons, reason{is.code, is.says}), http.StatusServiceUnavailable, "not_ready"
 	}
@@ -87,6 +89,14 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 		reasons, status, word = append(reasons, reason{"stopping", "the server was told to stop"}), http.StatusServiceUnavailable, "not_ready"
 	}
 	writeStatus(w, status, word, reasons)
+}
+
+// mayServe reports why no requests may be sent here. A full disk is none.
+func (s *Server) mayServe(ctx context.Context) error {
+	if err := s.db.Ping(ctx); !errors.Is(err, db.ErrFull) {
+		return err
+	}
+	return nil
 }
 
 func writeStatus(w http.ResponseWriter, status int, word string, reasons []reason) {

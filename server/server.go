@@ -217,7 +217,7 @@ func (s *Server) show() error {
 		Proxies:     s.cfg.proxies(),
 		Aliases:     s.cfg.ACME,
 		Log:         s.log,
-		Ready:       s.db.Ping,
+		Ready:       s.mayServe,
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics
