@@ -21,7 +21,7 @@ import (
 
 // What it refuses.
 var (
-	errRole      = admit.Forbidden.New("role_needed", "Only an administrator may do this.")
+	errRole      = admit.Forbidden.New("admin_needed", "Only an administrator may do this.")
 	errParameter = admit.Invalid.New("bad_parameter", "A parameter of the address cannot have this value.")
 	errUnknown   = admit.Invalid.New("unknown_parameter", "There is no such parameter of the address.")
 )

@@ -75,7 +75,7 @@ func (o *operation) variables() []string {
 
 // What any call of a sort may be refused with, by codes.
 var (
-	refusesAny     = []string{"method_not_allowed", "unknown_host", "headers_too_large", "internal", "database_unavailable"}
+	refusesAny     = []string{"method_not_allowed", "unknown_host", "https_required", "proxy_misconfigured", "untrusted_peer", "headers_too_large", "internal", "database_unavailable"}
 	refusesBody    = []string{"malformed", "unknown_field", "too_large", "unsupported_content_type"}
 	refusesUnsafe  = []string{"cross_site"}
 	refusesSession = []string{"no_session", "session_ended", "session_expired", "ambiguous_session", "session_store_unavailable", "session_busy"}

@@ -78,10 +78,14 @@ func (c *call) problemsPage() error {
 // problemPage explains one code.
 func (c *call) problemPage() error {
 	code := strings.TrimPrefix(c.r.URL.Path, problemsPath)
-	t := textOf(code)
-	if t.Text == "" {
+	if textOf(code).Text == "" {
 		return problem.ErrNotFound
 	}
+	return c.show(http.StatusOK, c.explained(code))
+}
+
+func (c *call) explained(code string) *page {
+	t := textOf(code)
 	if zh, ok := refusals[code]; ok && c.language() == "zh-CN" {
 		t.Text, t.Hint = zh.Text, zh.Hint
 	}
@@ -90,5 +94,5 @@ func (c *call) problemPage() error {
 		problemText
 		More string
 	}{t, moreOf[code]}
-	return c.show(http.StatusOK, p)
+	return p
 }

@@ -30,6 +30,19 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 }
 
 var stories = []story{
+	{"api", func(c *call) *page {
+		p := c.page("api")
+		p.Data = newManual(slices.Concat(sessionCalls()[:6], probes()[:1]))
+		return p
+	}},
+	{"problems", func(c *call) *page {
+		p := c.page("problems")
+		p.Data = []problemText{textOf("bad_credentials"), textOf("address_in_use"), textOf("no_session")}
+		return p
+	}},
+	{"problem", func(c *call) *page { return c.explained("bad_credentials") }},
+	{"problem-more", func(c *call) *page { return c.explained("session_ended") }},
+	{"problem-terminal", func(c *call) *page { return c.explained("address_in_use") }},
 	{"home", func(c *call) *page { return c.tellHome("", nil, false) }},
 	{"home-guest", func(c *call) *page { return c.tellHome("", nil, true) }},
 	{"home-signed-in", func(c *call) *page { return c.tellHome("", ann(), false) }},
