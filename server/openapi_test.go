@@ -247,6 +247,10 @@ var elsewhere = map[string]string{
 	"session_expired":  "TestAnUnusedSessionExpiresAndAUsedOneAtTheEndOfItsLife",
 	"session_busy":     "TestEveryRefusalHasItsStatusAndCode",
 	"internal":         "TestStrangersSeeNothingOfWhatIsWrapped",
+
+	"https_required":      "TestAClientsAddressIsTakenFromTrustedProxiesOnly",
+	"proxy_misconfigured": "TestAClientsAddressIsTakenFromTrustedProxiesOnly",
+	"untrusted_peer":      "TestAClientsAddressIsTakenFromTrustedProxiesOnly",
 }
 
 func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {

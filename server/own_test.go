@@ -675,6 +675,6 @@ func TestTheHolderOfASessionLearnsWhyItEnded(t *testing.T) {
 		if r := other.get("sessions").want(401, "session_ended"); r.at("reason") != tt.reason {
 			t.Errorf("%s, want %s", r.body, tt.reason)
 		}
-		other.page("GET", "/signin", nil).want(200).says(`role="status">You were signed out`)
+		other.page("GET", "/signin", nil).want(200).says(`role="status"><p>You were signed out`)
 	}
 }
