@@ -79,7 +79,7 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (Reloaded, error) {
 	s.face.change.Lock()
 	defer s.face.change.Unlock()
 	var undo []func()
-	was, now := s.cfg.fields(), cfg.fields()
+	was, now := s.live.fields(), cfg.fields()
 	for i := range now {
 		switch {
 		case reflect.DeepEqual(now[i].Value, was[i].Value) || now[i].Flag == "": // secrets are of one start
@@ -98,8 +98,8 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (Reloaded, error) {
 		}
 		return Reloaded{Changed: []string{}, Waiting: []string{}}, err
 	}
-	s.accounts.SetMinPassword(s.cfg.PasswordMinLength)
-	s.lines.level.Set(s.cfg.LogLevel)
+	s.accounts.SetMinPassword(s.live.PasswordMinLength)
+	s.lines.level.Set(s.live.LogLevel)
 	s.https.reload(s.log)
 	s.log.InfoContext(ctx, "the configuration was read again", "changed", found.Changed, "waiting", found.Waiting)
 	return found, nil

@@ -81,7 +81,8 @@ type Server struct {
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
 	handler   http.Handler
-	face      face // what handler is, and Reload changes
+	face      face   // what handler is, and Reload changes
+	live      Config // cfg as Reload has changed it, while face.change is held; all else reads cfg, which stays
 	ready     Ready
 	closing   sync.Once
 
@@ -121,7 +122,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, live: cfg}
 	s.log, s.lines = cfg.logger()
 	defer func() {
 		if err != nil {
@@ -212,8 +213,8 @@ func (s *Server) show() error {
 		Keys:        s.keys.Cookies(),
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
-		CORSOrigins: s.cfg.CORSOrigins,
-		ReturnHosts: s.cfg.ReturnHosts,
+		CORSOrigins: s.live.CORSOrigins,
+		ReturnHosts: s.live.ReturnHosts,
 		Proxies:     s.cfg.proxies(),
 		Aliases:     s.cfg.ACME,
 		Log:         s.log,
@@ -232,7 +233,7 @@ func (s *Server) show() error {
 		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
 	}
 	var err error
-	if o.Theme, err = readTheme(s.cfg.Theme); err != nil {
+	if o.Theme, err = readTheme(s.live.Theme); err != nil {
 		return err
 	}
 	return s.face.set(o)
