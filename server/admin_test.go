@@ -401,7 +401,7 @@ func TestASearchForTextGoesThroughAllRecordsInBoundedSteps(t *testing.T) {
 }
 
 func TestAnExportOfAMillionRecordsHoldsLittleMemory(t *testing.T) {
-	n := 100_000
+	n := 20_000
 	if os.Getenv("ADMIT_TEST_MILLION") != "" {
 		n = 1_000_000
 	}
