@@ -543,6 +543,9 @@ func guarded(t *testing.T, r *reply, https bool) {
 			t.Errorf("%s: Content-Security-Policy is %q", r.what, csp)
 		}
 	}
+	if strings.Contains(strings.ReplaceAll(csp, "script-src 'self';", ""), "script-src") {
+		t.Errorf("%s: Content-Security-Policy is %q", r.what, csp)
+	}
 	for _, bad := range []string{"unsafe", "\n", "*"} {
 		if strings.Contains(csp, bad) {
 			t.Errorf("%s: Content-Security-Policy is %q", r.what, csp)
