@@ -16,6 +16,7 @@ var policy = map[string]string{
 	"cookie":              ".",
 	"feed":                ".",
 	"feed/feedtest":       ". feed",
+	"jose":                ".",
 	"password":            ".",
 	"problem":             ".",
 	"session":             ". cookie feed token",
