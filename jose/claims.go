@@ -194,12 +194,11 @@ func planFor[D any]() (*plan, error) {
 		}
 		return p, nil
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
-			p.whole = true
+			p.whole = true // the fields in it are visible too, for their names
 			continue
 		case !f.IsExported() || name == "-" && options == "":
 			continue
@@ -215,7 +214,7 @@ func planFor[D any]() (*plan, error) {
 		key, _ := appendString([]byte{','}, name)
 		p.names = append(p.names, name)
 		p.fields = append(p.fields, field{
-			name: name, key: string(key) + ":", index: i, kind: plainKind(f.Type),
+			name: name, key: string(key) + ":", index: f.Index[0], kind: plainKind(f.Type),
 			omitEmpty: slices.Contains(strings.Split(options, ","), "omitempty"),
 			omitZero:  slices.Contains(strings.Split(options, ","), "omitzero"),
 		})
