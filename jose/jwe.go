@@ -364,7 +364,7 @@ func (d *Decrypter) find(ctx context.Context, h jweHeader) ([]*Key, error) {
 		}
 		var found []*Key
 		for _, k := range set.keys {
-			if (h.KeyID == "" || k.id == h.KeyID) && k.IsPrivate() && k.fits(h.Algorithm) == nil && k.mayDecrypt() {
+			if k.named(h.KeyID) && k.IsPrivate() && k.fits(h.Algorithm) == nil && k.mayDecrypt() {
 				found = append(found, k)
 			}
 		}

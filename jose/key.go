@@ -116,7 +116,8 @@ func NewKey(alg Algorithm, id string, material any) (*Key, error) {
 }
 
 // ParsePEM reads a key in PEM for one algorithm: "PUBLIC KEY", "PRIVATE KEY",
-// "RSA PRIVATE KEY" or "EC PRIVATE KEY".
+// "RSA PRIVATE KEY" or "EC PRIVATE KEY". Without an id it stays without: it is
+// tried for tokens of every kid.
 func ParsePEM(text []byte, alg Algorithm, id string) (*Key, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -139,8 +140,16 @@ func ParsePEM(text []byte, alg Algorithm, id string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrBadKey)
 	}
-	return NewKey(alg, id, material)
+	k, err := NewKey(alg, id, material)
+	if err != nil {
+		return nil, err
+	}
+	k.id = id
+	return k, nil
 }
+
+// named reports whether a token with this kid may be the key's.
+func (k *Key) named(kid string) bool { return kid == "" || k.id == "" || k.id == kid }
 
 // check refuses material that no algorithm should use.
 func (k *Key) check() error {
@@ -200,6 +209,15 @@ func (k *Key) fits(alg Algorithm) error {
 		return fmt.Errorf("key %q is not for %s: %w", k.id, alg, ErrBadKey)
 	}
 	return nil
+}
+
+// For returns the key bound to one algorithm. A key that says its own is for no
+// other.
+func (k *Key) For(alg Algorithm) (*Key, error) {
+	if err := k.fits(alg); err != nil {
+		return nil, err
+	}
+	return &Key{id: k.id, alg: alg, enc: k.enc, use: k.use, ops: k.ops, secret: k.secret, public: k.public, private: k.private}, nil
 }
 
 // may reports whether the key's key_ops allow an operation (RFC 7517 section

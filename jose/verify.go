@@ -31,11 +31,12 @@ type KeySource interface {
 func (s *KeySet) KeySet(context.Context, string) (*KeySet, error) { return s, nil }
 
 // lookup returns the keys that may have signed a token with this header. A
-// token without a kid may be signed by any key of its algorithm.
+// token without a kid may be signed by any key of its algorithm, and a key
+// without one may have signed any token.
 func (s *KeySet) lookup(kid string, alg Algorithm) []*Key {
 	var found []*Key
 	for _, k := range s.keys {
-		if (kid == "" || k.id == kid) && k.fits(alg) == nil && k.may("verify") {
+		if k.named(kid) && k.fits(alg) == nil && k.may("verify") {
 			found = append(found, k)
 		}
 	}
