@@ -153,6 +153,10 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 				admit user delete ada@example.org || true
 				admit user add --identifier ada@example.org --verified --password-file password
 				admit cookie keygen > keys
+				admit jwt keygen --alg ES256 --public public.jwk > private.jwk
+				echo '{"iss":"https://auth.example.org","exp":4102444800}' | admit jwt sign --alg ES256 --key private.jwk > token
+				admit jwt keygen --alg ECDH-ES --public theirs.jwk > ours.jwk
+				admit jwt encrypt --alg ECDH-ES --enc A256GCM --key theirs.jwk < token > jwe
 				echo 'a long walk by the sea' | admit password hash > hash
 				cp users users.jsonl`)
 			if err != nil {

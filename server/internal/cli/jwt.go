@@ -373,7 +373,7 @@ func newJWTEncrypt() *cobra.Command {
 		Long: `Reads any bytes and writes a compact JWE (RFC 7516). With a public key anyone can
 encrypt: it does not tell who did. Sign a token first, then encrypt it with
 --cty JWT.`,
-		Example: "admit jwt encrypt --alg RSA-OAEP-256 --enc A256GCM --key public.jwk --cty JWT < token",
+		Example: "admit jwt encrypt --alg ECDH-ES --enc A256GCM --key theirs.jwk --cty JWT < token",
 	}
 	alg := cmd.Flags().String("alg", "", "the `ALGORITHM` for the key: RSA-OAEP-256, ECDH-ES, A256KW, dir, …")
 	enc := cmd.Flags().String("enc", "", "the `ENCRYPTION` of the content: A256GCM, A128CBC-HS256, …")
@@ -405,7 +405,7 @@ func newJWTDecrypt() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "decrypt --alg ALG --enc ENC --key FILE < JWE", Short: "decrypt a token", Args: cobra.MatchAll(takes(), needs("alg", "enc", "key")),
 		Long:    "Reads a compact JWE and writes the very bytes that were encrypted. What is inside is not verified.",
-		Example: "admit jwt decrypt --alg RSA-OAEP-256 --enc A256GCM --key private.jwk < jwe",
+		Example: "admit jwt decrypt --alg ECDH-ES --enc A256GCM --key ours.jwk < jwe",
 	}
 	alg := cmd.Flags().String("alg", "", "the `ALGORITHM` for the key, and no other")
 	enc := cmd.Flags().String("enc", "", "the `ENCRYPTION` of the content, and no other")
