@@ -44,7 +44,8 @@ type cost struct {
 // Bounded.
 type goal struct {
 	CPU     float64 `json:"cpu_ns,omitempty"`
-	Ratio   float64 `json:"ratio,omitempty"` // to the floor
+	Ratio   float64 `json:"ratio,omitempty"`   // to the floor
+	Over    float64 `json:"over_ns,omitempty"` // more than the floor
 	Allocs  float64 `json:"allocs"`
 	Bounded bool    `json:"allocs_bounded"`
 }

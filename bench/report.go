@@ -57,6 +57,7 @@ func (rep report) print(w io.Writer) {
 func (r row) met() bool {
 	g := r.Goal
 	return (g.CPU == 0 || r.Ours.CPU <= g.CPU) && (g.Ratio == 0 || r.Ours.CPU <= g.Ratio*r.Floor.CPU) &&
+		(g.Over == 0 || r.Ours.CPU <= r.Floor.CPU+g.Over) &&
 		(!g.Bounded || r.Ours.Allocs <= g.Allocs)
 }
 
@@ -67,6 +68,9 @@ func (g goal) String() string {
 	}
 	if g.Ratio > 0 {
 		parts = append(parts, fmt.Sprintf("≤ %.1f × floor", g.Ratio))
+	}
+	if g.Over > 0 {
+		parts = append(parts, "≤ floor + "+span(g.Over))
 	}
 	if g.Bounded {
 		parts = append(parts, fmt.Sprintf("≤ %.0f allocs", g.Allocs))
