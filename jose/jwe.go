@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -189,7 +190,7 @@ func Encrypt(key *Key, enc Encryption, h Header, plaintext []byte) (string, erro
 	h.Algorithm, h.KeyID = key.alg, key.id
 	header, _ := appendString([]byte(`,"enc":`), string(enc))
 	header = h.appendJSON(nil, string(header)+more)
-	c, err := enc.open(cek)
+	c, err := key.content(m, enc, cek)
 	if err != nil {
 		return "", err
 	}
@@ -201,8 +202,8 @@ func Encrypt(key *Key, enc Encryption, h Header, plaintext []byte) (string, erro
 	iv := random(c.ivSize())
 	b = e.AppendEncode(append(b, '.'), iv)
 	sealed := c.seal(make([]byte, 0, len(plaintext)+64), iv, plaintext, aad)
-	text, tag := sealed[:len(sealed)-c.tagSize()], sealed[len(sealed)-c.tagSize():]
-	b = e.AppendEncode(append(b, '.'), text)
+	tag := sealed[len(sealed)-c.tagSize():]
+	b = e.AppendEncode(append(b, '.'), sealed[:len(sealed)-len(tag)])
 	return string(e.AppendEncode(append(b, '.'), tag)), nil
 }
 
@@ -314,25 +315,34 @@ func (d *Decrypter) Decrypt(ctx context.Context, token string) ([]byte, Header, 
 	if len(token) > d.o.MaxLength {
 		return nil, Header{}, ErrTooLong
 	}
+	// All parts are decoded into one buffer, so that text and tag follow each
+	// other as ciphers want them.
+	text := []byte(token)
+	buf := make([]byte, 0, len(token))
 	var parts [5][]byte
-	rest := []byte(token)
 	var aad []byte
-	for i := range parts {
-		end := slices.Index(rest, '.')
-		if last := i == len(parts)-1; last != (end < 0) {
+	for i, rest := 0, text; i < len(parts); i++ {
+		end := bytes.IndexByte(rest, '.')
+		last := i == len(parts)-1
+		if last != (end < 0) {
 			return nil, Header{}, ErrMalformed
-		} else if last {
+		}
+		if last {
 			end = len(rest)
 		}
 		if i == 0 {
 			aad = rest[:end]
 		}
-		ok := false
-		if parts[i], ok = decode64(nil, rest[:end]); !ok {
+		from, ok := len(buf), false
+		if buf, ok = decode64(buf, rest[:end]); !ok {
 			return nil, Header{}, ErrMalformed
 		}
-		rest = rest[min(end+1, len(rest)):]
+		parts[i] = buf[from:]
+		if !last {
+			rest = rest[end+1:]
+		}
 	}
+	sealed := buf[len(buf)-len(parts[3])-len(parts[4]):]
 	h, err := parseJWEHeader(string(parts[0]))
 	if err != nil {
 		return nil, Header{}, err
@@ -341,12 +351,12 @@ func (d *Decrypter) Decrypt(ctx context.Context, token string) ([]byte, Header, 
 	if !ok || !slices.Contains(d.algs, h.Algorithm) || !slices.Contains(d.encs, h.enc) {
 		return nil, Header{}, ErrAlgorithm
 	}
-	keys, err := d.find(ctx, h)
+	keys, err := d.find(ctx, &h)
 	if err != nil {
 		return nil, Header{}, err
 	}
 	for _, k := range keys {
-		if plaintext, ok := d.try(k, m, h, aad, parts[1], parts[2], parts[3], parts[4]); ok {
+		if plaintext, ok := d.try(k, m, &h, aad, parts[1], parts[2], sealed, len(parts[4])); ok {
 			return plaintext, h.Header, nil
 		}
 		if m.kind == kindPassword {
@@ -356,7 +366,7 @@ func (d *Decrypter) Decrypt(ctx context.Context, token string) ([]byte, Header, 
 	return nil, Header{}, ErrDecrypt
 }
 
-func (d *Decrypter) find(ctx context.Context, h jweHeader) ([]*Key, error) {
+func (d *Decrypter) find(ctx context.Context, h *jweHeader) ([]*Key, error) {
 	look := func(kid string) ([]*Key, error) {
 		set, err := d.keys.KeySet(ctx, kid)
 		if err != nil {
@@ -392,22 +402,43 @@ func (k *Key) mayDecrypt() bool {
 
 // try opens a token with one key. It does not tell why it cannot: each reason
 // would be an oracle.
-func (d *Decrypter) try(k *Key, m managing, h jweHeader, aad, wrapped, iv, text, tag []byte) ([]byte, bool) {
+func (d *Decrypter) try(k *Key, m managing, h *jweHeader, aad, wrapped, iv, sealed []byte, tagSize int) ([]byte, bool) {
 	size := h.enc.size()
 	cek, ok := d.unwrap(k, m, h, wrapped, size)
 	if !ok || len(cek) != size {
 		// Go on with a key that cannot be right, so that a wrong key takes as
 		// long as a wrong tag (RFC 7516 section 11.5).
-		cek = random(size)
+		cek, m = random(size), managing{}
 	}
-	c, err := h.enc.open(cek)
-	if err != nil || len(iv) != c.ivSize() || len(tag) != c.tagSize() {
+	c, err := k.content(m, h.enc, cek)
+	if err != nil || len(iv) != c.ivSize() || tagSize != c.tagSize() {
 		return nil, false
 	}
-	return c.unseal(iv, append(text, tag...), aad)
+	return c.unseal(iv, sealed, aad)
 }
 
-func (d *Decrypter) unwrap(k *Key, m managing, h jweHeader, wrapped []byte, size int) ([]byte, bool) {
+// content returns the cipher for a content's key. Where that is the key itself,
+// it is made once: making it costs several times what it seals.
+func (k *Key) content(m managing, enc Encryption, cek []byte) (content, error) {
+	if m.kind != kindDirect {
+		return enc.open(cek)
+	}
+	if c := k.direct.Load(); c != nil && c.enc == enc {
+		return c.content, nil
+	}
+	c, err := enc.open(cek)
+	if _, isGCM := c.(gcmContent); err == nil && isGCM { // the others have a state
+		k.direct.Store(&directContent{enc, c})
+	}
+	return c, err
+}
+
+type directContent struct {
+	enc     Encryption
+	content content
+}
+
+func (d *Decrypter) unwrap(k *Key, m managing, h *jweHeader, wrapped []byte, size int) ([]byte, bool) {
 	switch m.kind {
 	case kindDirect:
 		return k.secret, len(wrapped) == 0 && (k.enc == "" || k.enc == h.enc)

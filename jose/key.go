@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -36,7 +37,8 @@ type Key struct {
 	public  crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or *ecdh.PublicKey
 	private any              // crypto.Signer, or *ecdh.PrivateKey
 
-	macs sync.Pool // of hash.Hash, keyed: building one costs four times a short message
+	direct atomic.Pointer[directContent]
+	macs   sync.Pool // of hash.Hash, keyed: building one costs four times a short message
 }
 
 // Bounds on keys. Larger RSA keys cost an attacker nothing and us milliseconds.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"sync"
 	"time"
 )
 
@@ -43,14 +44,17 @@ func Sign(key *Key, h Header, payload []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.sign(payload)
+	room := s.scratch()
+	room.payload = append(room.payload[:0], payload...)
+	return s.sign(room)
 }
 
 // A signing is a key and the header that goes before what it signs.
 type signing struct {
 	key    *Key
 	scheme scheme
-	header []byte // encoded, with the dot after it
+	header []byte    // encoded, with the dot after it
+	pool   sync.Pool // of *scratch
 }
 
 func newSigning(key *Key, h Header) (*signing, error) {
@@ -63,27 +67,34 @@ func newSigning(key *Key, h Header) (*signing, error) {
 	return &signing{key: key, scheme: s, header: append(header, '.')}, nil
 }
 
-func (s *signing) sign(payload []byte) (string, error) {
-	size := base64.RawURLEncoding.EncodedLen(len(payload))
-	b := make([]byte, 0, len(s.header)+size+1+base64.RawURLEncoding.EncodedLen(max(s.scheme.size, maxRSA/8/2)))
-	b = append(b, s.header...)
-	b = base64.RawURLEncoding.AppendEncode(b, payload)
-	var room [maxRSA / 8]byte
-	signature, err := s.signature(room[:0], b)
+// scratch returns room for one token; put it back into the pool.
+func (s *signing) scratch() *scratch {
+	if room, ok := s.pool.Get().(*scratch); ok {
+		return room
+	}
+	return newScratch()
+}
+
+// sign returns the token of room.payload.
+func (s *signing) sign(room *scratch) (string, error) {
+	b := append(room.token[:0], s.header...)
+	b = base64.RawURLEncoding.AppendEncode(b, room.payload)
+	signature, err := s.signature(room, b)
 	if err != nil {
 		return "", err
 	}
-	b = append(b, '.')
-	return string(base64.RawURLEncoding.AppendEncode(b, signature)), nil
+	room.token = base64.RawURLEncoding.AppendEncode(append(b, '.'), signature)
+	return string(room.token), nil
 }
 
-// signature appends the signature of input to dst.
-func (s *signing) signature(dst, input []byte) ([]byte, error) {
+// signature returns the signature of input.
+func (s *signing) signature(room *scratch, input []byte) ([]byte, error) {
 	if s.scheme.family == familyHMAC {
 		mac := s.key.mac(s.scheme.hash)
 		defer s.key.macs.Put(mac)
 		mac.Write(input)
-		return mac.Sum(dst), nil
+		room.signature = mac.Sum(room.signature[:0])
+		return room.signature, nil
 	}
 	signer, ok := s.key.private.(crypto.Signer)
 	if !ok {
@@ -92,16 +103,17 @@ func (s *signing) signature(dst, input []byte) ([]byte, error) {
 	if s.scheme.family == familyEd25519 {
 		return signer.Sign(rand.Reader, input, crypto.Hash(0))
 	}
-	digest := sum(dst, s.scheme.hash, input)
+	room.work = sum(room.work[:0], s.scheme.hash, input)
 	var opts crypto.SignerOpts = s.scheme.hash
 	if s.scheme.family == familyPSS {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: s.scheme.hash}
 	}
-	signature, err := signer.Sign(rand.Reader, digest, opts)
+	signature, err := signer.Sign(rand.Reader, room.work, opts)
 	if err != nil || s.scheme.family != familyECDSA {
 		return signature, err
 	}
-	return fromDER(dst[:0], signature, s.scheme.size/2)
+	room.signature, err = fromDER(room.signature[:0], signature, s.scheme.size/2)
+	return room.signature, err
 }
 
 // sum appends a hash of input to dst.
@@ -211,13 +223,15 @@ func (s *Signer[D]) Sign(c *Claims[D]) (string, error) {
 	if issued.IsZero() {
 		issued = time.Now()
 	}
-	var room [1024]byte
-	b, err := c.appendRegistered(room[:0], issued)
+	room := s.signing.scratch()
+	defer s.signing.pool.Put(room)
+	b, err := c.appendRegistered(room.payload[:0], issued)
+	if err == nil {
+		b, err = s.plan.append(b, &c.Data)
+	}
 	if err != nil {
 		return "", fmt.Errorf("sign a JWT: %w", err)
 	}
-	if b, err = s.plan.append(b, &c.Data); err != nil {
-		return "", fmt.Errorf("sign a JWT: %w", err)
-	}
-	return s.signing.sign(append(b, '}'))
+	room.payload = append(b, '}')
+	return s.signing.sign(room)
 }

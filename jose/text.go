@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -14,10 +15,8 @@ var strict64 = base64.RawURLEncoding.Strict()
 // padding, other alphabets and spare bits are refused, and line breaks too,
 // which encoding/base64 skips even when it is strict.
 func decode64(dst, src []byte) ([]byte, bool) {
-	for _, c := range src {
-		if c == '\n' || c == '\r' {
-			return dst, false
-		}
+	if bytes.IndexByte(src, '\n') >= 0 || bytes.IndexByte(src, '\r') >= 0 {
+		return dst, false
 	}
 	dst, err := strict64.AppendDecode(dst, src)
 	return dst, err == nil
@@ -39,7 +38,7 @@ type object struct {
 	i     int
 	begun bool
 	n     int
-	few   [32]name
+	few   [16]name
 	many  []name
 }
 

@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -299,12 +300,16 @@ type headerKey struct {
 // one, so one issuer's keys all fit.
 const maxHeaders = 64
 
-// scratch is what one verification writes to.
+// scratch is what making or verifying one token writes to.
 type scratch struct {
 	token     []byte // the text
 	payload   []byte
 	signature []byte
 	work      []byte
+}
+
+func newScratch() *scratch {
+	return &scratch{token: make([]byte, 0, 1024), payload: make([]byte, 0, 1024), signature: make([]byte, 0, 512), work: make([]byte, 0, 256)}
 }
 
 const defaultLength = 16 << 10
@@ -330,7 +335,7 @@ func newOpener(keys KeySource, algs []Algorithm, typ string, maxLength int) (*op
 func (o *opener) scratch(token string) *scratch {
 	s, ok := o.pool.Get().(*scratch)
 	if !ok {
-		s = &scratch{token: make([]byte, 0, 1024), payload: make([]byte, 0, 1024), signature: make([]byte, 0, 512), work: make([]byte, 0, 256)}
+		s = newScratch()
 	}
 	s.token = append(s.token[:0], token...)
 	return s
@@ -425,17 +430,8 @@ func (s *scratch) open(first, second int) error {
 
 // dots returns where the two dots of a compact JWS are.
 func dots(token []byte) (first, second int, err error) {
-	n := 0
-	for i, c := range token {
-		if c == '.' {
-			switch n++; n {
-			case 1:
-				first = i
-			case 2:
-				second = i
-			}
-		}
-	}
+	first, second = bytes.IndexByte(token, '.'), bytes.LastIndexByte(token, '.')
+	n := bytes.Count(token, []byte{'.'})
 	switch {
 	case n == 4 && token[0] != '{':
 		return 0, 0, ErrEncrypted
