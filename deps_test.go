@@ -19,6 +19,7 @@ var policy = map[string]string{
 	"jose":                ".",
 	"password":            ".",
 	"problem":             ".",
+	"revocation":          ". feed",
 	"session":             ". cookie feed token",
 	"session/sessiontest": ". session token",
 	"session/sqlstore":    ". session",
