@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,29 @@ func with(name, value string) string {
 		}
 	}
 	return "{" + b.String()[1:] + "}"
+}
+
+// bounded runs f, and fails the test where it takes longer, three times, for the
+// machine may be busy, or allocates more than what a stranger sends may cost:
+// 64 MiB.
+func bounded(t *testing.T, name string, most time.Duration, f func()) {
+	t.Helper()
+	var took time.Duration
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		begun := time.Now()
+		f()
+		took = time.Since(begun)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
+			t.Errorf("%s: %d bytes allocated", name, n)
+		}
+		if took <= most {
+			return
+		}
+	}
+	t.Errorf("%s: took %v", name, took)
 }
 
 // Each row is a token whose MAC is right. What the libraries in use accept of

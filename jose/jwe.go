@@ -183,11 +183,14 @@ func Encrypt(key *Key, enc Encryption, h Header, plaintext []byte) (string, erro
 	if !key.may("encrypt") && !key.may("wrapKey") && !key.may("deriveKey") && !key.may("deriveBits") {
 		return "", fmt.Errorf("%v: its key_ops do not let it encrypt: %w", key, ErrBadKey)
 	}
+	h.Algorithm, h.KeyID = key.alg, key.id
+	if !h.valid() {
+		return "", errHeader
+	}
 	cek, wrapped, more, err := key.wrap(m, enc, size)
 	if err != nil {
 		return "", fmt.Errorf("encrypt: %w", err)
 	}
-	h.Algorithm, h.KeyID = key.alg, key.id
 	header, _ := appendString([]byte(`,"enc":`), string(enc))
 	header = h.appendJSON(nil, string(header)+more)
 	c, err := key.content(m, enc, cek)
@@ -317,11 +320,11 @@ func (d *Decrypter) Decrypt(ctx context.Context, token string) ([]byte, Header, 
 	}
 	// All parts are decoded into one buffer, so that text and tag follow each
 	// other as ciphers want them.
-	text := []byte(token)
+	whole := []byte(token)
 	buf := make([]byte, 0, len(token))
 	var parts [5][]byte
 	var aad []byte
-	for i, rest := 0, text; i < len(parts); i++ {
+	for i, rest := 0, whole; i < len(parts); i++ {
 		end := bytes.IndexByte(rest, '.')
 		last := i == len(parts)-1
 		if last != (end < 0) {
@@ -355,8 +358,12 @@ func (d *Decrypter) Decrypt(ctx context.Context, token string) ([]byte, Header, 
 	if err != nil {
 		return nil, Header{}, err
 	}
-	for _, k := range keys {
-		if plaintext, ok := d.try(k, m, &h, aad, parts[1], parts[2], sealed, len(parts[4])); ok {
+	for i, k := range keys {
+		text := sealed
+		if i < len(keys)-1 {
+			text = slices.Clone(sealed) // a failed try leaves nothing of it
+		}
+		if plaintext, ok := d.try(k, m, &h, aad, parts[1], parts[2], text, len(parts[4])); ok {
 			return plaintext, h.Header, nil
 		}
 		if m.kind == kindPassword {
@@ -579,7 +586,7 @@ func parseJWEHeader(text string) (h jweHeader, err error) {
 			h.p2c, err = strconv.Atoi(raw)
 			ok = err == nil
 		case "epk":
-			h.epk, err = parseKey(raw)
+			h.epk, err = parseKey(raw, true)
 			ok = err == nil
 		case "crit", "b64", "zip": // zip makes bombs, and lengths that tell secrets (RFC 8725 section 3.6)
 			return h, ErrCritical

@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -47,6 +48,8 @@ const (
 	maxRSA   = 8192
 	maxOctet = 1024
 	maxID    = 255
+	// One of 31 bits makes a verification three times as dear, and no better.
+	maxExponent = 1<<16 + 1
 )
 
 // GenerateKey makes a fresh key for an algorithm: RSA keys of 3072 bits, HMAC
@@ -71,6 +74,9 @@ func GenerateKey(alg Algorithm, id string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, symmetric := material.([]byte); symmetric && id == "" {
+		id = encode64(random(16))
+	}
 	return NewKey(alg, id, material)
 }
 
@@ -83,7 +89,9 @@ func random(n int) []byte {
 // NewKey wraps key material of the standard library for one algorithm: []byte,
 // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey or *ecdh.PublicKey, the
 // private keys to them, or a [crypto.Signer] that keeps its private key to
-// itself. Without an id the key gets one, as [GenerateKey] says.
+// itself. Without an id the key gets its thumbprint; a symmetric one stays
+// without, since that of a guessable secret would tell whether a guess is right,
+// and a random one would be another in each process that has the secret.
 func NewKey(alg Algorithm, id string, material any) (*Key, error) {
 	if len(id) > maxID || !utf8.ValidString(id) {
 		return nil, fmt.Errorf("kid of %d bytes: %w", len(id), ErrBadKey)
@@ -92,7 +100,15 @@ func NewKey(alg Algorithm, id string, material any) (*Key, error) {
 	switch m := material.(type) {
 	case []byte:
 		k.secret = slices.Clone(m)
-	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey, *ecdh.PublicKey:
+	case ed25519.PublicKey:
+		k.public = slices.Clone(m)
+	case ed25519.PrivateKey:
+		if len(m) != ed25519.PrivateKeySize {
+			return nil, fmt.Errorf("Ed25519 key of %d bytes: %w", len(m), ErrBadKey)
+		}
+		m = slices.Clone(m)
+		k.private, k.public = m, m.Public()
+	case *rsa.PublicKey, *ecdsa.PublicKey, *ecdh.PublicKey:
 		k.public = m
 	case *ecdh.PrivateKey:
 		k.private, k.public = m, m.PublicKey()
@@ -107,12 +123,8 @@ func NewKey(alg Algorithm, id string, material any) (*Key, error) {
 	if err := k.fits(alg); err != nil {
 		return nil, err
 	}
-	if k.id == "" {
-		if k.secret != nil {
-			k.id = encode64(random(16))
-		} else {
-			k.id = k.Thumbprint()
-		}
+	if k.id == "" && k.secret == nil {
+		k.id = k.Thumbprint()
 	}
 	return k, nil
 }
@@ -160,23 +172,30 @@ func (k *Key) check() error {
 		if len(k.secret) == 0 || len(k.secret) > maxOctet {
 			return fmt.Errorf("symmetric key of %d bytes: %w", len(k.secret), ErrBadKey)
 		}
+		// Everybody has the public key that was meant.
+		if bytes.HasPrefix(bytes.TrimSpace(k.secret), []byte("-----BEGIN ")) {
+			return fmt.Errorf("a key in PEM taken for a secret: use ParsePEM: %w", ErrBadKey)
+		}
 	case *rsa.PublicKey:
-		if p.N == nil || p.N.BitLen() < minRSA || p.N.BitLen() > maxRSA || p.N.Bit(0) == 0 || p.E < 3 || p.E&1 == 0 {
-			return fmt.Errorf("RSA key not of %d to %d bits with an odd exponent above 1: %w", minRSA, maxRSA, ErrBadKey)
+		if p == nil || p.N == nil || p.N.BitLen() < minRSA || p.N.BitLen() > maxRSA || p.N.Bit(0) == 0 || p.E < 3 || p.E > maxExponent || p.E&1 == 0 {
+			return fmt.Errorf("RSA key not of %d to %d bits with an odd exponent from 3 to %d: %w", minRSA, maxRSA, maxExponent, ErrBadKey)
 		}
 		if roca(p.N) {
 			return fmt.Errorf("RSA key from a generator that is broken (CVE-2017-15361): %w", ErrBadKey)
 		}
 	case *ecdsa.PublicKey:
-		if _, err := p.Bytes(); err != nil || curveName(p.Curve) == "" {
+		if p == nil || curveName(p.Curve) == "" {
 			return fmt.Errorf("EC key not on P-256, P-384 or P-521: %w", ErrBadKey)
+		}
+		if _, err := p.Bytes(); err != nil {
+			return fmt.Errorf("EC key that is no point of its curve: %w", ErrBadKey)
 		}
 	case ed25519.PublicKey:
 		if len(p) != ed25519.PublicKeySize || !goodPoint(p) {
 			return fmt.Errorf("Ed25519 key that is no point of large order: %w", ErrBadKey)
 		}
 	case *ecdh.PublicKey:
-		if p.Curve() != ecdh.X25519() {
+		if p == nil || p.Curve() != ecdh.X25519() {
 			return fmt.Errorf("key for ECDH on another curve than X25519: %w", ErrBadKey)
 		}
 	default:

@@ -20,16 +20,23 @@ import (
 //
 //   - When it has grown old, one caller fetches it anew while all others go on
 //     with what is at hand; with [RemoteKeySet.Run] in the background no caller
-//     waits.
+//     waits. Where nobody has asked for so long that it is twice as old, all
+//     wait: keys may have been taken back.
 //   - A kid that it lacks has it fetched at once, but at most once in a
-//     cool-down: strangers with made-up kids cannot flood the issuer.
+//     cool-down: strangers with made-up kids cannot flood the issuer. So a new
+//     key may be unknown for that long: publish it before it is used.
 //   - While the issuer is away it serves on, up to a bound.
+//   - Only public keys count: a secret that is published is none. Redirects are
+//     not followed.
+//
+// No caller waits for longer than its context allows. A fetch that it began
+// goes on without it, for up to 5 seconds: others wait for it.
 type RemoteKeySet struct {
 	url string
 	o   RemoteOptions
 
 	set atomic.Pointer[remoteSet]
-	mu  sync.Mutex // guards flight and next
+	mu  sync.Mutex // guards all below
 	// flight is the fetch that is under way, nil where none is.
 	flight chan struct{}
 	next   time.Time // before which nothing is fetched
@@ -54,7 +61,8 @@ type RemoteOptions struct {
 	// MaxStale is for how long a set that cannot be renewed is still used: 24
 	// hours unless set.
 	MaxStale time.Duration
-	// CoolDown is the least time between two fetches: 10 seconds unless set.
+	// CoolDown is the least time between two fetches: 10 seconds unless set,
+	// and at most one as long as there is nothing to serve.
 	CoolDown time.Duration
 	// InsecureAllowHTTP takes keys over plain HTTP: who is in between signs as
 	// he likes. Loopback needs no permission.
@@ -86,12 +94,9 @@ func NewRemoteKeySet(from string, o *RemoteOptions) (*RemoteKeySet, error) {
 		s.o.Client = &http.Client{Timeout: 5 * time.Second}
 	}
 	client := *s.o.Client
-	client.CheckRedirect = func(r *http.Request, via []*http.Request) error {
-		if len(via) > 3 || !s.safe(r.URL) {
-			return errors.New("redirected once too often, or to plain HTTP")
-		}
-		return nil
-	}
+	// An issuer's keys are where it says. Whoever can have us redirected would
+	// choose them, or have us ask around in our own network.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.o.Client = &client
 	return s, nil
 }
@@ -115,11 +120,13 @@ func (s *RemoteKeySet) KeySet(ctx context.Context, kid string) (*KeySet, error) 
 			return nil, err
 		}
 	case kid != "" && !have.keys.has(kid):
-		// What is at hand is the answer when it cannot be renewed: of this key
-		// nothing is known, and the others serve on.
-		_ = s.fetch(ctx, true)
+		// As long as it cannot be told whether there is such a key, a refusal
+		// would have a client throw a good token away.
+		if err := s.fetch(ctx, true); err != nil {
+			return nil, err
+		}
 	case !now.Before(have.old):
-		_ = s.fetch(ctx, false)
+		_ = s.fetch(ctx, !now.Before(have.old.Add(s.o.MaxAge)) && !s.failing())
 	}
 	if have = s.set.Load(); have == nil || !time.Now().Before(have.stale) {
 		return nil, ErrKeysAway
@@ -136,9 +143,22 @@ func (s *KeySet) has(kid string) bool {
 	return false
 }
 
-// Refresh fetches the set now, whatever its age: for when the issuer says that
-// a key has been taken back. The cool-down holds.
-func (s *RemoteKeySet) Refresh(ctx context.Context) error { return s.fetch(ctx, true) }
+// Refresh fetches the set now, whatever its age and the cool-down: for when the
+// issuer says that a key has been taken back.
+func (s *RemoteKeySet) Refresh(ctx context.Context) error {
+	s.mu.Lock()
+	flight := s.flight
+	s.mu.Unlock()
+	if flight != nil { // it may have been answered before
+		if err := s.land(ctx, flight); ctx.Err() != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.next = time.Time{}
+	s.mu.Unlock()
+	return s.fetch(ctx, true)
+}
 
 // Run keeps the set fresh until ctx ends, so that no verification waits for it.
 func (s *RemoteKeySet) Run(ctx context.Context) error {
@@ -157,39 +177,58 @@ func (s *RemoteKeySet) Run(ctx context.Context) error {
 	}
 }
 
+// failing reports whether the last fetch failed.
+func (s *RemoteKeySet) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed != nil
+}
+
 // fetch renews the set. One fetch is under way at a time; wait says whether to
 // wait for somebody else's.
 func (s *RemoteKeySet) fetch(ctx context.Context, wait bool) error {
 	s.mu.Lock()
-	if flight := s.flight; flight != nil {
-		s.mu.Unlock()
-		if !wait {
-			return nil
+	flight := s.flight
+	if flight == nil {
+		if time.Now().Before(s.next) {
+			defer s.mu.Unlock()
+			return s.failed
 		}
-		select {
-		case <-flight:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.failed
+		flight, wait = make(chan struct{}), true
+		s.flight = flight
+		// Not in the caller's goroutine: it would hold a request for longer than
+		// that has, or end for all who wait when one of them hangs up.
+		go s.fly(context.WithoutCancel(ctx), flight)
 	}
-	if time.Now().Before(s.next) {
-		defer s.mu.Unlock()
-		return s.failed
-	}
-	flight := make(chan struct{})
-	s.flight = flight
 	s.mu.Unlock()
+	if !wait {
+		return nil
+	}
+	return s.land(ctx, flight)
+}
 
-	// Others wait for this one: it does not end with the request that began it.
-	err := s.get(context.WithoutCancel(ctx))
+func (s *RemoteKeySet) fly(ctx context.Context, flight chan struct{}) {
+	err := s.get(ctx)
+	pause := s.o.CoolDown
+	if have := s.set.Load(); err != nil && (have == nil || !time.Now().Before(have.stale)) {
+		pause = min(pause, time.Second)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flight, s.failed, s.next = nil, err, time.Now().Add(s.o.CoolDown)
+	s.flight, s.failed, s.next = nil, err, time.Now().Add(pause)
 	close(flight)
-	return err
+}
+
+// land waits for a fetch and says how it, or a later one, ended.
+func (s *RemoteKeySet) land(ctx context.Context, flight chan struct{}) error {
+	select {
+	case <-flight:
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w: %w", s.url, ctx.Err(), ErrKeysAway)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 func (s *RemoteKeySet) get(ctx context.Context) error {
@@ -218,11 +257,14 @@ func (s *RemoteKeySet) get(ctx context.Context) error {
 	// The same text is the same set: what was remembered under it stays.
 	if have := s.set.Load(); have != nil && have.text == next.text {
 		next.keys = have.keys
-	} else if next.keys, _, err = ParseKeySet(text); err != nil {
-		return away(err)
-	}
-	if len(next.keys.keys) == 0 {
-		return away(errors.New("no usable key in the set"))
+	} else {
+		var ignored []error
+		if next.keys, ignored, err = parseKeySet(text, ParsePublicKey); err != nil {
+			return away(err)
+		}
+		if len(next.keys.keys) == 0 {
+			return away(errors.Join(append(ignored, errors.New("no usable key in the set"))...))
+		}
 	}
 	s.set.Store(next)
 	return nil

@@ -170,7 +170,11 @@ func TestAVerifierServesOnWhileTheIssuerIsAway(t *testing.T) {
 		} {
 			trouble()
 			time.Sleep(time.Hour)
-			if got, err := s.KeySet(t.Context(), "b"); err != nil || got != first {
+			// Of an unknown key nothing can be told; the others serve on.
+			if _, err := s.KeySet(t.Context(), "b"); !errors.Is(err, ErrKeysAway) {
+				t.Errorf("an unknown key after %d fetches: %v", i.fetched.Load(), err)
+			}
+			if got, err := s.KeySet(t.Context(), "a"); err != nil || got != first {
 				t.Errorf("after %d fetches: %v, %v", i.fetched.Load(), got, err)
 			}
 		}
@@ -234,11 +238,178 @@ func TestKeysAreNotTakenOverPlainHTTP(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
-	i := &issuerServer{status: http.StatusFound, headers: http.Header{"Location": {"http://auth.example.org/"}}}
-	if _, err := i.set(t).KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) {
-		t.Errorf("redirected to plain HTTP: %v", err)
+}
+
+// A redirect would have us take keys from where somebody else says, or ask
+// around in our own network.
+func TestAttackARedirectOfKeysIsNotFollowed(t *testing.T) {
+	for _, to := range []string{"http://auth.example.org/", "http://127.0.0.1:8500/v1/kv", "http://169.254.169.254/", "https://evil.example.org/jwks", "/jwks2"} {
+		i := &issuerServer{status: http.StatusFound, headers: http.Header{"Location": {to}}}
+		i.publish(t, newES256(t, "a"))
+		if _, err := i.set(t).KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) {
+			t.Errorf("redirected to %s: %v", to, err)
+		}
+		if n := i.fetched.Load(); n != 1 {
+			t.Errorf("redirected to %s: asked %d times", to, n)
+		}
 	}
-	if n := i.fetched.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
+}
+
+// Everybody reads what is published: a secret there would let everybody sign.
+func TestAttackAPublishedSecretIsNoKey(t *testing.T) {
+	secret := newKey(t, HS256, random(32))
+	private := newES256(t, "private")
+	good := newES256(t, "good")
+	var all []string
+	for _, k := range []*Key{secret, private} {
+		text, err := k.Reveal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text.Reveal())
+	}
+	i := &issuerServer{body: `{"keys":[` + strings.Join(all, ",") + "," + string(good.Public().appendJWK(nil, false)) + `]}`}
+	v, err := NewVerifier[access](i.set(t), Expected{[]Algorithm{ES256, HS256}, issuer, []string{audience}, "at+jwt"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[*Key]error{secret: ErrKey, private: ErrKey, good: nil} {
+		if _, err := v.Verify(t.Context(), sign(t, newSigner(t, k), goodClaims())); !errors.Is(err, want) {
+			t.Errorf("%v: %v, want %v", k, err, want)
+		}
+	}
+	i = &issuerServer{body: all[0]}
+	if _, err := i.set(t).KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) {
+		t.Errorf("nothing but a secret: %v", err)
+	}
+}
+
+// The first caller hangs up, again and again: the fetch that it began serves
+// those who wait for it, and it does not wait itself.
+func TestAttackACallerThatHangsUpStopsNoFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuerServer{slow: 2 * time.Second}
+		i.publish(t, newES256(t, "a"))
+		s := i.set(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		if _, err := s.KeySet(ctx, ""); !errors.Is(err, ErrKeysAway) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller that hung up: %v", err)
+		}
+		if took := time.Since(begun); took > 100*time.Millisecond {
+			t.Errorf("it waited for %v", took)
+		}
+		if _, err := s.KeySet(t.Context(), ""); err != nil || i.fetched.Load() != 1 {
+			t.Errorf("the next: %v, fetched %d times", err, i.fetched.Load())
+		}
+		// The same for a set that has grown old, and for an unknown kid.
+		time.Sleep(10 * time.Minute)
+		for _, kid := range []string{"", "b"} {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			begun := time.Now()
+			_, err := s.KeySet(ctx, kid)
+			if took := time.Since(begun); took > 100*time.Millisecond || (err == nil) != (kid == "") {
+				t.Errorf("kid %q: after %v: %v", kid, took, err)
+			}
+			cancel()
+		}
+		time.Sleep(2 * time.Second)
+	})
+}
+
+func TestAVerifierThatStartsBeforeItsIssuerWaitsASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuerServer{away: true}
+		i.publish(t, newES256(t, "a"))
+		s := i.set(t)
+		if _, err := s.KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) {
+			t.Error(err)
+		}
+		i.mu.Lock()
+		i.away = false
+		i.mu.Unlock()
+		time.Sleep(time.Second)
+		if _, err := s.KeySet(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A key is taken back in an emergency: who hears of it need not wait.
+func TestRefreshFetchesDespiteTheCoolDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuerServer{}
+		leaked, fresh := newES256(t, "leaked"), newES256(t, "fresh")
+		i.publish(t, leaked)
+		v, err := NewVerifier(i.set(t), Expected{[]Algorithm{ES256}, issuer, []string{audience}, "at+jwt"}, &VerifierOptions[access]{Remember: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := sign(t, newSigner(t, leaked), goodClaims())
+		if _, err := v.Verify(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		i.publish(t, fresh)
+		if err := v.opener.keys.(*RemoteKeySet).Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrKey) {
+			t.Errorf("signed with the leaked key: %v", err)
+		}
+		if _, err := v.Verify(t.Context(), sign(t, newSigner(t, fresh), goodClaims())); err != nil {
+			t.Errorf("signed with the fresh one: %v", err)
+		}
+	})
+}
+
+// Nobody has asked for hours, and then two at once: neither may be answered
+// with a key that was taken back in between.
+func TestAttackASetThatNobodyAskedForIsNotServedToTheSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuerServer{}
+		i.publish(t, newES256(t, "leaked"))
+		s := i.set(t)
+		if _, err := s.KeySet(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		i.publish(t, newES256(t, "fresh"))
+		i.slow = time.Second
+		time.Sleep(20 * time.Hour)
+		for range 2 {
+			go func() {
+				if set, err := s.KeySet(t.Context(), ""); err != nil || set.has("leaked") {
+					t.Errorf("%v, %v", set, err)
+				}
+			}()
+		}
+		time.Sleep(2 * time.Second)
+	})
+}
+
+// Whatever a hostile issuer answers, it costs little.
+func TestAttackAHugeKeySetCostsLittle(t *testing.T) {
+	rsaParts := `"d":"` + encode64(odd(1024)) + `"`
+	for _, name := range []string{"p", "q", "dp", "dq", "qi"} {
+		rsaParts += `,"` + name + `":"` + encode64(odd(512)) + `"`
+	}
+	var names strings.Builder
+	for n := range 50_000 {
+		fmt.Fprintf(&names, `"é%d":1,`, n)
+	}
+	for name, body := range map[string]string{
+		"half a million scraps": `{"keys":[` + strings.Repeat("1,", 500_000) + `1]}`,
+		"private RSA keys":      `{"keys":[` + strings.Repeat(`{"kty":"RSA","e":"AQAB","n":"`+encode64(odd(1024))+`",`+rsaParts+`},`, 100) + `1]}`,
+		"two megabytes":         `{"keys":[` + strings.Repeat(" ", 2<<20) + `]}`,
+		"arrays in arrays":      `{"keys":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`,
+		"50,000 names":          `{` + names.String() + `"keys":[]}`,
+		"a long kid":            `{"keys":[{"kty":"oct","kid":"` + strings.Repeat("x", 1<<19) + `"}]}`,
+	} {
+		bounded(t, name, 500*time.Millisecond, func() { // a megabyte, once in a cool-down
+			s := (&issuerServer{body: body}).set(t)
+			if set, err := s.KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) {
+				t.Errorf("%s: %v, %v", name, set, err)
+			}
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // A Header is what a token's header says: of a verified token, or of one to be
@@ -21,7 +22,14 @@ type Header struct {
 	ContentType string // cty, "JWT" where the payload is one itself
 }
 
-// appendHeader appends the header as JSON. More are members that go with it,
+var errHeader = errors.New("jose: a header that is not UTF-8")
+
+// valid reports whether JSON can say the header.
+func (h *Header) valid() bool {
+	return utf8.ValidString(h.KeyID) && utf8.ValidString(h.Type) && utf8.ValidString(h.ContentType)
+}
+
+// appendJSON appends the header as JSON. More are members that go with it,
 // each with a comma before it.
 func (h *Header) appendJSON(b []byte, more string) []byte {
 	b = append(b, `{"alg":`...)
@@ -63,6 +71,9 @@ func newSigning(key *Key, h Header) (*signing, error) {
 		return nil, fmt.Errorf("%v: %w: %w", key, errNotSigner, ErrBadKey)
 	}
 	h.Algorithm, h.KeyID = key.alg, key.id
+	if !h.valid() {
+		return nil, errHeader
+	}
 	header := base64.RawURLEncoding.AppendEncode(nil, h.appendJSON(nil, ""))
 	return &signing{key: key, scheme: s, header: append(header, '.')}, nil
 }

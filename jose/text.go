@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -39,7 +41,7 @@ type object struct {
 	begun bool
 	n     int
 	few   [16]name
-	many  []name
+	many  map[string]bool // folded, of all names where there are more than few
 }
 
 // A name is one that was seen. Its hash does not depend on case; it is 0 where
@@ -108,23 +110,46 @@ func (o *object) seen(text string) bool {
 	equal := func(n *name) bool {
 		return (n.hash == hash || n.hash == 0 || hash == 0) && strings.EqualFold(n.text, text)
 	}
-	for i := range min(o.n, len(o.few)) {
+	for i := range o.n {
 		if equal(&o.few[i]) {
-			return true
-		}
-	}
-	for i := range o.many {
-		if equal(&o.many[i]) {
 			return true
 		}
 	}
 	if o.n < len(o.few) {
 		o.few[o.n] = name{text, hash}
-	} else {
-		o.many = append(o.many, name{text, hash})
+		o.n++
+		return false
 	}
-	o.n++
+	return o.seenMany(text)
+}
+
+// seenMany is seen for an object of so many names that to compare each with
+// each would be what a stranger wants: 12 KiB of header took 40 ms.
+func (o *object) seenMany(text string) bool {
+	if o.many == nil {
+		o.many = map[string]bool{}
+		for _, n := range o.few {
+			o.many[fold(n.text)] = true
+		}
+	}
+	folded := fold(text)
+	if o.many[folded] {
+		return true
+	}
+	o.many[folded] = true
 	return false
+}
+
+// fold returns what all texts have in common that strings.EqualFold finds
+// equal.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, s)
 }
 
 func (o *object) space() {
@@ -367,7 +392,8 @@ func stringValue(raw string) (string, bool) {
 	return raw, true
 }
 
-// stringsValue returns what an array of strings says.
+// stringsValue returns what an array of strings says, without room to append
+// to: the array may be shared.
 func stringsValue(dst []string, raw string) ([]string, bool) {
 	o := object{s: raw}
 	if !o.take('[') {
@@ -384,7 +410,7 @@ func stringsValue(dst []string, raw string) ([]string, bool) {
 		}
 		dst = append(dst, s)
 	}
-	return dst, true
+	return slices.Clip(dst), true
 }
 
 // appendString appends s as a JSON string. What is not UTF-8 is refused.

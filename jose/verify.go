@@ -73,7 +73,8 @@ type VerifierOptions[D any] struct {
 	// Check, such as digests of its ids.
 	Prepare func(*Claims[D])
 	// Check is called last at every verification, of a remembered token too,
-	// and says whether it still counts: here revocation plugs in.
+	// and says whether it still counts: here revocation plugs in. It only reads
+	// the claims: those of a remembered token are everybody's.
 	Check func(context.Context, *Claims[D], time.Time) error
 
 	// The library demands what these give up.
@@ -297,7 +298,8 @@ type headerKey struct {
 }
 
 // maxHeaders bounds how many headers are known. Only who has a key can make
-// one, so one issuer's keys all fit.
+// one, so one issuer's keys all fit; an issuer whose every header differs fills
+// it, and then nothing more is learned.
 const maxHeaders = 64
 
 // scratch is what making or verifying one token writes to.
@@ -390,7 +392,9 @@ func (o *opener) open(ctx context.Context, s *scratch) (*KeySet, Header, error) 
 	}
 	for _, k := range candidates {
 		if k.verify(scheme, s, input) {
-			o.learn(set, string(header), headerKey{h, scheme, k})
+			if len(candidates) == 1 { // else the next token with this header may be another's
+				o.learn(set, string(header), headerKey{h, scheme, k})
+			}
 			return set, h, s.open(first, second)
 		}
 	}
@@ -413,7 +417,10 @@ func (o *opener) only(keys []*Key, alg Algorithm) ([]*Key, error) {
 func (o *opener) learn(set *KeySet, header string, k headerKey) {
 	old := o.known.Load()
 	next := &headers{set: set, keys: map[string]headerKey{header: k}}
-	if old != nil && old.set == set && len(old.keys) < maxHeaders {
+	if old != nil && old.set == set {
+		if len(old.keys) == maxHeaders {
+			return
+		}
 		maps.Copy(next.keys, old.keys)
 	}
 	o.known.Store(next)
