@@ -53,7 +53,8 @@ var (
 // Options are the rare choices of a [Set].
 type Options struct {
 	// Bound is how old the latest news may be: 60 seconds unless set. It must
-	// allow for what the clocks of the issuer and of this machine differ.
+	// allow for what the issuer's clock is behind that of this machine; one
+	// that is ahead gains nothing.
 	Bound time.Duration
 	// InsecureWhenStale lets tokens count while there is no news: an attacker
 	// who can cut the feed keeps what was taken from him.
@@ -99,27 +100,37 @@ type Set struct {
 	o Options
 
 	mu sync.RWMutex // guards all below
-	// ended holds what must be refused, and raised the epochs below which a
-	// subject's tokens must be.
-	ended    map[feed.Digest]struct{}
+	// ended says until when what must be refused, and raised the epochs below
+	// which a subject's tokens must be.
+	ended    map[feed.Digest]int64
 	raised   map[feed.Digest]raise
 	everyone raise
-	// due are the digests by the minute after which they may be forgotten.
-	due  map[int64][]feed.Digest
-	head feed.ID
-	at   time.Time // as of when the set is the whole truth
+	// due are the digests by the minute in which they may be forgotten.
+	due   map[int64][]feed.Digest
+	swept int64 // the last such minute
+	head  feed.ID
+	at    time.Time // as of when the set is the whole truth
+	heard time.Time // when it was told so
 }
 
 // A raise is the least epoch whose tokens count, and until when there may be
 // others.
 type raise struct {
 	sev   uint64
-	until int64 // Unix seconds, rounded up
+	until int64
 }
 
 func (r raise) and(e *feed.Event) raise {
-	return raise{max(r.sev, e.SEV), max(r.until, e.Until.Unix()+1)}
+	return raise{max(r.sev, e.SEV), max(r.until, until(e))}
 }
+
+// grace is how much longer an ending is kept than the issuer says, in seconds.
+// By then every token that names it has expired, on the issuer's clock; a
+// verifier may allow five minutes of leeway, and its clock may be behind.
+const grace = 6 * 60
+
+// until is the Unix second from which an event may be forgotten.
+func until(e *feed.Event) int64 { return e.Until.Unix() + 1 + grace }
 
 // New returns a Set that has heard nothing yet.
 func New(o *Options) *Set {
@@ -130,14 +141,42 @@ func New(o *Options) *Set {
 	if s.o.Bound <= 0 {
 		s.o.Bound = time.Minute
 	}
-	s.forget()
+	s.ended, s.raised, s.due = map[feed.Digest]int64{}, map[feed.Digest]raise{}, map[int64][]feed.Digest{}
 	return s
 }
 
-// forget makes the set empty.
-func (s *Set) forget() {
-	s.ended, s.raised, s.everyone = map[feed.Digest]struct{}{}, map[feed.Digest]raise{}, raise{}
+// reset forgets all but what a snapshot as of now leaves out because no token
+// can name it any more, and we keep nevertheless. Epochs count in their own
+// feed alone.
+func (s *Set) reset(now int64, same bool) {
+	ended, raised, everyone := s.ended, s.raised, s.everyone
+	s.ended, s.raised, s.everyone = map[feed.Digest]int64{}, map[feed.Digest]raise{}, raise{}
 	s.due = map[int64][]feed.Digest{}
+	left := func(until int64) bool { return until-grace <= now && now < until }
+	for d, until := range ended {
+		if left(until) {
+			s.ended[d] = until
+			s.plan(d, until)
+		}
+	}
+	if !same {
+		return
+	}
+	for d, r := range raised {
+		if left(r.until) {
+			s.raised[d] = r
+			s.plan(d, r.until)
+		}
+	}
+	if left(everyone.until) {
+		s.everyone = everyone
+	}
+}
+
+// plan has a digest looked at when it may be forgotten.
+func (s *Set) plan(d feed.Digest, until int64) {
+	minute := until/60 + 1
+	s.due[minute] = append(s.due[minute], d)
 }
 
 // Check says why a token with these ids does not count, or nil.
@@ -155,7 +194,7 @@ func (s *Set) Check(d *Digests, now time.Time) error {
 	if d.sev < s.raised[d.subject].sev {
 		return ErrStaleClaims
 	}
-	if now.Sub(s.at) > s.o.Bound && !s.o.InsecureWhenStale {
+	if (now.Sub(s.at) > s.o.Bound || now.Sub(s.heard) > s.o.Bound) && !s.o.InsecureWhenStale {
 		return &admit.RetryError{After: time.Second, Err: ErrStale}
 	}
 	return nil
@@ -163,16 +202,23 @@ func (s *Set) Check(d *Digests, now time.Time) error {
 
 // Hear takes news in. Most programs never call it: Run does.
 func (s *Set) Hear(n feed.News) error {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// News cannot be newer than now: an issuer whose clock is ahead, or jumps
+	// ahead, must not have us trust it for longer, or forget too soon.
+	s.at, s.heard = n.At, now
+	if s.at.After(now) {
+		s.at = now
+	}
 	if n.Reset {
-		s.forget()
+		s.reset(s.at.Unix(), n.Head.Epoch == s.head.Epoch)
 	}
 	for i := range n.Events {
 		s.add(&n.Events[i])
 	}
-	s.head, s.at = n.Head, n.At
-	s.sweep(n.At)
+	s.head = n.Head
+	s.sweep(s.at.Unix())
 	return nil
 }
 
@@ -184,27 +230,32 @@ func (s *Set) add(e *feed.Event) {
 	case feed.Subject:
 		s.raised[e.Digest] = s.raised[e.Digest].and(e)
 	default:
-		s.ended[e.Digest] = struct{}{}
+		s.ended[e.Digest] = max(s.ended[e.Digest], until(e))
 	}
-	minute := e.Until.Unix()/60 + 1
-	s.due[minute] = append(s.due[minute], e.Digest)
+	s.plan(e.Digest, until(e))
 }
 
-// sweep forgets what no token can name any more.
-func (s *Set) sweep(now time.Time) {
+// sweep forgets what no token can name any more, once in a minute.
+func (s *Set) sweep(now int64) {
+	if now/60 <= s.swept {
+		return
+	}
+	s.swept = now / 60
 	for minute, digests := range s.due {
-		if minute > now.Unix()/60 {
+		if minute > s.swept {
 			continue
 		}
 		for _, d := range digests {
-			delete(s.ended, d)
-			if s.raised[d].until < now.Unix() {
+			if s.ended[d] <= now {
+				delete(s.ended, d)
+			}
+			if s.raised[d].until <= now {
 				delete(s.raised, d)
 			}
 		}
 		delete(s.due, minute)
 	}
-	if s.everyone.until < now.Unix() {
+	if s.everyone.until <= now {
 		s.everyone = raise{}
 	}
 }
