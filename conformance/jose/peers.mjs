@@ -1,0 +1,59 @@
+// Does jobs with the JOSE libraries of Node, as peers of the library's own: an
+// array of them comes on stdin, an array of {value} or {error} leaves on stdout.
+import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import * as jose from 'jose'
+import jsonwebtoken from 'jsonwebtoken'
+
+const text = new TextEncoder()
+
+const expected = (job) => ({ algorithms: [job.alg], issuer: job.issuer, audience: job.audience })
+
+// A key as node:crypto has it, for jsonwebtoken.
+function keyObject(jwk) {
+  if (jwk.kty === 'oct') return Buffer.from(jwk.k, 'base64url')
+  return jwk.d ? createPrivateKey({ key: jwk, format: 'jwk' }) : createPublicKey({ key: jwk, format: 'jwk' })
+}
+
+// The password of PBES2 is text, which importJWK would take for a key.
+const encryptionKey = (job) =>
+  job.jwk.kty === 'oct' ? Buffer.from(job.jwk.k, 'base64url') : jose.importJWK(job.jwk, job.alg)
+
+const work = {
+  async 'jose verify'(job) {
+    return (await jose.jwtVerify(job.token, await jose.importJWK(job.jwk, job.alg), { ...expected(job), typ: 'at+jwt' })).payload
+  },
+  async 'jose sign'(job) {
+    return new jose.SignJWT(job.claims).setProtectedHeader({ alg: job.alg, typ: 'at+jwt', kid: 'k' }).sign(await jose.importJWK(job.jwk, job.alg))
+  },
+  async 'jose generate'(job) {
+    if (job.alg.startsWith('HS')) return jose.exportJWK(await jose.generateSecret(job.alg, { extractable: true }))
+    return jose.exportJWK((await jose.generateKeyPair(job.alg, { extractable: true, crv: job.crv })).privateKey)
+  },
+  async 'jose thumbprint'(job) {
+    return jose.calculateJwkThumbprint(job.jwk)
+  },
+  async 'jose decrypt'(job) {
+    const options = { keyManagementAlgorithms: [job.alg], contentEncryptionAlgorithms: [job.enc], maxPBES2Count: 1_000_000 }
+    return new TextDecoder().decode((await jose.compactDecrypt(job.token, await encryptionKey(job), options)).plaintext)
+  },
+  async 'jose encrypt'(job) {
+    return new jose.CompactEncrypt(text.encode(job.text)).setProtectedHeader({ alg: job.alg, enc: job.enc, kid: 'k' }).encrypt(await encryptionKey(job))
+  },
+  async 'jsonwebtoken verify'(job) {
+    return jsonwebtoken.verify(job.token, keyObject(job.jwk), expected(job))
+  },
+  async 'jsonwebtoken sign'(job) {
+    return jsonwebtoken.sign(job.claims, keyObject(job.jwk), { algorithm: job.alg, header: { typ: 'at+jwt', kid: 'k' } })
+  },
+}
+
+const done = []
+for (const job of JSON.parse(readFileSync(0, 'utf8'))) {
+  try {
+    done.push({ value: await work[job.do](job) })
+  } catch (error) {
+    done.push({ error: String(error) })
+  }
+}
+process.stdout.write(JSON.stringify(done))
