@@ -303,7 +303,7 @@ func (n nonsense) Sign(_ io.Reader, _ []byte, _ crypto.SignerOpts) ([]byte, erro
 
 func verifyPayload(t *testing.T, k *Key, token string) ([]byte, Header, error) {
 	t.Helper()
-	v, err := InsecureNewPayloadVerifier(NewKeySet(k), []Algorithm{k.Algorithm()}, 0)
+	v, err := NewPayloadVerifier(NewKeySet(k), []Algorithm{k.Algorithm()}, "", &PayloadVerifierOptions{InsecureAnyType: true})
 	if err != nil {
 		t.Fatal(err)
 	}

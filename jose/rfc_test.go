@@ -97,7 +97,7 @@ func TestTheSignaturesOfRFC7520AreVerified(t *testing.T) {
 			if v.Input.Alg.Algorithm == "" {
 				algorithms = []Algorithm{HS256, RS256, ES512}
 			}
-			verifier, err := InsecureNewPayloadVerifier(&keys, algorithms, 0)
+			verifier, err := NewPayloadVerifier(&keys, algorithms, "", &PayloadVerifierOptions{InsecureAnyType: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -235,28 +235,33 @@ func (v *Verifier[D]) inTime(c *Claims[D], now time.Time) error {
 // claims. Most programs want a [Verifier].
 type PayloadVerifier struct{ opener *opener }
 
-// NewPayloadVerifier returns a PayloadVerifier for payloads of up to maxLength
-// bytes of token, 16 KiB where it is 0. The type is required, as that of
-// [Expected] is.
-func NewPayloadVerifier(keys KeySource, algorithms []Algorithm, typ string, maxLength int) (*PayloadVerifier, error) {
-	if typ == "" {
-		return nil, errors.New("jose: a type is required")
-	}
-	o, err := newOpener(keys, algorithms, typ, maxLength)
-	if err != nil {
-		return nil, err
-	}
-	return &PayloadVerifier{o}, nil
+// PayloadVerifierOptions are the rare choices of a [PayloadVerifier].
+type PayloadVerifierOptions struct {
+	// MaxLength bounds a token in bytes, before any work: 16 KiB unless set.
+	MaxLength int
+	// The library demands what this gives up.
+	InsecureAnyType bool // typ is not looked at
 }
 
-// InsecureNewPayloadVerifier returns a PayloadVerifier that takes tokens of
-// every type.
-func InsecureNewPayloadVerifier(keys KeySource, algorithms []Algorithm, maxLength int) (*PayloadVerifier, error) {
-	o, err := newOpener(keys, algorithms, "", maxLength)
+// NewPayloadVerifier returns a PayloadVerifier. The type is required, as that
+// of [Expected] is.
+func NewPayloadVerifier(keys KeySource, algorithms []Algorithm, typ string, o *PayloadVerifierOptions) (*PayloadVerifier, error) {
+	if o == nil {
+		o = &PayloadVerifierOptions{}
+	}
+	switch {
+	case typ == "" && !o.InsecureAnyType:
+		return nil, errors.New("jose: a type is required")
+	case o.MaxLength < 0:
+		return nil, errors.New("jose: a bound is negative")
+	case o.InsecureAnyType:
+		typ = ""
+	}
+	opener, err := newOpener(keys, algorithms, typ, o.MaxLength)
 	if err != nil {
 		return nil, err
 	}
-	return &PayloadVerifier{o}, nil
+	return &PayloadVerifier{opener}, nil
 }
 
 // Verify returns the payload of a compact JWS that one of the keys has signed,

@@ -126,10 +126,25 @@ func TestAttackAnECDSASignatureOfZerosIsRefused(t *testing.T) {
 	}
 }
 
+// WebAuthn and X.509 have ECDSA signatures in DER, a JWT does not (RFC 7518
+// section 3.4).
+func TestAnECDSASignatureInDERIsRefused(t *testing.T) {
+	k := keyFor(t, ES256)
+	token := sign(t, newSigner(t, k), goodClaims())
+	dot := strings.LastIndexByte(token, '.')
+	raw, _ := decode64(nil, []byte(token[dot+1:]))
+	if _, err := newVerifier(t, k.Public(), nil).Verify(t.Context(), token[:dot+1]+encode64(appendDER(nil, raw))); !errors.Is(err, ErrSignature) {
+		t.Error(err)
+	}
+}
+
 // A forged token that is long costs its sender more than us.
 func TestAttackALongTokenIsRefusedBeforeAnyWork(t *testing.T) {
 	v := newVerifier(t, keyFor(t, HS256), nil)
 	long := forger{random(32)}.sign(usual, claimsAnd(`"x":`+strings.Repeat(`{"a":`, 100_000)+"1"+strings.Repeat("}", 100_000)))
+	if len(long) < 500_000 {
+		t.Fatal("it is not long")
+	}
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := v.Verify(context.Background(), long); err != ErrTooLong {
 			t.Fatal(err)
@@ -182,7 +197,7 @@ func TestAVerifierCannotBeMadeWithoutWhatItMustKnow(t *testing.T) {
 		},
 		"claims that are no struct":      func() error { _, err := NewVerifier[int](keys, whole, nil); return err },
 		"claims with a registered name":  func() error { _, err := NewVerifier[struct{ Sub string }](keys, whole, nil); return err },
-		"no type for payloads":           func() error { _, err := NewPayloadVerifier(keys, whole.Algorithms, "", 0); return err },
+		"no type for payloads":           func() error { _, err := NewPayloadVerifier(keys, whole.Algorithms, "", nil); return err },
 		"no type for a signer":           func() error { _, err := NewSigner[access](keyFor(t, ES256), "", nil); return err },
 		"a signer with a public key":     func() error { _, err := NewSigner[access](keyFor(t, ES256).Public(), "JWT", nil); return err },
 		"a decrypter without algorithms": func() error { _, err := NewDecrypter(keys, nil, []Encryption{A128GCM}, nil); return err },

@@ -210,10 +210,7 @@ is for looking; a service demands all three.`,
 			return err
 		}
 		set := jose.NewKeySet(keys...)
-		v, err := jose.InsecureNewPayloadVerifier(set, accepted, len(token))
-		if *typ != "" {
-			v, err = jose.NewPayloadVerifier(set, accepted, *typ, len(token))
-		}
+		v, err := jose.NewPayloadVerifier(set, accepted, *typ, &jose.PayloadVerifierOptions{MaxLength: len(token), InsecureAnyType: *typ == ""})
 		if err != nil {
 			return misused(cmd, "%w", err)
 		}
