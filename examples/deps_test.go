@@ -13,6 +13,7 @@ var policy = map[string]string{
 	"":              "",
 	"beside":        "",
 	"embedded":      "admit admit/authn admit/server",
+	"verify-token":  "admit admit/authn admit/jose",
 	"visit-cookie":  "admit/cookie",
 	"visits":        "admit/session",
 	"visits-sealed": "admit/cookie",

@@ -103,6 +103,30 @@ func TestAttackAHeaderOfManyNamesCostsLittle(t *testing.T) {
 	}
 }
 
+// A forged token without a kid is not tried with hundreds of keys.
+func TestAttackATokenWithoutAKidIsTriedWithFewKeys(t *testing.T) {
+	var keys []*Key
+	for i := range maxKeys {
+		k, err := NewKey(HS256, fmt.Sprint(i), random(32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	token := forger{random(32)}.sign(`{"alg":"HS256","typ":"at+jwt"}`, claimsAnd(""))
+	for n, want := range map[int]error{maxTries: ErrSignature, maxTries + 1: ErrKey, maxKeys: ErrKey} {
+		v, err := NewVerifier[access](NewKeySet(keys[:n]...), Expected{[]Algorithm{HS256}, issuer, []string{audience}, "at+jwt"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bounded(t, fmt.Sprint(n, " keys"), time.Millisecond, func() {
+			if _, err := v.Verify(t.Context(), token); !errors.Is(err, want) {
+				t.Errorf("%d keys: %v, want %v", n, err, want)
+			}
+		})
+	}
+}
+
 // Beyond a few, names are looked up by what they fold to.
 func TestOfManyNamesNoTwoFoldIntoOne(t *testing.T) {
 	for _, pair := range [][2]string{{"sub", "SUB"}, {"sub", "ſub"}, {"k", "\u212a"}, {"ǆ", "ǅ"}, {"σ", "ς"}, {"é", "É"}} {

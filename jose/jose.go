@@ -23,4 +23,7 @@
 // A [Signer] makes such tokens. Tokens are read in one way only: every value has
 // one spelling, JSON is strict, and what is unusual is refused with a code that
 // says why. Sizes are bounded before any work is done.
+//
+// Name a token by its jti, never by its text: from an ECDSA signature anybody
+// makes a second one that is as good.
 package jose

@@ -381,7 +381,7 @@ func (d *Decrypter) find(ctx context.Context, h *jweHeader) ([]*Key, error) {
 		}
 		var found []*Key
 		for _, k := range set.keys {
-			if k.named(h.KeyID) && k.IsPrivate() && k.fits(h.Algorithm) == nil && k.mayDecrypt() {
+			if k.named(h.KeyID) && k.IsPrivate() && k.suits(h.Algorithm) && k.mayDecrypt() {
 				found = append(found, k)
 			}
 		}
@@ -395,7 +395,7 @@ func (d *Decrypter) find(ctx context.Context, h *jweHeader) ([]*Key, error) {
 		return nil, err
 	}
 	keys = slices.DeleteFunc(keys, func(k *Key) bool {
-		return k.alg == "" && slices.ContainsFunc(d.algs, func(a Algorithm) bool { return a != h.Algorithm && k.fits(a) == nil })
+		return k.alg == "" && slices.ContainsFunc(d.algs, func(a Algorithm) bool { return a != h.Algorithm && k.suits(a) })
 	})
 	if len(keys) == 0 || len(keys) > maxTries {
 		return nil, ErrKey

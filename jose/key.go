@@ -206,6 +206,15 @@ func (k *Key) check() error {
 
 // fits reports why the key cannot be used with the algorithm.
 func (k *Key) fits(alg Algorithm) error {
+	if !k.suits(alg) {
+		return fmt.Errorf("key %q is not for %s: %w", k.id, alg, ErrBadKey)
+	}
+	return nil
+}
+
+// suits is fits where nobody asks why: for each key that a forged token is held
+// against.
+func (k *Key) suits(alg Algorithm) bool {
 	s, signs := alg.scheme()
 	ok := k.alg == "" || k.alg.same(alg)
 	switch {
@@ -223,13 +232,7 @@ func (k *Key) fits(alg Algorithm) error {
 		_, is := k.public.(*rsa.PublicKey)
 		ok = ok && is
 	}
-	if signs && k.use == "enc" || !signs && k.use == "sig" {
-		ok = false
-	}
-	if !ok {
-		return fmt.Errorf("key %q is not for %s: %w", k.id, alg, ErrBadKey)
-	}
-	return nil
+	return ok && !(signs && k.use == "enc") && !(!signs && k.use == "sig")
 }
 
 // For returns the key bound to one algorithm. A key that says its own is for no

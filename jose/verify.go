@@ -37,7 +37,7 @@ func (s *KeySet) KeySet(context.Context, string) (*KeySet, error) { return s, ni
 func (s *KeySet) lookup(kid string, alg Algorithm) []*Key {
 	var found []*Key
 	for _, k := range s.keys {
-		if k.named(kid) && k.fits(alg) == nil && k.may("verify") {
+		if k.named(kid) && k.suits(alg) && k.may("verify") {
 			found = append(found, k)
 		}
 	}
@@ -410,7 +410,7 @@ func (o *opener) open(ctx context.Context, s *scratch) (*KeySet, Header, error) 
 // ours would fit them: one key is for one algorithm.
 func (o *opener) only(keys []*Key, alg Algorithm) ([]*Key, error) {
 	keys = slices.DeleteFunc(keys, func(k *Key) bool {
-		return k.alg == "" && slices.ContainsFunc(o.algs, func(a Algorithm) bool { return !a.same(alg) && k.fits(a) == nil })
+		return k.alg == "" && slices.ContainsFunc(o.algs, func(a Algorithm) bool { return !a.same(alg) && k.suits(a) })
 	})
 	if len(keys) == 0 || len(keys) > maxTries {
 		return nil, ErrKey
