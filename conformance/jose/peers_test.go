@@ -68,7 +68,7 @@ func TestPeersVerifyOursAndWeTheirs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signed, err := peer.ParseSigned(ours, []peer.SignatureAlgorithm{peer.SignatureAlgorithm(alg)})
+		signed, err := peer.ParseSignedCompact(ours, []peer.SignatureAlgorithm{peer.SignatureAlgorithm(alg)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestPeersDecryptOursAndWeTheirs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parsed, err := peer.ParseEncrypted(ours, []peer.KeyAlgorithm{peer.KeyAlgorithm(alg)}, []peer.ContentEncryption{peer.ContentEncryption(enc)})
+			parsed, err := peer.ParseEncryptedCompact(ours, []peer.KeyAlgorithm{peer.KeyAlgorithm(alg)}, []peer.ContentEncryption{peer.ContentEncryption(enc)})
 			if err != nil {
 				t.Fatal(err)
 			}
