@@ -1,9 +1,11 @@
 // Does jobs with the JOSE libraries of Node, as peers of the library's own: an
 // array of them comes on stdin, an array of {value} or {error} leaves on stdout.
-import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey, webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as jose from 'jose'
 import jsonwebtoken from 'jsonwebtoken'
+
+globalThis.crypto ??= webcrypto // which Node 18 does not do by itself
 
 const text = new TextEncoder()
 
