@@ -153,6 +153,9 @@ func FuzzKey(f *testing.F) {
 	f.Add(`{"keys":[{"kty":"oct","k":"AAAA"},{"kty":"EC"}]}`)
 	f.Fuzz(func(t *testing.T, s string) {
 		ParseKeySet([]byte(s))
+		if k, err := ParsePublicKey([]byte(s)); err == nil && k.IsPrivate() {
+			t.Fatalf("%s is taken for public", s)
+		}
 		k, err := ParseKey([]byte(s))
 		if err != nil {
 			return

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/admit-auth/admit"
 )
 
 // A RemoteKeySet is an issuer's JWK set behind a URL. It is fetched when it is
@@ -117,19 +119,19 @@ func (s *RemoteKeySet) KeySet(ctx context.Context, kid string) (*KeySet, error) 
 	switch {
 	case have == nil || !now.Before(have.stale):
 		if err := s.fetch(ctx, true); err != nil {
-			return nil, err
+			return nil, &admit.RetryError{After: time.Second, Err: err}
 		}
 	case kid != "" && !have.keys.has(kid):
 		// As long as it cannot be told whether there is such a key, a refusal
 		// would have a client throw a good token away.
 		if err := s.fetch(ctx, true); err != nil {
-			return nil, err
+			return nil, &admit.RetryError{After: s.o.CoolDown, Err: err}
 		}
 	case !now.Before(have.old):
 		_ = s.fetch(ctx, !now.Before(have.old.Add(s.o.MaxAge)) && !s.failing())
 	}
 	if have = s.set.Load(); have == nil || !time.Now().Before(have.stale) {
-		return nil, ErrKeysAway
+		return nil, &admit.RetryError{After: time.Second, Err: ErrKeysAway}
 	}
 	return have.keys, nil
 }

@@ -148,8 +148,12 @@ func TestAVerifierServesOnWhileTheIssuerIsAway(t *testing.T) {
 		k := newES256(t, "a")
 		i.publish(t, k)
 		s := i.set(t)
-		if _, err := s.KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) || !errors.Is(err, admit.Unavailable) {
+		_, err := s.KeySet(t.Context(), "")
+		if !errors.Is(err, ErrKeysAway) || !errors.Is(err, admit.Unavailable) {
 			t.Errorf("before the first fetch: %v", err)
+		}
+		if retry, ok := errors.AsType[*admit.RetryError](err); !ok || retry.After <= 0 {
+			t.Errorf("no word of when to try again: %v", err)
 		}
 		i.away = false
 		if _, err := s.KeySet(t.Context(), ""); !errors.Is(err, ErrKeysAway) {
