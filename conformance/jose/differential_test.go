@@ -2,6 +2,9 @@ package jose_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -176,14 +179,8 @@ func decision(header, payload string, refused error) string {
 			return "header " + n
 		}
 	}
-	known := []string{"alg", "kid", "typ", "cty", "crit", "b64", "enc", "zip"}
-	if why := folded(h, known); why != "" {
+	if why := namesOf(h, "alg", "kid", "typ", "cty", "crit", "b64", "enc", "zip"); why != "" {
 		return why
-	}
-	for _, n := range known {
-		if raw, ok := h[n]; ok && raw[0] != '"' {
-			return "header " + n + " of another type"
-		}
 	}
 	if errors.Is(refused, jose.ErrAlgorithm) || errors.Is(refused, jose.ErrMalformed) {
 		return "" // of a header that is right, nothing else is decided
@@ -219,6 +216,20 @@ func decision(header, payload string, refused error) string {
 		json.Unmarshal(c["iat"], &at)
 		if at > float64(time.Now().Unix()) {
 			return "iat ahead"
+		}
+	}
+	return ""
+}
+
+// namesOf says what is wrong with the names of a header, or with those of them
+// whose values must be strings.
+func namesOf(h map[string]json.RawMessage, known ...string) string {
+	if why := folded(h, known); why != "" {
+		return why
+	}
+	for _, n := range known {
+		if raw, ok := h[n]; ok && raw[0] != '"' {
+			return "header " + n + " of another type"
 		}
 	}
 	return ""
@@ -310,6 +321,102 @@ func FuzzSpellingAsPeersReadIt(f *testing.F) {
 				err == nil && refused != nil && !errors.Is(refused, jose.ErrMalformed) && !errors.Is(refused, jose.ErrSignature) {
 				t.Errorf("%q: %s %+v, %v; we %v", text, name, theirs, err, refused)
 			}
+		}
+	})
+}
+
+// The same for the header of an encrypted token.
+func FuzzEncryptedAsPeersReadIt(f *testing.F) {
+	for _, header := range []string{
+		`{"alg":"dir","enc":"A128GCM"}`, `{"alg":"dir","enc":"A128GCM","typ":"JWT","cty":"JWT","kid":"k"}`, `{"alg":"dir","enc":"A128GCM","zip":"DEF"}`, `{"alg":"dir","enc":"A128GCM","crit":["x"],"x":1}`,
+		`{"alg":"dir","enc":"A128GCM","enc":"A128GCM"}`, `{"alg":"dir","ENC":"A128GCM"}`, `{"alg":"dir","enc":"A256GCM"}`, `{"alg":"dir","enc":"A128GCM","apu":"AAAA","p2c":1}`, `{"alg":"dir","enc":"A128GCM","epk":{"kty":"EC"}}`,
+	} {
+		f.Add(header, "hello")
+	}
+	cek := secret[:16]
+	block, err := aes.NewCipher(cek)
+	if err != nil {
+		f.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		f.Fatal(err)
+	}
+	key, err := jose.NewKey(jose.Dir, "", cek)
+	if err != nil {
+		f.Fatal(err)
+	}
+	d, err := jose.NewDecrypter(jose.NewKeySet(key), []jose.Algorithm{jose.Dir}, []jose.Encryption{jose.A128GCM}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	f.Fuzz(func(t *testing.T, header, text string) {
+		iv := make([]byte, 12)
+		aad := encode([]byte(header))
+		sealed := gcm.Seal(nil, iv, []byte(text), []byte(aad))
+		token := aad + ".." + encode(iv) + "." + encode(sealed[:len(text)]) + "." + encode(sealed[len(text):])
+		ours, _, refused := d.Decrypt(t.Context(), token)
+		var theirs []byte
+		parsed, err := peer.ParseEncryptedCompact(token, []peer.KeyAlgorithm{peer.DIRECT}, []peer.ContentEncryption{peer.A128GCM})
+		if err == nil {
+			theirs, err = parsed.Decrypt(cek)
+		}
+		var h map[string]json.RawMessage
+		json.Unmarshal([]byte(header), &h)
+		switch {
+		case refused == nil && string(ours) != text:
+			t.Errorf("%s: we read %q of %q", header, ours, text)
+		case refused == nil && err != nil:
+			if stricter("go-jose", header, "") == "" {
+				t.Errorf("we accept %s, go-jose: %v", header, err)
+			}
+		case refused != nil && err == nil:
+			odd := strict(header) != "" || h["crit"] != nil || h["zip"] != nil || h["b64"] != nil || stricter("go-jose", header, "") != "" ||
+				namesOf(h, "alg", "enc", "kid", "typ", "cty", "crit", "b64", "zip") != "" || folded(h, []string{"apu", "apv", "iv", "tag", "p2s", "p2c", "epk"}) != ""
+			if !odd {
+				t.Errorf("go-jose accepts %s (%q), and by no decision of ours: %v", header, theirs, refused)
+			}
+		}
+	})
+}
+
+// A key that we accept, go-jose accepts, and both have the same thumbprint.
+func FuzzKeysAsPeersReadThem(f *testing.F) {
+	for _, alg := range []jose.Algorithm{jose.HS256, jose.ES256, jose.ES512, jose.EdDSA} {
+		k, err := jose.GenerateKey(alg, "k")
+		if err != nil {
+			f.Fatal(err)
+		}
+		whole, err := k.Reveal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(whole.Reveal())
+		if p := k.Public(); p != nil {
+			text, _ := json.Marshal(p)
+			f.Add(string(text))
+		}
+	}
+	f.Add(`{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("_", 342) + `"}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := jose.ParseKey([]byte(text))
+		if err != nil || strings.Contains(text, "x5") {
+			return // what is said of certificates we pass over
+		}
+		var theirs peer.JSONWebKey
+		if err := json.Unmarshal([]byte(text), &theirs); err != nil {
+			if !strings.Contains(text, "X25519") { // which go-jose does not have
+				t.Fatalf("we accept %s, go-jose: %v", text, err)
+			}
+			return
+		}
+		if k.Public() == nil {
+			return // go-jose has no thumbprint of it
+		}
+		print, err := theirs.Thumbprint(crypto.SHA256)
+		if got := base64.RawURLEncoding.EncodeToString(print); err != nil || got != k.Thumbprint() || theirs.KeyID != k.ID() {
+			t.Fatalf("%s: %s %q, go-jose has %s %q, %v", text, k.Thumbprint(), k.ID(), got, theirs.KeyID, err)
 		}
 	})
 }
