@@ -417,3 +417,55 @@ func TestAttackAHugeKeySetCostsLittle(t *testing.T) {
 		})
 	}
 }
+
+// Under load, with tokens remembered and headers learned: the next key is
+// published before it signs, the last one stays for a while after.
+func TestKeysRotateUnderLoadWithoutARefusal(t *testing.T) {
+	i := &issuerServer{}
+	last, now, next := newES256(t, ""), newES256(t, ""), newES256(t, "")
+	i.publish(t, last, now, next)
+	keys := i.set(t)
+	v, err := NewVerifier(keys, Expected{[]Algorithm{ES256}, issuer, []string{audience}, "at+jwt"}, &VerifierOptions[access]{Remember: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signer atomic.Pointer[Signer[access]]
+	signer.Store(newSigner(t, now))
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	var verified [3]atomic.Int64
+	for worker := range verified {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				token, err := signer.Load().Sign(goodClaims())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 3 {
+					if c, err := v.Verify(context.Background(), token); err != nil || c.Subject != "alice" {
+						t.Errorf("%+v, %v", c, err)
+						return
+					}
+				}
+				verified[worker].Add(1)
+			}
+		})
+	}
+	for range 6 {
+		// No token outlives the overlap: all that was signed before is done.
+		for worker := range verified {
+			for begun := verified[worker].Load(); verified[worker].Load() < begun+2 && !t.Failed(); {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		last, now, next = now, next, newES256(t, "")
+		i.publish(t, last, now, next)
+		if err := keys.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		signer.Store(newSigner(t, now))
+	}
+	stop()
+	group.Wait()
+}
