@@ -87,13 +87,13 @@ func with(name, value string) string {
 	return "{" + b.String()[1:] + "}"
 }
 
-// bounded runs f, and fails the test where it takes longer, three times, for the
+// bounded runs f, and fails the test where it takes longer, ten times, for the
 // machine may be busy, or allocates more than what a stranger sends may cost:
 // 64 MiB.
 func bounded(t *testing.T, name string, most time.Duration, f func()) {
 	t.Helper()
 	var took time.Duration
-	for range 3 {
+	for range 10 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		begun := time.Now()
