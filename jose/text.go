@@ -99,6 +99,9 @@ func (o *object) next() (key, value string, ok bool, err error) {
 
 // seen notes a name and reports whether one that folds to it came before.
 func (o *object) seen(text string) bool {
+	if o.many != nil {
+		return o.seenMany(text)
+	}
 	hash := uint32(1)
 	for i := range len(text) {
 		if text[i] >= utf8.RuneSelf {
