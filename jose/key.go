@@ -232,7 +232,11 @@ func (k *Key) suits(alg Algorithm) bool {
 		_, is := k.public.(*rsa.PublicKey)
 		ok = ok && is
 	}
-	return ok && !(signs && k.use == "enc") && !(!signs && k.use == "sig")
+	other := "sig"
+	if signs {
+		other = "enc"
+	}
+	return ok && k.use != other
 }
 
 // For returns the key bound to one algorithm. A key that says its own is for no

@@ -152,7 +152,7 @@ func (s *RemoteKeySet) Refresh(ctx context.Context) error {
 	flight := s.flight
 	s.mu.Unlock()
 	if flight != nil { // it may have been answered before
-		if err := s.land(ctx, flight); ctx.Err() != nil {
+		if err := s.land(ctx, flight); err != nil && ctx.Err() != nil {
 			return err
 		}
 	}
