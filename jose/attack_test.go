@@ -127,6 +127,23 @@ func TestAttackATokenWithoutAKidIsTriedWithFewKeys(t *testing.T) {
 	}
 }
 
+// Neither is looked into before the signature, nor ever.
+func TestAttackACompressedOrADeepHeaderIsRefused(t *testing.T) {
+	f := forger{random(32)}
+	v := newVerifier(t, newKey(t, HS256, f.key), nil)
+	for header, want := range map[string]error{
+		`{"alg":"HS256","typ":"at+jwt","zip":"DEF"}`:                                                                 ErrEncrypted,
+		`{"alg":"HS256","typ":"at+jwt","x":` + strings.Repeat(`{"x":`, 1000) + "1" + strings.Repeat("}", 1000) + "}": ErrMalformed,
+	} {
+		token := f.sign(header, claimsAnd(""))
+		bounded(t, header, 50*time.Millisecond, func() {
+			if _, err := v.Verify(t.Context(), token); !errors.Is(err, want) {
+				t.Errorf("%.60s: %v, want %v", header, err, want)
+			}
+		})
+	}
+}
+
 // Beyond a few, names are looked up by what they fold to.
 func TestOfManyNamesNoTwoFoldIntoOne(t *testing.T) {
 	for _, pair := range [][2]string{{"sub", "SUB"}, {"sub", "ſub"}, {"k", "\u212a"}, {"ǆ", "ǅ"}, {"σ", "ς"}, {"é", "É"}} {
