@@ -38,9 +38,10 @@ func listen(t *testing.T, h http.Handler) *httptest.Server {
 	return s
 }
 
-// atLocalhost is where a server on 127.0.0.1 is another site to a browser.
-func atLocalhost(s *httptest.Server) string {
-	return strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
+// at is the server's origin under another name: every name below localhost is
+// this machine.
+func at(s *httptest.Server, host string) string {
+	return strings.Replace(s.URL, "127.0.0.1", host, 1)
 }
 
 // tab is an empty tab with cookies and storage of its own.
@@ -62,11 +63,12 @@ func TestAScriptReadsLocalStorageAndNoHttpOnlyCookieButUsesBoth(t *testing.T) {
 	}))
 	p := tab(t)
 	p.do(chromedp.Navigate(setting(api.URL, "session=secret; HttpOnly")))
-	injected := `localStorage.token ??= "adm_s_example"; `
-	if got := evaluate[string](p, injected+`document.cookie + "|" + localStorage.token`); got != "|adm_s_example" {
-		t.Errorf("a script reads %q", got)
+	got := evaluate[string](p, `localStorage.token = sessionStorage.token = "adm_s_example"; document.cookie = "own=1; HttpOnly";
+		[document.cookie, localStorage.token, sessionStorage.token].join("|")`)
+	if got != "|adm_s_example|adm_s_example" {
+		t.Errorf("a script reads %q, or sets an HttpOnly cookie", got)
 	}
-	got := await[string](p, `fetch("/use", {headers: {Authorization: "Bearer " + localStorage.token}}).then(r => r.text())`)
+	got = await[string](p, `fetch("/use", {headers: {Authorization: "Bearer " + localStorage.token}}).then(r => r.text())`)
 	if got != "session=secret Bearer adm_s_example" {
 		t.Errorf("a script sends %q", got)
 	}
@@ -87,18 +89,22 @@ func TestABrowserSendsCookiesByItselfAndTokensNever(t *testing.T) {
 	other := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<!doctype html><title>other</title><form method="%s" action="%s"></form>`,
-			html.EscapeString(r.FormValue("method")), html.EscapeString(atLocalhost(target)+"/do"))
+			html.EscapeString(r.FormValue("method")), html.EscapeString(at(target, "shop.localhost")+"/do"))
 	}))
 	for name, test := range map[string]struct{ from, method, want string }{
 		"a foreign site's POST carries neither a Lax nor a Strict one": {other.URL, "post", ""},
 		"a foreign site's link carries the Lax one":                    {other.URL, "get", "lax=1"},
-		"the POST of another port is of the same site":                 {atLocalhost(other), "post", "lax=1; strict=1"},
+		"the POST of another port is of the same site":                 {at(other, "shop.localhost"), "post", "lax=1; strict=1"},
+		"the POST of a sub-domain is of the same site":                 {at(other, "evil.shop.localhost"), "post", "lax=1; strict=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := tab(t)
-			p.do(chromedp.Navigate(setting(atLocalhost(target), "lax=1; SameSite=Lax; HttpOnly", "strict=1; SameSite=Strict; HttpOnly")))
+			p.do(chromedp.Navigate(setting(at(target, "shop.localhost"), "lax=1; SameSite=Lax; HttpOnly", "strict=1; SameSite=Strict; HttpOnly")))
 			evaluate[string](p, `localStorage.token = "adm_s_example"`)
 			p.do(chromedp.Navigate(test.from + "/?method=" + test.method))
+			mu.Lock()
+			sent = "no request at all"
+			mu.Unlock()
 			ctx, cancel := p.within()
 			defer cancel()
 			if _, err := chromedp.RunResponse(ctx, chromedp.Evaluate[chromedp.Void](`document.forms[0].submit()`)); err != nil {
@@ -159,6 +165,26 @@ func TestAPageOfAnotherOriginNeedsLeaveToUseATokenToo(t *testing.T) {
 		}
 		asked = nil
 		mu.Unlock()
+	}
+}
+
+func TestACookieGoesToSubDomainsOnlyWithADomainAndEachCanPlantOne(t *testing.T) {
+	site := listen(t, http.HandlerFunc(blank))
+	p := tab(t)
+	cookies := func(host string) string {
+		p.do(chromedp.Navigate(at(site, host)))
+		return evaluate[string](p, `document.cookie`)
+	}
+	p.do(chromedp.Navigate(setting(at(site, "shop.localhost"), "own=1", "shared=1; Domain=shop.localhost")))
+	p.do(chromedp.Navigate(setting(at(site, "evil.shop.localhost"), "planted=1; Domain=shop.localhost", "other=1; Domain=bank.localhost")))
+	for host, want := range map[string]string{
+		"shop.localhost":      "own=1; shared=1; planted=1",
+		"evil.shop.localhost": "shared=1; planted=1",
+		"bank.localhost":      "",
+	} {
+		if got := cookies(host); got != want {
+			t.Errorf("%s gets %q, want %q", host, got, want)
+		}
 	}
 }
 

@@ -111,3 +111,19 @@ func TestClosingTheBrowserEndsNoSessionAndDropsOnlySomeCookies(t *testing.T) {
 		})
 	}
 }
+
+func TestLocalStorageOutlivesTheBrowser(t *testing.T) {
+	site := listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<!doctype html><title>kept</title><body><script>
+			document.body.append(localStorage.token ?? "nothing", " ", sessionStorage.token ?? "nothing")
+			localStorage.token = sessionStorage.token = "adm_s_example"
+		</script>`)
+	}))
+	dir := t.TempDir()
+	for _, want := range []string{"nothing nothing", "adm_s_example nothing"} {
+		if got := visit(t, dir, site.URL); got != want {
+			t.Errorf("the page finds %q, want %q", got, want)
+		}
+	}
+}

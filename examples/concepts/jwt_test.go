@@ -5,14 +5,17 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/revocation"
+	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -29,8 +32,9 @@ type Access struct {
 	ended revocation.Digests
 }
 
-// issue returns a JWT of five minutes and the key set that checks it.
-func issue(now time.Time) (text string, keys *jose.KeySet) {
+// issue returns a JWT of five minutes that names a session, and the key set
+// that checks it.
+func issue(now time.Time, sid string) (text string, keys *jose.KeySet) {
 	key, err := jose.GenerateKey(jose.ES256, "2026-11")
 	if err != nil {
 		panic(err)
@@ -42,7 +46,7 @@ func issue(now time.Time) (text string, keys *jose.KeySet) {
 	text, err = signer.Sign(&jose.Claims[Access]{
 		Issuer: issuer, Subject: "ann", Audience: []string{orders},
 		Expires: now.Add(5 * time.Minute),
-		Data:    Access{SID: "5Jb0", SEV: 3},
+		Data:    Access{SID: sid, SEV: 3},
 	})
 	if err != nil {
 		panic(err)
@@ -52,7 +56,7 @@ func issue(now time.Time) (text string, keys *jose.KeySet) {
 
 // Anybody reads a JWT. No key is needed.
 func Example_readable() {
-	text, _ := issue(time.Now())
+	text, _ := issue(time.Now(), "5Jb0")
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(text, ".")[1])
 	fmt.Println(strings.Contains(string(payload), `"sub":"ann"`), err)
 	// Output: true <nil>
@@ -60,7 +64,7 @@ func Example_readable() {
 
 // The service has keys and a clock, and no list of tokens.
 func Example_verify() {
-	text, keys := issue(time.Now())
+	text, keys := issue(time.Now(), "5Jb0")
 	v, err := jose.NewVerifier[Access](keys, jose.Expected{
 		Algorithms: []jose.Algorithm{jose.ES256},
 		Issuer:     issuer,
@@ -80,15 +84,9 @@ func Example_verify() {
 	// true
 }
 
-// A sign-out is told to a service that checks tokens by itself.
-func Example_revoke() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	text, keys := issue(time.Now())
-	log := feed.NewLog(nil)
-
-	ended := revocation.New(nil)
-	go ended.Run(ctx, log)
+// listening returns a verifier that also asks whether what a token names has
+// ended.
+func listening(keys *jose.KeySet, ended *revocation.Set) *jose.Verifier[Access] {
 	v, err := jose.NewVerifier(keys, jose.Expected{
 		Algorithms: []jose.Algorithm{jose.ES256},
 		Issuer:     issuer,
@@ -105,9 +103,24 @@ func Example_revoke() {
 	if err != nil {
 		panic(err)
 	}
+	return v
+}
+
+// A sign-out is told to a service that checks tokens by itself.
+func Example_revoke() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	text, keys := issue(time.Now(), "5Jb0")
+	log := feed.NewLog(nil)
+
+	ended := revocation.New(nil)
+	go ended.Run(ctx, log)
+	v := listening(keys, ended)
 	// Before it has heard anything it knows nothing: that is no 401.
-	for err = errors.New("not yet asked"); err != nil; _, err = v.Verify(ctx, text) {
+	var err error = revocation.ErrStale
+	for errors.Is(err, revocation.ErrStale) {
 		time.Sleep(time.Millisecond)
+		_, err = v.Verify(ctx, text)
 	}
 	fmt.Println("before the sign-out:", err)
 
@@ -126,9 +139,48 @@ func Example_revoke() {
 	// a 401: true · in a second: true
 }
 
+func TestOneSignOutEndsTheCookieAndTheJWTOfASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := feed.NewLog(nil)
+		sessions, err := session.New[struct{}](session.NewMemory(nil), &session.Options{Feed: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		ended := revocation.New(nil)
+		go ended.Run(ctx, log)
+
+		r := httptest.NewRequest("POST", "https://example.org/", nil)
+		w := httptest.NewRecorder()
+		s, err := sessions.Start(w, r, "ann", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.AddCookie(w.Result().Cookies()[0])
+		text, keys := issue(time.Now(), s.SID)
+		v := listening(keys, ended)
+		both := func() (cookie, jwt error) {
+			synctest.Wait()
+			_, cookie = sessions.Check(r)
+			_, jwt = v.Verify(ctx, text)
+			return cookie, jwt
+		}
+		if c, j := both(); c != nil || j != nil {
+			t.Fatalf("signed in: the cookie: %v, the JWT: %v", c, j)
+		}
+		if err := sessions.End(httptest.NewRecorder(), r, "sign_out"); err != nil {
+			t.Fatal(err)
+		}
+		if c, j := both(); !errors.Is(c, session.ErrEnded) || !errors.Is(j, revocation.ErrEnded) {
+			t.Errorf("signed out: the cookie: %v, the JWT: %v", c, j)
+		}
+	})
+}
+
 // What each request carries.
 func TestAJWTIsSeveralTimesAsLongAsAnOpaqueToken(t *testing.T) {
-	text, _ := issue(time.Now())
+	text, _ := issue(time.Now(), "5Jb0")
 	opaque := token.New(token.Session).Reveal()
 	if len(opaque) != 56 || len(text) < 5*len(opaque) {
 		t.Errorf("%d bytes of token and %d of JWT", len(opaque), len(text))

@@ -43,7 +43,7 @@ func Example_mayThey() {
 // A JWT in a cookie is sent by the browser itself, as every cookie is: what a
 // foreign page asks for is done.
 func TestAttackAForeignPageUsesAJWTThatIsInACookie(t *testing.T) {
-	text, keys := issue(time.Now())
+	text, keys := issue(time.Now(), "5Jb0")
 	v, err := jose.NewVerifier[Access](keys, jose.Expected{
 		Algorithms: []jose.Algorithm{jose.ES256}, Issuer: issuer, Audience: []string{orders}, Type: "at+jwt",
 	}, nil)
@@ -128,5 +128,24 @@ func TestAttackAnOldSealedCookieIsPutBack(t *testing.T) {
 	value, _, err := keys.Open(nil, "tries-left", before, time.Hour, now.Add(time.Minute))
 	if string(value) != "3" || err != nil {
 		t.Errorf("%q, %v: an old copy does not count any more: say so in docs/concepts", value, err)
+	}
+}
+
+// A robot that reads a thousand pages leaves nothing behind.
+func TestAFirstVisitThatOnlyReadsLeavesNothing(t *testing.T) {
+	store := session.NewMemory(nil)
+	sessions, err := session.New[struct{}](store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := sessions.Load(r); !errors.Is(err, session.ErrNone) {
+			t.Errorf("%v, want ErrNone", err)
+		}
+	}))
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequest("GET", "https://example.org/", nil))
+	if lines := w.Header()["Set-Cookie"]; lines != nil || store.Len() != 0 {
+		t.Errorf("%d records and the cookies %q", store.Len(), lines)
 	}
 }
