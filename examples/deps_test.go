@@ -12,6 +12,7 @@ import (
 var policy = map[string]string{
 	"":              "",
 	"beside":        "",
+	"concepts":      "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
 	"embedded":      "admit admit/authn admit/server",
 	"verify-token":  "admit admit/authn admit/jose",
 	"visit-cookie":  "admit/cookie",
