@@ -256,10 +256,10 @@ const reserve = 32 << 20
 // which could not write until it is gone again. Each folder gets a copy of the
 // database. Another disk may fill: that harms nobody.
 func roomFor(data string, folders []string) error {
-	var size, need int64
+	var size, need uint64
 	for _, name := range []string{databaseName, databaseName + "-wal"} {
 		if info, err := os.Stat(filepath.Join(data, name)); err == nil {
-			size += info.Size()
+			size += uint64(info.Size())
 		}
 	}
 	for _, dir := range folders {
@@ -267,8 +267,8 @@ func roomFor(data string, folders []string) error {
 			need += size
 		}
 	}
-	if free, known := freeBytes(data); known && need > 0 && free < need+reserve {
-		return fmt.Errorf("it takes %d MiB of the server's disk, and %d MiB are to be left: %w", need>>20, int64(reserve>>20), ErrNoRoom)
+	if room, err := readSpace(data); err == nil && need > 0 && room.free < need+reserve {
+		return fmt.Errorf("it takes %d MiB of the server's disk, and %d MiB are to be left: %w", need>>20, reserve>>20, ErrNoRoom)
 	}
 	return nil
 }

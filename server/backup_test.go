@@ -420,6 +420,17 @@ func TestADiskThatTurnsReadOnlyIsSaidAndForgottenWhenItIsOver(t *testing.T) {
 	}
 }
 
+// smallDisk mounts a file system of its own, which only root can.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: a small disk cannot be mounted here: %v %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
+	return dir
+}
+
 // until waits for something that must come within ten seconds.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()

@@ -11,17 +11,6 @@ import (
 	"time"
 )
 
-// smallDisk mounts a file system of its own, which only root can.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: a small disk cannot be mounted here: %v %s", err, out)
-	}
-	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
-	return dir
-}
-
 func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	disk := smallDisk(t, "8m")
 	p, ops := watched(t, filepath.Join(disk, "data"))

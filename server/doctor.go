@@ -67,12 +67,12 @@ type status struct {
 	URL     string `json:"url"`
 	Port    string `json:"port"`
 	CanMail bool   `json:"can_mail"`
-	Files   uint64 `json:"files"` // that it may open; 0 is not known
+	Files   int    `json:"files"` // that it may open; 0 is no bound that is known
 	PID     int    `json:"pid"`
 }
 
 func (s *Server) status() status {
-	return status{URL: s.publicURL(), Port: s.port(), CanMail: s.ready.CanMail, Files: maxFiles(), PID: os.Getpid()}
+	return status{URL: s.publicURL(), Port: s.port(), CanMail: s.ready.CanMail, Files: openFiles(), PID: os.Getpid()}
 }
 
 func (d *doctor) ok(check, format string, args ...any) {
@@ -187,16 +187,16 @@ func (d *doctor) folder() bool {
 const fullSpace = 64 << 20
 
 func (d *doctor) disk() {
-	free, known := freeSpace(d.cfg.Data)
+	room, err := readSpace(d.cfg.Data)
 	const hint = "make room: when it is full nobody can sign in any more, though nothing is lost"
 	switch {
-	case !known:
-	case free < fullSpace:
-		d.fail("disk", hint, "the disk of the data folder is full: %d MiB are free", free>>20)
-	case free < lowSpace:
-		d.warn("disk", hint, "the disk of the data folder is nearly full: %d MiB are free", free>>20)
+	case err != nil: // this system does not tell
+	case room.free < fullSpace:
+		d.fail("disk", hint, "the disk of the data folder is full: %d MiB are free", room.free>>20)
+	case room.low():
+		d.warn("disk", hint, "the disk of the data folder is nearly full: %d MiB are free", room.free>>20)
 	default:
-		d.ok("disk", "%d GiB of disk are free", free>>30)
+		d.ok("disk", "%.1f GiB of disk are free", float64(room.free)/(1<<30))
 	}
 }
 
@@ -305,7 +305,7 @@ const fewFiles = 4096
 
 func (d *doctor) files() {
 	const check = "files"
-	n, whose := maxFiles(), "this process"
+	n, whose := openFiles(), "this process"
 	if d.running != nil {
 		n, whose = d.running.Files, "the server"
 	}

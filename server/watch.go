@@ -63,7 +63,7 @@ var conditions = [numConditions]struct {
 
 // A space is the room on a disk.
 type space struct {
-	free, size uint64 // bytes
+	free, size uint64 // bytes that this user may still write, and that there are
 	readOnly   bool
 }
 
@@ -216,7 +216,7 @@ func (s *Server) lookAtDisk(v *view, details *[numConditions][]slog.Attr) {
 	} else {
 		err = nil
 	}
-	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	full := isFull(err)
 	readOnly := errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission)
 	v.standing[diskFull], v.standing[diskReadOnly] = full, readOnly
 	v.standing[diskFailing] = err != nil && !full && !readOnly
