@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -140,7 +139,7 @@ func isPart(name string) bool { return name == keysName || name == databaseName 
 // gather copies all parts into a folder and describes them.
 func gather(ctx context.Context, data, dir string, tell func(done, total int64)) (m archive.Manifest, err error) {
 	database := filepath.Join(dir, databaseName)
-	m = archive.Manifest{Format: archive.Format, Program: programVersion()}
+	m = archive.Manifest{Format: archive.Format, Program: Version()}
 	if m.TakenAt, err = db.Snapshot(ctx, filepath.Join(data, databaseName), database, tell); err != nil {
 		return m, err
 	}
@@ -175,13 +174,6 @@ func gather(ctx context.Context, data, dir string, tell func(done, total int64))
 		m.Parts = append(m.Parts, p)
 	}
 	return m, nil
-}
-
-func programVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // summed calls write and describes what it wrote.

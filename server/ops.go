@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/admit-auth/admit/server/internal/db"
@@ -21,14 +20,6 @@ import (
 
 // readyTimeout bounds how long a probe waits for the database.
 const readyTimeout = 2 * time.Second
-
-// version is what `admit version` says of this build.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
-}
 
 // listenOps opens the operations listener, where one is configured. Run serves
 // it.

@@ -148,7 +148,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	var ended feed.Sink
 	var tries account.Observer
 	if cfg.OpsListen != "" {
-		s.metrics = metrics.New(version())
+		s.metrics = metrics.New(Version())
 		ended, tries = s.metrics, s.metrics
 	}
 	// This process is alone in writing to the database, so its copies are good
@@ -237,6 +237,15 @@ func (s *Server) show() error {
 		return err
 	}
 	return s.face.set(o)
+}
+
+// Version is the version of this program, (devel) where it was built of no
+// release.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 // TuneMemory lets a process that does nothing but serve use more memory between

@@ -62,7 +62,7 @@ func newRoot(args []string) *cobra.Command {
 	root := group("admit", "sign people in",
 		newServe(), newUser(), newSession(), newAudit(), newKey(), newCookie(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Version = version()
+	root.Version = server.Version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{
