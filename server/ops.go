@@ -1,25 +1,19 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
-	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/metrics"
 )
 
 // The operations listener is for who runs the server and for programs that
 // watch it: metrics and health, without a password, on an address that the
 // public cannot reach.
-
-// readyTimeout bounds how long a probe waits for the database.
-const readyTimeout = 2 * time.Second
 
 // listenOps opens the operations listener, where one is configured. Run serves
 // it.
@@ -57,9 +51,12 @@ type reason struct {
 	Detail string `json:"detail"`
 }
 
-// readiness says whether requests may be sent here, and what stands against it.
-// With a full disk they may: whoever is signed in stays so, and the rest is
-// refused with a reason, which is more than a server taken out would do.
+// readiness says whether requests may be sent here, and what is wrong besides.
+//
+// A server is ready while it can say who is asking, for which it must read its
+// database, and no more. What cannot be written makes it degraded: that is
+// refused call by call, with a reason. To send nothing here for it would sign
+// out everybody for the sake of those who want to sign in.
 func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 	var reasons []reason
 	status, word := http.StatusOK, "ready"
@@ -70,9 +67,7 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if err := s.mayServe(ctx); err != nil {
+	if s.db.Ping(r.Context()) != nil {
 		is := conditions[databaseUnavailable]
 		reasons, status, word = append(reasons, reason{is.code, is.says}), http.StatusServiceUnavailable, "not_ready"
 	}
@@ -80,14 +75,6 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 		reasons, status, word = append(reasons, reason{"stopping", "the server was told to stop"}), http.StatusServiceUnavailable, "not_ready"
 	}
 	writeStatus(w, status, word, reasons)
-}
-
-// mayServe reports why no requests may be sent here. A full disk is none.
-func (s *Server) mayServe(ctx context.Context) error {
-	if err := s.db.Ping(ctx); !errors.Is(err, db.ErrFull) {
-		return err
-	}
-	return nil
 }
 
 func writeStatus(w http.ResponseWriter, status int, word string, reasons []reason) {

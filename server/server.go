@@ -218,7 +218,7 @@ func (s *Server) show() error {
 		Proxies:     s.cfg.proxies(),
 		Aliases:     s.cfg.ACME,
 		Log:         s.log,
-		Ready:       s.mayServe,
+		Ready:       s.db.Ping,
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics
@@ -239,8 +239,8 @@ func (s *Server) show() error {
 	return s.face.set(o)
 }
 
-// Version is the version of this program, (devel) where it was built of no
-// release.
+// Version is the version of this program, (devel) where it was built from
+// no release.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

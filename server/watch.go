@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/admit-auth/admit/server/internal/db"
 )
 
 // A server looks after itself: every few seconds it looks at what fails without
@@ -115,10 +117,9 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	}
 	details := [numConditions][]slog.Attr{}
 	s.lookAtClock(ctx, now)
-	s.lookAtDisk(v, &details)
-
 	bounded, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
+	s.lookAtDisk(bounded, v, &details)
 	waiting, since, err := s.db.Outbox(bounded)
 	if ctx.Err() != nil {
 		return // it is us who end
@@ -200,7 +201,7 @@ func (s *Server) lookAtClock(ctx context.Context, now time.Time) {
 }
 
 // lookAtDisk reads the room on the disk, and tries it where there may be none.
-func (s *Server) lookAtDisk(v *view, details *[numConditions][]slog.Attr) {
+func (s *Server) lookAtDisk(ctx context.Context, v *view, details *[numConditions][]slog.Attr) {
 	w := &s.watch
 	room, err := readSpace(s.cfg.Data)
 	if err == nil {
@@ -211,12 +212,13 @@ func (s *Server) lookAtDisk(v *view, details *[numConditions][]slog.Attr) {
 	suspect := failed != w.failed || room.readOnly || room.low() ||
 		v.standing[diskFull] || v.standing[diskReadOnly] || v.standing[diskFailing]
 	w.failed = failed
+	err = nil
 	if suspect {
-		err = tryDisk(s.cfg.Data)
-	} else {
-		err = nil
+		if err = tryDisk(s.cfg.Data); err == nil {
+			err = s.db.TryWrite(ctx)
+		}
 	}
-	full := isFull(err)
+	full := isFull(err) || errors.Is(err, db.ErrFull)
 	readOnly := errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission)
 	v.standing[diskFull], v.standing[diskReadOnly] = full, readOnly
 	v.standing[diskFailing] = err != nil && !full && !readOnly

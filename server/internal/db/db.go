@@ -50,7 +50,6 @@ type DB struct {
 	schema  Schema
 	checked bool // before the start was over
 	damage  atomic.Pointer[error]
-	probe   probe
 
 	// Raised is told, after the commit and before Update returns, which
 	// subjects may have a new epoch. Set it before the first use.
@@ -137,7 +136,7 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error)
 	defer func(begun time.Time) {
 		db.counts.done.Add(1)
 		db.counts.took.Add(int64(time.Since(begun)))
-		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) {
+		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFull) {
 			db.counts.failed.Add(1)
 		}
 	}(time.Now())
