@@ -399,16 +399,6 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-// until waits for something that must come within ten seconds.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}
-
 func status(t testing.TB, url string) int {
 	t.Helper()
 	res, err := http.Get(url)

@@ -385,7 +385,7 @@ func (d *doctor) pair(cert, key string) {
 		d.fail(check, "look at the clock", "the certificate is good from %s on only", leaf.NotBefore.UTC().Format(time.RFC3339))
 	case host != "" && leaf.VerifyHostname(host) != nil:
 		d.fail(check, "have one made for it", "the certificate is not for %s", host)
-	case left < 14*24*time.Hour:
+	case left < certificateSoon:
 		d.warn(check, renew, "the certificate expires in %d days", int(left.Hours()/24))
 	default:
 		d.ok(check, "the certificate and its key belong together; it is good for %d days", int(left.Hours()/24))

@@ -90,7 +90,7 @@ type Server struct {
 	metrics     *metrics.Metrics // nil but with OpsListen
 	watch       watch
 	stopping    atomic.Bool
-	certificate func() time.Time // when the certificate expires, zero while there is none; nil without TLS of our own
+	certificate func() time.Time // when the certificate expires; nil where it is not from files
 }
 
 // Ready is what is worth telling once a server may be used.
@@ -195,10 +195,10 @@ func (s *Server) edge(ctx context.Context) error {
 	if link != "" {
 		s.ready.SetupLink = admit.NewSecret(s.publicURL() + "/link/" + link)
 	}
+	if s.https != nil && s.https.auto == nil {
+		s.certificate = s.https.expires
+	}
 	if s.metrics != nil {
-		if s.https != nil && s.https.auto == nil {
-			s.certificate = func() time.Time { return s.https.now.Load().Leaf.NotAfter }
-		}
 		s.measure()
 	}
 	s.handler = &s.face

@@ -59,7 +59,7 @@ var conditions = [numConditions]struct {
 	diskFailing:         {"disk_failing", "writing to the data folder fails", slog.LevelError},
 	diskLow:             {"disk_low", "the disk of the data folder is nearly full", slog.LevelWarn},
 	mailStuck:           {"mail_stuck", "mail waits in the outbox for too long", slog.LevelError},
-	certificateExpiring: {"certificate_expiring", "the certificate expires soon and was not renewed", slog.LevelError},
+	certificateExpiring: {"certificate_expiring", "the certificate expires soon, or has expired, and was not renewed", slog.LevelError},
 	passwordsRefused:    {"passwords_refused", "more people sign in than passwords can be hashed: some are told to wait", slog.LevelWarn},
 }
 
@@ -144,7 +144,7 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	}
 	if s.certificate != nil {
 		expires := s.certificate()
-		v.standing[certificateExpiring] = !expires.IsZero() && expires.Sub(now) < certificateSoon
+		v.standing[certificateExpiring] = expires.Sub(now) < certificateSoon
 		details[certificateExpiring] = []slog.Attr{slog.Time("expires", expires)}
 	}
 	stats := s.passwords.Stats()
