@@ -25,8 +25,8 @@ func integrity(ctx context.Context, q querier) error {
 	if err != nil {
 		return err
 	}
-	if strings.Join(said, "; ") != "ok" {
-		return fmt.Errorf("quick_check says %s: %w", strings.Join(said, "; "), ErrCorrupt)
+	if text := strings.Join(said, " "); text != "ok" {
+		return fmt.Errorf("quick_check says %s: %w", strings.Join(strings.Fields(text), " "), ErrCorrupt)
 	}
 	orphans, err := texts(ctx, q, `SELECT "table" FROM pragma_foreign_key_check LIMIT 1`)
 	if err != nil {

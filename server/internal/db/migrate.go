@@ -241,18 +241,6 @@ func (db *DB) run(ctx context.Context, s step) error {
 // Schema returns how far the schema is.
 func (db *DB) Schema() Schema { return db.schema }
 
-// SchemaOf returns how far the schema of a file is, and changes nothing. A file
-// that is not there has none.
-func SchemaOf(ctx context.Context, file string) (Schema, error) {
-	read, err := open(file, "mode=ro", "_pragma=query_only(1)")
-	if err != nil {
-		return Schema{}, err
-	}
-	defer read.Close()
-	s, _, err := schemaOf(ctx, read)
-	return s, err
-}
-
 // Migrate brings the schema of a file up to date and returns what it was. A
 // server of an older program may be working on it, if it is not older than
 // Schema.AfterPending.
