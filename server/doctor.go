@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 )
@@ -235,12 +234,8 @@ func (d *doctor) server(ctx context.Context) {
 // seal.
 func (d *doctor) keys(ctx context.Context) {
 	const check = "keys"
-	text, err := os.ReadFile(filepath.Join(d.cfg.Data, keysName))
-	if err == nil {
-		_, err = cookie.ParseKeys(string(text))
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		d.refused(check, fmt.Errorf("%w: %w", ErrKeysFile, err))
+	if _, err := keysFile(d.cfg.Data); err != nil {
+		d.refused(check, err)
 		return
 	}
 	masters, err := d.cfg.masterKeys(ctx)

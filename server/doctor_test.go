@@ -76,7 +76,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"keys that nothing seals", "keys", "warn: the keys stand unsealed", func(*testing.T, *Config) {}},
 		{"keys that are damaged", "keys", "fail: ", func(t *testing.T, cfg *Config) { change(t, cfg, "UPDATE keys SET sealed = 'x'") }},
 		{"a master key that is gone", "keys", "fail: /nowhere: the file of the master key cannot be read", func(_ *testing.T, cfg *Config) { cfg.MasterKeyFile = "/nowhere" }},
-		{"keys that are none", "keys", "fail: the file of keys cannot be read", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
+		{"keys that are none", "keys", "the file of keys cannot be read: cookie: key on line 1", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
 		{"a database that is none", "database", "fail: the database file is damaged or is no database", func(t *testing.T, cfg *Config) {
 			must(t, os.WriteFile(cfg.Data+"/admit.db", []byte(strings.Repeat("no database ", 1000)), 0o600))
 		}},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/web"
@@ -161,24 +162,16 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(s.cfg.Data, keysName)
-	text, err := os.ReadFile(file)
-	adopt := err == nil
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrKeysFile, err)
-	}
-	if adopt && strings.TrimSpace(string(text)) == "" {
-		return fmt.Errorf("%s is empty: %w", file, ErrKeysFile)
-	}
-	s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
-		Masters: masters, Life: web.SealedLife, Every: s.cfg.keyEvery(), Adopt: string(text),
-	}, now)
-	if errors.Is(err, keyring.ErrAdopt) {
-		err = fmt.Errorf("%w: %w", ErrKeysFile, err)
-	}
-	if err != nil || !adopt {
+	adopt, err := keysFile(s.cfg.Data)
+	if err != nil {
 		return err
 	}
+	if s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
+		Masters: masters, Life: web.SealedLife, Every: s.cfg.keyEvery(), Adopt: adopt,
+	}, now); err != nil || adopt == "" {
+		return err
+	}
+	file := filepath.Join(s.cfg.Data, keysName)
 	// They are on disk in the database. A copy left here would be one that no
 	// master key seals, and that outlives its retirement.
 	if err := os.Remove(file); err != nil {
@@ -186,6 +179,23 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	}
 	s.log.Info("the keys of the file were taken over into the database", "file", file)
 	return nil
+}
+
+// keysFile returns the keys that an older version kept in a file, "" where there
+// is none.
+func keysFile(data string) (string, error) {
+	file := filepath.Join(data, keysName)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		_, err = cookie.ParseKeys(string(text))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", file, ErrKeysFile, bare(err))
+	}
+	return string(text), nil
 }
 
 // tendKeys rotates and retires keys when that is due, until ctx is done.
