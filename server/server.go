@@ -219,6 +219,7 @@ func (s *Server) show() error {
 		Aliases:     s.cfg.ACME,
 		Log:         s.log,
 		Ready:       s.db.Ping,
+		Before:      s.face.now.Load(),
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -50,12 +51,14 @@ func TestAThemeIsReadAgainAndABrokenOneIsNot(t *testing.T) {
 	c.page("GET", "/signin", nil).want(200).says("Sign in · Example", "by us")
 	c.page("GET", "/signin?lang=zh-CN", nil)
 	c.page("GET", "/signin", nil).want(200).says("请进 · Example")
+	css := regexp.MustCompile(`/static/theme-\w+\.css`).FindString(string(c.page("GET", "/signin", nil).body))
 
 	writeTheme(t, dir, map[string]string{"theme.yaml": "name: Other\n"})
 	if _, err := s.reread(themed); err != nil {
 		t.Fatal(err)
 	}
 	c.page("GET", "/signin", nil).want(200).says("请进 · Other")
+	c.page("GET", css, nil).want(200) // of pages that are open
 	writeTheme(t, dir, map[string]string{"templates/bottom.html": `{{define "bottom"}}{{.Nothing}}{{end}}`})
 	if _, err := s.reread(themed); !errors.Is(err, admit.Invalid) {
 		t.Errorf("a reload with a broken template: %v", err)

@@ -22,7 +22,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -54,7 +53,8 @@ type Options struct {
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
 
-	Theme *Theme // nil for ours
+	Theme  *Theme // nil for ours
+	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
 
 	Observer Observer // may be nil
 
@@ -104,7 +104,7 @@ type server struct {
 	unknown func(int, time.Duration) // is told of requests for no route
 	inbox   *cookie.Vault            // the key of the development inbox
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
-	look    atomic.Pointer[views]    // what pages are made of
+	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
 }
 
@@ -114,7 +114,7 @@ type header struct {
 	value []string
 }
 
-// An Edge is the handler, which can be given another theme while it serves.
+// An Edge is the handler.
 type Edge struct{ *server }
 
 // New returns the handler.
@@ -182,8 +182,7 @@ func New(o Options) (*Edge, error) {
 	s.admin()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
-	e := &Edge{s}
-	return e, e.Wear(o.Theme)
+	return &Edge{s}, s.wear(o.Theme, o.Before)
 }
 
 // A call is one request on its way through the edge.
@@ -271,7 +270,7 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: s.requestID(r)}
 	defer c.finish()
-	c.views = s.look.Load()
+	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		headers, fail = s.plain, (*call).failAPI
