@@ -364,13 +364,11 @@ func (s *Setting) check(where, text string) error {
 // rule says whether text may be a value, and what may be.
 func (s *Setting) rule(text string) (ok bool, want string) {
 	switch s.Name {
-	case "listen", "ops_listen":
-		if text == "" && s.Name == "ops_listen" {
-			return true, ""
-		}
+	case "listen", "listen_http", "ops_listen":
 		host, port, err := net.SplitHostPort(text)
 		_, bad := strconv.ParseUint(port, 10, 16)
-		return err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
+		none := text == "" && s.Name != "listen"
+		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080 or :80"
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
 	case "public_url":
@@ -379,22 +377,18 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
 	case "return_hosts":
 		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or app.example.org:8443"
-	case "theme":
+	case "theme", "tls_cert", "tls_key":
 		return !strings.Contains(text, "\x00"), "a path"
+	case "master_key_file":
+		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a path"
+	case "master_key_command":
+		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a program and its arguments"
 	case "password_min_length":
-		n, err := strconv.Atoi(text)
-		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"
-	case "master_key_file", "master_key_command":
-		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), map[bool]string{true: "a path", false: "a program and its arguments"}[s.Name == "master_key_file"]
+		return within(text, 8, 64), "a whole number from 8 to 64"
 	case "key_rotation":
-		n, err := strconv.Atoi(text)
-		return err == nil && n >= 0 && n <= 3650, "a whole number of days from 1 to 3650, or 0"
-	case "listen_http":
-		host, port, err := net.SplitHostPort(text)
-		_, bad := strconv.ParseUint(port, 10, 16)
-		return text == "" || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as :80"
-	case "tls_cert", "tls_key":
-		return !strings.Contains(text, "\x00"), "a path"
+		return within(text, 0, 3650), "a whole number of days from 1 to 3650, or 0"
+	case "max_connections":
+		return within(text, 64, 1_000_000), "a whole number from 64 to 1,000,000"
 	case "acme":
 		return isDomain(text), "a list of domains, such as id.example.org"
 	case "acme_directory":
@@ -403,12 +397,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "trusted_proxy":
 		_, err := parseNetwork(text)
 		return err == nil, "a list of addresses and networks, such as 127.0.0.1 or 10.0.0.0/8, but not everybody"
-	case "max_connections":
-		n, err := strconv.Atoi(text)
-		return err == nil && n >= 64 && n <= 1_000_000, "a whole number from 64 to 1,000,000"
 	case "audit_keep":
-		n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16)
-		return err == nil && n <= 36500, "a number of days up to 36500, such as 400d, or 0"
+		return within(strings.TrimSuffix(text, "d"), 0, 36500), "a number of days up to 36500, such as 400d, or 0"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":
@@ -418,6 +408,11 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return text == "true" || text == "false", "true or false"
 	}
 	return text != "", "text"
+}
+
+func within(text string, low, high int) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= low && n <= high
 }
 
 // isOrigin reports whether text is an origin as browsers write it (RFC 6454
@@ -457,7 +452,6 @@ func (c *Config) readFile(file string) []error {
 }
 
 func (c *Config) read(file string, text []byte) (errs []error) {
-	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }
 	in := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
 	if err := in.Decode(&doc); errors.Is(err, io.EOF) {
@@ -473,7 +467,7 @@ func (c *Config) read(file string, text []byte) (errs []error) {
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return []error{fmt.Errorf("%s: no settings, which are lines such as %q", at(root), "listen: localhost:8080")}
+		return []error{fmt.Errorf("%s: no settings, which are lines such as %q", at(file, root), "listen: localhost:8080")}
 	}
 	fields := c.fields()
 	seen := map[string]int{}
@@ -488,21 +482,21 @@ func (c *Config) read(file string, text []byte) (errs []error) {
 			case f.Flag == "":
 				hint = f.Name + " is a secret: set " + f.Env
 			}
-			errs = append(errs, fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigKey.WithHint(hint)))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(file, key), key.Value, ErrConfigKey.WithHint(hint)))
 			continue
 		}
 		if line, twice := seen[f.Name]; twice {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line))))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(file, key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line))))
 			continue
 		}
 		seen[f.Name] = key.Line
 		texts, ok := f.plain(value)
 		if !ok {
 			_, want := f.rule("")
-			errs = append(errs, fmt.Errorf("%s: %s: %w", at(value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want)))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(file, value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want)))
 			continue
 		}
-		if err := c.set(f, at(key), texts); err != nil {
+		if err := c.set(f, at(file, key), texts); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -334,29 +334,26 @@ func (c *gatedConn) CloseWrite() error {
 // serveEdge serves the listeners until the returned function has drained them;
 // fail is called with what ends one before.
 func (s *Server) serveEdge(work *sync.WaitGroup, fail func(error)) (drain func(context.Context) error) {
-	main := bounded(s.handler, s.log)
+	main := bounded(&s.face, s.log)
 	main.TLSConfig = s.https.config(s.log)
-	serve := main.Serve
-	if s.https != nil {
-		serve = func(l net.Listener) error { return main.ServeTLS(l, "", "") }
-	}
 	gate := newGate(s.cfg.MaxConnections, s.cfg.proxies(), s.log)
 	gate.relieve = func(strained bool) { main.SetKeepAlivesEnabled(!strained) }
-	for _, l := range s.listeners {
-		work.Go(func() {
-			if err := serve(gatedListener{l, gate}); !errors.Is(err, http.ErrServerClosed) {
-				fail(err)
-			}
-		})
+	serve := func(listeners []net.Listener, by func(net.Listener) error) {
+		for _, l := range listeners {
+			work.Go(func() {
+				if err := by(gatedListener{l, gate}); !errors.Is(err, http.ErrServerClosed) {
+					fail(err)
+				}
+			})
+		}
+	}
+	if s.https == nil {
+		serve(s.listeners, main.Serve)
+	} else {
+		serve(s.listeners, func(l net.Listener) error { return main.ServeTLS(l, "", "") })
 	}
 	plain := bounded(s.https.challenges(web.Redirect(s.publicURL())), s.log)
-	for _, l := range s.plain {
-		work.Go(func() {
-			if err := plain.Serve(gatedListener{l, gate}); !errors.Is(err, http.ErrServerClosed) {
-				fail(err)
-			}
-		})
-	}
+	serve(s.plain, plain.Serve)
 	return func(ctx context.Context) error {
 		return errors.Join(main.Shutdown(ctx), plain.Shutdown(ctx))
 	}

@@ -3,10 +3,8 @@ package server
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/admit-auth/admit/server/internal/metrics"
 )
@@ -35,14 +33,7 @@ func (s *Server) operationsServer() *http.Server {
 		writeStatus(w, http.StatusOK, "ok", nil)
 	})
 	mux.HandleFunc("GET /readyz", s.readiness)
-	return &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
+	return bounded(mux, s.log)
 }
 
 // A reason is why a server is not as it should be.

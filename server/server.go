@@ -80,9 +80,8 @@ type Server struct {
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
-	handler   http.Handler
-	face      face   // what handler is, and Reload changes
-	live      Config // cfg as Reload has changed it, while face.change is held; all else reads cfg, which stays
+	face      face          // the handler, which Reload changes
+	live      Config        // cfg as Reload has changed it, while face.change is held; all else reads cfg, which stays
 	ready     Ready
 	closing   sync.Once
 
@@ -201,7 +200,6 @@ func (s *Server) edge(ctx context.Context) error {
 	if s.metrics != nil {
 		s.measure()
 	}
-	s.handler = &s.face
 	return s.show()
 }
 
@@ -274,7 +272,7 @@ func TuneProcessors() {
 }
 
 // Handler returns what answers requests, for programs that mount it.
-func (s *Server) Handler() http.Handler { return s.handler }
+func (s *Server) Handler() http.Handler { return &s.face }
 
 // Ready returns what is worth telling.
 func (s *Server) Ready() Ready { return s.ready }

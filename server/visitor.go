@@ -18,7 +18,7 @@ import (
 // ServeHTTP answers what [Server.Handler] does, so that a Server can be mounted
 // as it is. It stands at the root of its host: a program's own pages are those
 // that its mux names.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.face.ServeHTTP(w, r) }
 
 // Visitors lets next know who is asking, if anybody is: it finds the answer,
 // roles included, with [admit.FromContext]. It notes that the session is in use,
