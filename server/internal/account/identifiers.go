@@ -138,10 +138,10 @@ func (s *Service) askAddition(ctx context.Context, a Asker, address string, chec
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := additionMail(a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
+		m := codeMail(additionTexts, a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
 		if owner != nil && owner.identifier(address).Verified {
 			// The code of the row is sent to nobody.
-			m = additionTakenMail(a.From.Locale, address, s.o.PublicURL)
+			m = noteMail(additionTakenTexts, a.From.Locale, address, s.o.PublicURL+"/signin")
 		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err
@@ -304,7 +304,7 @@ func (s *Service) void(tx Tx, user string, now time.Time) error {
 // setPrimary makes one identifier primary, or with "" the first if none is.
 func (u *User) setPrimary(value string) {
 	if value == "" && len(u.Identifiers) > 0 {
-		value = u.primary()
+		value = u.Primary()
 		if u.identifier(value) == nil {
 			value = u.Identifiers[0].Value
 		}
@@ -332,7 +332,7 @@ func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now ti
 		before := user.clone()
 		user.setPrimary(value)
 		to := before.contact()
-		if was := before.identifier(before.primary()); was != nil && was.Kind == Email && was.Verified {
+		if was := before.identifier(before.Primary()); was != nil && was.Kind == Email && was.Verified {
 			to = was.Value
 		}
 		return s.tell(tx, a, before, to, "identifier_primary_set", now)

@@ -64,16 +64,17 @@ func textOf(texts map[string]mailText, locale string) mailText {
 	return texts["en"]
 }
 
-func codeMail(locale, to, code, link string) Message {
-	t := textOf(codeTexts, locale)
+// codeMail has a code and a link, each of which proves that it arrived.
+func codeMail(texts map[string]mailText, locale, to, code, link string) Message {
+	t := textOf(texts, locale)
 	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
 	m.Code = code
 	return m
 }
 
-func takenMail(locale, to, publicURL string) Message {
-	t := textOf(takenTexts, locale)
-	link := publicURL + "/signin"
+// noteMail tells of something and proves nothing.
+func noteMail(texts map[string]mailText, locale, to, link string) Message {
+	t := textOf(texts, locale)
 	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 

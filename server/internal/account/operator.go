@@ -120,15 +120,6 @@ func roleOK(role string) bool {
 	return len(role) >= 1 && len(role) <= 64 && strings.Trim(role, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// Users returns up to limit users in the order of their ids, after one.
-func (s *Service) Users(ctx context.Context, after string, limit int) (users []*User, err error) {
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		users, err = tx.ListUsers(after, limit)
-		return err
-	})
-	return users, err
-}
-
 // FindUser returns the user with this id or identifier.
 func (s *Service) FindUser(ctx context.Context, text string) (user *User, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
@@ -232,7 +223,7 @@ func idOK(id string) bool {
 // the hash of each one's password.
 func (s *Service) Export(ctx context.Context, after string, limit int) (users []*User, hashes []string, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		if users, err = tx.ListUsers(after, limit); err != nil {
+		if users, err = tx.FindUsers(&UserQuery{After: after, Limit: limit}); err != nil {
 			return err
 		}
 		hashes = make([]string, len(users))

@@ -269,7 +269,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 		if err := a.recent(user, now); err != nil {
 			return err
 		}
-		if strings.ToLower(strings.TrimSpace(typed)) != user.primary() {
+		if spelled(typed) != user.Primary() {
 			return &admit.FieldError{Field: "confirm", Err: ErrConfirmation}
 		}
 		if user.HasRole(RoleAdmin) {
@@ -277,11 +277,11 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 				return err
 			}
 		}
-		if err := s.erase(tx, user, user.ID, now); err != nil {
+		if err := s.erase(tx, user, now); err != nil {
 			return err
 		}
 		if to := user.contact(); to != "" && s.o.CanMail {
-			return s.post(tx, goodbyeMail(user.Locale, to, s.o.PublicURL), now)
+			return s.post(tx, noteMail(goodbyeTexts, user.Locale, to, s.o.PublicURL+"/signup"), now)
 		}
 		return nil
 	})
@@ -293,7 +293,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 
 // erase removes a user and what tells of the person. The audit stays under a
 // pseudonym that only who has the keys and the id can find again.
-func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
+func (s *Service) erase(tx Tx, user *User, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
@@ -312,10 +312,7 @@ func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 	if err := tx.Erase(user.ID, pseudonym); err != nil {
 		return err
 	}
-	if by == user.ID {
-		by = pseudonym
-	}
-	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: by, Event: "user_deleted"})
+	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: pseudonym, Event: "user_deleted"})
 }
 
 // Pseudonym returns the subject under which the audit keeps what a user did who
@@ -326,8 +323,9 @@ func (s *Service) Pseudonym(id string) string {
 	return "erased-" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
 }
 
-// primary is the identifier that a user is told by.
-func (u *User) primary() string {
+// Primary is the identifier that a user is told by, and password managers keep a
+// password under.
+func (u *User) Primary() string {
 	for _, id := range u.Identifiers {
 		if id.Primary {
 			return id.Value

@@ -116,25 +116,20 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 func (s *Service) ask(ctx context.Context, address string, p pending, from Origin, now time.Time) (flow string, err error) {
 	asker := token.New(token.OneTime)
 	link := asker.WithNewVerifier()
-	payload, err := json.Marshal(p)
+	c, err := s.challenge(asker, link, purposeSignUp, address, p, flowLife, now)
 	if err != nil {
-		return "", fmt.Errorf("encode sign-up: %w", err)
+		return "", err
 	}
-	c := &Challenge{
-		ID: asker.Selector(), Asker: asker.Digest(), Link: link.Digest(),
-		Purpose: purposeSignUp, Target: address, Tries: flowTries, Expires: now.Add(flowLife),
-	}
-	c.Sealed = string(s.o.Keys.Seal(nil, "challenge "+c.ID, payload, now))
 	err = s.update(ctx, func(tx Tx) error {
 		owner, err := tx.UserByIdentifier(address)
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMail(from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
+		m := codeMail(codeTexts, from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
 		if owner != nil && owner.identifier(address).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = takenMail(from.Locale, address, s.o.PublicURL)
+			m = noteMail(takenTexts, from.Locale, address, s.o.PublicURL+"/signin")
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {

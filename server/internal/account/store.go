@@ -50,8 +50,6 @@ type Users interface {
 	// User and UserByIdentifier return a user, or ErrUnknownUser.
 	User(id string) (*User, error)
 	UserByIdentifier(value string) (*User, error)
-	// ListUsers returns up to limit users in the order of their ids, after one.
-	ListUsers(after string, limit int) ([]*User, error)
 	// FindUsers returns up to q.Limit users that q asks for, in the order of
 	// their ids.
 	FindUsers(q *UserQuery) ([]*User, error)

@@ -89,24 +89,6 @@ func (t *txn) complete(u *account.User) error {
 	}, "SELECT role FROM user_roles WHERE user_id = ? ORDER BY role", u.ID)
 }
 
-func (t *txn) ListUsers(after string, limit int) ([]*account.User, error) {
-	var users []*account.User
-	err := t.query(func(rows *sql.Rows) error {
-		u, err := scanUser(rows)
-		users = append(users, u)
-		return err
-	}, "SELECT id, name, locale, disabled, must_change, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit)
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range users {
-		if err := t.complete(u); err != nil {
-			return nil, err
-		}
-	}
-	return users, nil
-}
-
 func (t *txn) PutUser(u *account.User) error {
 	err := t.exec(`INSERT INTO users (id, name, locale, disabled, must_change, created_at) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, locale = excluded.locale, disabled = excluded.disabled, must_change = excluded.must_change`,

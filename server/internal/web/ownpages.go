@@ -272,7 +272,7 @@ func (c *call) confirmation() (*page, error) {
 		return nil, err
 	}
 	p.Form = &form{
-		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: signsInAs(p.User),
+		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
 	return p, nil
@@ -396,7 +396,7 @@ func (c *call) data() (*page, error) {
 	}
 	p.Form = &form{
 		Action: "/account/data", Submit: c.say("data.delete"),
-		Fields: []field{{Name: "confirm", Label: c.say("data.confirm", signsInAs(p.User)), Type: "text", Complete: "off"}},
+		Fields: []field{{Name: "confirm", Label: c.say("data.confirm", p.User.Primary()), Type: "text", Complete: "off"}},
 	}
 	return p, nil
 }

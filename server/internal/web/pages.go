@@ -141,17 +141,7 @@ func called(u *account.User) string {
 	case u.Name != "":
 		return u.Name
 	}
-	return signsInAs(u)
-}
-
-// signsInAs is the identifier that password managers keep a password under.
-func signsInAs(u *account.User) string {
-	for _, id := range u.Identifiers {
-		if id.Primary {
-			return id.Value
-		}
-	}
-	return u.ID
+	return u.Primary()
 }
 
 func (c *call) signIns() *page {

@@ -175,7 +175,7 @@ var stories = []story{
 		p := c.tellMember("data", "/account/data")
 		p.Form = &form{
 			Action: "/account/data", Submit: c.say("data.delete"),
-			Fields: []field{{Name: "confirm", Label: c.say("data.confirm", signsInAs(p.User)), Type: "text", Complete: "off"}},
+			Fields: []field{{Name: "confirm", Label: c.say("data.confirm", p.User.Primary()), Type: "text", Complete: "off"}},
 		}
 		return p
 	}},
@@ -346,7 +346,7 @@ func (c *call) tellAccount(u *account.User) *page {
 func (c *call) tellConfirm() *page {
 	p := c.tellMember("confirm", "/account/confirm")
 	p.Form = &form{
-		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: signsInAs(p.User),
+		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
 	return p
@@ -364,7 +364,7 @@ func (c *call) tellNames() *page {
 func (c *call) tellSecurity() *page {
 	p := c.tellMember("security", "/account/security")
 	p.Form = &form{
-		Action: "/account/security", Submit: c.say("security.submit"), Username: signsInAs(p.User),
+		Action: "/account/security", Submit: c.say("security.submit"), Username: p.User.Primary(),
 		Fields: []field{
 			{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"},
 			c.newPassword("new_password", "label.new"),
