@@ -154,7 +154,7 @@ func CheckReason(reason string) error {
 	return nil
 }
 
-// Note keeps a record of something that changed nothing.
+// Note keeps a record of something that changed nothing else.
 func (s *Service) Note(ctx context.Context, r *Record) error {
 	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record(r) })
 }

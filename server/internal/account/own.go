@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -103,26 +102,8 @@ func (s *Service) own(ctx context.Context, a Asker, event, detail string, now ti
 // Reauthenticate checks the password of who is signed in. The caller notes the
 // proof in the session.
 func (s *Service) Reauthenticate(ctx context.Context, a Asker, pw admit.Secret, now time.Time) error {
-	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(a.Subject) })
-	if err != nil {
-		return err
-	}
-	// A budget with those who change the password: both are guesses at it by a
-	// session.
-	tries := []try{{"change:" + a.Subject, knownBudget}}
-	if err := s.take(tries, now); err != nil {
-		return err
-	}
-	ok, err := s.verify(ctx, user, hash, pw, Origin{Device: "session", Known: []string{a.Subject}})
-	if err != nil {
-		s.refund(tries)
-		return err
-	}
-	if !ok {
-		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
-			s.record(ctx, *a.mark("proof_refused", "", now), a.From))
-	}
-	return nil
+	_, _, err := s.confirmOwn(ctx, a, pw, "proof_refused", now)
+	return err
 }
 
 // A Profile is what people may say of themselves; nil leaves it.
@@ -255,7 +236,7 @@ func (s *Service) ExportOwn(ctx context.Context, a Asker, now time.Time) (user *
 	if err != nil {
 		return nil, nil, err
 	}
-	return user, records, s.record(ctx, *a.mark("data_exported", "", now), a.From)
+	return user, records, s.Note(ctx, a.mark("data_exported", "", now))
 }
 
 // DeleteOwn removes the asker with all that is known of it, at once. Typed is

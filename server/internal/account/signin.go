@@ -41,7 +41,7 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 		return nil, err
 	}
 	if !ok {
-		return nil, errors.Join(ErrBadCredentials, s.record(ctx, Record{At: now, Subject: idOf(user), Event: "sign_in_refused"}, from))
+		return nil, errors.Join(ErrBadCredentials, s.Note(ctx, from.mark(&Record{At: now, Subject: idOf(user), Event: "sign_in_refused"})))
 	}
 	s.refund(tries)
 	user.proof = hash
@@ -168,11 +168,6 @@ func (s *Service) refund(tries []try) {
 	}
 }
 
-// record writes one audit record by itself.
-func (s *Service) record(ctx context.Context, r Record, from Origin) error {
-	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record(from.mark(&r)) })
-}
-
 // BeginGuest counts a guest's session: each is a row that lives for hours.
 func (s *Service) BeginGuest(from Origin, now time.Time) error {
 	return s.take([]try{{"guest:" + from.network(), guestBudget}}, now)
@@ -201,27 +196,35 @@ func (s *Service) Auditing(ctx context.Context, of Change, r Record, from Origin
 	return s.store.Auditing(ctx, of, from.mark(&r))
 }
 
-// ChangePassword sets a new password for who knows the old one, and ends every
-// session of the user but the one that asks, sid, in the same transaction.
-func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, pw admit.Secret, from Origin, now time.Time) error {
-	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(subject) })
+// confirmOwn checks the password of who is signed in, and returns the user with
+// the hash that it was. A wrong one is kept as the event.
+func (s *Service) confirmOwn(ctx context.Context, a Asker, pw admit.Secret, event string, now time.Time) (*User, string, error) {
+	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(a.Subject) })
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	// Also spent where the password is right: two hashes each, in the slots of
-	// known browsers, would let one user take those of everybody.
-	tries := []try{{"change:" + subject, knownBudget}}
+	// Also spent where the password is right: hashes in the slots of known
+	// browsers would let one user take those of everybody.
+	tries := []try{{"change:" + a.Subject, knownBudget}}
 	if err := s.take(tries, now); err != nil {
-		return err
+		return nil, "", err
 	}
-	ok, err := s.verify(ctx, user, hash, old, Origin{Device: "session", Known: []string{subject}})
-	if err != nil {
+	ok, err := s.verify(ctx, user, hash, pw, Origin{Device: "session", Known: []string{a.Subject}})
+	switch {
+	case err != nil:
 		s.refund(tries)
-		return err
+	case !ok:
+		err = errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword}, s.Note(ctx, a.mark(event, "", now)))
 	}
-	if !ok {
-		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
-			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
+	return user, hash, err
+}
+
+// ChangePassword sets a new password for who knows the old one, and ends every
+// session of the user but the one that asks, in the same transaction.
+func (s *Service) ChangePassword(ctx context.Context, a Asker, old, pw admit.Secret, now time.Time) error {
+	user, hash, err := s.confirmOwn(ctx, a, old, "password_change_refused", now)
+	if err != nil {
+		return err
 	}
 	if user.MustChange && pw.Reveal() == old.Reveal() { // both are the caller's
 		return &admit.FieldError{Field: "new_password", Err: ErrSamePassword}
@@ -233,21 +236,21 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 	return s.update(ctx, func(tx Tx) error {
 		// Who knew the old password when the owner changed it must not come
 		// second.
-		if is, err := tx.PasswordHash(subject); err != nil {
+		if is, err := tx.PasswordHash(a.Subject); err != nil {
 			return err
 		} else if is != hash {
 			return ErrChanged
 		}
-		if err := tx.SetPasswordHash(subject, next, now); err != nil {
+		if err := tx.SetPasswordHash(a.Subject, next, now); err != nil {
 			return err
 		}
-		if err := s.changed(tx, subject); err != nil {
+		if err := s.changed(tx, a.Subject); err != nil {
 			return err
 		}
-		if err := tx.RaiseEpoch(subject, sid); err != nil {
+		if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 			return err
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed", SID: sid}))
+		return tx.Record(a.mark("password_changed", "", now))
 	})
 }
 

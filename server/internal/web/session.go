@@ -197,7 +197,7 @@ func (c *call) endOthers(i session.Info) error {
 // changePassword sets a new password, which ends all of the user's sessions but
 // the request's.
 func (c *call) changePassword(i session.Info, old, password admit.Secret) error {
-	return c.Accounts.ChangePassword(c.r.Context(), i.Subject, i.SID, old, password, c.origin(), c.now)
+	return c.Accounts.ChangePassword(c.r.Context(), c.askerOf(i), old, password, c.now)
 }
 
 // auditing returns the request for a change of sessions, which r is kept with
