@@ -207,6 +207,9 @@ type RecordFilter account.RecordQuery
 // A Record is one of the audit.
 type Record = web.Record
 
+// RecordHead names the columns of a table of records.
+func RecordHead() []string { return web.RecordHead() }
+
 // Records returns up to f.Limit records of the audit, and where to go on, the
 // zero Mark at the end. There may be fewer and yet more to come.
 func (o *Operator) Records(ctx context.Context, f RecordFilter) ([]Record, Mark, error) {
@@ -496,6 +499,3 @@ func (s *Server) operate(l net.Listener) error {
 	}
 	return nil
 }
-
-// RecordHead names the columns of a table of records.
-func RecordHead() []string { return web.RecordHead() }
