@@ -237,28 +237,8 @@ func (r *reply) field(name, code string) *reply {
 // waiting for the delivery that Run does.
 func (s *site) mailTo(address string) (code, link, subject string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "http://localhost/dev/inbox.json?key="+devKey, nil)
-		r.RemoteAddr = "127.0.0.1:4711"
-		s.handler.ServeHTTP(w, r)
-		var in struct {
-			Messages []struct {
-				To, Code, Subject string
-				Links             []string
-			}
-		}
-		if err := json.Unmarshal(w.Body.Bytes(), &in); err != nil {
-			s.t.Fatalf("the inbox answers %d %s", w.Code, w.Body)
-		}
-		for _, msg := range in.Messages {
-			if msg.To == address {
-				return msg.Code, msg.Links[0], msg.Subject
-			}
-		}
-	}
-	s.t.Fatalf("no mail to %s", address)
-	return "", "", ""
+	l := s.letter(address, "")
+	return l.Code, l.Links[0], l.Subject
 }
 
 // byHand are the calls that are described by hand, in docs/reference/own-and-admin.md,
