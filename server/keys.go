@@ -155,6 +155,23 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.to.Write(b)
 }
 
+// keysFile returns the keys that an older version kept in a file, "" where there
+// is none.
+func keysFile(data string) (string, error) {
+	file := filepath.Join(data, keysName)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		_, err = cookie.ParseKeys(string(text))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", file, ErrKeysFile, bare(err))
+	}
+	return string(text), nil
+}
+
 // openKeys opens the ring of keys in the database. Those of a file, which older
 // versions kept, are taken over.
 func (s *Server) openKeys(ctx context.Context, now time.Time) error {
@@ -179,23 +196,6 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	}
 	s.log.Info("the keys of the file were taken over into the database", "file", file)
 	return nil
-}
-
-// keysFile returns the keys that an older version kept in a file, "" where there
-// is none.
-func keysFile(data string) (string, error) {
-	file := filepath.Join(data, keysName)
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err == nil {
-		_, err = cookie.ParseKeys(string(text))
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", file, ErrKeysFile, bare(err))
-	}
-	return string(text), nil
 }
 
 // tendKeys rotates and retires keys when that is due, until ctx is done.

@@ -89,6 +89,25 @@ var changeFrames = map[string]struct{ when, fine, back, bare string }{
 	},
 }
 
+func additionMail(locale, to, code, link string) Message {
+	t := textOf(additionTexts, locale)
+	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
+	m.Code = code
+	return m
+}
+
+func additionTakenMail(locale, to, publicURL string) Message {
+	t := textOf(additionTakenTexts, locale)
+	link := publicURL + "/signin"
+	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+}
+
+func goodbyeMail(locale, to, publicURL string) Message {
+	t := textOf(goodbyeTexts, locale)
+	link := publicURL + "/signup"
+	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+}
+
 // changeMail tells of a change. Back is the token of the way back, "" where there
 // is none.
 func changeMail(locale, to, event string, from Origin, back, publicURL string, now time.Time) Message {

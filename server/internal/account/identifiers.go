@@ -138,10 +138,10 @@ func (s *Service) askAddition(ctx context.Context, a Asker, address string, chec
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMail(additionTexts, a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
+		m := additionMail(a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
 		if owner != nil && owner.identifier(address).Verified {
 			// The code of the row is sent to nobody.
-			m = noteMail(additionTakenTexts, a.From.Locale, address, s.o.PublicURL+"/signin")
+			m = additionTakenMail(a.From.Locale, address, s.o.PublicURL)
 		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err

@@ -64,17 +64,16 @@ func textOf(texts map[string]mailText, locale string) mailText {
 	return texts["en"]
 }
 
-// codeMail has a code and a link, each of which proves that it arrived.
-func codeMail(texts map[string]mailText, locale, to, code, link string) Message {
-	t := textOf(texts, locale)
+func codeMail(locale, to, code, link string) Message {
+	t := textOf(codeTexts, locale)
 	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
 	m.Code = code
 	return m
 }
 
-// noteMail tells of something and proves nothing.
-func noteMail(texts map[string]mailText, locale, to, link string) Message {
-	t := textOf(texts, locale)
+func takenMail(locale, to, publicURL string) Message {
+	t := textOf(takenTexts, locale)
+	link := publicURL + "/signin"
 	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 

@@ -258,11 +258,11 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 				return err
 			}
 		}
-		if err := s.erase(tx, user, now); err != nil {
+		if err := s.erase(tx, user, user.ID, now); err != nil {
 			return err
 		}
 		if to := user.contact(); to != "" && s.o.CanMail {
-			return s.post(tx, noteMail(goodbyeTexts, user.Locale, to, s.o.PublicURL+"/signup"), now)
+			return s.post(tx, goodbyeMail(user.Locale, to, s.o.PublicURL), now)
 		}
 		return nil
 	})
@@ -274,7 +274,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 
 // erase removes a user and what tells of the person. The audit stays under a
 // pseudonym that only who has the keys and the id can find again.
-func (s *Service) erase(tx Tx, user *User, now time.Time) error {
+func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
@@ -293,7 +293,10 @@ func (s *Service) erase(tx Tx, user *User, now time.Time) error {
 	if err := tx.Erase(user.ID, pseudonym); err != nil {
 		return err
 	}
-	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: pseudonym, Event: "user_deleted"})
+	if by == user.ID {
+		by = pseudonym
+	}
+	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: by, Event: "user_deleted"})
 }
 
 // Pseudonym returns the subject under which the audit keeps what a user did who

@@ -41,7 +41,7 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 		return nil, err
 	}
 	if !ok {
-		return nil, errors.Join(ErrBadCredentials, s.Note(ctx, from.mark(&Record{At: now, Subject: idOf(user), Event: "sign_in_refused"})))
+		return nil, errors.Join(ErrBadCredentials, s.record(ctx, Record{At: now, Subject: idOf(user), Event: "sign_in_refused"}, from))
 	}
 	s.refund(tries)
 	user.proof = hash
@@ -166,6 +166,11 @@ func (s *Service) refund(tries []try) {
 	for _, t := range tries {
 		s.o.Limiter.Refund(t.key, t.Budget)
 	}
+}
+
+// record writes one audit record by itself.
+func (s *Service) record(ctx context.Context, r Record, from Origin) error {
+	return s.Note(ctx, from.mark(&r))
 }
 
 // BeginGuest counts a guest's session: each is a row that lives for hours.

@@ -125,11 +125,11 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMail(codeTexts, from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
+		m := codeMail(from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
 		if owner != nil && owner.identifier(address).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = noteMail(takenTexts, from.Locale, address, s.o.PublicURL+"/signin")
+			m = takenMail(from.Locale, address, s.o.PublicURL)
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {

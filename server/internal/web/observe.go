@@ -2,6 +2,7 @@ package web
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -32,8 +33,23 @@ func (o *Options) observer() Observer {
 	return o.Observer
 }
 
-// requestID names a request, in the log and in problems; no secret.
-func requestID() string { return strconv.FormatUint(rand.Uint64(), 36) }
+// requestID is what a trusted proxy calls the request, so that its log and ours
+// can be read together, or an id of our own.
+func (s *server) requestID(r *http.Request) string {
+	if s.RequestID != nil {
+		if id := s.RequestID(r); isRequestID(id) {
+			return id
+		}
+	}
+	return strconv.FormatUint(rand.Uint64(), 36)
+}
+
+// isRequestID reports whether a text can stand in logs, records and problems.
+func isRequestID(id string) bool {
+	return id != "" && len(id) <= 64 && strings.Trim(id, idLetters) == ""
+}
+
+const idLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 // traceID returns the trace that a request belongs to, "" where it says none
 // that can be read (W3C Trace Context 3.2). It is only for the log: whoever

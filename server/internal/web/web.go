@@ -57,6 +57,10 @@ type Options struct {
 	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
 
 	Observer Observer // may be nil
+
+	// RequestID returns the id that a trusted proxy has given a request, or "".
+	// It may be nil: ids are then ours alone.
+	RequestID func(*http.Request) string
 }
 
 // Dev is what only a development server shows.
@@ -264,7 +268,7 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: requestID()}
+	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: s.requestID(r)}
 	defer c.finish()
 	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
