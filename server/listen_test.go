@@ -111,7 +111,7 @@ func (p peer) Close() error         { return nil }
 
 func TestConnectionsAreBoundedInAllAndForOneAddress(t *testing.T) {
 	var log strings.Builder
-	g := newGate(160, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, slog.New(slog.NewTextHandler(&log, nil)))
+	g := newConnections(160, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	enter := func(from string) net.Conn {
 		c, ok := g.enter(peer{from: from}, now)
