@@ -175,11 +175,7 @@ func TestPasswordFieldsAreMaskedAndFriendlyToManagers(t *testing.T) {
 func TestANewServerHasNoUsers(t *testing.T) {
 	s := newSite(t)
 	s.run()
-	op, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer op.Close()
+	op := s.operator()
 	if all, err := op.Users(t.Context(), server.UserFilter{Limit: 10}); err != nil || len(all) > 0 {
 		t.Errorf("a new server has the users %v, %v", all, err)
 	}
@@ -188,11 +184,7 @@ func TestANewServerHasNoUsers(t *testing.T) {
 func TestADisabledOrDeletedUserHasNoSessionLeft(t *testing.T) {
 	s := newSite(t)
 	s.run()
-	op, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer op.Close()
+	op := s.operator()
 	for _, tc := range []struct {
 		name string
 		do   func(user string) error

@@ -267,11 +267,7 @@ func TestAttackAnAccountIsPlantedBeforeTheOwnerOfTheAddressArrives(t *testing.T)
 	const address = "owner@example.org"
 	// An account that holds the address, never proved, with a password, a
 	// second name and a session of the attacker's.
-	op, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer op.Close()
+	op := s.operator()
 	planted, err := op.AddUser(t.Context(), server.NewUser{Identifiers: []string{address, "backdoor"}, Password: admit.NewSecret(otherPassword)})
 	if err != nil {
 		t.Fatal(err)

@@ -453,11 +453,7 @@ func TestWhatIsRemovedIsNotBroughtBackByAProofUnderWay(t *testing.T) {
 func TestTheFirstProofTakesAnUnverifiedAddressAway(t *testing.T) {
 	s := newSite(t)
 	s.run()
-	operator, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer operator.Close()
+	operator := s.operator()
 	for _, names := range [][]string{{"squatter1@example.org"}, {"bob", "squatter2@example.org"}} {
 		if _, err := operator.AddUser(t.Context(), server.NewUser{Identifiers: names, Password: admit.NewSecret(otherPassword)}); err != nil {
 			t.Fatal(err)
@@ -484,11 +480,7 @@ func TestTheFirstProofTakesAnUnverifiedAddressAway(t *testing.T) {
 func TestAttackAWayBackDoesNotOutliveTheFirstProofOfTheOwner(t *testing.T) {
 	s := newSite(t)
 	s.run()
-	operator, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer operator.Close()
+	operator := s.operator()
 	names := []string{"victim@example.org", "mallory"}
 	if _, err := operator.AddUser(t.Context(), server.NewUser{Identifiers: names, Password: admit.NewSecret(otherPassword)}); err != nil {
 		t.Fatal(err)
@@ -621,11 +613,7 @@ func TestADeletedAccountLeavesNothingThatTellsOfThePerson(t *testing.T) {
 func TestTheLastAdministratorCannotDeleteItself(t *testing.T) {
 	s := newSite(t)
 	s.run()
-	operator, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer operator.Close()
+	operator := s.operator()
 	ann, bob := s.signedUp("ann"), s.signedUp("bob")
 	for _, name := range []string{"ann", "bob"} {
 		if err := operator.GrantRole(t.Context(), name, "admin"); err != nil {
@@ -640,11 +628,7 @@ func TestTheLastAdministratorCannotDeleteItself(t *testing.T) {
 func TestTheHolderOfASessionLearnsWhyItEnded(t *testing.T) {
 	s := newSite(t)
 	s.run()
-	operator, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer operator.Close()
+	operator := s.operator()
 	c := s.signedUp("ann")
 	for _, tt := range []struct {
 		reason string

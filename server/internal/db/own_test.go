@@ -3,7 +3,6 @@ package db_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/account"
-	"github.com/admit-auth/admit/server/internal/db"
 )
 
 const ownPassword = "correct horse battery"
@@ -28,11 +26,7 @@ type owner struct {
 
 func newOwner(t *testing.T, locale string) *owner {
 	t.Helper()
-	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
+	d := database(t)
 	o := &owner{Service: accounts(t, d, cookie.GenerateKey()), t: t, begun: time.Now()}
 	from := account.Origin{Locale: locale}
 	_, flow, err := o.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret(ownPassword)}, from, o.begun)
