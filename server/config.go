@@ -368,7 +368,7 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		host, port, err := net.SplitHostPort(text)
 		_, bad := strconv.ParseUint(port, 10, 16)
 		none := text == "" && s.Name != "listen"
-		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080 or :80"
+		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
 	case "public_url":
