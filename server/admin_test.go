@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -21,25 +20,6 @@ import (
 
 	"github.com/admit-auth/admit/server"
 )
-
-var adminPaths = []struct {
-	in  *regexp.Regexp
-	out string
-}{
-	{regexp.MustCompile(`^(/api/v1/admin/users)/[^/]+(/roles)/[^/]+$`), "$1/{user}$2/{role}"},
-	{regexp.MustCompile(`^(/api/v1/admin/users)/[^/]+`), "$1/{user}"},
-	{regexp.MustCompile(`^(/api/v1/admin/sessions)/[^/]+`), "$1/{sid}"},
-}
-
-// adminPath returns the path as the description of the API has it.
-func adminPath(path string) string {
-	for _, p := range adminPaths {
-		if p.in.MatchString(path) {
-			return p.in.ReplaceAllString(path, p.out)
-		}
-	}
-	return path
-}
 
 // operator is the command line beside the site's server.
 func (s *site) operator() *server.Operator {
@@ -86,7 +66,7 @@ func TestWhoIsNoAdministratorGetsNothingUnderAdmin(t *testing.T) {
 	}
 	for _, c := range adminCalls(t) {
 		for _, body := range []any{nil, "not JSON", m{"unknown": 1}} {
-			ann.do(c[0], c[1], body).want(403, "role_needed")
+			ann.do(c[0], c[1], body).want(403, "admin_needed")
 			s.client().do(c[0], c[1], body).want(401, "no_session")
 		}
 		ann.do("PUT", c[1]+"/", nil).want(404)
@@ -141,7 +121,7 @@ func TestADisabledUserIsOutAtOnceAndRolesHoldFromTheNextRequest(t *testing.T) {
 	root.do("PUT", "/api/v1/admin/users/ann/roles/admin", nil).want(204)
 	ann.get("admin/users").want(200)
 	root.delete("admin/users/ann/roles/admin?reason=no+longer").want(204)
-	ann.get("admin/users").want(403, "role_needed")
+	ann.get("admin/users").want(403, "admin_needed")
 
 	root.do("PUT", "/api/v1/admin/users/ann/password", m{"password": otherPassword}).want(204)
 	ann.get("session").want(401, "session_ended")

@@ -20,26 +20,6 @@ import (
 	"github.com/admit-auth/admit/server"
 )
 
-// ownPath is the path of the description that one of our own is about.
-func ownPath(method, path string) string {
-	for _, p := range []struct{ pattern, of string }{
-		{`^/api/v1/identifiers/(verify|restore)$`, "$0"},
-		{`^/api/v1/identifiers/.+/primary$`, "/api/v1/identifiers/{value}/primary"},
-		{`^/api/v1/identifiers/.+$`, "/api/v1/identifiers/{value}"},
-		{`^/api/v1/activity/.+/disown$`, "/api/v1/activity/{id}/disown"},
-	} {
-		if regexp.MustCompile(p.pattern).MatchString(path) {
-			if p.of == "$0" && method == "POST" {
-				return path
-			}
-			if p.of != "$0" {
-				return p.of
-			}
-		}
-	}
-	return path
-}
-
 // byMail is a client who has signed up with an e-mail address.
 func (s *site) byMail(address string) *client {
 	s.t.Helper()
@@ -589,7 +569,7 @@ func TestActivityIsReadPageByPageInTheLanguageOfWhoAsks(t *testing.T) {
 		t.Errorf("the text is %v", got)
 	}
 	for _, q := range []string{"limit=0", "limit=201", "limit=x", "after=x", "after=-1"} {
-		c.get("activity?"+q).want(400, "malformed")
+		c.get("activity?"+q).want(400, "bad_parameter")
 	}
 }
 

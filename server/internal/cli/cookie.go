@@ -48,7 +48,7 @@ func protectionFlags(cmd *cobra.Command) protection {
 	}
 }
 
-var errKeys = admit.Invalid.New("keys_malformed", "This is no file of keys.").WithHint("admit cookie keygen makes one")
+var errKeys = admit.Invalid.New("cookie_keys_malformed", "This is no file of keys.").WithHint("admit cookie keygen makes one")
 
 // keys returns the keys for a cookie.
 func (p protection) keys() (*cookie.Keys, error) {

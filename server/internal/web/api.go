@@ -22,7 +22,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	return slices.Concat(sessionCalls(), probes())
+	return slices.Concat(sessionCalls(), ownCalls(), adminCalls(), probes())
 }
 
 // sessionCalls are those about accounts and sessions of who asks.

@@ -151,6 +151,10 @@ func (m manual) markdown() string {
 		if c.About != "" {
 			b.WriteString("\n" + c.About + "\n")
 		}
+		if len(c.Query) > 0 {
+			b.WriteString("\nIn the query:\n\n")
+			list(c.Query)
+		}
 		if len(c.Members) > 0 {
 			b.WriteString("\n")
 			list(c.Members)

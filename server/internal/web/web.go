@@ -170,10 +170,6 @@ func New(o Options) (*Edge, error) {
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
-	for path, m := range ownCalls() {
-		s.handle(apiPrefix+path, (*call).failAPI, m)
-	}
-	s.admin()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	e := &Edge{s}
@@ -195,6 +191,8 @@ type call struct {
 
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
+
+	parameters []parameter // of the query, as they are declared
 
 	route  string // the method and the pattern: not the path, which may hold a secret
 	status int    // what was answered, for the log
