@@ -58,7 +58,7 @@ func TestEveryPageHasTheHeadersThatProtect(t *testing.T) {
 		}
 		h := c.page("GET", path, nil).header
 		for name, want := range map[string]string{
-			"Content-Security-Policy":   "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+			"Content-Security-Policy":   "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 			"X-Content-Type-Options":    "nosniff",
 			"Referrer-Policy":           "same-origin",
 			"Cache-Control":             "no-store",

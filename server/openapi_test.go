@@ -64,12 +64,7 @@ var examples = map[string]func(s *site, example m) *reply{
 		return c.post("identifiers/verify", in).want(200)
 	},
 	"takeWayBack": func(s *site, in m) *reply {
-		s.run()
-		c := s.byMail("ann@example.org")
-		c.addAddress("other@example.org")
-		c.post("identifiers/other@example.org/primary", nil).want(200)
-		c.delete("identifiers/ann@example.org").want(204)
-		in["token"] = s.back("ann@example.org", "was removed from your account")
+		in["token"] = s.wayBack()
 		return s.client().post("identifiers/restore", in).want(204)
 	},
 	"makePrimary": func(s *site, in m) *reply {
@@ -200,6 +195,23 @@ func administratorAsks(method, path string, body any) trial {
 		root := s.administrator()
 		s.signedUp("ann")
 		return root.do(method, "/api/v1/admin/"+path, body)
+	}
+}
+
+// wayBack returns what was mailed to ann@example.org when it was removed.
+func (s *site) wayBack() string {
+	s.t.Helper()
+	s.run()
+	c := s.byMail("ann@example.org")
+	c.addAddress("other@example.org")
+	c.post("identifiers/other@example.org/primary", nil).want(200)
+	c.delete("identifiers/ann@example.org").want(204)
+	return s.back("ann@example.org", "was removed from your account")
+}
+
+func takingBack(password string) trial {
+	return func(s *site) *reply {
+		return s.client().post("identifiers/restore", m{"token": s.wayBack(), "new_password": password})
 	}
 }
 
@@ -364,22 +376,26 @@ var refused = map[string]trial{
 	"adminAddUser password_breached":            administratorAsks("POST", "users", m{"identifiers": []string{"annette-x"}, "password": "password1"}),
 	"adminSetPassword password_breached":        administratorAsks("PUT", "users/ann/password", m{"password": "password1"}),
 	"adminAddUser password_is_your_name":        administratorAsks("POST", "users", m{"identifiers": []string{"annette-x"}, "password": "annette-x"}),
-	"adminSetPassword password_is_your_name":    administratorAsks("PUT", "users/ann/password", m{"password": "ann-ann-ann"}),
-	"adminSetPassword password_missing":         administratorAsks("PUT", "users/ann/password", m{"password": ""}),
-	"adminChangeUser name_too_long":             administratorAsks("PATCH", "users/ann", m{"name": strings.Repeat("x", 501)}),
-	"adminChangeUser last_admin":                administratorAsks("PATCH", "users/root", m{"disabled": true}),
-	"adminDeleteUser last_admin":                administratorAsks("DELETE", "users/root", nil),
-	"adminRevokeRole last_admin":                administratorAsks("DELETE", "users/root/roles/admin", nil),
-	"adminGrantRole role_malformed":             administratorAsks("PUT", "users/ann/roles/The%20Boss", nil),
-	"adminGetSession unknown_session":           administratorAsks("GET", "sessions/nobody", nil),
-	"adminEndSession unknown_session":           administratorAsks("DELETE", "sessions/nobody", nil),
-	"setProfile name_too_long":                  func(s *site) *reply { return s.signedUp("ann").patch("user", m{"name": strings.Repeat("x", 201)}) },
-	"setProfile locale_unsupported":             func(s *site) *reply { return s.signedUp("ann").patch("user", m{"locale": "tlh"}) },
-	"deleteUser confirmation_wrong":             func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
-	"deleteUser last_admin":                     func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
-	"addIdentifier identifier_malformed":        func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
-	"addIdentifier identifier_unsupported":      func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"}) },
-	"addIdentifier identifier_yours":            func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
+	"adminSetPassword password_is_your_name": func(s *site) *reply {
+		root := s.administrator()
+		s.signedUp("annette-x")
+		return root.do("PUT", "/api/v1/admin/users/annette-x/password", m{"password": "annette-x"})
+	},
+	"adminSetPassword password_missing":    administratorAsks("PUT", "users/ann/password", m{"password": ""}),
+	"adminChangeUser name_too_long":        administratorAsks("PATCH", "users/ann", m{"name": strings.Repeat("x", 501)}),
+	"adminChangeUser last_admin":           administratorAsks("PATCH", "users/root", m{"disabled": true}),
+	"adminDeleteUser last_admin":           administratorAsks("DELETE", "users/root", nil),
+	"adminRevokeRole last_admin":           administratorAsks("DELETE", "users/root/roles/admin", nil),
+	"adminGrantRole role_malformed":        administratorAsks("PUT", "users/ann/roles/The%20Boss", nil),
+	"adminGetSession unknown_session":      administratorAsks("GET", "sessions/nobody", nil),
+	"adminEndSession unknown_session":      administratorAsks("DELETE", "sessions/nobody", nil),
+	"setProfile name_too_long":             func(s *site) *reply { return s.signedUp("ann").patch("user", m{"name": strings.Repeat("x", 201)}) },
+	"setProfile locale_unsupported":        func(s *site) *reply { return s.signedUp("ann").patch("user", m{"locale": "tlh"}) },
+	"deleteUser confirmation_wrong":        func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
+	"deleteUser last_admin":                func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
+	"addIdentifier identifier_malformed":   func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
+	"addIdentifier identifier_unsupported": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"}) },
+	"addIdentifier identifier_yours":       func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
 	"addIdentifier identifier_taken": func(s *site) *reply {
 		s.signedUp("bob")
 		return s.signedUp("ann").post("identifiers", m{"identifier": "bob"})
@@ -405,6 +421,30 @@ var refused = map[string]trial{
 		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
 		return c.post("identifiers/verify", m{"flow": flow, "code": "none"})
 	},
+	"verifyIdentifier too_many_identifiers": func(s *site) *reply {
+		s.run()
+		c := s.signedUp("ann")
+		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		for n := range 9 {
+			c.post("identifiers", m{"identifier": fmt.Sprint("ann", n)}).want(201)
+		}
+		code, _, _ := s.mailTo("ann@example.org")
+		return c.post("identifiers/verify", m{"flow": flow, "code": code})
+	},
+	"verifyIdentifier too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		return again(60, func() *reply { return c.post("identifiers/verify", m{"flow": flow, "code": "1"}) })
+	},
+	"makePrimary identifier_unverified": func(s *site) *reply {
+		root := s.administrator()
+		root.do("POST", "/api/v1/admin/users", m{"identifiers": []string{"bob", "bob@example.org"}, "password": goodPassword}).want(201)
+		return s.another("bob", goodPassword).post("identifiers/bob@example.org/primary", nil)
+	},
+	"takeWayBack password_too_short":      takingBack("kj4h2k"),
+	"takeWayBack password_too_long":       takingBack(long),
+	"takeWayBack password_breached":       takingBack("password1"),
+	"takeWayBack password_is_your_name":   takingBack("other@example.org"),
 	"takeWayBack way_back_ended":          posting("identifiers/restore", m{"token": "adm_nothing", "new_password": otherPassword}),
 	"makePrimary unknown_identifier":      func(s *site) *reply { return s.signedUp("ann").post("identifiers/bob/primary", nil) },
 	"removeIdentifier unknown_identifier": func(s *site) *reply { return s.signedUp("ann").delete("identifiers/bob") },

@@ -67,7 +67,7 @@ func ownCalls() []operation {
 		do:      taking((*call).apiWayBack),
 		example: `{"token": "adm_…", "new_password": "a third password of mine"}`,
 		answers: []answers{{204, "Taken back", nil}},
-		refuses: append([]*admit.Error{account.ErrWayBackEnded, account.ErrTooMany}, passwordRefusals...),
+		refuses: append([]*admit.Error{account.ErrWayBackEnded}, passwordRefusals...),
 	}, {
 		call: "POST " + p + "identifiers/{value}/primary", id: "makePrimary", summary: "Make a name the primary one", session: true,
 		do:      taking((*call).apiMakePrimary),

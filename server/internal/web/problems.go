@@ -82,13 +82,18 @@ func (c *call) problemPage() error {
 	if t.Text == "" {
 		return problem.ErrNotFound
 	}
-	if zh, ok := refusals[code]; ok && c.language() == "zh-CN" {
+	return c.show(http.StatusOK, c.codePage(t))
+}
+
+// codePage is the page about a code.
+func (c *call) codePage(t problemText) *page {
+	if zh, ok := refusals[t.Code]; ok && c.language() == "zh-CN" {
 		t.Text, t.Hint = zh.Text, zh.Hint
 	}
 	p := &page{Name: "problem", Title: t.Text}
 	p.Data = struct {
 		problemText
 		More string
-	}{t, moreOf[code]}
-	return c.show(http.StatusOK, p)
+	}{t, moreOf[t.Code]}
+	return p
 }

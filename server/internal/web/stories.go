@@ -30,6 +30,19 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 }
 
 var stories = []story{
+	{"api", func(c *call) *page {
+		p := c.page("api")
+		p.Data = newManual(operations())
+		return p
+	}},
+	{"problems", func(c *call) *page {
+		p := c.page("problems")
+		p.Data = problemTexts()
+		return p
+	}},
+	{"problem", func(c *call) *page { return c.codePage(textOf("too_many_tries")) }},
+	{"problem-plain", func(c *call) *page { return c.codePage(textOf("name_too_long")) }},
+	{"problem-terminal", func(c *call) *page { return c.codePage(textOf("cookie_keys_malformed")) }},
 	{"home", func(c *call) *page { return c.tellHome("", nil, false) }},
 	{"home-guest", func(c *call) *page { return c.tellHome("", nil, true) }},
 	{"home-signed-in", func(c *call) *page { return c.tellHome("", ann(), false) }},
