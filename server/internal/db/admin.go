@@ -56,7 +56,7 @@ func (t *txn) FindUsers(q *account.UserQuery) ([]*account.User, error) {
 		u, err := scanUser(rows)
 		users = append(users, u)
 		return err
-	}, "SELECT u.id, u.name, u.locale, u.disabled, u.created_at FROM users u"+w.String()+" ORDER BY u.id LIMIT ?", append(w.args, q.Limit)...)
+	}, "SELECT u.id, u.name, u.locale, u.disabled, u.must_change, u.created_at FROM users u"+w.String()+" ORDER BY u.id LIMIT ?", append(w.args, q.Limit)...)
 	for _, u := range users {
 		if err != nil {
 			break
