@@ -35,12 +35,18 @@ func (s *site) operator() *server.Operator {
 // administered is a running site with an administrator who has just signed in.
 func administered(t *testing.T) (*site, *client) {
 	s := newSite(t)
+	return s, s.administrator()
+}
+
+// administrator runs the site for one who has just signed in.
+func (s *site) administrator() *client {
+	s.t.Helper()
 	s.run()
 	root := s.signedUp("root")
-	if err := s.operator().GrantRole(t.Context(), "root", "admin"); err != nil {
-		t.Fatal(err)
+	if err := s.operator().GrantRole(s.t.Context(), "root", "admin"); err != nil {
+		s.t.Fatal(err)
 	}
-	return s, root
+	return root
 }
 
 // adminCalls are all calls for administrators that the server answers.
