@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -247,11 +248,13 @@ func (c *call) byQuery(a asker) (account.By, error) {
 	return c.by(a, q["reason"])
 }
 
-// named returns the text of the path where its pattern has {name}.
+// named returns the text of the path where its pattern has {name}. What the
+// client escaped is one part: an address may have a slash in it.
 func (c *call) named(name string) string {
-	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.Path, "/")
+	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.EscapedPath(), "/")
 	if i := slices.Index(pattern, "{"+name+"}"); i >= 0 && i < len(path) {
-		return path[i]
+		text, _ := url.PathUnescape(path[i]) // net/http has parsed it
+		return text
 	}
 	return ""
 }
