@@ -553,7 +553,9 @@ var anyhow = map[string]func(s *site, send func(*client) *reply) *reply{
 		return r
 	},
 	"password_change_needed": func(s *site, send func(*client) *reply) *reply {
-		s.signedUp("ann").disown(nil)
+		c := s.signedUp("ann")
+		c.grant(s.t.(*testing.T), "ann", "admin")
+		c.disown(nil)
 		return send(s.another("ann", goodPassword))
 	},
 }

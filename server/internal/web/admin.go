@@ -55,9 +55,9 @@ var (
 // adminCalls are those of administrators.
 func adminCalls() []operation {
 	const p = apiPrefix + "admin/"
-	reads := func(more ...*admit.Error) []*admit.Error { return append([]*admit.Error{errRole}, more...) }
+	reads := func(more ...*admit.Error) []*admit.Error { return append([]*admit.Error{errRole, account.ErrMustChange}, more...) }
 	changes := func(more ...*admit.Error) []*admit.Error {
-		return append([]*admit.Error{errRole, account.ErrRecentProof, account.ErrReason}, more...)
+		return reads(append([]*admit.Error{account.ErrRecentProof, account.ErrReason}, more...)...)
 	}
 	all := []operation{{
 		call: "GET " + p + "users", id: "adminListUsers", summary: "Users",
@@ -215,7 +215,8 @@ func byAdminTaking[Body any](h func(*call, asker, *Body) error) action {
 	}}
 }
 
-// administrator returns who asks. What reads needs the role; all else needs a
+// administrator returns who asks. What reads needs the role, and no report that
+// waits for a new password; all else needs a
 // recent proof, too.
 func (c *call) administrator() (asker, error) {
 	i, user, err := c.user()
@@ -224,6 +225,8 @@ func (c *call) administrator() (asker, error) {
 		return asker{}, err
 	case !user.HasRole(account.RoleAdmin):
 		return asker{}, errRole
+	case user.MustChange: // who knows the password may be the thief
+		return asker{}, account.ErrMustChange
 	case c.r.Method != "GET" && c.r.Method != "HEAD" && !c.recent(i):
 		return asker{}, account.ErrRecentProof
 	}
