@@ -323,6 +323,26 @@ func TestAnAdministratorSeesAndEndsSessions(t *testing.T) {
 	root.get("session").want(401, "session_ended")
 }
 
+func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
+	s, root := administered(t)
+	made, err := s.operator().RotateKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := root.get("admin/keys").want(200) // and not more than is described
+	keys := r.m["keys"].([]any)
+	if len(keys) != 2 {
+		t.Fatalf("%s", r.body)
+	}
+	first, second := keys[0].(m), keys[1].(m)
+	if first["id"] != made.ID || first["state"] != "active" || first["not_after"] != nil {
+		t.Errorf("the new key is %v", first)
+	}
+	if second["state"] != "retiring" || second["not_after"] == nil || second["purpose"] != "cookies" {
+		t.Errorf("the old key is %v", second)
+	}
+}
+
 func TestTheAuditIsSearchedAndExported(t *testing.T) {
 	s, root := administered(t)
 	evil := s.client()

@@ -55,7 +55,9 @@ var (
 // adminCalls are those of administrators.
 func adminCalls() []operation {
 	const p = apiPrefix + "admin/"
-	reads := func(more ...*admit.Error) []*admit.Error { return append([]*admit.Error{errRole, account.ErrMustChange}, more...) }
+	reads := func(more ...*admit.Error) []*admit.Error {
+		return append([]*admit.Error{errRole, account.ErrMustChange}, more...)
+	}
 	changes := func(more ...*admit.Error) []*admit.Error {
 		return reads(append([]*admit.Error{account.ErrRecentProof, account.ErrReason}, more...)...)
 	}
@@ -162,6 +164,12 @@ func adminCalls() []operation {
 		answers: []answers{{204, "Ended", nil}},
 		refuses: changes(session.ErrUnknown, errParameter, errUnknown),
 	}, {
+		call: "GET " + p + "keys", id: "adminListKeys", summary: "The server's own keys",
+		about:   "Without their secrets, retired ones last. They are changed with `admit key`.",
+		do:      byAdmin((*call).adminKeys),
+		answers: []answers{{200, "The keys", KeyList{}}},
+		refuses: reads(errUnknown),
+	}, {
 		call: "GET " + p + "audit", id: "adminListRecords", summary: "The audit",
 		about:   "Latest first. With `text` a page may be shorter than was asked for, or empty, and yet have a next one: one call looks at 50,000 records at most.",
 		query:   slices.Concat(ofRecords, ofPage),
@@ -216,8 +224,7 @@ func byAdminTaking[Body any](h func(*call, asker, *Body) error) action {
 }
 
 // administrator returns who asks. What reads needs the role, and no report that
-// waits for a new password; all else needs a
-// recent proof, too.
+// waits for a new password; all else needs a recent proof, too.
 func (c *call) administrator() (asker, error) {
 	i, user, err := c.user()
 	switch {
@@ -605,6 +612,32 @@ func (c *call) adminEndEveryone(a asker) error {
 // hurry gives an answer that takes long a minute more from now.
 func (c *call) hurry() {
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(time.Minute)) // where there is none, there is no need
+}
+
+// A KeyList is the server's own keys.
+type KeyList struct {
+	Keys []Key `json:"keys"`
+}
+
+// A Key is one of the server's own, without its secret.
+type Key struct {
+	ID        string           `json:"id"`
+	Purpose   string           `json:"purpose" enum:"cookies"`
+	State     account.KeyState `json:"state" enum:"active|retiring|retired" doc:"An active key makes new values, a retiring one opens what it made, and a retired one is erased."`
+	CreatedAt time.Time        `json:"created_at"`
+	NotAfter  *time.Time       `json:"not_after,omitempty" doc:"When a retiring key retires."`
+	MasterKey string           `json:"master_key,omitempty" doc:"The id of the master key that seals it."`
+}
+
+func (c *call) adminKeys(asker) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	keys, err := c.Ring(c.r.Context())
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, KeyList{keys})
 }
 
 // A Record is one of the audit, as the API shows it.

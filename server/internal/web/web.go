@@ -44,7 +44,8 @@ type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
 	Keys        *cookie.Keys // seal the cookies of flows and known browsers
-	PublicURL   string       // an origin, without a slash at the end
+	Ring        func(context.Context) ([]Key, error)
+	PublicURL   string // an origin, without a slash at the end
 	CookieName  func(name string) string
 	CORSOrigins []string       // exact origins that may use the API with header tokens
 	ReturnHosts []string       // hosts besides our own that return_to may name
