@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -284,7 +285,7 @@ func (c *call) query() (map[string]string, error) {
 	q := map[string]string{}
 	for name, values := range c.r.URL.Query() {
 		if !slices.Contains(known, name) {
-			return nil, &admit.FieldError{Field: name, Err: errUnknown.WithHint("There are " + strings.Join(known, ", ") + ".")}
+			return nil, &admit.FieldError{Field: name, Err: errUnknown.WithHint("There are " + cmp.Or(strings.Join(known, ", "), "none here") + ".")}
 		}
 		if len(values) != 1 || len(values[0]) > 2000 {
 			return nil, &admit.FieldError{Field: name, Err: errParameter}
