@@ -94,11 +94,8 @@ type NewUser struct {
 // A UserFilter asks for users; the zero value, with a limit, asks for all.
 type UserFilter account.UserQuery
 
-// A User is one as the API shows it, and whether it is disabled.
-type User struct {
-	web.User
-	Disabled bool `json:"disabled"`
-}
+// A User is one as administrators see it.
+type User = web.ManagedUser
 
 // An ImportedUser is all that is known of a user, as import and export write it.
 type ImportedUser struct {

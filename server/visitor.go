@@ -9,7 +9,6 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/authn"
 	"github.com/admit-auth/admit/server/internal/account"
-	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -50,8 +49,5 @@ func (s *Server) Authenticate(r *http.Request) (p admit.Principal, found bool, e
 // admit.NotFound.
 func (s *Server) User(ctx context.Context, id string) (User, error) {
 	u, err := s.accounts.User(ctx, id)
-	if err != nil {
-		return User{}, err
-	}
-	return User{User: web.UserOf(u), Disabled: u.Disabled}, nil
+	return userOf(u), err
 }

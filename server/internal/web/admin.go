@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -257,17 +256,6 @@ func (c *call) byQuery(a asker) (account.By, error) {
 		return account.By{}, err
 	}
 	return c.by(a, q["reason"])
-}
-
-// named returns the text of the path where its pattern has {name}. What the
-// client escaped is one part: an address may have a slash in it.
-func (c *call) named(name string) string {
-	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.EscapedPath(), "/")
-	if i := slices.Index(pattern, "{"+name+"}"); i >= 0 && i < len(path) {
-		text, _ := url.PathUnescape(path[i]) // net/http has parsed it
-		return text
-	}
-	return ""
 }
 
 // on returns the user that the path names, by id or identifier.

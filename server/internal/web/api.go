@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/password"
@@ -320,7 +319,7 @@ func (c *call) apiEndOne() error {
 	if err != nil {
 		return err
 	}
-	sid := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"sessions/")
+	sid := c.named("sid")
 	if sid == i.SID {
 		err = c.signOut() // the cookie goes, too
 	} else {

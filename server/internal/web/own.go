@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -242,8 +241,7 @@ func (c *call) apiMakePrimary(*nothing) error {
 	if err != nil {
 		return err
 	}
-	value := strings.TrimSuffix(strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/"), "/primary")
-	user, err := c.Accounts.MakePrimary(c.r.Context(), a, value, c.now)
+	user, err := c.Accounts.MakePrimary(c.r.Context(), a, c.named("value"), c.now)
 	if err != nil {
 		return err
 	}
@@ -255,8 +253,7 @@ func (c *call) apiRemoveIdentifier() error {
 	if err != nil {
 		return err
 	}
-	value := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/")
-	if _, err := c.Accounts.RemoveIdentifier(c.r.Context(), a, value, c.now); err != nil {
+	if _, err := c.Accounts.RemoveIdentifier(c.r.Context(), a, c.named("value"), c.now); err != nil {
 		return err
 	}
 	return c.noContent()
@@ -375,8 +372,7 @@ func number(text, name string, otherwise, low, high int64) (int64, error) {
 }
 
 func (c *call) apiDisown(*nothing) error {
-	id := strings.TrimSuffix(strings.TrimPrefix(c.r.URL.Path, apiPrefix+"activity/"), "/disown")
-	if err := c.disown(id); err != nil {
+	if err := c.disown(c.named("id")); err != nil {
 		return err
 	}
 	return c.noContent()

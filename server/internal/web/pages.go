@@ -325,7 +325,7 @@ func (c *call) verifyForm() error {
 // scanners open links.
 func (c *call) takeLink() error {
 	c.w.Header().Set("Referrer-Policy", "no-referrer")
-	text := strings.TrimPrefix(c.r.URL.Path, "/link/")
+	text := c.named("token")
 	if len(text) > 200 {
 		return account.ErrFlowEnded
 	}

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/admit-auth/admit/problem"
@@ -77,7 +76,7 @@ func (c *call) problemsPage() error {
 
 // problemPage explains one code.
 func (c *call) problemPage() error {
-	code := strings.TrimPrefix(c.r.URL.Path, problemsPath)
+	code := c.named("code")
 	if textOf(code).Text == "" {
 		return problem.ErrNotFound
 	}

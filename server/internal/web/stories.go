@@ -418,7 +418,7 @@ func (c *call) storiesPage() error {
 }
 
 func (c *call) storyPage() error {
-	name := strings.TrimPrefix(c.r.URL.Path, "/dev/stories/")
+	name := c.named("name")
 	i := slices.IndexFunc(stories, func(s story) bool { return s.name == name })
 	if i < 0 {
 		return problem.ErrNotFound

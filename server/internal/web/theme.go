@@ -70,8 +70,8 @@ func (s *server) wear(t *Theme, before *Edge) (err error) {
 // Try reports why a theme could not be worn. It needs no server: of the accounts,
 // stories ask only what none at all can say.
 func Try(t *Theme) error {
-	e := &Edge{&server{Options: Options{Accounts: new(account.Service)}, public: new(url.URL)}}
-	return e.Wear(t)
+	s := &server{Options: Options{Accounts: new(account.Service)}, public: new(url.URL)}
+	return s.wear(t, nil)
 }
 
 // tryOn shows every story in every language, and looks whether a form of each

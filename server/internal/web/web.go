@@ -306,6 +306,17 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to(c)
 }
 
+// named returns the text of the path where its pattern has {name}. What the
+// client escaped is one part: an address may have a slash in it.
+func (c *call) named(name string) string {
+	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.EscapedPath(), "/")
+	if i := slices.Index(pattern, "{"+name+"}"); i >= 0 && i < len(path) {
+		text, _ := url.PathUnescape(path[i]) // net/http has parsed it
+		return text
+	}
+	return ""
+}
+
 // admissible refuses requests with too much of a header, for another host, and
 // those that another site's page sends.
 func (c *call) admissible() error {
