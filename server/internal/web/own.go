@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -253,7 +254,8 @@ func (c *call) apiRemoveIdentifier() error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Accounts.RemoveIdentifier(c.r.Context(), a, c.named("value"), c.now); err != nil {
+	value := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/") // also "verify", whose pattern is another's
+	if _, err := c.Accounts.RemoveIdentifier(c.r.Context(), a, value, c.now); err != nil {
 		return err
 	}
 	return c.noContent()
