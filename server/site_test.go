@@ -461,10 +461,10 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-// until waits for something that must come within ten seconds.
+// until waits for something that must come within twenty seconds.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
