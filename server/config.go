@@ -23,7 +23,8 @@ import (
 
 // A Config is all that can be set. DefaultConfig and LoadConfig return a whole
 // one. A program that writes one itself names the Data folder; other zero fields
-// are the default, but without Listen nothing is listened on.
+// are the default, but without Listen nothing is listened on. With Dev such a
+// program says as PublicURL where it listens, such as http://localhost:3000.
 //
 // The tags are the one place where a setting is described: its name in the
 // file, the flag (public_url: --public-url), the variable (ADMIT_PUBLIC_URL),
@@ -374,7 +375,7 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
 	case "public_url":
-		return text == "" || isOrigin(text, "https"), "an https origin without a path, such as https://id.example.org"
+		return text == "" || isOrigin(text, "https") || isOrigin(text, "http"), "an https origin without a path, such as https://id.example.org"
 	case "cors_origins":
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
 	case "return_hosts":

@@ -62,9 +62,12 @@ func (c *Config) checkEdge() error {
 	exposed := c.Listen != "" && !isLoopback(host)
 	public, _ := url.Parse(c.PublicURL) // which rule has seen
 	proxied := len(c.TrustedProxy) > 0
+	mounted := c.Dev && c.Listen == "" && public.Scheme == "http" // by a program on this machine, which says where
 	switch {
-	case c.Dev && (exposed || c.PublicURL != "" || c.ownHTTPS() || proxied):
+	case c.Dev && (exposed || c.PublicURL != "" && !mounted || c.ownHTTPS() || proxied):
 		return ErrConfigDev
+	case public.Scheme == "http" && !mounted:
+		return fmt.Errorf("%w: %q", ErrConfigValue.WithHint("public_url is an https origin; for this machine alone leave it out"), c.PublicURL)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return ErrConfigTLS.WithHint("give both --tls-cert and --tls-key")
 	case c.TLSCert != "" && len(c.ACME) > 0:

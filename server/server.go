@@ -384,7 +384,8 @@ func (s *Server) cookieName(name string) string {
 	if !s.cfg.Dev {
 		return "__Host-" + name
 	}
-	return name + "-" + s.port()
+	u, _ := url.Parse(s.publicURL()) // which Check has seen
+	return name + "-" + u.Port()
 }
 
 // takeFolder makes the data folder and holds it until Close.
