@@ -115,8 +115,8 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 	return c, nil
 }
 
-// CheckConfig returns all that is wrong with what LoadConfig would read, and
-// with what stands there together.
+// CheckConfig returns all that is wrong with what LoadConfig would read, with
+// what stands there together, and with the theme that it names.
 func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	c, errs := loadConfig(file, env, flags)
 	for _, f := range c.fields() {
@@ -127,6 +127,9 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 		}
 	}
 	if err := c.Check(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := readTheme(c.Theme); err != nil {
 		errs = append(errs, err)
 	}
 	return errs
@@ -537,7 +540,8 @@ func nearest(fields []field, word string) (f field, near bool) {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
 	word = word[:min(len(word), 64)] // nobody meant more
 	f = slices.MinFunc(fields, func(a, b field) int { return distance(a.Name, word) - distance(b.Name, word) })
-	return f, distance(f.Name, word) <= 3
+	// Of a short word three other letters are another word.
+	return f, distance(f.Name, word) <= min(3, len(word)/2)
 }
 
 // distance counts the letters that must be added, taken away or replaced to make

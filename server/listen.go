@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	stdlog "log"
 	"log/slog"
 	"net"
@@ -139,12 +140,24 @@ func openListeners(address string) (all []net.Listener, err error) {
 		}
 		if err != nil {
 			closeAll(all)
-			return nil, fmt.Errorf("%w: %w", ErrPort, err)
+			return nil, cannotListen(err)
 		}
 		all = append(all, l)
 		port = portOf(all) // for 0 any port, and the same one for both
 	}
 	return all, nil
+}
+
+// cannotListen says what to do about it.
+func cannotListen(err error) error {
+	refused := ErrPort
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		refused = refused.WithHint("ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the systemd unit in deploy gives; or choose another port with --listen")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		refused = refused.WithHint("this machine has no such address: choose another with --listen")
+	}
+	return fmt.Errorf("%w: %w", refused, err)
 }
 
 func closeAll(all []net.Listener) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -62,6 +63,9 @@ func connect(ctx context.Context, cfg Config) (*Operator, error) {
 	_, err := o.do(ctx, "ping", []byte("{}"))
 	if err == nil {
 		return o, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w: %w", ErrFolder.WithHint("run this as the user of the server, such as by sudo -u"), err)
 	}
 	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("ask the running server: %w", err)

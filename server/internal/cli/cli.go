@@ -78,11 +78,24 @@ func newRoot(args []string) *cobra.Command {
 	root.InitDefaultCompletionCmd(args...)
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
-			c.Short = "write a script that completes commands in a shell"
+			c.Short, c.Long = "write a script that completes commands in a shell", ""
+			for _, shell := range c.Commands() {
+				shell.Short = "write one for " + shell.Name()
+				shell.Long = "Begin a session with it, as the example does, or put that line into the shell's profile."
+				shell.Example = completions[shell.Name()]
+			}
 		}
 	}
 	holdsOthers(root, args)
 	return root
+}
+
+// completions are how shells read what completion writes.
+var completions = map[string]string{
+	"bash":       "source <(admit completion bash)",
+	"zsh":        "source <(admit completion zsh)",
+	"fish":       "admit completion fish | source",
+	"powershell": "admit completion powershell | Out-String | Invoke-Expression",
 }
 
 // group is a command that only holds others.
@@ -256,6 +269,8 @@ func flagError(cmd *cobra.Command, err error) error {
 // hints replaces, by code, advice that is for visitors of the pages.
 var hints = map[string]string{
 	"identifier_taken": "it is here already, and stays as it is; admit user show tells more",
+	"unknown_user":     "it is an id or an identifier; admit user list shows them",
+	"unknown_session":  "it may have ended; admit session list shows those that live",
 }
 
 // report tells of what went wrong, and what can be done.
@@ -276,7 +291,8 @@ func report(talk io.Writer, err error) {
 	if usage.hint != "" {
 		hint = usage.hint
 	}
-	fmt.Fprintf(talk, "admit: error: %s (%s)\n", printable(talkOf(text)), code)
+	text = strings.ReplaceAll(talkOf(text), "\n", "; ") // errors.Join parts its errors so
+	fmt.Fprintf(talk, "admit: error: %s (%s)\n", printable(text), code)
 	if hint != "" {
 		fmt.Fprintf(talk, "admit: hint: %s\n", printable(hint))
 	}

@@ -146,7 +146,7 @@ func newUserAdd() *cobra.Command {
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
 	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
-	name := cmd.Flags().String("name", "", "how the user is called")
+	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
 	passwordFlag(cmd)
@@ -167,7 +167,13 @@ func newUserAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUser(cmd, *asJSON, u)
+		if err := writeUser(cmd, *asJSON, u); err != nil {
+			return err
+		}
+		if in.Password.IsZero() {
+			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+		}
+		return nil
 	})
 }
 
