@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -262,6 +263,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && admit.KindOf(e.Unwrap()) == admit.Invalid {
 		return usageError{e.Unwrap(), ""}
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if _, is := errors.AsType[*strconv.NumError](e); is {
+			return misused(cmd, "--%s: %q is no whole number", e.GetFlag().Name, e.GetValue())
+		}
 	}
 	return misused(cmd, "%w", err)
 }

@@ -43,12 +43,17 @@ func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *ser
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) && !anew {
+		_, err = os.Stat(cfg.Data)
+		missing := errors.Is(err, os.ErrNotExist)
+		if missing && !anew {
 			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
 		}
 		o, err := server.Connect(cmd.Context(), cfg)
 		if err != nil {
 			return err
+		}
+		if missing { // in the wrong folder nobody finds again what was added
+			say(cmd, "%s: there was no data folder here, so it was made", cfg.Data)
 		}
 		if f := cmd.Flags().Lookup("reason"); f != nil {
 			o.Reason = f.Value.String()

@@ -489,6 +489,8 @@ func (c *call) waysOn(status int) []link {
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
 		// The path alone: a secret in the query must not go on into a link.
 		return []link{{c.say("again"), c.r.URL.EscapedPath()}, start}
+	case http.StatusMisdirectedRequest: // whose start page is refused, too
+		return []link{{c.say("home"), c.PublicURL + "/"}}
 	}
 	return []link{start}
 }
