@@ -115,8 +115,8 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 	return c, nil
 }
 
-// CheckConfig returns all that is wrong with what LoadConfig would read, with
-// what stands there together, and with the theme that it names.
+// CheckConfig returns all that is wrong with what LoadConfig would read, and
+// with what stands there together, or in the folder of the theme.
 func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	c, errs := loadConfig(file, env, flags)
 	for _, f := range c.fields() {
@@ -126,11 +126,10 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 			}
 		}
 	}
-	if err := c.Check(); err != nil {
-		errs = append(errs, err)
-	}
-	if _, err := readTheme(c.Theme); err != nil {
-		errs = append(errs, err)
+	for _, err := range []error{c.Check(), tryTheme(c.Theme)} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,6 +28,7 @@ import (
 // otherwise it opens the database itself.
 type Operator struct {
 	Reason string // why things are done, for the audit
+	Made   string // the data folder, where there was none and Connect made it
 
 	do    func(ctx context.Context, name string, in []byte) ([]byte, error)
 	close func() error
@@ -38,6 +40,10 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	if o != nil || err != nil {
 		return o, err
 	}
+	made := ""
+	if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
+		made = cfg.Data
+	}
 	cfg.Listen, cfg.OpsListen = "", ""
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -45,6 +51,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	}
 	operations := s.operations()
 	return &Operator{
+		Made:  made,
 		do:    func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) },
 		close: s.Close,
 	}, nil

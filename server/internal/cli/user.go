@@ -43,17 +43,12 @@ func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *ser
 		if err != nil {
 			return err
 		}
-		_, err = os.Stat(cfg.Data)
-		missing := errors.Is(err, os.ErrNotExist)
-		if missing && !anew {
+		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) && !anew {
 			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
 		}
 		o, err := server.Connect(cmd.Context(), cfg)
 		if err != nil {
 			return err
-		}
-		if missing { // in the wrong folder nobody finds again what was added
-			say(cmd, "%s: there was no data folder here, so it was made", cfg.Data)
 		}
 		if f := cmd.Flags().Lookup("reason"); f != nil {
 			o.Reason = f.Value.String()
@@ -175,11 +170,20 @@ func newUserAdd() *cobra.Command {
 		if err := writeUser(cmd, *asJSON, u); err != nil {
 			return err
 		}
+		sayMade(cmd, o)
 		if in.Password.IsZero() {
 			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
 		}
 		return nil
 	})
+}
+
+// sayMade tells of a new data folder: in a wrong one nobody finds again what was
+// added.
+func sayMade(cmd *cobra.Command, o *server.Operator) {
+	if o.Made != "" {
+		say(cmd, "%s: there was no data folder here, so it was made", o.Made)
+	}
 }
 
 func newUserList() *cobra.Command {
@@ -442,6 +446,7 @@ itself: a refused one is told with its number, and the others are taken.
 		Example: "admit user import < users.jsonl",
 	}
 	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
+		sayMade(cmd, o)
 		count := newProgress(cmd, "users read")
 		defer count.done()
 		lines := bufio.NewScanner(cmd.InOrStdin())
