@@ -348,6 +348,7 @@ func (s *Server) operations() map[string]operation {
 			return none{}, nil
 		}),
 		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.face.probes.take(in.SID), nil }),
+		"roles":      op(s.roles),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,

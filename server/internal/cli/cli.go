@@ -61,7 +61,7 @@ const intro = `admit signs people in.
 
 func newRoot(args []string) *cobra.Command {
 	root := group("admit", "sign people in",
-		newServe(), newUser(), newSession(), newAudit(), newKey(), newCookie(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion())
+		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newCookie(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
