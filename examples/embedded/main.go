@@ -60,10 +60,11 @@ func run(ctx context.Context, listen string, cfg server.Config) error {
 	}
 	defer s.Close()
 	go s.Run(ctx) // mail, tidying up, and the commands of admit
-	for _, link := range []admit.Secret{s.Ready().SetupLink, s.Ready().InboxURL} {
-		if !link.IsZero() {
-			fmt.Println(link.Reveal()) // makes the first administrator; shows what would be mailed
-		}
+	if link := s.Ready().SetupLink; !link.IsZero() {
+		fmt.Println("the first administrator is made here, once:", link.Reveal())
+	}
+	if link := s.Ready().InboxURL; !link.IsZero() {
+		fmt.Println("what would be mailed is here:", link.Reveal())
 	}
 	return http.ListenAndServe(listen, site(s))
 }
