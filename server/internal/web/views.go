@@ -184,8 +184,40 @@ type choice struct {
 // Failed reports whether the page says that something was refused.
 func (p *page) Failed() bool { return p.Form != nil && p.Form.failed() }
 
-// In tells the pages of the account apart.
-func (p *page) In(path string) bool { return p.Path == path }
+// Section is the tab of the account that the page stands under, "" elsewhere.
+func (p *page) Section() string {
+	switch p.Name {
+	case "account", "identifiers", "addition", "data", "confirm":
+		return "/account"
+	case "activity", "disown":
+		return "/account/activity"
+	case "security", "sessions":
+		return "/account/" + p.Name
+	}
+	return ""
+}
+
+// In returns the aria-current of a tab: this page, one under it, or "".
+func (p *page) In(tab string) string {
+	switch tab {
+	case p.Path:
+		return "page"
+	case p.Section():
+		return "true"
+	}
+	return ""
+}
+
+// Up is the page that this one hangs under, "" where a tab leads here.
+func (p *page) Up() string {
+	switch p.Name {
+	case "addition":
+		return "/account/identifiers"
+	case "identifiers", "data", "confirm":
+		return "/account"
+	}
+	return "" // a page that asks offers the way back as an answer
+}
 
 // page begins one whose title is the phrase "NAME.title".
 func (c *call) page(name string) *page {
