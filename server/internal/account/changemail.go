@@ -91,7 +91,7 @@ var changeFrames = map[string]struct{ when, fine, back, bare string }{
 
 func additionMail(locale, to, code, link string) Message {
 	t := textOf(additionTexts, locale)
-	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
+	m := compose(locale, to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
 	m.Code = code
 	return m
 }
@@ -99,13 +99,13 @@ func additionMail(locale, to, code, link string) Message {
 func additionTakenMail(locale, to, publicURL string) Message {
 	t := textOf(additionTakenTexts, locale)
 	link := publicURL + "/signin"
-	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+	return compose(locale, to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 
 func goodbyeMail(locale, to, publicURL string) Message {
 	t := textOf(goodbyeTexts, locale)
 	link := publicURL + "/signup"
-	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+	return compose(locale, to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 
 // changeMail tells of a change. Back is the token of the way back, "" where there
@@ -123,5 +123,5 @@ func changeMail(locale, to, event string, from Origin, back, publicURL string, n
 	if back != "" {
 		link, last = publicURL+"/link/"+back, frame.back
 	}
-	return compose(to, text[0], link, text[1], fmt.Sprintf(frame.when, when, from.Address), frame.fine, last, link)
+	return compose(locale, to, text[0], link, text[1], fmt.Sprintf(frame.when, when, from.Address), frame.fine, last, link)
 }
