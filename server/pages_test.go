@@ -296,3 +296,28 @@ func TestThePageOfTheAPIShowsEveryCall(t *testing.T) {
 		t.Error("the page has a script of its own")
 	}
 }
+
+func TestWhoHasJustEndedTheSessionsIsNotAskedWhetherThatIsNews(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")
+	entry := regexp.MustCompile(`entry=(\d+)`).FindSubmatch(c.page("GET", "/account/activity", nil).want(200).body)
+	if entry == nil {
+		t.Fatal("nothing can be disowned")
+	}
+	c.page("POST", "/account/activity/disown", url.Values{"entry": {string(entry[1])}}).leads("/signin")
+	page := c.page("GET", "/signin", nil).want(200).says("All sessions have ended. Sign in, and choose a new password.")
+	if strings.Contains(string(page.body), "news to you") {
+		t.Errorf("the page explains what its reader has just done:\n%s", page.body)
+	}
+}
+
+func TestAPageUnderAnotherMarksItsTabAndLeadsBack(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")
+	c.page("GET", "/account", nil).says(`<a href="/account" aria-current="page">`)
+	for _, path := range []string{"/account/identifiers", "/account/data", "/account/confirm"} {
+		c.page("GET", path, nil).says(`<a href="/account" aria-current="true">`, `<p class="up"><a href="/account">Back</a></p>`)
+	}
+}

@@ -232,7 +232,7 @@ func (c *call) show(status int, p *page) error {
 		p.Why = cmp.Or(p.Why, c.why)
 	}
 	if status < 400 {
-		p.Notice = c.takeNotice(p.Notice)
+		c.takeNotice(p)
 	}
 	b := c.buffers.Get().(*bytes.Buffer)
 	defer c.buffers.Put(b)
@@ -336,13 +336,15 @@ func (c *call) done(what, to string) error {
 	return c.seeOther(to)
 }
 
-func (c *call) takeNotice(other string) string {
+// takeNotice says once what was done. Whoever has just ended the session does
+// not need to be told why it is no more.
+func (c *call) takeNotice(p *page) {
 	what, err := c.notice.Get(nil, c.r)
 	if err != nil {
-		return other
+		return
 	}
 	c.notice.Delete(c.w)
-	return c.say("done." + string(what))
+	p.Notice, p.Why = c.say("done."+string(what)), ""
 }
 
 // A form is what a person fills in.
