@@ -135,7 +135,7 @@ func TestLighthouseFindsNothing(t *testing.T) {
 	}
 	s := newSite(t)
 	cookies := s.signedUp(t, "ann")
-	for _, page := range []string{"/signin", "/signup", "/account", "/account/sessions"} {
+	for _, page := range []string{"/", "/signin", "/signup", "/problems", "/account", "/account/identifiers", "/account/sessions", "/account/activity"} {
 		headers := "{}"
 		if strings.HasPrefix(page, "/account") {
 			headers = fmt.Sprintf(`{"Cookie": %q}`, cookies)
