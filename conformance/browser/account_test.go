@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -213,6 +214,33 @@ func TestAPersonConfirmsTakesTheDataAlongAndDeletesTheAccount(t *testing.T) {
 		p.fill("identifier", "ann")
 		p.fill("password", goodPassword)
 		p.pressTo("Sign in", 401)
+	})
+}
+
+// A shop makes guests by the API; the pages meet them with their cookie.
+func TestAGuestIsGreetedAndSignsUp(t *testing.T) {
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		p := s.profile(t, m)
+		for _, k := range s.cookiesOf(t, "/api/v1/guest", "application/json", "{}") {
+			p.do(func(ctx context.Context, _ *chromedp.Target) (v chromedp.Void, err error) {
+				_, err = chromedp.Call(ctx, network.SetCookie, network.SetCookieParams{Name: k.Name, Value: k.Value, URL: s.url, Path: "/"})
+				return v, err
+			})
+		}
+		p.open("/")
+		p.sees("You are here as a guest.")
+		p.open("/account")
+		p.at("/signin?return_to=%2Faccount")
+		p.open("/")
+		p.press("Sign up")
+		p.fill("identifier", "ann")
+		p.fill("password", goodPassword)
+		p.press("Sign up")
+		p.at("/account")
+		p.press("admit")
+		p.at("/")
+		p.sees("Go to your account")
 	})
 }
 

@@ -72,6 +72,8 @@ var inChinese = map[string]string{
 	"The current password is wrong.":              "当前密码不正确。",
 	"Now you can go on.":                          "可以继续了。",
 	"What can go wrong":                           "可能出现的错误",
+	"You are here as a guest.":                    "您正以访客身份浏览。",
+	"Go to your account":                          "进入您的账号",
 	"All codes":                                   "所有代码",
 	"The API":                                     "编程接口（API）",
 }
