@@ -51,6 +51,7 @@ var phrases = map[string]phrase{
 	"api.answers":    {"Answers", "响应"},
 	"api.refusals":   {"Refusals of its own", "特有的错误"},
 	"api.objects":    {"Objects", "对象"},
+	"api.calls":      {"All calls", "所有接口"},
 	"api.session":    {"asks for a session", "需要会话"},
 
 	"forms": {"This page takes forms only.", "这个页面只接受表单提交。"},
