@@ -48,6 +48,7 @@ var phrases = map[string]phrase{
 	"api.lead":       {"What programs may ask of this server. The same for programs:", "程序可以调用的接口。供程序读取的同一份描述："},
 	"api.codes":      {"What can go wrong", "可能出现的错误"},
 	"api.body":       {"Body", "请求体"},
+	"api.query":      {"In the query", "查询参数"},
 	"api.answers":    {"Answers", "响应"},
 	"api.refusals":   {"Refusals of its own", "特有的错误"},
 	"api.objects":    {"Objects", "对象"},
