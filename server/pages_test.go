@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"io"
 	"net/http"
@@ -319,5 +321,48 @@ func TestAPageUnderAnotherMarksItsTabAndLeadsBack(t *testing.T) {
 	c.page("GET", "/account", nil).says(`<a href="/account" aria-current="page">`)
 	for _, path := range []string{"/account/identifiers", "/account/data", "/account/confirm"} {
 		c.page("GET", path, nil).says(`<a href="/account" aria-current="true">`, `<p class="up"><a href="/account">Back</a></p>`)
+	}
+}
+
+// Mallory, who can make a browser ask and sees how long the answers are, would
+// guess what stands in a page from how well it packs (BREACH).
+func TestAttackOnlyPagesThatHoldNothingOfTheReaderArePacked(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")
+	c.page("GET", "/account", nil).want(200) // says once that it is ready
+	for _, tt := range []struct {
+		path, accepts string
+		packed        bool
+	}{
+		{"/api", "gzip, deflate, br, zstd", true},
+		{"/problems", "br,gzip", true},
+		{"/api", "", false},
+		{"/api", "gzip;q=0, br", false},
+		{"/", "gzip", false},
+		{"/signout", "gzip", false},
+		{"/account", "gzip", false},
+		{"/account/sessions", "gzip", false},
+		{"/problems/bad_credentials", "gzip", false},
+	} {
+		plain := c.page("GET", tt.path, nil).want(200)
+		r := c.page("GET", tt.path, nil, func(r *http.Request) { r.Header.Set("Accept-Encoding", tt.accepts) }).want(200)
+		if got := r.header.Get("Content-Encoding") == "gzip"; got != tt.packed {
+			t.Errorf("%s for %q: packed %v, want %v", tt.path, tt.accepts, got, tt.packed)
+			continue
+		}
+		if !tt.packed {
+			continue
+		}
+		if len(r.body) > 40_000 || r.header.Get("Vary") != "Accept-Encoding" || r.header.Get("Content-Length") != strconv.Itoa(len(r.body)) {
+			t.Errorf("%s: %d bytes, %v", tt.path, len(r.body), r.header)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(r.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(z); err != nil || !bytes.Equal(text, plain.body) {
+			t.Errorf("%s unpacked is not the page: %v", tt.path, err)
+		}
 	}
 }

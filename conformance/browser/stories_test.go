@@ -106,7 +106,7 @@ func TestPasswordManagersKnowEveryField(t *testing.T) {
 
 func TestTheFirstViewIsSmall(t *testing.T) {
 	s := newSite(t)
-	for _, path := range []string{"/", "/signin", "/signup", "/problems", "/nothing"} {
+	for _, path := range []string{"/", "/signin", "/signup", "/api", "/problems", "/nothing"} {
 		p := s.profile(t, desktop) // which keeps nothing of the page before
 		p.do(chromedp.Navigate(s.url + path))
 		sum := evaluate[int](p, `[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].reduce((n, e) => n + e.transferSize, 0)`)

@@ -242,9 +242,10 @@ func (c *call) show(status int, p *page) error {
 	h := c.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", p.Lang)
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	body := c.light(p, b.Bytes())
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.begin(status)
-	c.w.Write(b.Bytes())
+	c.w.Write(body)
 	return nil
 }
 
