@@ -139,6 +139,10 @@ func (s *Service) SetProfile(ctx context.Context, a Asker, p Profile, now time.T
 	if p.Locale != nil && !slices.Contains(locales, *p.Locale) {
 		return nil, &admit.FieldError{Field: "locale", Err: ErrLocale}
 	}
+	// Each change is a record of the audit, which is kept for long.
+	if err := s.take([]try{{"profile:" + a.Subject, knownBudget}}, now); err != nil {
+		return nil, err
+	}
 	err = s.update(ctx, func(tx Tx) error {
 		was, err := tx.User(a.Subject)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
@@ -92,6 +93,9 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 	}
 	err = s.update(ctx, func(tx Tx) error {
 		if err := s.spendSetup(tx, setup, user, now); err != nil {
+			return err
+		}
+		if err := unmistakable(tx, user); err != nil {
 			return err
 		}
 		if err := tx.PutUser(user); err != nil {
@@ -433,8 +437,17 @@ func (s *Service) SetupLink(ctx context.Context, now time.Time) (string, error) 
 	return tok.Reveal(), nil
 }
 
+// cleanName returns a name as it is kept: on one line, without what a terminal
+// would obey and what turns the text around that it is shown in. Joiners stay:
+// there are names that need them.
 func cleanName(name string) (string, error) {
 	name = strings.Join(strings.Fields(strings.ToValidUTF8(name, "")), " ")
+	name = strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.Is(unicode.Cc, c) || unicode.Is(unicode.Bidi_Control, c) {
+			return -1
+		}
+		return c
+	}, name))
 	if utf8.RuneCountInString(name) > 200 {
 		return "", &admit.FieldError{Field: "name", Err: ErrNameTooLong}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,16 +74,19 @@ func byAdmin(a act, changes bool) handler {
 			return err
 		case !user.HasRole(account.RoleAdmin):
 			return errRole
-		case changes && !c.recent(i):
-			return account.ErrRecentProof
+		case user.MustChange:
+			return account.ErrMustChange // who did what the owner did not may be the one who asks
+		case changes:
+			// A session that was left open is not enough to change other people's
+			// accounts.
+			err = c.Accounts.Recent(c.r.Context(), c.askerOf(i), c.now)
+		}
+		if err != nil {
+			return err
 		}
 		return a(c, asker{i, user})
 	}
 }
-
-// recent reports whether who asks has proved who it is a moment ago: a session
-// that was left open is not enough to change other people's accounts.
-func (c *call) recent(i session.Info) bool { return c.now.Sub(i.AuthTime) <= account.RecentProof }
 
 // by says who does it, and why.
 func (c *call) by(a asker, reason string) (account.By, error) {
@@ -98,11 +102,14 @@ func (c *call) byQuery(a asker) (account.By, error) {
 	return c.by(a, q["reason"])
 }
 
-// named returns the text of the path where its pattern has {name}.
+// named returns the text of the path where its pattern has {name}. The path is
+// split as it was sent: an address may have a slash in it, and what stands
+// before that may be somebody else's name.
 func (c *call) named(name string) string {
-	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.Path, "/")
+	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.EscapedPath(), "/")
 	if i := slices.Index(pattern, "{"+name+"}"); i >= 0 && i < len(path) {
-		return path[i]
+		text, _ := url.PathUnescape(path[i]) // the mux has read it
+		return text
 	}
 	return ""
 }

@@ -1,0 +1,135 @@
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/web"
+)
+
+// More stories of attacks: on those who administer, and by a name or an address
+// that was chosen for it.
+
+// Mallory signs up with an address that begins with Bob's name and a slash. When
+// she has misbehaved enough, the administrator deletes what it sees in its list.
+func TestAttackAnAddressWithASlashTurnsAnAdministratorsHandOnSomebodyElse(t *testing.T) {
+	s, root := administered(t)
+	bob := s.signedUp("bob")
+	const address = "bob/x@evil.example"
+	mallory := s.byMail(address)
+	named := "admin/users/" + url.PathEscape(address)
+	if got := root.get(named).want(200).at("identifiers"); !strings.Contains(got, address) {
+		t.Errorf("who is %s is %s", address, got)
+	}
+	root.do("PATCH", "/api/v1/"+named, m{"disabled": true}).want(200)
+	bob.get("session").want(200)
+	mallory.get("session").want(401, "session_ended")
+	root.delete(named + "/sessions").want(204)
+	root.do("PUT", "/api/v1/"+named+"/roles/guilty", nil).want(204)
+	root.delete(named).want(204)
+	bob.get("session").want(200)
+	if roles := root.get("admin/users/bob").want(200).at("roles"); roles != "[]" {
+		t.Errorf("Bob has the roles %s", roles)
+	}
+	root.get(named).want(404, "unknown_user")
+}
+
+// A user's id is known to every program that the user signs in to. Mallory takes
+// Bob's for her own name: whoever is told to deal with her deals with Bob.
+func TestAttackAUserNameIsAnotherUsersID(t *testing.T) {
+	s := newSite(t)
+	bob := s.signedUp("bob").get("session").want(200).at("user.id")
+	mallory := s.client()
+	mallory.post("signup", m{"identifier": bob, "password": goodPassword}).want(409, "identifier_taken")
+	mallory = s.signedUp("mallory")
+	mallory.post("identifiers", m{"identifier": strings.ToUpper(bob)}).want(409).field("identifier", "identifier_taken")
+	s.server.Close()
+	o := s.operator()
+	if _, err := o.AddUser(t.Context(), server.NewUser{Identifiers: []string{"carol", bob}}); !errors.Is(err, admit.Conflict) {
+		t.Errorf("a user is added under another one's id: %v", err)
+	}
+	// Nor is a name taken for an id.
+	in := server.ImportedUser{User: server.User{User: web.User{ID: "mallory", Identifiers: []web.Identifier{{Value: "carol"}}}}}
+	if _, err := o.ImportUser(t.Context(), in); !errors.Is(err, admit.Conflict) {
+		t.Errorf("a user is imported whose id is another one's name: %v", err)
+	}
+	in.ID = "carol" // its own
+	if _, err := o.ImportUser(t.Context(), in); err != nil {
+		t.Errorf("a user is imported whose id is its name: %v", err)
+	}
+}
+
+// Ann signs in with a user name and has no address yet. A thief who knows her
+// password adds his own; she sees it and removes it, or says that it was not her.
+func TestAttackTheThiefsAddressIsTheFirstOfAnAccountWithoutOne(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	owner := s.signedUp("ann")
+	thief := s.another("ann", goodPassword)
+	thief.addAddress("thief@example.org")
+	owner.delete("identifiers/thief@example.org").want(204)
+	if token := s.back("thief@example.org", "was removed"); token != "" {
+		t.Error("the thief's address got a way back when the owner removed it")
+	}
+
+	thief.addAddress("thief@example.net")
+	record := owner.get("activity").want(200).m["records"].([]any)[0].(m)
+	owner.post(fmt.Sprint("activity/", record["id"], "/disown"), nil).want(204)
+	if token := s.back("thief@example.net", "sessions were ended"); token != "" {
+		t.Error("the thief's address got a way back when the owner said that it was not her")
+	}
+}
+
+// An administrator has said that something was not done by it. Who did it knows
+// the password, and is quicker to sign in.
+func TestAttackAThiefAdministersBeforeTheOwnerHasANewPassword(t *testing.T) {
+	s, root := administered(t)
+	s.signedUp("bob")
+	record := root.get("activity").want(200).m["records"].([]any)[0].(m)
+	root.post(fmt.Sprint("activity/", record["id"], "/disown"), nil).want(204)
+	thief := s.another("root", goodPassword)
+	for _, c := range adminCalls(s) {
+		thief.do(c[0], c[1], nil).want(403, "password_change_needed")
+	}
+	thief.get("session").want(200)
+	thief.post("password/change", m{"password": goodPassword, "new_password": otherPassword}).want(204)
+	thief.get("admin/users").want(200)
+}
+
+// Whoever has an account could write a record of the audit with each request,
+// thousands a second, until the disk is full.
+func TestAttackOneUserFillsTheAuditWithChangesOfItsName(t *testing.T) {
+	s := newSite(t)
+	c := s.signedUp("mallory")
+	last := 200
+	for i := range 200 {
+		if last = c.patch("user", m{"name": fmt.Sprint("Mallory ", i)}).status; last != 200 {
+			break
+		}
+	}
+	if last != 429 {
+		t.Errorf("200 changes of a name are answered with %d at last, want 429", last)
+	}
+}
+
+// The name of a person is shown beside others': to administrators, in mail, by
+// every program. One that turns the direction of the text around, or holds what
+// nobody sees, makes a line say something else.
+func TestAttackANameTurnsTheLineItStandsInAround(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.post("signup", m{"identifier": "mallory", "password": goodPassword, "name": "Mal\u202elory\u2066 \x00\x1b[2J\u009bO'Neil\u200f\u2028x"}).want(201)
+	if got, want := c.get("session").want(200).at("user.name"), "Mallory [2JO'Neil x"; got != want {
+		t.Errorf("the name is %q, want %q", got, want)
+	}
+	for _, name := range []string{"علی‌رضا", "👩‍💻 Ada", "ปราณี", "O’Neil", "李小龙"} {
+		if got := c.patch("user", m{"name": name}).want(200).at("user.name"); got != name {
+			t.Errorf("the name %q is kept as %q", name, got)
+		}
+	}
+}
