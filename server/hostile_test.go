@@ -117,6 +117,20 @@ func TestAttackOneUserFillsTheAuditWithChangesOfItsName(t *testing.T) {
 	}
 }
 
+// A thief gives its browser a name that hides it in the owner's list of sessions.
+func TestAttackADeviceTurnsTheLineItStandsInAround(t *testing.T) {
+	s := newSite(t)
+	owner := s.signedUp("ann")
+	thief := s.client()
+	thief.userAgent = "\u202eresworB ruoY\u2066\u200b\u00a0\u009b2J/1.0"
+	thief.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
+	for _, path := range []string{"sessions", "activity", "user/export"} {
+		if body := string(owner.get(path).want(200).body); !strings.Contains(body, "resworB ruoY2J/1.0") {
+			t.Errorf("%s: %q", path, body)
+		}
+	}
+}
+
 // The name of a person is shown beside others': to administrators, in mail, by
 // every program. One that turns the direction of the text around, or holds what
 // nobody sees, makes a line say something else.

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -495,15 +497,21 @@ func RecordHead() []string {
 	return []string{"id", "at", "subject", "actor", "event", "detail", "reason", "sid", "address", "user_agent", "request_id"}
 }
 
+// divided is where a spreadsheet would begin a cell in the midst of one: where
+// people write a comma in numbers, it divides a line at semicolons.
+var divided = regexp.MustCompile("(; *)([=+\\-@＝＋－＠])")
+
 // Row returns the record as a row of a table that a spreadsheet may open. What
 // one would take for a formula has an apostrophe before it, for strangers choose
 // their user agent (CWE-1236).
 func (r Record) Row() []string {
 	row := []string{strconv.FormatInt(r.ID, 10), r.At.Format(time.RFC3339Nano), r.Subject, r.Actor, r.Event, r.Detail, r.Reason, r.SID, r.Address, r.UserAgent, r.RequestID}
 	for i, cell := range row {
-		if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-			row[i] = "'" + cell
+		cell = divided.ReplaceAllString(cell, "$1'$2")
+		if begin, _ := utf8.DecodeRuneInString(cell); strings.ContainsRune("=+-@\t\r\n＝＋－＠", begin) {
+			cell = "'" + cell
 		}
+		row[i] = cell
 	}
 	return row
 }
