@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -144,6 +145,69 @@ func TestAttackANameTurnsTheLineItStandsInAround(t *testing.T) {
 	for _, name := range []string{"علی‌رضا", "👩‍💻 Ada", "ปราณี", "O’Neil", "李小龙"} {
 		if got := c.patch("user", m{"name": name}).want(200).at("user.name"); got != name {
 			t.Errorf("the name %q is kept as %q", name, got)
+		}
+	}
+}
+
+// A foreign page tries every call that changes something, with the session of an
+// administrator who has just signed in, by every method that it has.
+func TestAttackAForeignPageTriesEveryCallThatChangesSomething(t *testing.T) {
+	s, root := administered(t)
+	before, n := s.dump(), 0
+	for _, path := range s.handler.(interface{ Paths() []string }).Paths() {
+		path = strings.NewReplacer("{$}", "", "{user}", "root", "{role}", "admin", "{sid}", "x", "{value}", "root", "{id}", "1", "{token}", "x", "{code}", "x", "{file}", "x", "{name}", "x").Replace(path)
+		for method := range strings.SplitSeq(s.client().do("BREW", path, nil).header.Get("Allow"), ", ") {
+			if method == "GET" || method == "HEAD" || method == "" {
+				continue
+			}
+			n++
+			for what, sent := range map[string]func(*http.Request){
+				"by a script":       evil,
+				"of an old browser": from("https://evil.example"),
+				"by a form of a page without an origin": func(r *http.Request) {
+					r.Header.Set("Origin", "null")
+					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				},
+				"with a method in a header": func(r *http.Request) {
+					evil(r)
+					r.Header.Set("X-HTTP-Method-Override", "GET")
+				},
+			} {
+				if r := root.do(method, path, "{}", sent); r.status != 403 {
+					t.Errorf("%s, %s: %d %s", r.what, what, r.status, r.body)
+				}
+			}
+		}
+	}
+	if n < 30 {
+		t.Errorf("%d calls were tried", n)
+	}
+	same(t, before, s.dump())
+}
+
+// An image of a foreign page, a link in a mail, or a program that opens every
+// link asks for any address, with the session of an administrator.
+func TestAttackALinkChangesSomething(t *testing.T) {
+	s, root := administered(t)
+	root.byMail("bob@example.org")
+	before := s.dump()
+	for _, path := range s.handler.(interface{ Paths() []string }).Paths() {
+		path = strings.NewReplacer("{$}", "", "{user}", "bob@example.org", "{role}", "admin", "{sid}", "x", "{value}", "root", "{id}", "1", "{token}", "x", "{code}", "x", "{file}", "x", "{name}", "x").Replace(path)
+		for _, method := range []string{"GET", "HEAD"} {
+			root.page(method, path, nil)
+			root.page(method, path+"?reason=x&remove=root&primary=root&entry=1&confirm=root&locale=zh-CN&disabled=true", nil)
+		}
+	}
+	same(t, before, s.dump())
+	root.get("session").want(200)
+}
+
+// same compares what the tables hold, but for what is noted of a look.
+func same(t *testing.T, before, after map[string]string) {
+	t.Helper()
+	for table, text := range before {
+		if table != "audit" && table != "sessions" && text != after[table] {
+			t.Errorf("%s held\n%s\nand holds\n%s", table, text, after[table])
 		}
 	}
 }
