@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
@@ -209,5 +213,101 @@ func same(t *testing.T, before, after map[string]string) {
 		if table != "audit" && table != "sessions" && text != after[table] {
 			t.Errorf("%s held\n%s\nand holds\n%s", table, text, after[table])
 		}
+	}
+}
+
+// Half of the turns to hash are kept for browsers that are known. Mallory's is one,
+// as soon as she has an account: with a right password, over and over, she would
+// take them from everybody.
+func TestAttackARightPasswordTakesEverybodysTurnsToHash(t *testing.T) {
+	s := newSite(t)
+	ann := s.signedUp("ann")
+	mallory := s.signedUp("mallory")
+	var refused atomic.Int64
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			// Each with a browser of its own, that is known.
+			c := s.client()
+			for range 34 {
+				c.jar = copied(mallory.jar)
+				if r := c.post("signin", m{"identifier": "mallory", "password": goodPassword}); r.status == 429 {
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if refused.Load() == 0 {
+		t.Error("136 sign-ins in a row are all taken")
+	}
+	mallory.post("signin", m{"identifier": "mallory", "password": goodPassword}).want(429, "too_many_tries")
+	ann.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
+}
+
+// The link that makes the first administrator stands in a log. The administrator
+// was made on the command line meanwhile.
+func TestAttackTheSetUpLinkIsFoundInALog(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	_, link, _ := strings.Cut(s.server.Ready().SetupLink.Reveal(), "http://localhost")
+	early, late := s.client(), s.client()
+	early.page("GET", link, nil)
+	if r := early.page("GET", "/link", nil); r.status != 200 {
+		t.Fatalf("the link is answered with %d", r.status)
+	}
+	s.signedUp("root")
+	if err := s.operator().GrantRole(t.Context(), "root", "admin"); err != nil {
+		t.Fatal(err)
+	}
+	late.page("GET", link, nil)
+	for _, thief := range []*client{early, late} {
+		if r := thief.page("GET", "/link", nil); r.status != 401 {
+			t.Errorf("the link is answered with %d", r.status)
+		}
+		thief.page("POST", "/link", url.Values{"identifier": {"mallory"}, "password": {goodPassword}})
+		thief.get("session").want(401, "no_session")
+	}
+}
+
+// A thief has a cookie, too old to change anything, and spends the budgets with
+// which the owner would throw it out.
+func TestAttackAStolenCookieSpendsTheBudgetsOfTheOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		owner := s.signedUp("ann")
+		owner.post("identifiers", m{"identifier": "ann2"}).want(201)
+		thief := s.client()
+		thief.jar = copied(owner.jar)
+		time.Sleep(11 * time.Minute)
+		for range 30 {
+			thief.delete("identifiers/ann2").want(403, "recent_proof_needed")
+			thief.post("activity/999/disown", nil).want(404, "unknown_record")
+		}
+		other := s.another("ann", goodPassword)
+		other.delete("identifiers/ann2").want(204)
+		record := other.get("activity").want(200).m["records"].([]any)[0].(m)
+		other.post(fmt.Sprint("activity/", record["id"], "/disown"), nil).want(204)
+		s.server.Close()
+	})
+}
+
+// As with names: each is a record that is kept for long.
+func TestAttackOneUserFillsTheAuditWithWhatChangesNothing(t *testing.T) {
+	s := newSite(t)
+	c := s.signedUp("mallory")
+	before := len(s.dump()["audit"])
+	for range 50 {
+		c.delete("sessions").want(204)
+	}
+	if after := len(s.dump()["audit"]); after != before {
+		t.Errorf("the audit has grown by %d bytes", after-before)
+	}
+	last := 200
+	for range 50 {
+		last = c.get("user/export").status
+	}
+	if last != 429 {
+		t.Errorf("50 exports are answered with %d at last, want 429", last)
 	}
 }

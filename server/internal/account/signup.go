@@ -362,7 +362,13 @@ func (s *Service) spendSetup(tx Tx, id string, user *User, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	if c == nil || c.Purpose != purposeSetup || !now.Before(c.Expires) {
+	there, err := tx.RoleHeld(RoleAdmin)
+	if err != nil {
+		return err
+	}
+	// A log may hold the link for longer than it is needed: an operator may have
+	// made the administrator meanwhile.
+	if c == nil || c.Purpose != purposeSetup || !now.Before(c.Expires) || there {
 		return ErrFlowEnded
 	}
 	user.Roles = append(user.Roles, RoleAdmin)
@@ -387,7 +393,13 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	}
 	var c *Challenge
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		c, err = tx.Challenge(tok.Selector())
+		if c, err = tx.Challenge(tok.Selector()); err != nil || c == nil || c.Purpose != purposeSetup {
+			return err
+		}
+		there, err := tx.RoleHeld(RoleAdmin)
+		if there {
+			c = nil
+		}
 		return err
 	})
 	if err != nil {
