@@ -311,3 +311,22 @@ func TestAttackOneUserFillsTheAuditWithWhatChangesNothing(t *testing.T) {
 		t.Errorf("50 exports are answered with %d at last, want 429", last)
 	}
 }
+
+// A thief has the password and changes it: the owner is shut out, and there is
+// nothing that it would notice.
+func TestAttackAThiefChangesThePassword(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	owner := s.byMail("ann@example.org")
+	thief := s.another("ann@example.org", goodPassword)
+	thief.post("password/change", m{"password": goodPassword, "new_password": otherPassword}).want(204)
+	owner.get("session").want(401, "session_ended")
+	owner.post("signin", m{"identifier": "ann@example.org", "password": goodPassword}).want(401, "bad_credentials")
+
+	token := s.back("ann@example.org", "Your password was changed")
+	const again = "yet another horse and battery"
+	owner.post("identifiers/restore", m{"token": token, "new_password": again}).want(204)
+	thief.get("session").want(401, "session_ended")
+	thief.post("signin", m{"identifier": "ann@example.org", "password": otherPassword}).want(401, "bad_credentials")
+	owner.post("signin", m{"identifier": "ann@example.org", "password": again}).want(200)
+}

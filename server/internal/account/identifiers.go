@@ -389,7 +389,13 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	}
 	pending = slices.DeleteFunc(pending, func(c *Challenge) bool { return !now.Before(c.Expires) })
 	for n, c := range pending {
-		payload, err := s.opened(c, now)
+		// Sealed ahead of time is refused, and so would be every change of the
+		// account after the clock was set back: when it was made is known here.
+		at := now
+		if made := c.Expires.Add(-wayBackLife); made.After(at) {
+			at = made
+		}
+		payload, err := s.opened(c, at)
 		if err != nil {
 			return err
 		}

@@ -235,7 +235,7 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		// Who knew the old password when the owner changed it must not come
 		// second.
 		if is, err := tx.PasswordHash(subject); err != nil {
@@ -252,8 +252,25 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 		if err := tx.RaiseEpoch(subject, sid); err != nil {
 			return err
 		}
+		if err := s.tellPassword(tx, Asker{Subject: subject, SID: sid, From: from}, now); err != nil {
+			return err
+		}
 		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed", SID: sid}))
 	})
+	if err == nil {
+		s.wake()
+	}
+	return err
+}
+
+// tellPassword tells the owner's address, if there is one, that the password was
+// changed: a thief who knew the old one has just shut the owner out.
+func (s *Service) tellPassword(tx Tx, a Asker, now time.Time) error {
+	user, err := tx.User(a.Subject)
+	if err != nil || user.contact() == "" {
+		return err
+	}
+	return s.tell(tx, a, user, user.contact(), "password_changed", now)
 }
 
 // hash checks a new password against the policy and hashes it.
