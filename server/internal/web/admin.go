@@ -499,7 +499,7 @@ func RecordHead() []string {
 
 // divided is where a spreadsheet would begin a cell in the midst of one: where
 // people write a comma in numbers, it divides a line at semicolons.
-var divided = regexp.MustCompile("(; *)([=+\\-@＝＋－＠])")
+var divided = regexp.MustCompile(`(; *)([=+\-@＝＋－＠])`)
 
 // Row returns the record as a row of a table that a spreadsheet may open. What
 // one would take for a formula has an apostrophe before it, for strangers choose
