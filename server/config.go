@@ -115,7 +115,7 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 }
 
 // CheckConfig returns all that is wrong with what LoadConfig would read, and
-// with what stands there together.
+// with what stands there together, or in the folder of the theme.
 func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	c, errs := loadConfig(file, env, flags)
 	for _, f := range c.fields() {
@@ -125,8 +125,10 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 			}
 		}
 	}
-	if err := c.Check(); err != nil {
-		errs = append(errs, err)
+	for _, err := range []error{c.Check(), tryTheme(c.Theme)} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }

@@ -211,6 +211,7 @@ func (s *Server) show() error {
 		Accounts:    s.accounts,
 		Sessions:    s.sessions,
 		Keys:        s.keys.Cookies(),
+		Ring:        s.listKeys,
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,

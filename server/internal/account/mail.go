@@ -147,9 +147,9 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		s.mails.count(err, late)
 		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 			if err == nil || late {
-				return tx.Unpost(p.ID)
+				return tx.Unpost(p)
 			}
-			return tx.Postpone(p.ID, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))
+			return tx.Postpone(p, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))
 		})
 		if err != nil {
 			return sent, err

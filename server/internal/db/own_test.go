@@ -244,3 +244,20 @@ func TestWhatIsLeftOfADeletedUserStandsUnderAPseudonymThatTheKeysFindAgain(t *te
 		}
 	}
 }
+
+func TestAGoodbyeIsSentThoughMailWasBeingSentWhenTheUserWasDeleted(t *testing.T) {
+	o := newOwner(t, "en")
+	o.last(o.begun)
+	if _, _, err := o.AddIdentifier(t.Context(), o.at(o.begun), "second@example.org", o.begun); err != nil {
+		t.Fatal(err)
+	}
+	_, err := o.Deliver(t.Context(), o.begun, func(ctx context.Context, _ account.Message) error {
+		return o.DeleteOwn(ctx, o.at(o.begun), "ann@example.org", o.begun)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := o.last(o.begun); m.Subject != "Your account is deleted" {
+		t.Errorf("the last mail is %q", m.Subject)
+	}
+}

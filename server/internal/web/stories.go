@@ -32,7 +32,9 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 var stories = []story{
 	{"api", func(c *call) *page {
 		p := c.page("api")
-		p.Data = newManual(slices.Concat(sessionCalls()[:6], probes()[:1]))
+		p.Data = newManual(slices.DeleteFunc(operations(), func(o operation) bool {
+			return !slices.Contains([]string{"signUp", "getSession", "endOtherSessions", "listActivity", "adminExportRecords", "healthz"}, o.id)
+		}))
 		return p
 	}},
 	{"problems", func(c *call) *page {

@@ -47,6 +47,7 @@ var phrases = map[string]phrase{
 	"api.lead":       {"What programs may ask of this server. The same for programs:", "程序可以向本服务器提出的请求。供程序读取的同一份描述："},
 	"api.codes":      {"What can go wrong", "可能出现的错误"},
 	"api.body":       {"Body", "请求内容"},
+	"api.query":      {"In the query", "查询参数"},
 	"api.answers":    {"Answers", "回答"},
 	"api.refusals":   {"Refusals of its own", "特有的拒绝"},
 	"api.objects":    {"Objects", "对象"},
