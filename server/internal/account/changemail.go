@@ -68,6 +68,10 @@ var changeTexts = map[string]map[string][2]string{
 		"en":    {"This address was removed from your account", "Somebody, hopefully you, removed this address from your account. It can no longer sign in."},
 		"zh-CN": {"这个邮箱已从您的账号移除", "有人（希望就是您）把这个邮箱从您的账号移除了。它不能再用来登录。"},
 	},
+	"password_changed": {
+		"en":    {"Your password was changed", "Somebody, hopefully you, changed the password of your account. Its other sessions have ended."},
+		"zh-CN": {"您的密码已更改", "有人（希望就是您）更改了您账号的密码。其他会话已结束。"},
+	},
 	"disowned": {
 		"en":    {"All your sessions were ended", "Somebody, hopefully you, said that something in your account was not done by its owner. All sessions have ended, and the next sign-in must choose a new password."},
 		"zh-CN": {"您的所有会话已结束", "有人（希望就是您）报告说，您账号里有一项操作不是本人所为。所有会话已结束，下次登录必须设置新密码。"},
