@@ -280,8 +280,8 @@ func openScratch(parent string) (*scratch, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), scratchPrefix) {
-			continue
+		if !strings.HasPrefix(e.Name(), scratchPrefix) || !e.IsDir() {
+			continue // to open a pipe that somebody put there would wait for ever
 		}
 		old := &scratch{dir: filepath.Join(parent, e.Name())}
 		if old.take() == nil {

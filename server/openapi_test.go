@@ -390,16 +390,24 @@ var refused = map[string]trial{
 		s.signedUp("annette-x")
 		return root.do("PUT", "/api/v1/admin/users/annette-x/password", m{"password": "annette-x"})
 	},
-	"adminSetPassword password_missing":    administratorAsks("PUT", "users/ann/password", m{"password": ""}),
-	"adminChangeUser name_too_long":        administratorAsks("PATCH", "users/ann", m{"name": strings.Repeat("x", 501)}),
-	"adminChangeUser last_admin":           administratorAsks("PATCH", "users/root", m{"disabled": true}),
-	"adminDeleteUser last_admin":           administratorAsks("DELETE", "users/root", nil),
-	"adminRevokeRole last_admin":           administratorAsks("DELETE", "users/root/roles/admin", nil),
-	"adminGrantRole role_malformed":        administratorAsks("PUT", "users/ann/roles/The%20Boss", nil),
-	"adminGetSession unknown_session":      administratorAsks("GET", "sessions/nobody", nil),
-	"adminEndSession unknown_session":      administratorAsks("DELETE", "sessions/nobody", nil),
-	"setProfile name_too_long":             func(s *site) *reply { return s.signedUp("ann").patch("user", m{"name": strings.Repeat("x", 201)}) },
-	"setProfile locale_unsupported":        func(s *site) *reply { return s.signedUp("ann").patch("user", m{"locale": "tlh"}) },
+	"adminSetPassword password_missing": administratorAsks("PUT", "users/ann/password", m{"password": ""}),
+	"adminChangeUser name_too_long":     administratorAsks("PATCH", "users/ann", m{"name": strings.Repeat("x", 501)}),
+	"adminChangeUser last_admin":        administratorAsks("PATCH", "users/root", m{"disabled": true}),
+	"adminDeleteUser last_admin":        administratorAsks("DELETE", "users/root", nil),
+	"adminRevokeRole last_admin":        administratorAsks("DELETE", "users/root/roles/admin", nil),
+	"adminGrantRole role_malformed":     administratorAsks("PUT", "users/ann/roles/The%20Boss", nil),
+	"adminGetSession unknown_session":   administratorAsks("GET", "sessions/nobody", nil),
+	"adminEndSession unknown_session":   administratorAsks("DELETE", "sessions/nobody", nil),
+	"setProfile name_too_long":          func(s *site) *reply { return s.signedUp("ann").patch("user", m{"name": strings.Repeat("x", 201)}) },
+	"setProfile locale_unsupported":     func(s *site) *reply { return s.signedUp("ann").patch("user", m{"locale": "tlh"}) },
+	"setProfile too_many_tries": func(s *site) *reply {
+		c, n := s.signedUp("ann"), 0
+		return again(25, func() *reply { n++; return c.patch("user", m{"name": fmt.Sprint("Ann ", n)}) })
+	},
+	"exportUser too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.get("user/export") })
+	},
 	"deleteUser confirmation_wrong":        func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
 	"deleteUser last_admin":                func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
 	"addIdentifier identifier_malformed":   func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
@@ -501,8 +509,9 @@ var refused = map[string]trial{
 	"listActivity unknown_parameter": func(s *site) *reply { return s.signedUp("ann").get("activity?limt=1") },
 	"disown unknown_record":          func(s *site) *reply { return s.signedUp("ann").post("activity/1000000/disown", nil) },
 	"disown too_many_tries": func(s *site) *reply {
-		c := s.signedUp("ann")
-		return again(25, func() *reply { return c.post("activity/1000000/disown", nil) })
+		id := s.signedUp("ann").get("activity?limit=1").want(200).m["records"].([]any)[0].(m)["id"]
+		// Each ends the session that asks.
+		return again(25, func() *reply { return s.another("ann", goodPassword).post(fmt.Sprint("activity/", id, "/disown"), nil) })
 	},
 
 	"readyz not_ready": closed(func(c *client) *reply { return c.do("GET", "/readyz", nil) }),

@@ -18,6 +18,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/web"
 )
 
 // byMail is a client who has signed up with an e-mail address.
@@ -481,12 +482,14 @@ func TestAttackAWayBackDoesNotOutliveTheFirstProofOfTheOwner(t *testing.T) {
 	s := newSite(t)
 	s.run()
 	operator := s.operator()
-	names := []string{"victim@example.org", "mallory"}
-	if _, err := operator.AddUser(t.Context(), server.NewUser{Identifiers: names, Password: admit.NewSecret(otherPassword)}); err != nil {
+	in := server.ImportedUser{User: server.User{User: web.User{Identifiers: []web.Identifier{{Value: "victim@example.org"}, {Value: "mallory@example.org", Verified: true}}}}}
+	if _, err := operator.ImportUser(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	mallory := s.another("mallory", otherPassword)
-	mallory.addAddress("mallory@example.org")
+	if err := operator.SetPassword(t.Context(), "mallory@example.org", admit.NewSecret(otherPassword)); err != nil {
+		t.Fatal(err)
+	}
+	mallory := s.another("mallory@example.org", otherPassword)
 	mallory.post("identifiers", m{"identifier": "mallory2"}).want(201)
 	token := s.back("mallory@example.org", "A new name can sign in")
 	if token == "" {

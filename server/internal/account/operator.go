@@ -98,7 +98,10 @@ func (s *Service) insert(ctx context.Context, user *User, hash, event string, by
 		} else if !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		err := tx.PutUser(user)
+		err := unmistakable(tx, user)
+		if err == nil {
+			err = tx.PutUser(user)
+		}
 		if errors.Is(err, ErrTaken) {
 			return &admit.FieldError{Field: "identifier", Err: err}
 		}

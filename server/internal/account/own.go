@@ -71,6 +71,11 @@ func (s *Service) Recent(ctx context.Context, a Asker, now time.Time) error {
 // own runs fn on a copy of the asker's user and keeps it with a record, after a
 // recent proof.
 func (s *Service) own(ctx context.Context, a Asker, event, detail string, now time.Time, fn func(Tx, *User) error) (user *User, err error) {
+	// Before the budget: with a stolen cookie that is good for nothing else a
+	// thief would spend what the owner needs.
+	if err := s.Recent(ctx, a, now); err != nil {
+		return nil, err
+	}
 	// Most of it sends mail: nobody's inbox is to be filled.
 	if err := s.take([]try{{"own:" + a.Subject, knownBudget}}, now); err != nil {
 		return nil, err
@@ -119,6 +124,10 @@ func (s *Service) SetProfile(ctx context.Context, a Asker, p Profile, now time.T
 	}
 	if p.Locale != nil && !slices.Contains(locales, *p.Locale) {
 		return nil, &admit.FieldError{Field: "locale", Err: ErrLocale}
+	}
+	// Each change is a record of the audit, which is kept for long.
+	if err := s.take([]try{{"profile:" + a.Subject, knownBudget}}, now); err != nil {
+		return nil, err
 	}
 	err = s.update(ctx, func(tx Tx) error {
 		was, err := tx.User(a.Subject)
@@ -177,7 +186,13 @@ func (s *Service) Activity(ctx context.Context, subject string, before int64, li
 // a new one before anything else; the owner's address gets a way back, for the
 // thief may know the password as well.
 func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) error {
-	if err := s.take([]try{{"own:" + a.Subject, knownBudget}}, now); err != nil {
+	// As in own. What is counted has a budget of its own, and ends the session.
+	if found, err := s.Activity(ctx, a.Subject, id+1, 1); err != nil {
+		return err
+	} else if len(found) == 0 || found[0].ID != id {
+		return ErrNoRecord
+	}
+	if err := s.take([]try{{"disown:" + a.Subject, knownBudget}}, now); err != nil {
 		return err
 	}
 	err := s.update(ctx, func(tx Tx) error {
@@ -233,6 +248,9 @@ func (s *Service) ExportOwn(ctx context.Context, a Asker, now time.Time) (user *
 		records, err = tx.Activity(a.Subject, 0, maxExported)
 		return err
 	})
+	if err == nil {
+		err = s.take([]try{{"export:" + a.Subject, knownBudget}}, now)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,15 +14,16 @@ import (
 
 // SignIn returns the user with this identifier and password. An unknown user,
 // one without a password, a disabled one and a wrong password are one refusal,
-// ErrBadCredentials, after the same work. Only failures spend tries. The caller
-// begins a session, which is what the audit tells.
+// ErrBadCredentials, after the same work. Only failures spend tries; successes
+// have a wide budget of their own. The caller begins a session, which is what the
+// audit tells.
 func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (_ *User, err error) {
 	defer func() { s.o.Observer.SignIn(err) }()
 	id, malformed := ParseIdentifier(identifier)
 	// Before a look-up: refusals for too many tries are free and quick, so that
 	// the time of one would tell who has an account.
-	tries := s.guesses(ctx, id.Value, from)
-	if err := s.take(tries, now); err != nil {
+	tries, right := s.guesses(ctx, id.Value, from)
+	if err := s.take(append(tries, right), now); err != nil {
 		return nil, err
 	}
 	var user *User
@@ -31,16 +32,17 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 		var err error
 		user, hash, err = s.withHash(ctx, func(tx Tx) (*User, error) { return tx.UserByIdentifier(id.Value) })
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
-			s.refund(tries)
+			s.refund(append(tries, right))
 			return nil, err
 		}
 	}
 	ok, err := s.verify(ctx, user, hash, pw, from)
 	if err != nil {
-		s.refund(tries) // busy: nothing was guessed
+		s.refund(append(tries, right)) // busy: nothing was guessed
 		return nil, err
 	}
 	if !ok {
+		s.refund([]try{right})
 		return nil, errors.Join(ErrBadCredentials, s.record(ctx, Record{At: now, Subject: idOf(user), Event: "sign_in_refused"}, from))
 	}
 	s.refund(tries)
@@ -139,17 +141,20 @@ func knows(from Origin, user *User) bool {
 	return from.Device != "" && user != nil && slices.Contains(from.Known, user.ID)
 }
 
-// guesses returns the budgets that a guess at a password spends. It looks at
-// nobody but those who have signed in from this browser before.
-func (s *Service) guesses(ctx context.Context, identifier string, from Origin) []try {
+// guesses returns the budgets that a guess at a password spends, and the one that
+// a right password does: whoever has an account, and a browser that is known,
+// could otherwise take all the turns to hash that are kept for known browsers. It
+// looks at nobody but those who have signed in from this browser before.
+func (s *Service) guesses(ctx context.Context, identifier string, from Origin) (tries []try, right try) {
 	if from.Device != "" {
 		for _, id := range from.Known {
 			if u, err := s.User(ctx, id); err == nil && u.identifier(identifier) != nil {
-				return []try{{"known:" + from.Device + ":" + id, knownBudget}}
+				return []try{{"known:" + from.Device + ":" + id, knownBudget}}, try{"right:" + id, rightBudget}
 			}
 		}
 	}
-	return []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
+	tries = []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
+	return tries, try{"right:" + from.network() + " " + identifier, rightBudget}
 }
 
 func (s *Service) take(tries []try, now time.Time) error {
@@ -238,7 +243,7 @@ func (s *Service) ChangePassword(ctx context.Context, a Asker, old, pw admit.Sec
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		// Who knew the old password when the owner changed it must not come
 		// second.
 		if is, err := tx.PasswordHash(a.Subject); err != nil {
@@ -255,8 +260,25 @@ func (s *Service) ChangePassword(ctx context.Context, a Asker, old, pw admit.Sec
 		if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 			return err
 		}
+		if err := s.tellPassword(tx, a, now); err != nil {
+			return err
+		}
 		return tx.Record(a.mark("password_changed", "", now))
 	})
+	if err == nil {
+		s.wake()
+	}
+	return err
+}
+
+// tellPassword tells the owner's address, if there is one, that the password was
+// changed: a thief who knew the old one has just shut the owner out.
+func (s *Service) tellPassword(tx Tx, a Asker, now time.Time) error {
+	user, err := tx.User(a.Subject)
+	if err != nil || user.contact() == "" {
+		return err
+	}
+	return s.tell(tx, a, user, user.contact(), "password_changed", now)
 }
 
 // hash checks a new password against the policy and hashes it.

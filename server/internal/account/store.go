@@ -215,6 +215,7 @@ type Budget struct {
 // guesses at a name slows only strangers, never the owner.
 var (
 	knownBudget      = Budget{20, 30 * time.Second}
+	rightBudget      = Budget{120, 2 * time.Second}
 	addressBudget    = Budget{50, 6 * time.Second}
 	identifierBudget = Budget{20, time.Minute}
 	signUpBudget     = Budget{30, 20 * time.Second}

@@ -34,7 +34,7 @@ func newUserAdd() *cobra.Command {
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
 	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
-	name := cmd.Flags().String("name", "", "how the user is called")
+	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
 	passwordFlag(cmd)
@@ -55,8 +55,23 @@ func newUserAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUser(cmd, *asJSON, u)
+		if err := writeUser(cmd, *asJSON, u); err != nil {
+			return err
+		}
+		sayMade(cmd, o)
+		if in.Password.IsZero() {
+			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+		}
+		return nil
 	})
+}
+
+// sayMade tells of a new data folder: in a wrong one nobody finds again what was
+// added.
+func sayMade(cmd *cobra.Command, o *server.Operator) {
+	if o.Made != "" {
+		say(cmd, "%s: there was no data folder here, so it was made", o.Made)
+	}
 }
 
 func newUserList() *cobra.Command {
@@ -73,22 +88,27 @@ func newUserList() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		f.Disabled, f.Verified = is(*state, "disabled"), is(*proved, "true")
-		list := func(after string) ([]server.User, string, error) {
-			f.After, f.Limit = after, pageSize
-			page, err := o.Users(ctx, f)
-			return page, last(page, func(u server.User) string { return u.ID }), err
-		}
-		out := newWriter(cmd, *asJSON, userHead...)
-		for u, err := range pages(*most, list) {
-			if err == nil {
-				err = out.put(u, userRow(u)...)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return out.close()
+		return writeUsers(ctx, cmd, o, f, *most, *asJSON)
 	})
+}
+
+// writeUsers writes up to most users that a filter asks for; 0 is no bound.
+func writeUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, f server.UserFilter, most int, asJSON bool) error {
+	list := func(after string) ([]server.User, string, error) {
+		f.After, f.Limit = after, pageSize
+		page, err := o.Users(ctx, f)
+		return page, last(page, func(u server.User) string { return u.ID }), err
+	}
+	out := newWriter(cmd, asJSON, userHead...)
+	for u, err := range pages(most, list) {
+		if err == nil {
+			err = out.put(u, userRow(u)...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.close()
 }
 
 var userHead = []string{"ID", "IDENTIFIERS", "NAME", "ROLES", "CREATED", "STATE"}
@@ -286,6 +306,7 @@ itself: a refused one is told with its number, and the others are taken.
 		Example: "admit user import < users.jsonl",
 	}
 	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
+		sayMade(cmd, o)
 		count := newProgress(cmd, "users read")
 		defer count.done()
 		lines := bufio.NewScanner(cmd.InOrStdin())

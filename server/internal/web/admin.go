@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -234,15 +236,13 @@ func (c *call) administrator() (asker, error) {
 		return asker{}, errRole
 	case user.MustChange: // who knows the password may be the thief
 		return asker{}, account.ErrMustChange
-	case c.r.Method != "GET" && c.r.Method != "HEAD" && !c.recent(i):
-		return asker{}, account.ErrRecentProof
+	case c.r.Method != "GET" && c.r.Method != "HEAD":
+		// A session that was left open is not enough to change other people's
+		// accounts, nor a proof from when the clock was ahead.
+		err = c.Accounts.Recent(c.r.Context(), c.askerOf(i), c.now)
 	}
-	return asker{i, user}, nil
+	return asker{i, user}, err
 }
-
-// recent reports whether who asks has proved who it is a moment ago: a session
-// that was left open is not enough to change other people's accounts.
-func (c *call) recent(i session.Info) bool { return c.now.Sub(i.AuthTime) <= account.RecentProof }
 
 // by says who does it, and why.
 func (c *call) by(a asker, reason string) (account.By, error) {
@@ -654,15 +654,21 @@ func RecordHead() []string {
 	return []string{"id", "at", "subject", "actor", "event", "detail", "reason", "sid", "address", "user_agent", "request_id"}
 }
 
+// divided is where a spreadsheet would begin a cell in the midst of one: where
+// people write a comma in numbers, it divides a line at semicolons.
+var divided = regexp.MustCompile(`(; *)([=+\-@＝＋－＠])`)
+
 // Row returns the record as a row of a table that a spreadsheet may open. What
 // one would take for a formula has an apostrophe before it, for strangers choose
 // their user agent (CWE-1236).
 func (r Record) Row() []string {
 	row := []string{strconv.FormatInt(r.ID, 10), r.At.Format(time.RFC3339Nano), r.Subject, r.Actor, r.Event, r.Detail, r.Reason, r.SID, r.Address, r.UserAgent, r.RequestID}
 	for i, cell := range row {
-		if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-			row[i] = "'" + cell
+		cell = divided.ReplaceAllString(cell, "$1'$2")
+		if begin, _ := utf8.DecodeRuneInString(cell); strings.ContainsRune("=+-@\t\r\n＝＋－＠", begin) {
+			cell = "'" + cell
 		}
+		row[i] = cell
 	}
 	return row
 }

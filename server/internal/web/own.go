@@ -30,7 +30,7 @@ func ownCalls() []operation {
 		do:      taking((*call).apiSetProfile),
 		example: `{"name": "Ann Example", "locale": "en"}`,
 		answers: []answers{{200, "The user as it is now", wholeUser{}}},
-		refuses: []*admit.Error{account.ErrNameTooLong, account.ErrLocale},
+		refuses: []*admit.Error{account.ErrNameTooLong, account.ErrLocale, account.ErrTooMany},
 	}, {
 		call: "DELETE " + p + "user", id: "deleteUser", summary: "Delete the own account", session: true,
 		about:   "For good, with all that tells of the person. `confirm` is the primary name.",
@@ -43,7 +43,7 @@ func ownCalls() []operation {
 		about:   "Sent as a file.",
 		do:      bare((*call).export),
 		answers: []answers{{200, "The user, its sessions and its activity", exported{}}},
-		refuses: []*admit.Error{account.ErrRecentProof, account.ErrMustChange},
+		refuses: []*admit.Error{account.ErrRecentProof, account.ErrMustChange, account.ErrTooMany},
 	}, {
 		call: "GET " + p + "identifiers", id: "listIdentifiers", summary: "What the user signs in with", session: true,
 		do:      bare((*call).apiIdentifiers),

@@ -107,7 +107,7 @@ func (c *call) names() (*page, account.Asker, error) {
 		label = c.say("label.user")
 	}
 	p.Form = &form{
-		Action: "/account/identifiers", Submit: c.say("identifiers.add"), Proof: "identifier",
+		Action: "/account/identifiers", Submit: c.say("identifiers.submit"), Proof: "identifier",
 		Fields: []field{{Name: "identifier", Label: label, Type: "text", Complete: "off"}},
 	}
 	return p, c.askerOf(i), nil

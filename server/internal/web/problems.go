@@ -70,7 +70,7 @@ var moreOf = map[string]string{
 // problemsPage lists what can go wrong.
 func (c *call) problemsPage() error {
 	p := c.page("problems")
-	p.Data = problemTexts()
+	p.Data = c.listed(problemTexts())
 	return c.show(http.StatusOK, p)
 }
 
@@ -85,14 +85,34 @@ func (c *call) problemPage() error {
 
 // explained is the page about a code.
 func (c *call) explained(code string) *page {
-	t := textOf(code)
-	if zh, ok := refusals[code]; ok && c.language() == "zh-CN" {
-		t.Text, t.Hint = zh.Text, zh.Hint
-	}
+	t := c.translated(textOf(code))
 	p := &page{Name: "problem", Title: t.Text}
 	p.Data = struct {
 		problemText
 		More string
-	}{t, moreOf[code]}
+	}{t.problemText, moreOf[code]}
 	return p
+}
+
+// A translated text says which language it is in: what only programs and
+// terminals say stands in English alone.
+type translated struct {
+	problemText
+	Lang string
+}
+
+func (c *call) translated(t problemText) translated {
+	if zh, ok := refusals[t.Code]; ok && c.language() == "zh-CN" {
+		t.Text, t.Hint = zh.Text, zh.Hint
+		return translated{t, "zh-CN"}
+	}
+	return translated{t, "en"}
+}
+
+func (c *call) listed(all []problemText) []translated {
+	var out []translated
+	for _, t := range all {
+		out = append(out, c.translated(t))
+	}
+	return out
 }

@@ -190,6 +190,11 @@ func (c *call) endOne(subject, sid string) error {
 
 // endOthers ends all of the user's sessions but the request's.
 func (c *call) endOthers(i session.Info) error {
+	// Where there is none, nothing is written: a user could fill the audit.
+	all, err := c.Sessions.List(c.r.Context(), i.Subject)
+	if err != nil || len(all) == 1 && all[0].SID == i.SID {
+		return err
+	}
 	r := c.auditing(account.EpochRaised, account.Record{Event: "other_sessions_ended", Subject: i.Subject, SID: i.SID})
 	return c.Sessions.EndAll(r.Context(), i.Subject, i.SID, "ended_by_user")
 }

@@ -39,7 +39,7 @@ var stories = []story{
 	}},
 	{"problems", func(c *call) *page {
 		p := c.page("problems")
-		p.Data = []problemText{textOf("bad_credentials"), textOf("address_in_use"), textOf("no_session")}
+		p.Data = c.listed([]problemText{textOf("bad_credentials"), textOf("address_in_use"), textOf("no_session"), textOf("cookie_unsupported")})
 		return p
 	}},
 	{"problem", func(c *call) *page { return c.explained("bad_credentials") }},
@@ -140,7 +140,9 @@ var stories = []story{
 	}},
 	{"identifiers-many", func(c *call) *page {
 		p := c.tellNames()
-		p.User.Identifiers = append(p.User.Identifiers, account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true})
+		p.User.Identifiers = append(p.User.Identifiers,
+			account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true},
+			account.Identifier{Value: "ann.catherine.elisabeth.example-of-a-long-name@mail.department.example.org", Kind: account.Email})
 		return p
 	}},
 	{"addition", func(c *call) *page {
@@ -274,7 +276,7 @@ func ann() *account.User {
 		ID: "u", Name: "Ann Example", Roles: []string{"admin"}, CreatedAt: toldAt.AddDate(0, -3, 0),
 		Identifiers: []account.Identifier{
 			{Value: "ann@example.org", Kind: account.Email, Verified: true, Primary: true},
-			{Value: "ann", Kind: account.Username},
+			{Value: "ann", Kind: account.Username, Verified: true},
 		},
 	}
 }
@@ -357,7 +359,7 @@ func (c *call) tellConfirm() *page {
 func (c *call) tellNames() *page {
 	p := c.tellMember("identifiers", "/account/identifiers")
 	p.Form = &form{
-		Action: "/account/identifiers", Submit: c.say("identifiers.add"), Proof: "identifier",
+		Action: "/account/identifiers", Submit: c.say("identifiers.submit"), Proof: "identifier",
 		Fields: []field{{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "off"}},
 	}
 	return p

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
@@ -459,5 +460,17 @@ func (c *call) origin() account.Origin {
 	if len(agent) > maxAgent {
 		agent = agent[:maxAgent]
 	}
-	return account.Origin{Address: address, UserAgent: strings.ToValidUTF8(agent, ""), RequestID: c.id, Locale: c.language()}
+	return account.Origin{Address: address, UserAgent: visible(agent), RequestID: c.id, Locale: c.language()}
+}
+
+// visible returns a text without what nobody sees and what turns the direction of
+// others around: it is shown to people who look for a stranger among their
+// sessions.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(text, ""))
 }
