@@ -68,6 +68,10 @@ var changeTexts = map[string]map[string][2]string{
 		"en":    {"This address was removed from your account", "Somebody, hopefully you, removed this address from your account. It can no longer sign in."},
 		"zh-CN": {"这个邮箱已从您的账号移除", "有人（希望就是您）把这个邮箱从您的账号移除了。它不能再用来登录。"},
 	},
+	"password_changed": {
+		"en":    {"Your password was changed", "Somebody, hopefully you, changed the password of your account. Its other sessions have ended."},
+		"zh-CN": {"您的密码已更改", "有人（希望就是您）更改了您账号的密码。其他会话已结束。"},
+	},
 	"disowned": {
 		"en":    {"All your sessions were ended", "Somebody, hopefully you, said that something in your account was not done by its owner. All sessions have ended, and the next sign-in must choose a new password."},
 		"zh-CN": {"您的所有会话已结束", "有人（希望就是您）报告说，您账号里有一件事不是本人做的。所有会话已结束，下次登录必须设置新密码。"},
@@ -87,6 +91,54 @@ var changeFrames = map[string]struct{ when, fine, back, bare string }{
 		"如果不是，请打开下面的链接。它只能用一次，七天内有效，会把账号交还给使用这个邮箱的您：您设置一个新密码，所有会话结束，一周内添加或移除的登录名全部还原。",
 		"如果不是，请登录并修改密码：",
 	},
+}
+
+// setTexts are of what an administrator has done.
+var setTexts = map[bool]map[string]mailText{
+	true: {
+		"en": {
+			"Your password was set by an administrator",
+			"An administrator of this service gave your account a new password. All sessions have ended.",
+			"", "If you asked for it, sign in with the new password, then change it to one that only you know:",
+			"If you know nothing of it, ask the people who run this service, in a way that you know already. They never need your password.",
+		},
+		"zh-CN": {
+			"管理员重设了您的密码",
+			"本服务的管理员为您的账号设置了新密码。所有会话已结束。",
+			"", "如果这是您要求的，请用新密码登录，然后改成只有您自己知道的密码：",
+			"如果您对此毫不知情，请用您已知的方式联系本服务的管理人员。他们从不需要您的密码。",
+		},
+	},
+	false: {
+		"en": {
+			"Your password was removed by an administrator",
+			"An administrator of this service removed the password of your account, which nobody can sign in with now. All sessions have ended.",
+			"", "This is where you sign in once you have been given a new one:",
+			"If you know nothing of it, ask the people who run this service, in a way that you know already. They never need your password.",
+		},
+		"zh-CN": {
+			"管理员移除了您的密码",
+			"本服务的管理员移除了您账号的密码，现在谁也不能用它登录。所有会话已结束。",
+			"", "得到新密码后，请在这里登录：",
+			"如果您对此毫不知情，请用您已知的方式联系本服务的管理人员。他们从不需要您的密码。",
+		},
+	},
+}
+
+// setMail tells that an administrator set a password, or removed it. It has no
+// way back: who runs the service may shut somebody out.
+func setMail(locale, to string, set bool, publicURL string, now time.Time) Message {
+	t := textOf(setTexts[set], locale)
+	link := publicURL + "/signin"
+	return compose(to, t.subject, link, t.intro, moment(locale, now), t.linkLine, link, t.ignore)
+}
+
+// moment writes a time for people.
+func moment(locale string, now time.Time) string {
+	if locale == "zh-CN" {
+		return now.UTC().Format("2006年1月2日 15:04 UTC")
+	}
+	return now.UTC().Format("2 January 2006, 15:04 UTC")
 }
 
 func additionMail(locale, to, code, link string) Message {
@@ -115,13 +167,9 @@ func changeMail(locale, to, event string, from Origin, back, publicURL string, n
 		locale = "en"
 	}
 	text, frame := changeTexts[event][locale], changeFrames[locale]
-	when := now.UTC().Format("2 January 2006, 15:04 UTC")
-	if locale == "zh-CN" {
-		when = now.UTC().Format("2006年1月2日 15:04 UTC")
-	}
 	link, last := publicURL+"/account/security", frame.bare
 	if back != "" {
 		link, last = publicURL+"/link/"+back, frame.back
 	}
-	return compose(to, text[0], link, text[1], fmt.Sprintf(frame.when, when, from.Address), frame.fine, last, link)
+	return compose(to, text[0], link, text[1], fmt.Sprintf(frame.when, moment(locale, now), from.Address), frame.fine, last, link)
 }

@@ -233,7 +233,7 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		// Who knew the old password when the owner changed it must not come
 		// second.
 		if is, err := tx.PasswordHash(subject); err != nil {
@@ -250,8 +250,20 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 		if err := tx.RaiseEpoch(subject, sid); err != nil {
 			return err
 		}
+		was, err := tx.User(subject)
+		if err != nil {
+			return err
+		}
+		// A thief who changes it must not do so unseen.
+		if err := s.tell(tx, Asker{Subject: subject, SID: sid, From: from}, was, was.contact(), "password_changed", now); err != nil {
+			return err
+		}
 		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed", SID: sid}))
 	})
+	if err == nil {
+		s.wake()
+	}
+	return err
 }
 
 // hash checks a new password against the policy and hashes it.
