@@ -318,6 +318,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {
 		work.Go(func() { s.traces.Run(background) })

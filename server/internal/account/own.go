@@ -320,12 +320,15 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	return tx.Record(r)
 }
 
+// PseudonymPrefix is how pseudonyms begin.
+const PseudonymPrefix = "erased-"
+
 // Pseudonym returns the subject under which the audit keeps what a user did who
 // is deleted: what only the keys and the id lead to.
 func (s *Service) Pseudonym(id string) string {
 	mac := hmac.New(sha256.New, s.o.Keys.Derive("erased"))
 	mac.Write([]byte(id))
-	return "erased-" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
+	return PseudonymPrefix + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
 }
 
 // primary is the identifier that a user is told by.
