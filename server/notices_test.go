@@ -50,6 +50,21 @@ func TestAttackAThiefWhoChangesThePasswordIsUndoneByTheWayBack(t *testing.T) {
 	s.another("ann@example.org", third)
 }
 
+// An address that an older one can still contest gets no way back, and must not be
+// told to sign in with a password that is no longer good.
+func TestWhoGetsNoWayBackIsToldWhomToAsk(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	c := s.byMail("ann@example.org")
+	c.addAddress("new@example.org")
+	c.post("identifiers/new@example.org/primary", nil).want(200)
+	c.post("password/change", m{"password": goodPassword, "new_password": otherPassword}).want(204)
+	text := s.letter("new@example.org", "Your password was changed").Text
+	if strings.Contains(text, "/link/") || !strings.Contains(text, "ask the people who run this service") {
+		t.Errorf("the mail says\n%s", text)
+	}
+}
+
 func TestTheOwnerIsToldOfAPasswordThatAnAdministratorSetAndGetsNoWayAroundIt(t *testing.T) {
 	s, root := administered(t)
 	ann := s.byMail("ann@example.org")

@@ -78,18 +78,20 @@ var changeTexts = map[string]map[string][2]string{
 	},
 }
 
-var changeFrames = map[string]struct{ when, fine, back, bare string }{
+var changeFrames = map[string]struct{ when, fine, back, bare, lost string }{
 	"en": {
 		"%s, from the network address %s.",
 		"If this was you, you need do nothing.",
 		"If it was not, open this link. It is good once, for seven days, and gives the account back to you at this address: you choose a new password, all sessions end, and what was added or removed in the week before is undone.",
 		"If it was not, sign in and change your password:",
+		"If it was not, and the password that you know no longer signs you in, ask the people who run this service. Here you can try:",
 	},
 	"zh-CN": {
 		"%s，来自网络地址 %s。",
 		"如果是您本人，什么也不用做。",
 		"如果不是，请打开下面的链接。它只能用一次，七天内有效，会把账号交还给使用这个邮箱的您：您设置一个新密码，所有会话结束，一周内添加或移除的登录名全部还原。",
 		"如果不是，请登录并修改密码：",
+		"如果不是，并且您知道的密码已无法登录，请联系本服务的管理人员。您可以在这里尝试登录：",
 	},
 }
 
@@ -168,6 +170,9 @@ func changeMail(locale, to, event string, from Origin, back, publicURL string, n
 	}
 	text, frame := changeTexts[event][locale], changeFrames[locale]
 	link, last := publicURL+"/account/security", frame.bare
+	if event == "password_changed" {
+		last = frame.lost
+	}
 	if back != "" {
 		link, last = publicURL+"/link/"+back, frame.back
 	}
