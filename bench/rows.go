@@ -29,22 +29,23 @@ func rows() []row {
 }
 
 func sessionRows() []row {
-	compare := func(what string, g goal, handler func(site) http.Handler) row {
+	compare := func(what string, kept int, g goal, handler func(site) http.Handler) row {
 		of := func(newSite func() site) contender {
 			return func() work {
 				s := newSite()
-				return serve(handler(s), signIns(s.signIn))
+				return serve(handler(s), signIns(s.signIn), kept)
 			}
 		}
 		return row{What: what, Goal: g, FloorName: "hand-made, in memory", PeerName: "scs memstore",
 			bare: of(bareSite), ours: of(ourSite), floor: of(floorSite), peer: of(scsSite)}
 	}
 	return []row{
-		compare("session: who is it (Check)", goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.check }),
-		compare("session: with its data (Load, JSON)", goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.load }),
-		compare("session: who is it (Handler, Check)", goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.noted }),
-		compare("session: with its data (Handler, Load, JSON)", goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.touch }),
-		compare("session: read, modify, write (Update)", goal{CPU: 4000}, func(s site) http.Handler { return s.update }),
+		compare("session: who is it (Check)", 1, goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.check }),
+		compare("session: with its data (Load, JSON)", 1, goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.load }),
+		compare("session: who is it (Handler, Check)", 1, goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.noted }),
+		compare("session: the same, 1,024 requests kept", live, goal{CPU: 1000, Allocs: 3, Bounded: true}, func(s site) http.Handler { return s.noted }),
+		compare("session: with its data (Handler, Load, JSON)", 1, goal{CPU: 3000, Allocs: 9, Bounded: true}, func(s site) http.Handler { return s.touch }),
+		compare("session: read, modify, write (Update)", 1, goal{CPU: 4000}, func(s site) http.Handler { return s.update }),
 	}
 }
 

@@ -87,20 +87,23 @@ func signIns(signIn http.Handler) []string {
 }
 
 // serve calls h with a request of each user in turn. Each call gets a shallow
-// copy, as a server makes a request for each: one allocation of the bare
-// handler. All are copies of one request, for a server does not keep those of
-// all its users either: a thousand would be work for the collector, and that
-// work would be counted as the library's.
-func serve(h http.Handler, lines []string) work {
+// copy of one of so many that are kept, as a server makes a request for each:
+// one allocation of the bare handler. One is enough: a server does not keep the
+// requests of all its users either, and a thousand would be work for the
+// collector that is counted as the library's.
+func serve(h http.Handler, lines []string, kept int) work {
 	w := newWriter()
-	of := request(lines[0])
+	of := make([]*http.Request, kept)
+	for i := range of {
+		of[i] = request(lines[i])
+	}
 	i := 0
 	return func(n int) {
 		for range n {
-			of.Header["Cookie"][0] = lines[i%len(lines)]
-			i++
 			r := new(http.Request)
-			*r = *of
+			*r = *of[i%len(of)]
+			r.Header["Cookie"][0] = lines[i%len(lines)]
+			i++
 			w.reset()
 			h.ServeHTTP(w, r)
 			if w.code != http.StatusOK {

@@ -35,12 +35,18 @@ func (s *site) operator() *server.Operator {
 // administered is a running site with an administrator who has just signed in.
 func administered(t *testing.T) (*site, *client) {
 	s := newSite(t)
+	return s, s.administrator()
+}
+
+// administrator runs the site for one who has just signed in.
+func (s *site) administrator() *client {
+	s.t.Helper()
 	s.run()
 	root := s.signedUp("root")
-	if err := s.operator().GrantRole(t.Context(), "root", "admin"); err != nil {
-		t.Fatal(err)
+	if err := s.operator().GrantRole(s.t.Context(), "root", "admin"); err != nil {
+		s.t.Fatal(err)
 	}
-	return s, root
+	return root
 }
 
 // adminCalls are all calls for administrators that the server answers.
@@ -326,6 +332,26 @@ func TestAnAdministratorSeesAndEndsSessions(t *testing.T) {
 	}
 	guest.get("session").want(401, "session_ended")
 	root.get("session").want(401, "session_ended")
+}
+
+func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
+	s, root := administered(t)
+	made, err := s.operator().RotateKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := root.get("admin/keys").want(200) // and not more than is described
+	keys := r.m["keys"].([]any)
+	if len(keys) != 2 {
+		t.Fatalf("%s", r.body)
+	}
+	first, second := keys[0].(m), keys[1].(m)
+	if first["id"] != made.ID || first["state"] != "active" || first["not_after"] != nil {
+		t.Errorf("the new key is %v", first)
+	}
+	if second["state"] != "retiring" || second["not_after"] == nil || second["purpose"] != "cookies" {
+		t.Errorf("the old key is %v", second)
+	}
 }
 
 func TestTheAuditIsSearchedAndExported(t *testing.T) {

@@ -443,3 +443,15 @@ func TestTheSocketAnswersARequestWithoutAPath(t *testing.T) {
 		t.Errorf("answered %q, %v, want 404", line, err)
 	}
 }
+
+func TestAttackAnAddressWithASlashStandsForAnotherUser(t *testing.T) {
+	s, root := administered(t)
+	s.signedUp("ann")
+	root.post("admin/users", m{"identifiers": []string{"ann/x@example.org"}}).want(201)
+	const path = "admin/users/ann%2Fx@example.org"
+	if got := root.get(path).want(200).m["identifiers"].([]any)[0].(m)["value"]; got != "ann/x@example.org" {
+		t.Errorf("it is %v who is shown", got)
+	}
+	root.delete(path).want(204)
+	root.get("admin/users/ann").want(200)
+}

@@ -24,7 +24,8 @@ import (
 
 // A Config is all that can be set. DefaultConfig and LoadConfig return a whole
 // one. A program that writes one itself names the Data folder; other zero fields
-// are the default, but without Listen nothing is listened on.
+// are the default, but without Listen nothing is listened on. With Dev such a
+// program says as PublicURL where it listens, such as http://localhost:3000.
 //
 // The tags are the one place where a setting is described: its name in the
 // file, the flag (public_url: --public-url), the variable (ADMIT_PUBLIC_URL),
@@ -122,7 +123,7 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 }
 
 // CheckConfig returns all that is wrong with what LoadConfig would read, and
-// with what stands there together.
+// with what stands there together, or in the folder of the theme.
 func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	c, errs := loadConfig(file, env, flags)
 	for _, f := range c.fields() {
@@ -132,8 +133,10 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 			}
 		}
 	}
-	if err := c.Check(); err != nil {
-		errs = append(errs, err)
+	for _, err := range []error{c.Check(), tryTheme(c.Theme)} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }
@@ -393,7 +396,7 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
 	case "public_url":
-		return text == "" || isOrigin(text, "https"), "an https origin without a path, such as https://id.example.org"
+		return text == "" || isOrigin(text, "https") || isOrigin(text, "http"), "an https origin without a path, such as https://id.example.org"
 	case "cors_origins":
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
 	case "return_hosts":
@@ -558,7 +561,8 @@ func nearest(fields []field, word string) (f field, near bool) {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
 	word = word[:min(len(word), 64)] // nobody meant more
 	f = slices.MinFunc(fields, func(a, b field) int { return distance(a.Name, word) - distance(b.Name, word) })
-	return f, distance(f.Name, word) <= 3
+	// Of a short word three other letters are another word.
+	return f, distance(f.Name, word) <= min(3, len(word)/2)
 }
 
 // distance counts the letters that must be added, taken away or replaced to make

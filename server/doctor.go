@@ -111,6 +111,11 @@ func (d *doctor) diagnose(ctx context.Context, unread error) {
 	} else {
 		d.ok("settings", "every setting is known, and none contradicts another")
 	}
+	if err := tryTheme(d.cfg.Theme); err != nil {
+		d.refused("theme", err)
+	} else if d.cfg.Theme != "" {
+		d.ok("theme", "every page can be shown with the theme")
+	}
 	if d.folder() {
 		d.disk()
 		d.server(ctx)
@@ -261,7 +266,7 @@ func (d *doctor) keys(ctx context.Context) {
 	case err != nil:
 		d.refused(check, err)
 	case len(masters) == 0:
-		d.warn(check, "seal them: admit key reseal --new-master-key-file FILE", "the keys stand unsealed in the database: who reads it has them")
+		d.warn(check, "start the server with --master-key-file, which seals them", "the server's own keys stand unsealed in the database: who has a copy of it has them")
 	default:
 		d.ok(check, "the keys can be opened with the master key")
 	}

@@ -73,7 +73,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"a file instead of a folder", "folder", "is a file and no folder", func(_ *testing.T, cfg *Config) { cfg.Data += "/admit.db" }},
 		{"a folder that others may read", "folder", "may be used by others than its owner (mode 755)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data, 0o755)) }},
 		{"a database that others may read", "folder", "admit.db may be used by others than its owner (mode 644)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data+"/admit.db", 0o644)) }},
-		{"keys that nothing seals", "keys", "warn: the keys stand unsealed", func(*testing.T, *Config) {}},
+		{"keys that nothing seals", "keys", "warn: the server's own keys stand unsealed in the database", func(*testing.T, *Config) {}},
 		{"keys that are damaged", "keys", "fail: ", func(t *testing.T, cfg *Config) { change(t, cfg, "UPDATE keys SET sealed = 'x'") }},
 		{"a master key that is gone", "keys", "fail: /nowhere: the file of the master key cannot be read", func(_ *testing.T, cfg *Config) { cfg.MasterKeyFile = "/nowhere" }},
 		{"keys that are none", "keys", "fail: the file of keys cannot be read", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
@@ -108,6 +108,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			cfg.Listen = "localhost:" + l.URL[strings.LastIndexByte(l.URL, ':')+1:]
 		}},
 		{"settings that contradict each other", "settings", "fail: development is for this machine alone", func(_ *testing.T, cfg *Config) { cfg.Dev, cfg.PublicURL = true, "https://id.example.org" }},
+		{"a theme that is none", "theme", "fail: theme nowhere: the theme cannot be used", func(_ *testing.T, cfg *Config) { cfg.Theme = "nowhere" }},
 		{"a public URL while nothing runs", "proxy", "warn: what a proxy makes of requests to https://id.example.org can be seen while the server runs only", func(_ *testing.T, cfg *Config) { cfg.PublicURL = "https://id.example.org" }},
 		{"no mail", "mail", "warn: there is no mail transport", func(*testing.T, *Config) {}},
 	} {

@@ -188,6 +188,16 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// listKeys returns the keys as the API shows them.
+func (s *Server) listKeys(ctx context.Context) ([]web.Key, error) {
+	keys, err := s.keys.List(ctx)
+	shown := make([]web.Key, len(keys))
+	for i, k := range keys {
+		shown[i] = web.Key(k)
+	}
+	return shown, err
+}
+
 // tendKeys rotates and retires keys when that is due, until ctx is done.
 func (s *Server) tendKeys(ctx context.Context) {
 	tick := time.NewTicker(tendEvery)

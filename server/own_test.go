@@ -569,7 +569,7 @@ func TestActivityIsReadPageByPageInTheLanguageOfWhoAsks(t *testing.T) {
 		t.Errorf("the text is %v", got)
 	}
 	for _, q := range []string{"limit=0", "limit=201", "limit=x", "after=x", "after=-1"} {
-		c.get("activity?"+q).want(400, "malformed")
+		c.get("activity?"+q).want(400, "bad_parameter")
 	}
 }
 

@@ -49,7 +49,7 @@ import (
 // Why a server does not start.
 var (
 	ErrInUse    = admit.Conflict.New("data_in_use", "Another server is using this data folder.").WithHint("stop it, or name another folder with --data")
-	ErrFolder   = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("make it writable for this user, or name another folder with --data")
+	ErrFolder   = admit.Unavailable.New("data_unwritable", "The data folder cannot be used.").WithHint("run this as the user whom it belongs to, make it writable for this one, or name another folder with --data")
 	ErrPort     = admit.Unavailable.New("address_in_use", "The address to listen on is taken or not ours.").WithHint("stop what listens there, or choose another with --listen")
 	ErrKeysFile = admit.Unavailable.New("keys_unreadable", "The file of keys cannot be read.").WithHint("it is from an older version, and is taken over; restore it from a backup, or move it away if what it sealed may be lost")
 )
@@ -223,6 +223,7 @@ func (s *Server) show() error {
 		Accounts:    s.accounts,
 		Sessions:    s.sessions,
 		Keys:        s.keys.Cookies(),
+		Ring:        s.listKeys,
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,
@@ -401,7 +402,8 @@ func (s *Server) cookieName(name string) string {
 	if !s.cfg.Dev {
 		return "__Host-" + name
 	}
-	return name + "-" + s.port()
+	u, _ := url.Parse(s.publicURL()) // which Check has seen
+	return name + "-" + u.Port()
 }
 
 // takeFolder makes the data folder and holds it until Close.

@@ -44,6 +44,9 @@ func TestAThemeIsReadAgainAndABrokenOneIsNot(t *testing.T) {
 		"logo.svg":              "<svg/>",
 		"theme.css":             "main{}",
 	})
+	if errs := server.CheckConfig("", nil, map[string][]string{"theme": {dir}}); len(errs) > 0 {
+		t.Errorf("CheckConfig: %v", errs)
+	}
 	themed := func(c *server.Config) { c.Theme = dir }
 	s := newSite(t, themed)
 	c := s.client()
@@ -82,12 +85,18 @@ func TestAThemeThatCannotBeUsedIsToldByItsFileAndLine(t *testing.T) {
 		{"a text with one place too many", "texts/en.yaml", "signin.title: '%s'\n", "en.yaml:1: "},
 		{"a language that is not ours", "texts/de.yaml", "signin.title: A\n", "de.yaml"},
 		{"a template that is not closed", "templates/a.html", "{{define \"signin\"}}\n{{if .Form}}", "a.html:2"},
+		{"a form that cannot be filled in", "templates/a.html", `{{define "signin"}}closed{{end}}`, "signin"},
 		{"a file that is far too large", "theme.css", strings.Repeat("a", 2<<20), "theme.css"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := server.New(t.Context(), server.Config{Data: t.TempDir(), Dev: true, Theme: themeOf(t, map[string]string{tt.file: tt.text})})
+			dir := themeOf(t, map[string]string{tt.file: tt.text})
+			_, err := server.New(t.Context(), server.Config{Data: t.TempDir(), Dev: true, Theme: dir})
 			if !errors.Is(err, admit.Invalid) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("New: %v, want it to say %q", err, tt.says)
+				t.Fatalf("New: %v, want it to say %q", err, tt.says)
+			}
+			told := server.CheckConfig("", nil, map[string][]string{"theme": {dir}})
+			if len(told) != 1 || told[0].Error() != err.Error() {
+				t.Errorf("CheckConfig: %v, want %v", told, err)
 			}
 		})
 	}

@@ -31,6 +31,7 @@ type Manager[D any] struct {
 	bearer   bool
 	feed     feed.Sink
 	queue    queue
+	made     time.Time
 	calls    atomic.Uint32
 }
 
@@ -64,6 +65,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
 		feed:     o.Feed,
+		made:     time.Now(),
 	}
 	if store == nil {
 		return nil, errors.New("session: no store")

@@ -19,7 +19,7 @@ import (
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
 		if c.err == nil {
-			h.sid, h.tok, h.item = c.tok.Selector(), c.tok, c.item
+			h.sid, h.tok, h.item = c.tok.Selector(), c.tok, c.item()
 			h.rec.parse(h.item.Value)
 		}
 		return c.err
@@ -162,11 +162,22 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
-		next.ServeHTTP(w, r.WithContext(&requestContext[D]{
-			Context: r.Context(), manager: m, read: now, tok: h.tok, item: h.item, err: err,
-		}))
+		// The context and the copy of the request are one allocation.
+		p := &struct {
+			context requestContext[D]
+			request http.Request
+		}{context: requestContext[D]{
+			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), err: err,
+		}}
+		copyRequest(&p.request, r, &p.context)
+		next.ServeHTTP(w, &p.request)
 	})
 }
+
+// copyRequest makes dst a copy of r with this context. WithContext is inlined
+// here, so that what it makes stays on the stack.
+func copyRequest(dst, r *http.Request, ctx context.Context) { *dst = *r.WithContext(ctx) }
 
 // Use is [Manager.Load] that also does what [Manager.Handler] does. It is for
 // a handler that reads the session once and answers, and saves it the context
@@ -210,14 +221,17 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 }
 
 // A requestContext carries the session that Handler read: only what parsing it
-// again takes, for every byte of it is garbage of every request. It is a
-// context of its own, so that one allocation serves for both.
+// again takes, in as few bytes as will do, for they are garbage of every
+// request. It is a context of its own, so that one allocation serves for both.
 type requestContext[D any] struct {
 	context.Context
 	manager *Manager[D]
-	read    time.Time
+	read    time.Duration // since the Manager was made
 	tok     token.Token
-	item    Item
+	value   string
+	subject string
+	version uint64
+	expires int64 // Unix microseconds
 	err     error
 }
 
@@ -229,13 +243,21 @@ func (c *requestContext[D]) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// item returns what the store had.
+func (c *requestContext[D]) item() Item {
+	return Item{Value: c.value, Subject: c.subject, Expires: time.UnixMicro(c.expires), Version: c.version}
+}
+
 // forget makes what Handler read count no more, after a change.
 func (m *Manager[D]) forget(r *http.Request) {
 	if c, ok := r.Context().Value(m).(*requestContext[D]); ok {
-		c.read = time.Time{}
+		c.read = stale
 	}
 }
 
 // fresh reports whether the read may still be taken for now: a handler that
 // runs for long reads again.
-func (c *requestContext[D]) fresh() bool { return time.Since(c.read) < time.Second }
+func (c *requestContext[D]) fresh() bool { return time.Since(c.manager.made)-c.read < time.Second }
+
+// stale is a read so long ago that it is never fresh.
+const stale = -time.Hour

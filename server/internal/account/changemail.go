@@ -20,7 +20,7 @@ var additionTexts = map[string]mailText{
 		"有人（希望就是您）正在把这个邮箱添加到一个账号。",
 		"验证码是 %s。请在您添加邮箱的那个页面输入它。",
 		"或者在同一个浏览器里打开这个链接：",
-		"两者都只能用一次，15 分钟内有效。如果不是您本人，什么也不用做：不会添加任何东西。不要把验证码交给任何索要它的人。",
+		"两者都只能用一次，15 分钟内有效。如果不是您本人，什么也不用做：不会添加任何内容。不要把验证码交给任何索要它的人。",
 	},
 }
 
@@ -32,7 +32,7 @@ var additionTakenTexts = map[string]mailText{
 	},
 	"zh-CN": {
 		"这个邮箱已经有账号了",
-		"有人（希望就是您）想把这个邮箱添加到另一个账号。它已经属于一个账号，所以什么都没有改变。",
+		"有人（希望就是您）想把这个邮箱添加到另一个账号。它已经属于一个账号，所以没有做任何更改。",
 		"", "如果您想转移它，请先在这里登录并移除它：", "如果不是您本人，什么也不用做。",
 	},
 }
@@ -74,7 +74,7 @@ var changeTexts = map[string]map[string][2]string{
 	},
 	"disowned": {
 		"en":    {"All your sessions were ended", "Somebody, hopefully you, said that something in your account was not done by its owner. All sessions have ended, and the next sign-in must choose a new password."},
-		"zh-CN": {"您的所有会话已结束", "有人（希望就是您）报告说，您账号里有一件事不是本人做的。所有会话已结束，下次登录必须设置新密码。"},
+		"zh-CN": {"您的所有会话已结束", "有人（希望就是您）报告说，您账号里有一项操作不是本人所为。所有会话已结束，下次登录必须设置新密码。"},
 	},
 }
 
@@ -132,7 +132,7 @@ var setTexts = map[bool]map[string]mailText{
 func setMail(locale, to string, set bool, publicURL string, now time.Time) Message {
 	t := textOf(setTexts[set], locale)
 	link := publicURL + "/signin"
-	return compose(to, t.subject, link, t.intro, moment(locale, now), t.linkLine, link, t.ignore)
+	return compose(locale, to, t.subject, link, t.intro, moment(locale, now), t.linkLine, link, t.ignore)
 }
 
 // moment writes a time for people.
@@ -145,7 +145,7 @@ func moment(locale string, now time.Time) string {
 
 func additionMail(locale, to, code, link string) Message {
 	t := textOf(additionTexts, locale)
-	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
+	m := compose(locale, to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
 	m.Code = code
 	return m
 }
@@ -153,13 +153,13 @@ func additionMail(locale, to, code, link string) Message {
 func additionTakenMail(locale, to, publicURL string) Message {
 	t := textOf(additionTakenTexts, locale)
 	link := publicURL + "/signin"
-	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+	return compose(locale, to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 
 func goodbyeMail(locale, to, publicURL string) Message {
 	t := textOf(goodbyeTexts, locale)
 	link := publicURL + "/signup"
-	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+	return compose(locale, to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 
 // changeMail tells of a change. Back is the token of the way back, "" where there
@@ -176,5 +176,5 @@ func changeMail(locale, to, event string, from Origin, back, publicURL string, n
 	if back != "" {
 		link, last = publicURL+"/link/"+back, frame.back
 	}
-	return compose(to, text[0], link, text[1], fmt.Sprintf(frame.when, moment(locale, now), from.Address), frame.fine, last, link)
+	return compose(locale, to, text[0], link, text[1], fmt.Sprintf(frame.when, moment(locale, now), from.Address), frame.fine, last, link)
 }

@@ -127,8 +127,8 @@ type Outbox interface {
 	// user is erased.
 	Post(user, sealed string, now time.Time) error
 	Posted(now time.Time, limit int) ([]Posted, error)
-	Unpost(id int64) error
-	Postpone(id int64, until time.Time) error
+	Unpost(Posted) error // not a later one that got its id
+	Postpone(p Posted, until time.Time) error
 }
 
 // Keyring is the secrets of the server itself.

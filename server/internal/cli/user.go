@@ -146,7 +146,7 @@ func newUserAdd() *cobra.Command {
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
 	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
-	name := cmd.Flags().String("name", "", "how the user is called")
+	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
 	passwordFlag(cmd)
@@ -167,8 +167,23 @@ func newUserAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUser(cmd, *asJSON, u)
+		if err := writeUser(cmd, *asJSON, u); err != nil {
+			return err
+		}
+		sayMade(cmd, o)
+		if in.Password.IsZero() {
+			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+		}
+		return nil
 	})
+}
+
+// sayMade tells of a new data folder: in a wrong one nobody finds again what was
+// added.
+func sayMade(cmd *cobra.Command, o *server.Operator) {
+	if o.Made != "" {
+		say(cmd, "%s: there was no data folder here, so it was made", o.Made)
+	}
 }
 
 func newUserList() *cobra.Command {
@@ -431,6 +446,7 @@ itself: a refused one is told with its number, and the others are taken.
 		Example: "admit user import < users.jsonl",
 	}
 	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
+		sayMade(cmd, o)
 		count := newProgress(cmd, "users read")
 		defer count.done()
 		lines := bufio.NewScanner(cmd.InOrStdin())

@@ -220,7 +220,7 @@ func TestMailOfChangesIsWrittenInTheLanguageOfTheUser(t *testing.T) {
 		for _, link := range m.Links {
 			text = strings.ReplaceAll(text, link, "")
 		}
-		if words := latin.FindAllString(strings.ReplaceAll(text, "UTC", ""), -1); len(words) > 0 || !strings.Contains(m.HTML, "<p>") {
+		if words := latin.FindAllString(strings.ReplaceAll(text, "UTC", ""), -1); len(words) > 0 || !strings.Contains(m.HTML, "<p ") {
 			t.Errorf("%q has %v", m.Subject, words)
 		}
 	}
@@ -242,5 +242,22 @@ func TestWhatIsLeftOfADeletedUserStandsUnderAPseudonymThatTheKeysFindAgain(t *te
 		if r.Address+r.UserAgent+r.SID != "" || r.Detail != "" {
 			t.Errorf("%+v tells of the person", r)
 		}
+	}
+}
+
+func TestAGoodbyeIsSentThoughMailWasBeingSentWhenTheUserWasDeleted(t *testing.T) {
+	o := newOwner(t, "en")
+	o.last(o.begun)
+	if _, _, err := o.AddIdentifier(t.Context(), o.at(o.begun), "second@example.org", o.begun); err != nil {
+		t.Fatal(err)
+	}
+	_, err := o.Deliver(t.Context(), o.begun, func(ctx context.Context, _ account.Message) error {
+		return o.DeleteOwn(ctx, o.at(o.begun), "ann@example.org", o.begun)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := o.last(o.begun); m.Subject != "Your account is deleted" {
+		t.Errorf("the last mail is %q", m.Subject)
 	}
 }

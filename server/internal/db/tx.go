@@ -265,8 +265,12 @@ func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
 	return due, err
 }
 
-func (t *txn) Unpost(id int64) error { return t.exec("DELETE FROM outbox WHERE id = ?", id) }
+// Unpost and Postpone name what is sealed, too: SQLite gives the id of a message
+// again that went with its user while it was being sent.
+func (t *txn) Unpost(p account.Posted) error {
+	return t.exec("DELETE FROM outbox WHERE id = ? AND sealed = ?", p.ID, p.Sealed)
+}
 
-func (t *txn) Postpone(id int64, until time.Time) error {
-	return t.exec("UPDATE outbox SET tries = tries + 1, due_at = ? WHERE id = ?", until.UnixMilli(), id)
+func (t *txn) Postpone(p account.Posted, until time.Time) error {
+	return t.exec("UPDATE outbox SET tries = tries + 1, due_at = ? WHERE id = ? AND sealed = ?", until.UnixMilli(), p.ID, p.Sealed)
 }

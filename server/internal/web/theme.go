@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
 )
 
 // ErrTheme is the kind of every error of Wear; what it wraps says where.
@@ -64,6 +65,13 @@ func (e *Edge) Wear(t *Theme) error {
 	}
 	e.look.Store(v)
 	return nil
+}
+
+// Try reports why a theme could not be worn. It needs no server: of the accounts,
+// stories ask only what none at all can say.
+func Try(t *Theme) error {
+	e := &Edge{&server{Options: Options{Accounts: new(account.Service)}, public: new(url.URL)}}
+	return e.Wear(t)
 }
 
 // tryOn shows every story in every language, and looks whether a form of each

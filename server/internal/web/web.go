@@ -45,7 +45,8 @@ type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
 	Keys        *cookie.Keys // seal the cookies of flows and known browsers
-	PublicURL   string       // an origin, without a slash at the end
+	Ring        func(context.Context) ([]Key, error)
+	PublicURL   string // an origin, without a slash at the end
 	CookieName  func(name string) string
 	CORSOrigins []string       // exact origins that may use the API with header tokens
 	ReturnHosts []string       // hosts besides our own that return_to may name
@@ -174,10 +175,6 @@ func New(o Options) (*Edge, error) {
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
-	for path, m := range ownCalls() {
-		s.handle(apiPrefix+path, (*call).failAPI, m)
-	}
-	s.admin()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	e := &Edge{s}
@@ -199,6 +196,8 @@ type call struct {
 
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
+
+	parameters []parameter // of the query, as they are declared
 
 	seen   func(status int, took time.Duration) // the Observer, of this route
 	route  string                               // the method and the pattern: not the path, which may hold a secret
