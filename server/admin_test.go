@@ -139,9 +139,6 @@ func TestADisabledUserIsOutAtOnceAndRolesHoldFromTheNextRequest(t *testing.T) {
 	root.delete("admin/users/ann/sessions").want(204)
 	ann.get("session").want(401, "session_ended")
 	ann.post("signin", m{"identifier": "ann", "password": otherPassword}).want(200)
-	root.delete("admin/users/ann").want(204)
-	ann.get("session").want(401, "session_ended")
-	root.get("admin/users/ann").want(404, "unknown_user")
 
 	// All of it is in the audit, with who did it and why.
 	id := shown.at("id")
@@ -154,11 +151,25 @@ func TestADisabledUserIsOutAtOnceAndRolesHoldFromTheNextRequest(t *testing.T) {
 		}
 	}
 	want := []string{
-		"user_deleted  ", "sessions_ended  ", "password_set  ", "role_revoked admin no longer", "role_granted admin ",
+		"sessions_ended  ", "password_set  ", "role_revoked admin no longer", "role_granted admin ",
 		"user_enabled  ", "user_disabled  lost her laptop", "user_renamed  lost her laptop",
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("the audit tells\n%q, want\n%q", told, want)
+	}
+	root.delete("admin/users/ann?reason=she+asked").want(204)
+	ann.get("session").want(401, "no_session") // nobody knows any more whose it was
+	root.get("admin/users/ann").want(404, "unknown_user")
+	records := root.get("admin/audit?subject=" + id).want(200).m["records"].([]any)
+	for i, r := range records {
+		r := r.(m)
+		last := i == 0
+		if r["subject"] == id || last != (r["reason"] == "she asked") || last != (r["event"] == "user_deleted") || last != (r["address"] == "127.0.0.1") {
+			t.Errorf("of who is deleted the audit has %v", r)
+		}
+	}
+	if len(records) < len(want)+1 {
+		t.Errorf("the audit has %d records of who is deleted", len(records))
 	}
 }
 

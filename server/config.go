@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/otlp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -39,6 +40,7 @@ type Config struct {
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
 	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
+	OTLPEndpoint      string     `name:"otlp_endpoint" arg:"URL" help:"OpenTelemetry collector that traces are sent to, by OTLP over HTTP, such as http://localhost:4318; without one tracing costs nothing; OTEL_EXPORTER_OTLP_ENDPOINT is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_ENDPOINT"`
 	LogLevel          slog.Level `name:"log_level" live:"yes" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
@@ -57,10 +59,15 @@ type Config struct {
 
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
-	MasterKey admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
-	DevKey    admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
+	MasterKey   admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
+	OTLPHeaders admit.Secret `name:"otlp_headers" arg:"HEADERS" help:"headers for the collector, name=value with commas between; OTEL_EXPORTER_OTLP_HEADERS is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_HEADERS"`
+	DevKey      admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
 
 	Log *slog.Logger // for programs; default: LogLevel and LogFormat on standard error
+
+	// Tracer, for programs, gets the spans in place of a collector. Most programs
+	// set OTLPEndpoint.
+	Tracer Tracer
 
 	// Again reads the configuration as it stands now, for Operator.Reload. Without
 	// it a running server cannot be asked to.
@@ -139,9 +146,12 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 func loadConfig(file string, env []string, flags map[string][]string) (c Config, errs []error) {
 	c = DefaultConfig()
 	c.origins = map[string]string{}
-	variables := map[string]string{}
+	variables, standard := map[string]string{}, map[string]string{}
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "OTEL_") {
+			standard[name] = value
+		}
 		// Kubernetes gives its pods ADMIT_PORT and ADMIT_SERVICE_… where a
 		// service is named admit.
 		if strings.HasPrefix(name, "ADMIT_") && !strings.HasPrefix(name+"_", "ADMIT_PORT_") && !strings.HasPrefix(name, "ADMIT_SERVICE_") {
@@ -159,6 +169,11 @@ func loadConfig(file string, env []string, flags map[string][]string) (c Config,
 	for _, f := range fields {
 		if value := variables[f.Env]; value != "" {
 			if err := c.set(f, f.Env, f.split(value)); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if value := standard[f.standard]; value != "" && c.origins[f.Name] == "" && standard["OTEL_SDK_DISABLED"] != "true" {
+			if err := c.set(f, f.standard, f.split(value)); err != nil {
 				errs = append(errs, err)
 			}
 		}
@@ -239,6 +254,9 @@ func (c Config) Check() error {
 	if c.masterSources() > 1 {
 		return ErrMasterSources
 	}
+	if _, err := otlp.ParseHeaders(c.OTLPHeaders.Reveal()); err != nil {
+		return fmt.Errorf("otlp_headers: %w: %w", ErrConfigValue.WithHint("otlp_headers is a list such as api-key=1234,tenant=blue, each part percent-encoded"), err)
+	}
 	if host, _, _ := net.SplitHostPort(c.OpsListen); c.OpsListen != "" && !isPrivate(host) {
 		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)
 	}
@@ -248,7 +266,8 @@ func (c Config) Check() error {
 // A field is a Setting and where its value is kept.
 type field struct {
 	Setting
-	to any // pointer into the Config
+	to       any    // pointer into the Config
+	standard string // variable that other programs read too, and that counts least
 }
 
 func (c *Config) fields() []field {
@@ -260,7 +279,7 @@ func (c *Config) fields() []field {
 		if name == "" {
 			continue
 		}
-		f := field{to: v.Field(i).Addr().Interface(), Setting: Setting{
+		f := field{to: v.Field(i).Addr().Interface(), standard: tag.Get("standard"), Setting: Setting{
 			Name:   name,
 			Flag:   strings.ReplaceAll(name, "_", "-"),
 			Env:    "ADMIT_" + strings.ToUpper(name),
@@ -392,6 +411,9 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return within(text, 0, 3650), "a whole number of days from 1 to 3650, or 0"
 	case "max_connections":
 		return within(text, 64, 1_000_000), "a whole number from 64 to 1,000,000"
+	case "otlp_endpoint":
+		u, err := url.Parse(text)
+		return text == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "", "an http or https URL, such as http://localhost:4318"
 	case "acme":
 		return isDomain(text), "a list of domains, such as id.example.org"
 	case "acme_directory":

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/admit-auth/admit/server/internal/metrics"
+	"github.com/admit-auth/admit/server/internal/otlp"
 )
 
 // The operations listener is for who runs the server and for programs that
@@ -129,6 +130,15 @@ func (s *Server) measure() {
 	m.Gauge("admit_database_size_bytes", "Size of the database with its write-ahead log.", nil, func() float64 { return float64(s.db.Stats().Bytes) })
 	m.Gauge("admit_disk_free_bytes", "Room on the disk of the data folder.", nil, seen(func(v *view) float64 { return float64(v.space.free) }))
 	m.Gauge("admit_disk_size_bytes", "Size of that disk.", nil, seen(func(v *view) float64 { return float64(v.space.size) }))
+
+	spans := func() (of otlp.Stats) {
+		if s.traces != nil {
+			of = s.traces.Stats()
+		}
+		return of
+	}
+	m.Counter("admit_trace_spans_sent_total", "Spans that the collector has taken.", nil, func() float64 { return float64(spans().Sent) })
+	m.Counter("admit_trace_spans_dropped_total", "Spans that were dropped: the collector refused them, or was away for too long.", nil, func() float64 { return float64(spans().Dropped) })
 
 	const jumps = "Times that the clock jumped by more than two seconds."
 	m.Counter("admit_clock_jumps_total", jumps, metrics.Labels{"direction": "forward"}, func() float64 { return float64(s.watch.jumps[0].Load()) })

@@ -67,8 +67,8 @@ func (c *client) addAddress(address string) {
 
 // A letter is a mail as the inbox shows it.
 type letter struct {
-	To, Code, Subject string
-	Links             []string
+	To, Code, Subject, Text string
+	Links                   []string
 }
 
 // letter is the last mail to an address with this in its subject, waiting for the

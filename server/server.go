@@ -39,6 +39,8 @@ import (
 	"github.com/admit-auth/admit/server/internal/limit"
 	"github.com/admit-auth/admit/server/internal/metrics"
 	"github.com/admit-auth/admit/server/internal/notify"
+	"github.com/admit-auth/admit/server/internal/otlp"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -87,6 +89,8 @@ type Server struct {
 
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
+	traces      *otlp.Exporter   // nil but with OTLPEndpoint
+	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
 	certificate func() time.Time // when the certificate expires; nil where it is not from files
@@ -152,7 +156,14 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	// This process is alone in writing to the database, so its copies are good
 	// until it writes.
-	near := session.NewNear(s.stored, 0)
+	var stored session.Store = s.stored
+	if err := s.openTraces(); err != nil {
+		return nil, err
+	}
+	if s.tracer != nil {
+		stored = tracedStore{s.stored}
+	}
+	near := session.NewNear(stored, 0)
 	s.db.Raised = func(subject string) {
 		near.Forget(session.EpochKey(subject))
 		if s.metrics != nil {
@@ -178,6 +189,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
 		Observer:  tries,
+		Tracer:    s.tracer,
 	}); err != nil {
 		return nil, err
 	}
@@ -219,6 +231,7 @@ func (s *Server) show() error {
 		Log:         s.log,
 		Ready:       s.db.Ping,
 		Before:      s.face.now.Load(),
+		Tracer:      s.tracer,
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics
@@ -314,7 +327,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
+	if s.traces != nil {
+		work.Go(func() { s.traces.Run(background) })
+	}
 	if s.inbox != nil {
 		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
 	}

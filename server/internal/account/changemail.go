@@ -78,19 +78,69 @@ var changeTexts = map[string]map[string][2]string{
 	},
 }
 
-var changeFrames = map[string]struct{ when, fine, back, bare string }{
+var changeFrames = map[string]struct{ when, fine, back, bare, lost string }{
 	"en": {
 		"%s, from the network address %s.",
 		"If this was you, you need do nothing.",
 		"If it was not, open this link. It is good once, for seven days, and gives the account back to you at this address: you choose a new password, all sessions end, and what was added or removed in the week before is undone.",
 		"If it was not, sign in and change your password:",
+		"If it was not, and the password that you know no longer signs you in, ask the people who run this service. Here you can try:",
 	},
 	"zh-CN": {
 		"%s，来自网络地址 %s。",
 		"如果是您本人，什么也不用做。",
 		"如果不是，请打开下面的链接。它只能用一次，七天内有效，会把账号交还给使用这个邮箱的您：您设置一个新密码，所有会话结束，一周内添加或移除的登录名全部还原。",
 		"如果不是，请登录并修改密码：",
+		"如果不是，并且您知道的密码已无法登录，请联系本服务的管理人员。您可以在这里尝试登录：",
 	},
+}
+
+// setTexts are of what an administrator has done.
+var setTexts = map[bool]map[string]mailText{
+	true: {
+		"en": {
+			"Your password was set by an administrator",
+			"An administrator of this service gave your account a new password. All sessions have ended.",
+			"", "If you asked for it, sign in with the new password, then change it to one that only you know:",
+			"If you know nothing of it, ask the people who run this service, in a way that you know already. They never need your password.",
+		},
+		"zh-CN": {
+			"管理员重设了您的密码",
+			"本服务的管理员为您的账号设置了新密码。所有会话已结束。",
+			"", "如果这是您要求的，请用新密码登录，然后改成只有您自己知道的密码：",
+			"如果您对此毫不知情，请用您已知的方式联系本服务的管理人员。他们从不需要您的密码。",
+		},
+	},
+	false: {
+		"en": {
+			"Your password was removed by an administrator",
+			"An administrator of this service removed the password of your account, which nobody can sign in with now. All sessions have ended.",
+			"", "This is where you sign in once you have been given a new one:",
+			"If you know nothing of it, ask the people who run this service, in a way that you know already. They never need your password.",
+		},
+		"zh-CN": {
+			"管理员移除了您的密码",
+			"本服务的管理员移除了您账号的密码，现在谁也不能用它登录。所有会话已结束。",
+			"", "得到新密码后，请在这里登录：",
+			"如果您对此毫不知情，请用您已知的方式联系本服务的管理人员。他们从不需要您的密码。",
+		},
+	},
+}
+
+// setMail tells that an administrator set a password, or removed it. It has no
+// way back: who runs the service may shut somebody out.
+func setMail(locale, to string, set bool, publicURL string, now time.Time) Message {
+	t := textOf(setTexts[set], locale)
+	link := publicURL + "/signin"
+	return compose(locale, to, t.subject, link, t.intro, moment(locale, now), t.linkLine, link, t.ignore)
+}
+
+// moment writes a time for people.
+func moment(locale string, now time.Time) string {
+	if locale == "zh-CN" {
+		return now.UTC().Format("2006年1月2日 15:04 UTC")
+	}
+	return now.UTC().Format("2 January 2006, 15:04 UTC")
 }
 
 func additionMail(locale, to, code, link string) Message {
@@ -119,13 +169,12 @@ func changeMail(locale, to, event string, from Origin, back, publicURL string, n
 		locale = "en"
 	}
 	text, frame := changeTexts[event][locale], changeFrames[locale]
-	when := now.UTC().Format("2 January 2006, 15:04 UTC")
-	if locale == "zh-CN" {
-		when = now.UTC().Format("2006年1月2日 15:04 UTC")
-	}
 	link, last := publicURL+"/account/security", frame.bare
+	if event == "password_changed" {
+		last = frame.lost
+	}
 	if back != "" {
 		link, last = publicURL+"/link/"+back, frame.back
 	}
-	return compose(locale, to, text[0], link, text[1], fmt.Sprintf(frame.when, when, from.Address), frame.fine, last, link)
+	return compose(locale, to, text[0], link, text[1], fmt.Sprintf(frame.when, moment(locale, now), from.Address), frame.fine, last, link)
 }

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"strings"
 	"time"
+
+	"github.com/admit-auth/admit/server/internal/trace"
 )
 
 // A Message is one piece of mail.
@@ -20,6 +22,7 @@ type Message struct {
 	Links   []string
 	Code    string
 	At      time.Time
+	Trace   string `json:",omitempty"` // of what posted it
 }
 
 // String keeps addresses, codes and links out of logs.
@@ -106,7 +109,7 @@ func (s *Service) post(tx Tx, m Message, now time.Time) error { return s.postTo(
 
 // postTo is post of mail about a user, which goes with the account.
 func (s *Service) postTo(tx Tx, user string, m Message, now time.Time) error {
-	m.At = now
+	m.At, m.Trace = now, tx.Trace()
 	b, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
@@ -152,7 +155,7 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		// What cannot be read waits too: a clock that was set back, or a key that
 		// comes with the next start, will do.
 		if err == nil {
-			err = send(ctx, m)
+			err = s.send(ctx, m, send)
 		}
 		late := now.Sub(p.At) > 24*time.Hour
 		s.mails.count(err, late)
@@ -168,4 +171,14 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		sent++
 	}
 	return sent, nil
+}
+
+// send hands over a message, as part of the trace that posted it.
+func (s *Service) send(ctx context.Context, m Message, send func(context.Context, Message) error) (err error) {
+	if s.o.Tracer == nil {
+		return send(ctx, m)
+	}
+	span := s.o.Tracer.Begin(trace.Consumer, "mail deliver", m.Trace)
+	defer func() { span.End(err) }()
+	return send(trace.With(ctx, span), m)
 }

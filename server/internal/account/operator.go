@@ -194,7 +194,18 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 			return err
 		}
 	}
-	return s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, _ *User) error { return tx.SetPasswordHash(id, hash, now) })
+	err = s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, user *User) error {
+		if to := user.contact(); to != "" && s.o.CanMail {
+			if err := s.postTo(tx, id, setMail(user.Locale, to, hash != "", s.o.PublicURL, now), now); err != nil {
+				return err
+			}
+		}
+		return tx.SetPasswordHash(id, hash, now)
+	})
+	if err == nil {
+		s.wake()
+	}
+	return err
 }
 
 // Import makes a user just as another program, or Export, described it. Its id
@@ -267,7 +278,8 @@ func (s *Service) Revoke(ctx context.Context, id, role string, by By, now time.T
 	})
 }
 
-// DeleteUser removes a user with all that hangs on it, and ends its sessions.
+// DeleteUser removes a user with all that is known of it, and ends its sessions.
+// Who did it and why stays.
 func (s *Service) DeleteUser(ctx context.Context, id string, by By, now time.Time) error {
 	return s.update(ctx, func(tx Tx) error {
 		user, err := tx.User(id)
@@ -279,12 +291,10 @@ func (s *Service) DeleteUser(ctx context.Context, id string, by By, now time.Tim
 				return err
 			}
 		}
-		if err := tx.RaiseEpoch(id, ""); err != nil {
-			return err
+		r := by.Record(now, id, "user_deleted", "")
+		if by.Actor == id {
+			r = &Record{At: now, Subject: id, Actor: id, Event: r.Event} // its own address is known of it, too
 		}
-		if err := tx.DeleteUser(id); err != nil {
-			return err
-		}
-		return tx.Record(by.Record(now, id, "user_deleted", ""))
+		return s.erase(tx, user, r, now)
 	})
 }

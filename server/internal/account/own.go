@@ -276,7 +276,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 				return err
 			}
 		}
-		if err := s.erase(tx, user, user.ID, now); err != nil {
+		if err := s.erase(tx, user, &Record{At: now, Subject: user.ID, Actor: user.ID, Event: "user_deleted"}, now); err != nil {
 			return err
 		}
 		if to := user.contact(); to != "" && s.o.CanMail {
@@ -290,9 +290,10 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 	return err
 }
 
-// erase removes a user and what tells of the person. The audit stays under a
-// pseudonym that only who has the keys and the id can find again.
-func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
+// erase removes a user and what tells of the person, and keeps a record of that.
+// The audit stays under a pseudonym that only who has the keys and the id can find
+// again.
+func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
@@ -311,18 +312,22 @@ func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 	if err := tx.Erase(user.ID, pseudonym); err != nil {
 		return err
 	}
-	if by == user.ID {
-		by = pseudonym
+	r.Subject = pseudonym
+	if r.Actor == user.ID {
+		r.Actor = pseudonym
 	}
-	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: by, Event: "user_deleted"})
+	return tx.Record(r)
 }
+
+// PseudonymPrefix is how pseudonyms begin.
+const PseudonymPrefix = "erased-"
 
 // Pseudonym returns the subject under which the audit keeps what a user did who
 // is deleted: what only the keys and the id lead to.
 func (s *Service) Pseudonym(id string) string {
 	mac := hmac.New(sha256.New, s.o.Keys.Derive("erased"))
 	mac.Write([]byte(id))
-	return "erased-" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
+	return PseudonymPrefix + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
 }
 
 // Primary is the identifier that a user is told by, and password managers keep a

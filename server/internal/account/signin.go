@@ -10,6 +10,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/server/internal/trace"
 )
 
 // SignIn returns the user with this identifier and password. An unknown user,
@@ -93,7 +94,9 @@ func idOf(u *User) string {
 }
 
 // verify does the same work whatever is known about the user.
-func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, from Origin) (bool, error) {
+func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, from Origin) (ok bool, err error) {
+	ctx, span := trace.Start(ctx, "password verify")
+	defer func() { span.End(err) }()
 	prio := password.Stranger
 	if knows(from, user) {
 		prio = password.Known
@@ -292,7 +295,9 @@ func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user 
 	if err := policy.Check(ctx, pw, names...); err != nil {
 		return "", &admit.FieldError{Field: field, Err: err}
 	}
+	ctx, span := trace.Start(ctx, "password hash")
 	hash, err := s.o.Passwords.Hash(ctx, pw, prio)
+	span.End(err)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}

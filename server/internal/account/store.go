@@ -43,6 +43,8 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	// Trace is the traceparent of what asks, "" where nobody traces.
+	Trace() string
 }
 
 // Users are people with their identifiers and roles.

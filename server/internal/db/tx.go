@@ -10,6 +10,7 @@ import (
 	sqlite "modernc.org/sqlite"
 
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session/sqlstore"
 )
 
@@ -19,6 +20,8 @@ type txn struct {
 	tx     *sql.Tx
 	raised []string // subjects
 }
+
+func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 

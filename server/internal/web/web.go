@@ -29,6 +29,7 @@ import (
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -58,11 +59,8 @@ type Options struct {
 	Theme  *Theme // nil for ours
 	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
 
-	Observer Observer // may be nil
-
-	// RequestID returns the id that a trusted proxy has given a request, or "".
-	// It may be nil: ids are then ours alone.
-	RequestID func(*http.Request) string
+	Observer Observer     // may be nil
+	Tracer   trace.Tracer // may be nil
 }
 
 // Dev is what only a development server shows.
@@ -189,7 +187,7 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	now  time.Time
-	id   string // of the request, in the log and in problems; no secret
+	id   string // of the request, in the log, in problems and in the answer's header; no secret
 	lang string // "en" or "zh-CN"; language finds it
 
 	views  *views // the same for the whole of the call
@@ -207,7 +205,9 @@ type call struct {
 	code   string                               // why it was refused, for the log
 	cause  error                                // what it was refused with, for the log where it is our fault
 	sid    string
-	from   string // the client's address, where a proxy told it
+	from   string     // the client's address, where a proxy told it
+	span   trace.Span // nil where nobody traces
+	ids    [1]string  // id, as the value of a header
 }
 
 // A handler answers a call, or returns why it does not. It has written
@@ -268,7 +268,9 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: s.requestID(r)}
+	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown}
+	c.identify()
+	r = c.r
 	defer c.finish()
 	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
@@ -276,6 +278,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		headers, fail = s.plain, (*call).failAPI
 	}
 	h := w.Header()
+	h["X-Request-Id"] = c.ids[:]
 	for i := range headers {
 		h[headers[i].name] = headers[i].value
 	}
@@ -411,12 +414,15 @@ func (c *call) finish() {
 		c.observer().Problem(c.code)
 	}
 	c.log(now)
+	if c.span != nil {
+		c.endSpan()
+	}
 }
 
 // log writes the call's one line.
 func (c *call) log(now time.Time) {
 	level := slog.LevelInfo
-	fault := c.status >= 500 && !errors.Is(c.cause, account.ErrMail) // which is how the server was set up
+	fault := c.fault()
 	if fault {
 		level = slog.LevelError
 	}
@@ -434,7 +440,7 @@ func (c *call) log(now time.Time) {
 	if c.sid != "" {
 		line.AddAttrs(slog.String("sid", c.sid))
 	}
-	if trace := traceID(c.r.Header["Traceparent"]); trace != "" {
+	if trace := c.trace(); trace != "" {
 		line.AddAttrs(slog.String("trace_id", trace))
 	}
 	if c.code != "" {
