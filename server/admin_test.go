@@ -35,12 +35,18 @@ func (s *site) operator() *server.Operator {
 // administered is a running site with an administrator who has just signed in.
 func administered(t *testing.T) (*site, *client) {
 	s := newSite(t)
+	return s, s.administrator()
+}
+
+// administrator runs the site for one who has just signed in.
+func (s *site) administrator() *client {
+	s.t.Helper()
 	s.run()
 	root := s.signedUp("root")
-	if err := s.operator().GrantRole(t.Context(), "root", "admin"); err != nil {
-		t.Fatal(err)
+	if err := s.operator().GrantRole(s.t.Context(), "root", "admin"); err != nil {
+		s.t.Fatal(err)
 	}
-	return s, root
+	return root
 }
 
 // adminCalls are all calls for administrators that the server answers.
@@ -133,9 +139,6 @@ func TestADisabledUserIsOutAtOnceAndRolesHoldFromTheNextRequest(t *testing.T) {
 	root.delete("admin/users/ann/sessions").want(204)
 	ann.get("session").want(401, "session_ended")
 	ann.post("signin", m{"identifier": "ann", "password": otherPassword}).want(200)
-	root.delete("admin/users/ann").want(204)
-	ann.get("session").want(401, "session_ended")
-	root.get("admin/users/ann").want(404, "unknown_user")
 
 	// All of it is in the audit, with who did it and why.
 	id := shown.at("id")
@@ -148,11 +151,25 @@ func TestADisabledUserIsOutAtOnceAndRolesHoldFromTheNextRequest(t *testing.T) {
 		}
 	}
 	want := []string{
-		"user_deleted  ", "sessions_ended  ", "password_set  ", "role_revoked admin no longer", "role_granted admin ",
+		"sessions_ended  ", "password_set  ", "role_revoked admin no longer", "role_granted admin ",
 		"user_enabled  ", "user_disabled  lost her laptop", "user_renamed  lost her laptop",
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("the audit tells\n%q, want\n%q", told, want)
+	}
+	root.delete("admin/users/ann?reason=she+asked").want(204)
+	ann.get("session").want(401, "no_session") // nobody knows any more whose it was
+	root.get("admin/users/ann").want(404, "unknown_user")
+	records := root.get("admin/audit?subject=" + id).want(200).m["records"].([]any)
+	for i, r := range records {
+		r := r.(m)
+		last := i == 0
+		if r["subject"] == id || last != (r["reason"] == "she asked") || last != (r["event"] == "user_deleted") || last != (r["address"] == "127.0.0.1") {
+			t.Errorf("of who is deleted the audit has %v", r)
+		}
+	}
+	if len(records) < len(want)+1 {
+		t.Errorf("the audit has %d records of who is deleted", len(records))
 	}
 }
 
@@ -315,6 +332,26 @@ func TestAnAdministratorSeesAndEndsSessions(t *testing.T) {
 	}
 	guest.get("session").want(401, "session_ended")
 	root.get("session").want(401, "session_ended")
+}
+
+func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
+	s, root := administered(t)
+	made, err := s.operator().RotateKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := root.get("admin/keys").want(200) // and not more than is described
+	keys := r.m["keys"].([]any)
+	if len(keys) != 2 {
+		t.Fatalf("%s", r.body)
+	}
+	first, second := keys[0].(m), keys[1].(m)
+	if first["id"] != made.ID || first["state"] != "active" || first["not_after"] != nil {
+		t.Errorf("the new key is %v", first)
+	}
+	if second["state"] != "retiring" || second["not_after"] == nil || second["purpose"] != "cookies" {
+		t.Errorf("the old key is %v", second)
+	}
 }
 
 func TestTheAuditIsSearchedAndExported(t *testing.T) {

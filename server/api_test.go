@@ -424,6 +424,10 @@ func TestUnknownHostsAreRefused(t *testing.T) {
 			t.Errorf("for the host %q the status is %d, want %d", host, r.status, status)
 		}
 	}
+	page := s.client().do("GET", "/", nil, func(r *http.Request) { r.Host = "example.org"; r.Header.Set("Accept", "text/html") })
+	if page.status != 421 || !strings.Contains(string(page.body), `<a class="button" href="https://id.example.org/">`) {
+		t.Errorf("the page for another host does not lead to ours: %d\n%s", page.status, page.body)
+	}
 	probe := func(r *http.Request) { r.Host = "10.0.0.7:8080" }
 	s.client().do("GET", "/healthz", nil, probe).want(200)
 	s.client().do("GET", "/readyz", nil, probe).want(200)

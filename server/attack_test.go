@@ -267,11 +267,7 @@ func TestAttackAnAccountIsPlantedBeforeTheOwnerOfTheAddressArrives(t *testing.T)
 	const address = "owner@example.org"
 	// An account that holds the address, never proved, with a password, a
 	// second name and a session of the attacker's.
-	op, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer op.Close()
+	op := s.operator()
 	planted, err := op.AddUser(t.Context(), server.NewUser{Identifiers: []string{address, "backdoor"}, Password: admit.NewSecret(otherPassword)})
 	if err != nil {
 		t.Fatal(err)
@@ -442,4 +438,16 @@ func TestTheSocketAnswersARequestWithoutAPath(t *testing.T) {
 	if err != nil || !strings.Contains(line, " 404 ") {
 		t.Errorf("answered %q, %v, want 404", line, err)
 	}
+}
+
+func TestAttackAnAddressWithASlashStandsForAnotherUser(t *testing.T) {
+	s, root := administered(t)
+	s.signedUp("ann")
+	root.post("admin/users", m{"identifiers": []string{"ann/x@example.org"}}).want(201)
+	const path = "admin/users/ann%2Fx@example.org"
+	if got := root.get(path).want(200).m["identifiers"].([]any)[0].(m)["value"]; got != "ann/x@example.org" {
+		t.Errorf("it is %v who is shown", got)
+	}
+	root.delete(path).want(204)
+	root.get("admin/users/ann").want(200)
 }

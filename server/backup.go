@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -140,7 +139,7 @@ func isPart(name string) bool { return name == keysName || name == databaseName 
 // gather copies all parts into a folder and describes them.
 func gather(ctx context.Context, data, dir string, tell func(done, total int64)) (m archive.Manifest, err error) {
 	database := filepath.Join(dir, databaseName)
-	m = archive.Manifest{Format: archive.Format, Program: programVersion()}
+	m = archive.Manifest{Format: archive.Format, Program: Version()}
 	if m.TakenAt, err = db.Snapshot(ctx, filepath.Join(data, databaseName), database, tell); err != nil {
 		return m, err
 	}
@@ -175,13 +174,6 @@ func gather(ctx context.Context, data, dir string, tell func(done, total int64))
 		m.Parts = append(m.Parts, p)
 	}
 	return m, nil
-}
-
-func programVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // summed calls write and describes what it wrote.
@@ -256,10 +248,10 @@ const reserve = 32 << 20
 // which could not write until it is gone again. Each folder gets a copy of the
 // database. Another disk may fill: that harms nobody.
 func roomFor(data string, folders []string) error {
-	var size, need int64
+	var size, need uint64
 	for _, name := range []string{databaseName, databaseName + "-wal"} {
 		if info, err := os.Stat(filepath.Join(data, name)); err == nil {
-			size += info.Size()
+			size += uint64(info.Size())
 		}
 	}
 	for _, dir := range folders {
@@ -267,8 +259,8 @@ func roomFor(data string, folders []string) error {
 			need += size
 		}
 	}
-	if free, known := freeBytes(data); known && need > 0 && free < need+reserve {
-		return fmt.Errorf("it takes %d MiB of the server's disk, and %d MiB are to be left: %w", need>>20, int64(reserve>>20), ErrNoRoom)
+	if room, err := readSpace(data); err == nil && need > 0 && room.free < need+reserve {
+		return fmt.Errorf("it takes %d MiB of the server's disk, and %d MiB are to be left: %w", need>>20, reserve>>20, ErrNoRoom)
 	}
 	return nil
 }
@@ -288,8 +280,8 @@ func openScratch(parent string) (*scratch, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), scratchPrefix) {
-			continue
+		if !strings.HasPrefix(e.Name(), scratchPrefix) || !e.IsDir() {
+			continue // to open a pipe that somebody put there would wait for ever
 		}
 		old := &scratch{dir: filepath.Join(parent, e.Name())}
 		if old.take() == nil {

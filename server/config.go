@@ -18,12 +18,14 @@ import (
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/otlp"
 	"go.yaml.in/yaml/v3"
 )
 
 // A Config is all that can be set. DefaultConfig and LoadConfig return a whole
 // one. A program that writes one itself names the Data folder; other zero fields
-// are the default, but without Listen nothing is listened on.
+// are the default, but without Listen nothing is listened on. With Dev such a
+// program says as PublicURL where it listens, such as http://localhost:3000.
 //
 // The tags are the one place where a setting is described: its name in the
 // file, the flag (public_url: --public-url), the variable (ADMIT_PUBLIC_URL),
@@ -38,6 +40,7 @@ type Config struct {
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
 	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
+	OTLPEndpoint      string     `name:"otlp_endpoint" arg:"URL" help:"OpenTelemetry collector that traces are sent to, by OTLP over HTTP, such as http://localhost:4318; without one tracing costs nothing; OTEL_EXPORTER_OTLP_ENDPOINT is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_ENDPOINT"`
 	LogLevel          slog.Level `name:"log_level" live:"yes" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
@@ -56,10 +59,15 @@ type Config struct {
 
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
-	MasterKey admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
-	DevKey    admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
+	MasterKey   admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
+	OTLPHeaders admit.Secret `name:"otlp_headers" arg:"HEADERS" help:"headers for the collector, name=value with commas between; OTEL_EXPORTER_OTLP_HEADERS is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_HEADERS"`
+	DevKey      admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
 
 	Log *slog.Logger // for programs; default: LogLevel and LogFormat on standard error
+
+	// Tracer, for programs, gets the spans in place of a collector. Most programs
+	// set OTLPEndpoint.
+	Tracer Tracer
 
 	// Again reads the configuration as it stands now, for Operator.Reload. Without
 	// it a running server cannot be asked to.
@@ -115,7 +123,7 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 }
 
 // CheckConfig returns all that is wrong with what LoadConfig would read, and
-// with what stands there together.
+// with what stands there together, or in the folder of the theme.
 func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	c, errs := loadConfig(file, env, flags)
 	for _, f := range c.fields() {
@@ -125,8 +133,10 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 			}
 		}
 	}
-	if err := c.Check(); err != nil {
-		errs = append(errs, err)
+	for _, err := range []error{c.Check(), tryTheme(c.Theme)} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }
@@ -136,9 +146,12 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 func loadConfig(file string, env []string, flags map[string][]string) (c Config, errs []error) {
 	c = DefaultConfig()
 	c.origins = map[string]string{}
-	variables := map[string]string{}
+	variables, standard := map[string]string{}, map[string]string{}
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "OTEL_") {
+			standard[name] = value
+		}
 		// Kubernetes gives its pods ADMIT_PORT and ADMIT_SERVICE_… where a
 		// service is named admit.
 		if strings.HasPrefix(name, "ADMIT_") && !strings.HasPrefix(name+"_", "ADMIT_PORT_") && !strings.HasPrefix(name, "ADMIT_SERVICE_") {
@@ -156,6 +169,11 @@ func loadConfig(file string, env []string, flags map[string][]string) (c Config,
 	for _, f := range fields {
 		if value := variables[f.Env]; value != "" {
 			if err := c.set(f, f.Env, f.split(value)); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if value := standard[f.standard]; value != "" && c.origins[f.Name] == "" && standard["OTEL_SDK_DISABLED"] != "true" {
+			if err := c.set(f, f.standard, f.split(value)); err != nil {
 				errs = append(errs, err)
 			}
 		}
@@ -236,6 +254,9 @@ func (c Config) Check() error {
 	if c.masterSources() > 1 {
 		return ErrMasterSources
 	}
+	if _, err := otlp.ParseHeaders(c.OTLPHeaders.Reveal()); err != nil {
+		return fmt.Errorf("otlp_headers: %w: %w", ErrConfigValue.WithHint("otlp_headers is a list such as api-key=1234,tenant=blue, each part percent-encoded"), err)
+	}
 	if host, _, _ := net.SplitHostPort(c.OpsListen); c.OpsListen != "" && !isPrivate(host) {
 		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)
 	}
@@ -245,7 +266,8 @@ func (c Config) Check() error {
 // A field is a Setting and where its value is kept.
 type field struct {
 	Setting
-	to any // pointer into the Config
+	to       any    // pointer into the Config
+	standard string // variable that other programs read too, and that counts least
 }
 
 func (c *Config) fields() []field {
@@ -257,7 +279,7 @@ func (c *Config) fields() []field {
 		if name == "" {
 			continue
 		}
-		f := field{to: v.Field(i).Addr().Interface(), Setting: Setting{
+		f := field{to: v.Field(i).Addr().Interface(), standard: tag.Get("standard"), Setting: Setting{
 			Name:   name,
 			Flag:   strings.ReplaceAll(name, "_", "-"),
 			Env:    "ADMIT_" + strings.ToUpper(name),
@@ -364,37 +386,34 @@ func (s *Setting) check(where, text string) error {
 // rule says whether text may be a value, and what may be.
 func (s *Setting) rule(text string) (ok bool, want string) {
 	switch s.Name {
-	case "listen", "ops_listen":
-		if text == "" && s.Name == "ops_listen" {
-			return true, ""
-		}
+	case "listen", "listen_http", "ops_listen":
 		host, port, err := net.SplitHostPort(text)
 		_, bad := strconv.ParseUint(port, 10, 16)
-		return err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
+		none := text == "" && s.Name != "listen"
+		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
 	case "public_url":
-		return text == "" || isOrigin(text, "https"), "an https origin without a path, such as https://id.example.org"
+		return text == "" || isOrigin(text, "https") || isOrigin(text, "http"), "an https origin without a path, such as https://id.example.org"
 	case "cors_origins":
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
 	case "return_hosts":
 		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or app.example.org:8443"
-	case "theme":
+	case "theme", "tls_cert", "tls_key":
 		return !strings.Contains(text, "\x00"), "a path"
+	case "master_key_file":
+		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a path"
+	case "master_key_command":
+		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a program and its arguments"
 	case "password_min_length":
-		n, err := strconv.Atoi(text)
-		return err == nil && n >= 8 && n <= 64, "a whole number from 8 to 64"
-	case "master_key_file", "master_key_command":
-		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), map[bool]string{true: "a path", false: "a program and its arguments"}[s.Name == "master_key_file"]
+		return within(text, 8, 64), "a whole number from 8 to 64"
 	case "key_rotation":
-		n, err := strconv.Atoi(text)
-		return err == nil && n >= 0 && n <= 3650, "a whole number of days from 1 to 3650, or 0"
-	case "listen_http":
-		host, port, err := net.SplitHostPort(text)
-		_, bad := strconv.ParseUint(port, 10, 16)
-		return text == "" || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as :80"
-	case "tls_cert", "tls_key":
-		return !strings.Contains(text, "\x00"), "a path"
+		return within(text, 0, 3650), "a whole number of days from 1 to 3650, or 0"
+	case "max_connections":
+		return within(text, 64, 1_000_000), "a whole number from 64 to 1,000,000"
+	case "otlp_endpoint":
+		u, err := url.Parse(text)
+		return text == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "", "an http or https URL, such as http://localhost:4318"
 	case "acme":
 		return isDomain(text), "a list of domains, such as id.example.org"
 	case "acme_directory":
@@ -403,12 +422,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "trusted_proxy":
 		_, err := parseNetwork(text)
 		return err == nil, "a list of addresses and networks, such as 127.0.0.1 or 10.0.0.0/8, but not everybody"
-	case "max_connections":
-		n, err := strconv.Atoi(text)
-		return err == nil && n >= 64 && n <= 1_000_000, "a whole number from 64 to 1,000,000"
 	case "audit_keep":
-		n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16)
-		return err == nil && n <= 36500, "a number of days up to 36500, such as 400d, or 0"
+		return within(strings.TrimSuffix(text, "d"), 0, 36500), "a number of days up to 36500, such as 400d, or 0"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":
@@ -418,6 +433,11 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return text == "true" || text == "false", "true or false"
 	}
 	return text != "", "text"
+}
+
+func within(text string, low, high int) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= low && n <= high
 }
 
 // isOrigin reports whether text is an origin as browsers write it (RFC 6454
@@ -457,7 +477,6 @@ func (c *Config) readFile(file string) []error {
 }
 
 func (c *Config) read(file string, text []byte) (errs []error) {
-	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }
 	in := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, more yaml.Node
 	if err := in.Decode(&doc); errors.Is(err, io.EOF) {
@@ -473,7 +492,7 @@ func (c *Config) read(file string, text []byte) (errs []error) {
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
-		return []error{fmt.Errorf("%s: no settings, which are lines such as %q", at(root), "listen: localhost:8080")}
+		return []error{fmt.Errorf("%s: no settings, which are lines such as %q", at(file, root), "listen: localhost:8080")}
 	}
 	fields := c.fields()
 	seen := map[string]int{}
@@ -488,21 +507,21 @@ func (c *Config) read(file string, text []byte) (errs []error) {
 			case f.Flag == "":
 				hint = f.Name + " is a secret: set " + f.Env
 			}
-			errs = append(errs, fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigKey.WithHint(hint)))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(file, key), key.Value, ErrConfigKey.WithHint(hint)))
 			continue
 		}
 		if line, twice := seen[f.Name]; twice {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", at(key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line))))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(file, key), key.Value, ErrConfigTwice.WithHint(fmt.Sprintf("it stands on line %d too", line))))
 			continue
 		}
 		seen[f.Name] = key.Line
 		texts, ok := f.plain(value)
 		if !ok {
 			_, want := f.rule("")
-			errs = append(errs, fmt.Errorf("%s: %s: %w", at(value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want)))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", at(file, value), key.Value, ErrConfigValue.WithHint(f.Name+" is "+want)))
 			continue
 		}
-		if err := c.set(f, at(key), texts); err != nil {
+		if err := c.set(f, at(file, key), texts); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -536,7 +555,8 @@ func nearest(fields []field, word string) (f field, near bool) {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
 	word = word[:min(len(word), 64)] // nobody meant more
 	f = slices.MinFunc(fields, func(a, b field) int { return distance(a.Name, word) - distance(b.Name, word) })
-	return f, distance(f.Name, word) <= 3
+	// Of a short word three other letters are another word.
+	return f, distance(f.Name, word) <= min(3, len(word)/2)
 }
 
 // distance counts the letters that must be added, taken away or replaced to make

@@ -50,6 +50,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "ops_listen": "localhost:9090", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
 		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
+		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b",
 	}
 	var env []string
 	var file strings.Builder
@@ -69,7 +70,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		}
 		file.WriteString(f.Name + ": " + value + "\n")
 	}
-	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k"}
+	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b"}
 	for name, c := range map[string]func() (Config, error){
 		"environment": func() (Config, error) { return load(t, "", env, nil) },
 		"file":        func() (Config, error) { return load(t, file.String(), secret, nil) },
@@ -196,6 +197,10 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"plain HTTP that leads nowhere", Config{Listen: "localhost:1", ListenHTTP: ":80"}, ErrConfigTLS},
 		{"development with a certificate", Config{Listen: "localhost:443", Dev: true, TLSCert: "c", TLSKey: "k"}, ErrConfigDev},
 		{"development with a public URL", Config{Listen: "localhost:8080", Dev: true, PublicURL: "https://a.example"}, ErrConfigDev},
+		{"development in a program that says where it listens", Config{Dev: true, PublicURL: "http://localhost:3000"}, nil},
+		{"development in a program, with a public URL", Config{Dev: true, PublicURL: "https://a.example"}, ErrConfigDev},
+		{"development at an address of its own, with another", Config{Listen: "localhost:8080", Dev: true, PublicURL: "http://localhost:3000"}, ErrConfigDev},
+		{"plain HTTP in public", Config{PublicURL: "http://localhost:3000"}, ErrConfigValue},
 		{"development off loopback", Config{Listen: "0.0.0.0:8080", Dev: true}, ErrConfigDev},
 		{"plain HTTP on every address", Config{Listen: ":8080"}, ErrConfigExposed},
 		{"plain HTTP off loopback", Config{Listen: "192.0.2.1:8080", PublicURL: "https://a.example"}, ErrConfigExposed},

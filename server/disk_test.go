@@ -3,6 +3,7 @@
 package server_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,17 +11,6 @@ import (
 	"testing"
 	"time"
 )
-
-// smallDisk mounts a file system of its own, which only root can.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: a small disk cannot be mounted here: %v %s", err, out)
-	}
-	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
-	return dir
-}
 
 func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 	disk := smallDisk(t, "8m")
@@ -55,9 +45,7 @@ func TestAFullDiskIsABoundedAnswerAndLosesNothing(t *testing.T) {
 		t.Errorf("a session on a full disk: %d %s", a.status, a.Body)
 	}
 	ops.becomes(t, `admit_condition{condition="disk_full"}`, 1)
-	if status, body := ops.get(t, "/readyz"); status != 200 || !strings.Contains(body, `"code":"disk_full"`) {
-		t.Errorf("ready on a full disk: %d %s", status, body)
-	}
+	ops.degraded(t, p, "disk_full")
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +80,7 @@ func TestADiskThatBecomesReadOnlyIsToldAndSessionsGoOn(t *testing.T) {
 		t.Skipf("SKIPPED: a disk in use cannot be made read-only here: %v", err)
 	}
 	ops.becomes(t, `admit_condition{condition="disk_read_only"}`, 1)
+	ops.degraded(t, p, "disk_read_only")
 	if a := p.ask("GET", "/api/v1/session", token, nil); a.status != 200 {
 		t.Errorf("a session on a read-only disk: %d %s", a.status, a.Body)
 	}
@@ -102,6 +91,47 @@ func TestADiskThatBecomesReadOnlyIsToldAndSessionsGoOn(t *testing.T) {
 	ops.becomes(t, `admit_condition{condition="disk_read_only"}`, 0)
 	if a := p.ask("POST", "/api/v1/signout", token, nil); a.status != 204 {
 		t.Errorf("sign-out when it can be written again: %d %s", a.status, a.Body)
+	}
+}
+
+func TestADiskThatFailsIsToldAndSessionsGoOn(t *testing.T) {
+	strace := tool(t, "strace")
+	p, ops := watched(t, t.TempDir())
+	token := p.ask("POST", "/api/v1/guest", "", m{"as": "token"}).Token
+	tracer := exec.Command(strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO",
+		"-p", fmt.Sprint(p.cmd.Process.Pid))
+	if err := tracer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer tracer.Wait()
+	defer tracer.Process.Signal(os.Interrupt)
+	until(t, "a write is refused", func() bool {
+		a := p.ask("POST", "/api/v1/guest", "", m{"as": "token"})
+		return a.status == 503 && a.Code != ""
+	})
+	ops.becomes(t, `admit_condition{condition="disk_failing"}`, 1)
+	ops.degraded(t, p, "disk_failing")
+	if a := p.ask("GET", "/api/v1/session", token, nil); a.status != 200 {
+		t.Errorf("a session on a disk that fails: %d %s", a.status, a.Body)
+	}
+	tracer.Process.Signal(os.Interrupt)
+	until(t, "writes go on", func() bool {
+		return p.ask("POST", "/api/v1/guest", "", m{"as": "token"}).status == 201
+	})
+	ops.becomes(t, `admit_condition{condition="disk_failing"}`, 0)
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, tail(p.out.String(), 10))
+	}
+}
+
+// degraded expects requests to be sent here all the same, and the reason told.
+func (o opsPort) degraded(t *testing.T, p *process, code string) {
+	t.Helper()
+	if got := status(t, p.url+"/readyz"); got != 200 {
+		t.Errorf("ready to the public: %d", got)
+	}
+	if status, body := o.get(t, "/readyz"); status != 200 || !strings.Contains(body, `"status":"degraded"`) || !strings.Contains(body, `"code":"`+code+`"`) {
+		t.Errorf("ready with %s: %d %s", code, status, body)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,11 +15,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 )
@@ -67,12 +66,12 @@ type status struct {
 	URL     string `json:"url"`
 	Port    string `json:"port"`
 	CanMail bool   `json:"can_mail"`
-	Files   uint64 `json:"files"` // that it may open; 0 is not known
+	Files   int    `json:"files"` // that it may open; 0 is no bound that is known
 	PID     int    `json:"pid"`
 }
 
 func (s *Server) status() status {
-	return status{URL: s.publicURL(), Port: s.port(), CanMail: s.ready.CanMail, Files: maxFiles(), PID: os.Getpid()}
+	return status{URL: s.publicURL(), Port: s.port(), CanMail: s.ready.CanMail, Files: openFiles(), PID: os.Getpid()}
 }
 
 func (d *doctor) ok(check, format string, args ...any) {
@@ -110,6 +109,11 @@ func (d *doctor) diagnose(ctx context.Context, unread error) {
 		d.refused("settings", err)
 	} else {
 		d.ok("settings", "every setting is known, and none contradicts another")
+	}
+	if err := tryTheme(d.cfg.Theme); err != nil {
+		d.refused("theme", err)
+	} else if d.cfg.Theme != "" {
+		d.ok("theme", "every page can be shown with the theme")
 	}
 	if d.folder() {
 		d.disk()
@@ -187,16 +191,16 @@ func (d *doctor) folder() bool {
 const fullSpace = 64 << 20
 
 func (d *doctor) disk() {
-	free, known := freeSpace(d.cfg.Data)
+	room, err := readSpace(d.cfg.Data)
 	const hint = "make room: when it is full nobody can sign in any more, though nothing is lost"
 	switch {
-	case !known:
-	case free < fullSpace:
-		d.fail("disk", hint, "the disk of the data folder is full: %d MiB are free", free>>20)
-	case free < lowSpace:
-		d.warn("disk", hint, "the disk of the data folder is nearly full: %d MiB are free", free>>20)
+	case err != nil: // this system does not tell
+	case room.free < fullSpace:
+		d.fail("disk", hint, "the disk of the data folder is full: %d MiB are free", room.free>>20)
+	case room.low():
+		d.warn("disk", hint, "the disk of the data folder is nearly full: %d MiB are free", room.free>>20)
 	default:
-		d.ok("disk", "%d GiB of disk are free", free>>30)
+		d.ok("disk", "%.1f GiB of disk are free", float64(room.free)/(1<<30))
 	}
 }
 
@@ -235,12 +239,8 @@ func (d *doctor) server(ctx context.Context) {
 // seal.
 func (d *doctor) keys(ctx context.Context) {
 	const check = "keys"
-	text, err := os.ReadFile(filepath.Join(d.cfg.Data, keysName))
-	if err == nil {
-		_, err = cookie.ParseKeys(string(text))
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		d.refused(check, fmt.Errorf("%w: %w", ErrKeysFile, err))
+	if _, err := keysFile(d.cfg.Data); err != nil {
+		d.refused(check, err)
 		return
 	}
 	masters, err := d.cfg.masterKeys(ctx)
@@ -261,7 +261,7 @@ func (d *doctor) keys(ctx context.Context) {
 	case err != nil:
 		d.refused(check, err)
 	case len(masters) == 0:
-		d.warn(check, "seal them: admit key reseal --new-master-key-file FILE", "the keys stand unsealed in the database: who reads it has them")
+		d.warn(check, "start the server with --master-key-file, which seals them", "the server's own keys stand unsealed in the database: who has a copy of it has them")
 	default:
 		d.ok(check, "the keys can be opened with the master key")
 	}
@@ -274,28 +274,22 @@ func (d *doctor) database(ctx context.Context) {
 		d.ok(check, "there is no database yet: the first start makes it")
 		return
 	}
-	s, err := db.Examine(ctx, file)
-	switch {
+	s, latest, err := db.Examine(ctx, file)
+	switch behind := len(s.Pending); {
 	case err != nil:
 		d.refused(check, err)
 		return
-	case s.Damage != "":
-		d.refused(check, fmt.Errorf("%w (%s)", db.ErrCorrupt, s.Damage))
-		return
-	case s.Newer:
-		d.refused(check, db.ErrNewer)
-		return
-	case s.Behind > 0 && d.running != nil:
-		d.warn(check, "restart the server: it is an older version than this command", "the schema is %d steps behind this version", s.Behind)
-	case s.Behind > 0:
-		d.ok(check, "the database is whole; the next start brings its schema forward by %d steps", s.Behind)
+	case behind > 0 && d.running != nil:
+		d.warn(check, "restart the server: it is an older version than this command", "the schema is %d steps behind this version", behind)
+	case behind > 0:
+		d.ok(check, "the database is whole; the next start brings its schema forward by %d steps", behind)
 	default:
 		d.ok(check, "the database is whole, and its schema is that of this version")
 	}
 	// A minute is for machines that share a folder one after the other.
-	if ahead := s.Latest.Sub(d.now); ahead > time.Minute {
+	if ahead := latest.Sub(d.now); ahead > time.Minute {
 		d.fail("clock", "set the clock right, by NTP, before anybody signs in: with a clock that is behind, what has expired lives again",
-			"the clock of this machine is behind: the database knows of something %v from now, at %s", ahead.Round(time.Second), s.Latest.UTC().Format(time.RFC3339))
+			"the clock of this machine is behind: the database knows of something %v from now, at %s", ahead.Round(time.Second), latest.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -305,7 +299,7 @@ const fewFiles = 4096
 
 func (d *doctor) files() {
 	const check = "files"
-	n, whose := maxFiles(), "this process"
+	n, whose := openFiles(), "this process"
 	if d.running != nil {
 		n, whose = d.running.Files, "the server"
 	}
@@ -339,40 +333,19 @@ func (d *doctor) clock() {
 	}
 }
 
-// setting returns a setting by its name as text, "" where it is not set.
-func (d *doctor) setting(name string) string {
-	for _, s := range d.cfg.Settings() {
-		if s.Name != name {
-			continue
-		}
-		if list, is := s.Value.([]string); is {
-			return strings.Join(list, ",")
-		}
-		return fmt.Sprint(s.Value)
-	}
-	return ""
-}
-
 // certificate looks at the files of TLS, where they are set.
 func (d *doctor) certificate() {
-	cert, key := d.setting("tls_cert"), d.setting("tls_key")
-	if cert != "" || key != "" {
-		d.pair(cert, key)
-	}
-}
-
-func (d *doctor) pair(cert, key string) {
 	const check = "tls"
+	cert, key := d.cfg.TLSCert, d.cfg.TLSKey
+	if cert == "" && key == "" {
+		return
+	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		d.fail(check, "look whether both files are there, may be read by this user, and were made together", "the certificate and its key cannot be used: %v", err)
 		return
 	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		d.fail(check, "have it made anew", "the certificate cannot be read: %v", err)
-		return
-	}
+	leaf := pair.Leaf
 	const renew = "renew it; a running server takes the new files by itself"
 	host := ""
 	if u, err := url.Parse(d.cfg.PublicURL); err == nil {
@@ -385,7 +358,7 @@ func (d *doctor) pair(cert, key string) {
 		d.fail(check, "look at the clock", "the certificate is good from %s on only", leaf.NotBefore.UTC().Format(time.RFC3339))
 	case host != "" && leaf.VerifyHostname(host) != nil:
 		d.fail(check, "have one made for it", "the certificate is not for %s", host)
-	case left < 14*24*time.Hour:
+	case left < certificateSoon:
 		d.warn(check, renew, "the certificate expires in %d days", int(left.Hours()/24))
 	default:
 		d.ok(check, "the certificate and its key belong together; it is good for %d days", int(left.Hours()/24))
@@ -417,9 +390,7 @@ func (d *doctor) listen(ctx context.Context) {
 	}
 	s := &Server{cfg: d.cfg}
 	err := s.listen()
-	for _, l := range s.listeners {
-		l.Close()
-	}
+	s.Close()
 	if err != nil {
 		d.refused(check, fmt.Errorf("%s: %w", d.cfg.Listen, err))
 		return
@@ -501,7 +472,7 @@ func (d *doctor) arrived(public string, got *probe) {
 		good = false
 		d.warn(check, "nginx: proxy_set_header X-Forwarded-Proto $scheme", "the proxy does not tell that people use https (X-Forwarded-Proto is %q)", got.Proto)
 	}
-	if trusted := d.setting("trusted_proxy"); got.For != "" && !contains(trusted, hostOf(got.Peer)) {
+	if got.For != "" && !d.trusts(hostOf(got.Peer)) {
 		good = false
 		d.warn(check, "start the server with --trusted-proxy "+hostOf(got.Peer)+", and doctor with the same settings", "the proxy at %s is not trusted, so what it tells of clients is not used", hostOf(got.Peer))
 	}
@@ -518,22 +489,10 @@ func hostOf(hostport string) string {
 	return host
 }
 
-// contains reports whether one of some networks, separated by commas, has an
-// address.
-func contains(networks, address string) bool {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
-	for text := range strings.SplitSeq(networks, ",") {
-		if p, err := netip.ParsePrefix(text); err == nil && p.Contains(a.Unmap()) {
-			return true
-		}
-		if one, err := netip.ParseAddr(text); err == nil && one.Unmap() == a.Unmap() {
-			return true
-		}
-	}
-	return false
+// trusts reports whether an address is that of a proxy that is believed.
+func (d *doctor) trusts(address string) bool {
+	a, err := parseNetwork(address)
+	return err == nil && slices.ContainsFunc(d.cfg.proxies(), func(p netip.Prefix) bool { return p.Contains(a.Addr()) })
 }
 
 func (d *doctor) mail() {

@@ -73,22 +73,25 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 		{"a file instead of a folder", "folder", "is a file and no folder", func(_ *testing.T, cfg *Config) { cfg.Data += "/admit.db" }},
 		{"a folder that others may read", "folder", "may be used by others than its owner (mode 755)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data, 0o755)) }},
 		{"a database that others may read", "folder", "admit.db may be used by others than its owner (mode 644)", func(t *testing.T, cfg *Config) { must(t, os.Chmod(cfg.Data+"/admit.db", 0o644)) }},
-		{"keys that nothing seals", "keys", "warn: the keys stand unsealed", func(*testing.T, *Config) {}},
+		{"keys that nothing seals", "keys", "warn: the server's own keys stand unsealed in the database", func(*testing.T, *Config) {}},
 		{"keys that are damaged", "keys", "fail: ", func(t *testing.T, cfg *Config) { change(t, cfg, "UPDATE keys SET sealed = 'x'") }},
 		{"a master key that is gone", "keys", "fail: /nowhere: the file of the master key cannot be read", func(_ *testing.T, cfg *Config) { cfg.MasterKeyFile = "/nowhere" }},
-		{"keys that are none", "keys", "fail: the file of keys cannot be read", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
+		{"keys that are none", "keys", "the file of keys cannot be read: cookie: key on line 1", func(t *testing.T, cfg *Config) { must(t, os.WriteFile(cfg.Data+"/keys", []byte("x"), 0o600)) }},
 		{"a database that is none", "database", "fail: the database file is damaged or is no database", func(t *testing.T, cfg *Config) {
 			must(t, os.WriteFile(cfg.Data+"/admit.db", []byte(strings.Repeat("no database ", 1000)), 0o600))
 		}},
-		{"a page of the database that is overwritten", "database", "fail: the database file is damaged", func(t *testing.T, cfg *Config) {
+		{"a page of the database that is overwritten", "database", "btreeInitPage() returns error code 11: the database file is damaged", func(t *testing.T, cfg *Config) {
 			f, err := os.OpenFile(cfg.Data+"/admit.db", os.O_RDWR, 0)
 			must(t, err)
 			defer f.Close()
 			_, err = f.WriteAt([]byte(strings.Repeat("\xff", 4096)), 3*4096)
 			must(t, err)
 		}},
-		{"a database of a newer version", "database", "fail: the database was made by a newer version", func(t *testing.T, cfg *Config) {
+		{"a database of a newer version", "database", "fail: its schema is 9999 and wants a program of 9999 or later", func(t *testing.T, cfg *Config) {
 			change(t, cfg, "INSERT INTO migrations (name, checksum, at) VALUES ('9999_later', 'x', 0)")
+		}},
+		{"a database of a newer version on which this one works", "database", "ok: the database is whole, and its schema", func(t *testing.T, cfg *Config) {
+			change(t, cfg, "INSERT INTO migrations (name, checksum, at, oldest) VALUES ('9999_later', 'x', 0, 1)")
 		}},
 		{"a schema that is behind", "database", "brings its schema forward by 1 steps", func(t *testing.T, cfg *Config) {
 			change(t, cfg, "DELETE FROM migrations WHERE name LIKE '%0004%'")
@@ -108,6 +111,7 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 			cfg.Listen = "localhost:" + l.URL[strings.LastIndexByte(l.URL, ':')+1:]
 		}},
 		{"settings that contradict each other", "settings", "fail: development is for this machine alone", func(_ *testing.T, cfg *Config) { cfg.Dev, cfg.PublicURL = true, "https://id.example.org" }},
+		{"a theme that is none", "theme", "fail: theme nowhere: the theme cannot be used", func(_ *testing.T, cfg *Config) { cfg.Theme = "nowhere" }},
 		{"a public URL while nothing runs", "proxy", "warn: what a proxy makes of requests to https://id.example.org can be seen while the server runs only", func(_ *testing.T, cfg *Config) { cfg.PublicURL = "https://id.example.org" }},
 		{"no mail", "mail", "warn: there is no mail transport", func(*testing.T, *Config) {}},
 	} {
@@ -159,18 +163,19 @@ func TestDoctorReadsCertificates(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := &doctor{now: time.Now(), cfg: Config{PublicURL: "https://id.example.org"}}
-			cert, key := certificate(t, d.now.Add(c.from), d.now.Add(c.to))
+			d.cfg.TLSCert, d.cfg.TLSKey = certificate(t, d.now.Add(c.from), d.now.Add(c.to))
 			if c.other {
-				_, key = certificate(t, d.now, d.now)
+				_, d.cfg.TLSKey = certificate(t, d.now, d.now)
 			}
-			d.pair(cert, key)
+			d.certificate()
 			if got := said(d.findings, "tls"); !strings.Contains(got, c.want) {
 				t.Errorf("doctor says %q, want %q", got, c.want)
 			}
 		})
 	}
 	d := &doctor{now: time.Now(), cfg: Config{PublicURL: "https://other.example.org"}}
-	d.pair(certificate(t, d.now.Add(-time.Hour), d.now.Add(time.Hour)))
+	d.cfg.TLSCert, d.cfg.TLSKey = certificate(t, d.now.Add(-time.Hour), d.now.Add(time.Hour))
+	d.certificate()
 	if got := said(d.findings, "tls"); got != "fail: the certificate is not for other.example.org" {
 		t.Errorf("doctor says %q", got)
 	}

@@ -60,7 +60,7 @@ func (p *process) checks(n int, cookie string) (p99 time.Duration) {
 func needFiles(t *testing.T, n int) {
 	t.Helper()
 	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || l.Cur < uint64(n) {
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || uint64(l.Cur) < uint64(n) {
 		t.Skipf("SKIPPED: this process may open %d files, and needs %d: ulimit -n %d", l.Cur, n, n)
 	}
 }

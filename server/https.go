@@ -25,9 +25,8 @@ import (
 var ErrCertificate = admit.Unavailable.New("certificate_unusable", "The certificate cannot be used.").WithHint("--tls-cert is a PEM file with the certificate first and its chain behind, --tls-key the private key of the same pair; this user must be able to read both")
 
 const (
-	acmeName    = "acme" // folder inside the data folder: account key and certificates
-	readEvery   = 2 * time.Second
-	expiresSoon = 7 * 24 * time.Hour
+	acmeName  = "acme" // folder inside the data folder: account key and certificates
+	readEvery = 2 * time.Second
 )
 
 // https is how the server speaks HTTPS itself: with a certificate from files,
@@ -120,47 +119,39 @@ func (h *https) reload(log *slog.Logger) {
 	case err != nil:
 		log.Error("the new certificate is not used; the old one stays", "error", err.Error(), "cert", h.cert, "key", h.key)
 	case changed:
-		log.Info("the certificate was read again", "until", h.now.Load().Leaf.NotAfter.UTC().Format(time.DateOnly))
+		log.Info("the certificate was read again", "until", h.expires().UTC().Format(time.DateOnly))
 		h.worry(log, time.Now())
 	}
 }
 
-// worry warns of a certificate that browsers will refuse.
+// expires is when the certificate of the files does; the watch tells of it.
+func (h *https) expires() time.Time { return h.now.Load().Leaf.NotAfter }
+
+// worry warns of a certificate that browsers refuse from the first day.
 func (h *https) worry(log *slog.Logger, now time.Time) {
-	if h == nil || h.auto != nil {
-		return
-	}
 	leaf := h.now.Load().Leaf
-	switch {
-	case now.After(leaf.NotAfter):
-		log.Error("the certificate has expired", "at", leaf.NotAfter.UTC().Format(time.RFC3339))
-	case now.Before(leaf.NotBefore):
+	if now.Before(leaf.NotBefore) {
 		log.Error("the certificate is not good yet: is the clock right?", "from", leaf.NotBefore.UTC().Format(time.RFC3339))
-	case now.Add(expiresSoon).After(leaf.NotAfter):
-		log.Warn("the certificate expires soon", "at", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if err := leaf.VerifyHostname(h.host); err != nil {
 		log.Error("the certificate is for another host", "host", h.host, "error", err.Error())
 	}
 }
 
-// run looks at the files until ctx ends, and once a day at the calendar.
+// run looks at the files until ctx ends.
 func (h *https) run(ctx context.Context, log *slog.Logger) {
 	if h == nil || h.auto != nil {
 		return
 	}
 	h.worry(log, time.Now())
-	tick, day := time.NewTicker(readEvery), time.NewTicker(24*time.Hour)
+	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
-	defer day.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			h.reload(log)
-		case <-day.C:
-			h.worry(log, time.Now())
 		}
 	}
 }

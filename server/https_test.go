@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -28,6 +29,7 @@ type pair struct {
 	t         testing.TB
 	cert, key string
 	roots     *x509.CertPool
+	life      time.Duration // of what is issued; 0 is 30 days
 }
 
 func newPair(t testing.TB) *pair {
@@ -45,7 +47,7 @@ func (p *pair) issue(serial int64, hosts ...string) {
 	now := time.Now()
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, DNSNames: hosts,
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(30 * 24 * time.Hour),
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(cmp.Or(p.life, 30*24*time.Hour)),
 		IsCA: true, BasicConstraintsValid: true, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}}, &key.PublicKey, key)
 	if err != nil {
@@ -129,23 +131,15 @@ func TestAChangedCertificateIsTakenAndABadOneKeepsTheOld(t *testing.T) {
 	p := newPair(t)
 	p.issue(1, "localhost")
 	s, address := newHTTPS(t, p)
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("never: %s\n%s", what, s.log.String())
-			}
-		}
-	}
 	p.issue(2, "localhost")
-	until("the new certificate is shown", func() bool { return p.serial(address) == 2 })
+	until(t, "the new certificate is shown", func() bool { return p.serial(address) == 2 })
 
 	good, err := os.ReadFile(p.key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.write(p.key, []byte("no key"))
-	until("a bad pair is told", func() bool { return strings.Contains(s.log.String(), "the old one stays") })
+	until(t, "a bad pair is told", func() bool { return strings.Contains(s.log.String(), "the old one stays") })
 	if got := p.serial(address); got != 2 {
 		t.Errorf("certificate %d is shown with a bad key in the file", got)
 	}
@@ -169,6 +163,20 @@ func TestAChangedCertificateIsTakenAndABadOneKeepsTheOld(t *testing.T) {
 	}
 	if _, err := s.server.Reload(t.Context(), server.Config{Listen: ":80"}); !errors.Is(err, server.ErrConfigExposed) {
 		t.Errorf("a reload of what cannot be: %v", err)
+	}
+}
+
+func TestACertificateThatEndsSoonIsToldOnceWhetherTheServerIsWatchedOrNot(t *testing.T) {
+	p := newPair(t)
+	p.life = 24 * time.Hour
+	p.issue(1, "localhost")
+	s, address := newHTTPS(t, p)
+	count := func(text string) int { return strings.Count(s.log.String(), text) }
+	until(t, "it is told", func() bool { return count("condition=certificate_expiring") == 1 })
+	p.issue(2, "localhost")
+	until(t, "the new one is shown", func() bool { return p.serial(address) == 2 })
+	if n := count("expires soon"); n != 1 {
+		t.Errorf("it is told %d times:\n%s", n, s.log.String())
 	}
 }
 

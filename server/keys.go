@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/web"
@@ -154,6 +155,23 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.to.Write(b)
 }
 
+// keysFile returns the keys that an older version kept in a file, "" where there
+// is none.
+func keysFile(data string) (string, error) {
+	file := filepath.Join(data, keysName)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		_, err = cookie.ParseKeys(string(text))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", file, ErrKeysFile, bare(err))
+	}
+	return string(text), nil
+}
+
 // openKeys opens the ring of keys in the database. Those of a file, which older
 // versions kept, are taken over.
 func (s *Server) openKeys(ctx context.Context, now time.Time) error {
@@ -161,24 +179,16 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(s.cfg.Data, keysName)
-	text, err := os.ReadFile(file)
-	adopt := err == nil
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrKeysFile, err)
-	}
-	if adopt && strings.TrimSpace(string(text)) == "" {
-		return fmt.Errorf("%s is empty: %w", file, ErrKeysFile)
-	}
-	s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
-		Masters: masters, Life: web.SealedLife, Every: s.cfg.keyEvery(), Adopt: string(text),
-	}, now)
-	if errors.Is(err, keyring.ErrAdopt) {
-		err = fmt.Errorf("%w: %w", ErrKeysFile, err)
-	}
-	if err != nil || !adopt {
+	adopt, err := keysFile(s.cfg.Data)
+	if err != nil {
 		return err
 	}
+	if s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
+		Masters: masters, Life: web.SealedLife, Every: s.cfg.keyEvery(), Adopt: adopt,
+	}, now); err != nil || adopt == "" {
+		return err
+	}
+	file := filepath.Join(s.cfg.Data, keysName)
 	// They are on disk in the database. A copy left here would be one that no
 	// master key seals, and that outlives its retirement.
 	if err := os.Remove(file); err != nil {
@@ -186,6 +196,16 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	}
 	s.log.Info("the keys of the file were taken over into the database", "file", file)
 	return nil
+}
+
+// listKeys returns the keys as the API shows them.
+func (s *Server) listKeys(ctx context.Context) ([]web.Key, error) {
+	keys, err := s.keys.List(ctx)
+	shown := make([]web.Key, len(keys))
+	for i, k := range keys {
+		shown[i] = web.Key(k)
+	}
+	return shown, err
 }
 
 // tendKeys rotates and retires keys when that is due, until ctx is done.

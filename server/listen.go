@@ -2,10 +2,10 @@ package server
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	stdlog "log"
 	"log/slog"
 	"net"
@@ -62,9 +62,12 @@ func (c *Config) checkEdge() error {
 	exposed := c.Listen != "" && !isLoopback(host)
 	public, _ := url.Parse(c.PublicURL) // which rule has seen
 	proxied := len(c.TrustedProxy) > 0
+	mounted := c.Dev && c.Listen == "" && public.Scheme == "http" // by a program on this machine, which says where
 	switch {
-	case c.Dev && (exposed || c.PublicURL != "" || c.ownHTTPS() || proxied):
+	case c.Dev && (exposed || c.PublicURL != "" && !mounted || c.ownHTTPS() || proxied):
 		return ErrConfigDev
+	case public.Scheme == "http" && !mounted:
+		return fmt.Errorf("%w: %q", ErrConfigValue.WithHint("public_url is an https origin; for this machine alone leave it out"), c.PublicURL)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return ErrConfigTLS.WithHint("give both --tls-cert and --tls-key")
 	case c.TLSCert != "" && len(c.ACME) > 0:
@@ -136,12 +139,24 @@ func openListeners(address string) (all []net.Listener, err error) {
 		}
 		if err != nil {
 			closeAll(all)
-			return nil, fmt.Errorf("%w: %w", ErrPort, err)
+			return nil, cannotListen(err)
 		}
 		all = append(all, l)
 		port = portOf(all) // for 0 any port, and the same one for both
 	}
 	return all, nil
+}
+
+// cannotListen says what to do about it.
+func cannotListen(err error) error {
+	refused := ErrPort
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		refused = refused.WithHint("ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the systemd unit in deploy gives; or choose another port with --listen")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		refused = refused.WithHint("this machine has no such address: choose another with --listen")
+	}
+	return fmt.Errorf("%w: %w", refused, err)
 }
 
 func closeAll(all []net.Listener) {
@@ -191,172 +206,29 @@ func (l httpLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-const (
-	defaultConnections = 16_384
-	perAddress         = 16 // the part of all connections that one address may have
-	spareFiles         = 256
-	complainEvery      = time.Minute
-)
-
-// A gate bounds the connections that are open. From three quarters on it sheds
-// those that do nothing, so that whoever collects them keeps nobody out; the
-// rest are closed by the time-outs. A network that one customer has counts as
-// one address. Proxies and programs of this machine count in the whole alone.
-type gate struct {
-	most    int
-	exempt  []netip.Prefix
-	log     *slog.Logger
-	relieve func(bool) // sheds idle connections, and keeps none until called with false
-
-	mu       sync.Mutex
-	open     int                  // guarded by mu
-	of       map[netip.Prefix]int // guarded by mu
-	strained bool                 // guarded by mu
-	told     time.Time            // guarded by mu
-}
-
-// newGate returns a gate for as many connections as wanted, or as the process
-// may have files.
-func newGate(most int, exempt []netip.Prefix, log *slog.Logger) *gate {
-	most = cmp.Or(most, defaultConnections)
-	if files := openFiles(); files > 0 && most > files-spareFiles {
-		most = max(files-spareFiles, files/2)
-		log.Warn("fewer connections than configured: this process may not open as many files", "max_connections", most)
-	}
-	return &gate{most: most, exempt: exempt, log: log, relieve: func(bool) {}, of: map[netip.Prefix]int{}}
-}
-
-// A gated listener gives out what passes its gate.
-type gatedListener struct {
-	net.Listener
-	*gate
-}
-
-// Accept implements net.Listener.
-func (l gatedListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if conn, ok := l.enter(c, time.Now()); ok {
-			return conn, nil
-		}
-		c.Close()
-	}
-}
-
-// enter counts a connection, or refuses it.
-func (g *gate) enter(c net.Conn, now time.Time) (net.Conn, bool) {
-	from, counted := g.network(c.RemoteAddr())
-	g.mu.Lock()
-	if g.open >= g.most || counted && g.of[from] >= max(g.most/perAddress, 1) {
-		loud := now.Sub(g.told) >= complainEvery
-		if loud {
-			g.told = now
-		}
-		open := g.open
-		g.mu.Unlock()
-		if loud {
-			g.log.Warn("connections are refused: there are too many, or too many from one address", "open", open, "max_connections", g.most)
-		}
-		return nil, false
-	}
-	g.open++
-	if counted {
-		g.of[from]++
-	}
-	strain := !g.strained && g.open > g.most*3/4
-	g.strained = g.strained || strain
-	g.mu.Unlock()
-	if strain {
-		g.relieve(true)
-	}
-	return &gatedConn{Conn: c, leave: func() { g.leave(from, counted) }}, true
-}
-
-func (g *gate) leave(from netip.Prefix, counted bool) {
-	g.mu.Lock()
-	g.open--
-	if counted {
-		if g.of[from]--; g.of[from] == 0 {
-			delete(g.of, from)
-		}
-	}
-	relaxed := g.strained && g.open < g.most/2
-	g.strained = g.strained && !relaxed
-	g.mu.Unlock()
-	if relaxed {
-		g.relieve(false)
-	}
-}
-
-// network is what a peer is counted under, and whether it is at all.
-func (g *gate) network(a net.Addr) (netip.Prefix, bool) {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}, false
-	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if addr.IsLoopback() || slices.ContainsFunc(g.exempt, func(p netip.Prefix) bool { return p.Contains(addr) }) {
-		return netip.Prefix{}, false
-	}
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.Prefix(bits)
-	return p, err == nil
-}
-
-// A gatedConn tells its gate when it is closed.
-type gatedConn struct {
-	net.Conn
-	once  sync.Once
-	leave func()
-}
-
-// Close implements net.Conn.
-func (c *gatedConn) Close() error {
-	c.once.Do(c.leave)
-	return c.Conn.Close()
-}
-
-// CloseWrite lets net/http end an answer to a body that it does not read, so
-// that the client sees the answer and not a reset.
-func (c *gatedConn) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return nil
-}
-
 // serveEdge serves the listeners until the returned function has drained them;
 // fail is called with what ends one before.
 func (s *Server) serveEdge(work *sync.WaitGroup, fail func(error)) (drain func(context.Context) error) {
-	main := bounded(s.handler, s.log)
+	main := bounded(&s.face, s.log)
 	main.TLSConfig = s.https.config(s.log)
-	serve := main.Serve
-	if s.https != nil {
-		serve = func(l net.Listener) error { return main.ServeTLS(l, "", "") }
+	open := newConnections(s.cfg.MaxConnections, s.cfg.proxies(), s.log)
+	open.relieve = func(strained bool) { main.SetKeepAlivesEnabled(!strained) }
+	serve := func(listeners []net.Listener, by func(net.Listener) error) {
+		for _, l := range listeners {
+			work.Go(func() {
+				if err := by(boundedListener{l, open}); !errors.Is(err, http.ErrServerClosed) {
+					fail(err)
+				}
+			})
+		}
 	}
-	gate := newGate(s.cfg.MaxConnections, s.cfg.proxies(), s.log)
-	gate.relieve = func(strained bool) { main.SetKeepAlivesEnabled(!strained) }
-	for _, l := range s.listeners {
-		work.Go(func() {
-			if err := serve(gatedListener{l, gate}); !errors.Is(err, http.ErrServerClosed) {
-				fail(err)
-			}
-		})
+	if s.https == nil {
+		serve(s.listeners, main.Serve)
+	} else {
+		serve(s.listeners, func(l net.Listener) error { return main.ServeTLS(l, "", "") })
 	}
 	plain := bounded(s.https.challenges(web.Redirect(s.publicURL())), s.log)
-	for _, l := range s.plain {
-		work.Go(func() {
-			if err := plain.Serve(gatedListener{l, gate}); !errors.Is(err, http.ErrServerClosed) {
-				fail(err)
-			}
-		})
-	}
+	serve(s.plain, plain.Serve)
 	return func(ctx context.Context) error {
 		return errors.Join(main.Shutdown(ctx), plain.Shutdown(ctx))
 	}

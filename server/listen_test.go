@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -9,9 +10,12 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/admit-auth/admit"
 )
 
 // A pipes listener gives out connections inside the process, which a synctest
@@ -111,7 +115,7 @@ func (p peer) Close() error         { return nil }
 
 func TestConnectionsAreBoundedInAllAndForOneAddress(t *testing.T) {
 	var log strings.Builder
-	g := newGate(160, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, slog.New(slog.NewTextHandler(&log, nil)))
+	g := newConnections(160, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	enter := func(from string) net.Conn {
 		c, ok := g.enter(peer{from: from}, now)
@@ -174,6 +178,24 @@ func TestNetworksAreReadStrictly(t *testing.T) {
 		p, err := parseNetwork(text)
 		if want == "" && err == nil || want != "" && (err != nil || p.String() != want) {
 			t.Errorf("%q is read as %v, %v, want %q", text, p, err, want)
+		}
+	}
+}
+
+func TestWhoCannotListenIsToldWhatToDo(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  syscall.Errno
+		hint string
+	}{
+		{"the port is taken", syscall.EADDRINUSE, "stop what listens there"},
+		{"the port is root's", syscall.EACCES, "CAP_NET_BIND_SERVICE"},
+		{"the address is of another machine", syscall.EADDRNOTAVAIL, "no such address"},
+	} {
+		err := cannotListen(fmt.Errorf("listen: %w", tt.err))
+		e, ok := errors.AsType[*admit.Error](err)
+		if !ok || !errors.Is(err, ErrPort) || !strings.Contains(e.Hint(), tt.hint) {
+			t.Errorf("%s: %v, hint %q", tt.name, err, e.Hint())
 		}
 	}
 }

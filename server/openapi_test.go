@@ -1,12 +1,19 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/admit-auth/admit/server"
 )
@@ -47,9 +54,75 @@ var examples = map[string]func(s *site, example m) *reply{
 		return c.delete("sessions/" + sid).want(204)
 	},
 	"changePassword": func(s *site, in m) *reply { return s.signedUp("ann").post("password/change", in).want(204) },
-	"describe":       func(s *site, _ m) *reply { return s.client().do("GET", "/openapi.json", nil).want(200) },
-	"healthz":        func(s *site, _ m) *reply { return s.client().do("GET", "/healthz", nil).want(200) },
-	"readyz":         func(s *site, _ m) *reply { return s.client().do("GET", "/readyz", nil).want(200) },
+	"getUser":        func(s *site, _ m) *reply { return s.signedUp("ann").get("user").want(200) },
+	"setProfile":     func(s *site, in m) *reply { return s.signedUp("ann").patch("user", in).want(200) },
+	"deleteUser": func(s *site, in m) *reply {
+		return s.signedUp("ann").do("DELETE", "/api/v1/user", in).want(204)
+	},
+	"exportUser":      func(s *site, _ m) *reply { return s.signedUp("ann").get("user/export").want(200) },
+	"listIdentifiers": func(s *site, _ m) *reply { return s.signedUp("ann").get("identifiers").want(200) },
+	"addIdentifier":   func(s *site, in m) *reply { return s.signedUp("ann").post("identifiers", in).want(201) },
+	"verifyIdentifier": func(s *site, in m) *reply {
+		s.run()
+		c := s.signedUp("ann")
+		in["flow"] = c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		in["code"], _, _ = s.mailTo("ann@example.org")
+		return c.post("identifiers/verify", in).want(200)
+	},
+	"takeWayBack": func(s *site, in m) *reply {
+		in["token"] = s.wayBack()
+		return s.client().post("identifiers/restore", in).want(204)
+	},
+	"makePrimary": func(s *site, in m) *reply {
+		c := s.signedUp("ann")
+		c.post("identifiers", m{"identifier": "ann2"}).want(201)
+		return c.post("identifiers/ann2/primary", in).want(200)
+	},
+	"removeIdentifier": func(s *site, _ m) *reply {
+		c := s.signedUp("ann")
+		c.post("identifiers", m{"identifier": "ann2"}).want(201)
+		return c.delete("identifiers/ann2").want(204)
+	},
+	"reauthenticate":          func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
+	"listActivity":            func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
+	"disown":                  func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
+	"adminListUsers":          administering("GET", "users", 200),
+	"adminAddUser":            administering("POST", "users", 201),
+	"adminGetUser":            administering("GET", "users/ann", 200),
+	"adminChangeUser":         administering("PATCH", "users/ann", 200),
+	"adminDeleteUser":         administering("DELETE", "users/ann", 204),
+	"adminSetPassword":        administering("PUT", "users/ann/password", 204),
+	"adminRemovePassword":     administering("DELETE", "users/ann/password", 204),
+	"adminGrantRole":          administering("PUT", "users/ann/roles/editor", 204),
+	"adminRevokeRole":         administering("DELETE", "users/root/roles/editor", 204),
+	"adminListSessionsOfUser": administering("GET", "users/ann/sessions", 200),
+	"adminEndSessionsOfUser":  administering("DELETE", "users/ann/sessions", 204),
+	"adminListRoles":          administering("GET", "roles", 200),
+	"adminListSessions":       administering("GET", "sessions", 200),
+	"adminEndEveryone":        administering("DELETE", "sessions", 200),
+	"adminGetSession":         administering("GET", "sessions/{sid}", 200),
+	"adminEndSession":         administering("DELETE", "sessions/{sid}", 204),
+	"adminListKeys":           administering("GET", "keys", 200),
+	"adminListRecords":        administering("GET", "audit", 200),
+	"adminExportRecords":      administering("GET", "audit/export?format=csv", 200),
+	"describe":                func(s *site, _ m) *reply { return s.client().do("GET", "/openapi.json", nil).want(200) },
+	"healthz":                 func(s *site, _ m) *reply { return s.client().do("GET", "/healthz", nil).want(200) },
+	"readyz":                  func(s *site, _ m) *reply { return s.client().do("GET", "/readyz", nil).want(200) },
+}
+
+// administering is a call by an administrator of a server where ann is a user;
+// {sid} is her session.
+func administering(method, path string, status int) func(*site, m) *reply {
+	return func(s *site, in m) *reply {
+		root := s.administrator()
+		root.do("PUT", "/api/v1/admin/users/root/roles/editor", nil).want(204)
+		_, sid := s.signedInAs("ann")
+		var body any
+		if in != nil {
+			body = in
+		}
+		return root.do(method, "/api/v1/admin/"+strings.ReplaceAll(path, "{sid}", sid), body).want(status)
+	}
 }
 
 // operations calls fn for each that is described.
@@ -111,6 +184,37 @@ func posting(path string, body any) trial {
 func changing(password string) trial {
 	return func(s *site) *reply {
 		return s.signedUp("annette-x").post("password/change", m{"password": goodPassword, "new_password": password})
+	}
+}
+
+// outsider asks for what is an administrator's.
+func outsider(method, path string) trial {
+	return func(s *site) *reply { return s.signedUp("ann").do(method, "/api/v1/admin/"+path, nil) }
+}
+
+// administratorAsks is a call by an administrator of a server where ann is a user.
+func administratorAsks(method, path string, body any) trial {
+	return func(s *site) *reply {
+		root := s.administrator()
+		s.signedUp("ann")
+		return root.do(method, "/api/v1/admin/"+path, body)
+	}
+}
+
+// wayBack returns what was mailed to ann@example.org when it was removed.
+func (s *site) wayBack() string {
+	s.t.Helper()
+	s.run()
+	c := s.byMail("ann@example.org")
+	c.addAddress("other@example.org")
+	c.post("identifiers/other@example.org/primary", nil).want(200)
+	c.delete("identifiers/ann@example.org").want(204)
+	return s.back("ann@example.org", "was removed from your account")
+}
+
+func takingBack(password string) trial {
+	return func(s *site) *reply {
+		return s.client().post("identifiers/restore", m{"token": s.wayBack(), "new_password": password})
 	}
 }
 
@@ -196,10 +300,219 @@ var refused = map[string]trial{
 			return c.post("password/change", m{"password": "a guess of mine", "new_password": otherPassword})
 		})
 	},
+	"changePassword password_same": func(s *site) *reply {
+		s.signedUp("ann").disown(nil)
+		return s.another("ann", goodPassword).post("password/change", m{"password": goodPassword, "new_password": goodPassword})
+	},
 	"changePassword password_too_short":    changing("kj4h2k"),
 	"changePassword password_too_long":     changing(long),
 	"changePassword password_breached":     changing("password1"),
 	"changePassword password_is_your_name": changing("annette-x"),
+
+	"adminListUsers admin_needed":               outsider("GET", "users"),
+	"adminListUsers unknown_parameter":          administratorAsks("GET", "users?rol=x", nil),
+	"adminListUsers bad_parameter":              administratorAsks("GET", "users?limit=0", nil),
+	"adminAddUser admin_needed":                 outsider("POST", "users"),
+	"adminAddUser reason_too_long":              administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "reason": strings.Repeat("x", 501)}),
+	"adminGetUser admin_needed":                 outsider("GET", "users/ann"),
+	"adminGetUser unknown_user":                 administratorAsks("GET", "users/nobody", nil),
+	"adminChangeUser admin_needed":              outsider("PATCH", "users/ann"),
+	"adminChangeUser reason_too_long":           administratorAsks("PATCH", "users/ann", m{"name": "x", "reason": strings.Repeat("x", 501)}),
+	"adminChangeUser unknown_user":              administratorAsks("PATCH", "users/nobody", m{"name": "x"}),
+	"adminDeleteUser admin_needed":              outsider("DELETE", "users/ann"),
+	"adminDeleteUser reason_too_long":           administratorAsks("DELETE", "users/ann?reason="+strings.Repeat("x", 501), nil),
+	"adminDeleteUser unknown_user":              administratorAsks("DELETE", "users/nobody", nil),
+	"adminDeleteUser unknown_parameter":         administratorAsks("DELETE", "users/ann?rol=x", nil),
+	"adminDeleteUser bad_parameter":             administratorAsks("DELETE", "users/ann?reason=x&reason=y", nil),
+	"adminSetPassword admin_needed":             outsider("PUT", "users/ann/password"),
+	"adminSetPassword reason_too_long":          administratorAsks("PUT", "users/ann/password", m{"password": otherPassword, "reason": strings.Repeat("x", 501)}),
+	"adminSetPassword unknown_user":             administratorAsks("PUT", "users/nobody/password", m{"password": otherPassword}),
+	"adminRemovePassword admin_needed":          outsider("DELETE", "users/ann/password"),
+	"adminRemovePassword reason_too_long":       administratorAsks("DELETE", "users/ann/password?reason="+strings.Repeat("x", 501), nil),
+	"adminRemovePassword unknown_user":          administratorAsks("DELETE", "users/nobody/password", nil),
+	"adminRemovePassword unknown_parameter":     administratorAsks("DELETE", "users/ann/password?rol=x", nil),
+	"adminRemovePassword bad_parameter":         administratorAsks("DELETE", "users/ann/password?reason=x&reason=y", nil),
+	"adminGrantRole admin_needed":               outsider("PUT", "users/ann/roles/editor"),
+	"adminGrantRole reason_too_long":            administratorAsks("PUT", "users/ann/roles/editor?reason="+strings.Repeat("x", 501), nil),
+	"adminGrantRole unknown_user":               administratorAsks("PUT", "users/nobody/roles/editor", nil),
+	"adminGrantRole unknown_parameter":          administratorAsks("PUT", "users/ann/roles/editor?rol=x", nil),
+	"adminGrantRole bad_parameter":              administratorAsks("PUT", "users/ann/roles/editor?reason=x&reason=y", nil),
+	"adminRevokeRole admin_needed":              outsider("DELETE", "users/ann/roles/editor"),
+	"adminRevokeRole reason_too_long":           administratorAsks("DELETE", "users/ann/roles/editor?reason="+strings.Repeat("x", 501), nil),
+	"adminRevokeRole unknown_user":              administratorAsks("DELETE", "users/nobody/roles/editor", nil),
+	"adminRevokeRole unknown_parameter":         administratorAsks("DELETE", "users/ann/roles/editor?rol=x", nil),
+	"adminRevokeRole bad_parameter":             administratorAsks("DELETE", "users/ann/roles/editor?reason=x&reason=y", nil),
+	"adminListSessionsOfUser admin_needed":      outsider("GET", "users/ann/sessions"),
+	"adminListSessionsOfUser unknown_user":      administratorAsks("GET", "users/nobody/sessions", nil),
+	"adminListSessionsOfUser unknown_parameter": administratorAsks("GET", "users/ann/sessions?rol=x", nil),
+	"adminListSessionsOfUser bad_parameter":     administratorAsks("GET", "users/ann/sessions?limit=0", nil),
+	"adminEndSessionsOfUser admin_needed":       outsider("DELETE", "users/ann/sessions"),
+	"adminEndSessionsOfUser reason_too_long":    administratorAsks("DELETE", "users/ann/sessions?reason="+strings.Repeat("x", 501), nil),
+	"adminEndSessionsOfUser unknown_user":       administratorAsks("DELETE", "users/nobody/sessions", nil),
+	"adminEndSessionsOfUser unknown_parameter":  administratorAsks("DELETE", "users/ann/sessions?rol=x", nil),
+	"adminEndSessionsOfUser bad_parameter":      administratorAsks("DELETE", "users/ann/sessions?reason=x&reason=y", nil),
+	"adminListRoles admin_needed":               outsider("GET", "roles"),
+	"adminListRoles unknown_parameter":          administratorAsks("GET", "roles?rol=x", nil),
+	"adminListSessions admin_needed":            outsider("GET", "sessions"),
+	"adminListSessions unknown_parameter":       administratorAsks("GET", "sessions?rol=x", nil),
+	"adminListSessions bad_parameter":           administratorAsks("GET", "sessions?limit=0", nil),
+	"adminEndEveryone admin_needed":             outsider("DELETE", "sessions"),
+	"adminEndEveryone reason_too_long":          administratorAsks("DELETE", "sessions?reason="+strings.Repeat("x", 501), nil),
+	"adminEndEveryone unknown_parameter":        administratorAsks("DELETE", "sessions?rol=x", nil),
+	"adminEndEveryone bad_parameter":            administratorAsks("DELETE", "sessions?reason=x&reason=y", nil),
+	"adminGetSession admin_needed":              outsider("GET", "sessions/nobody"),
+	"adminEndSession admin_needed":              outsider("DELETE", "sessions/nobody"),
+	"adminEndSession reason_too_long":           administratorAsks("DELETE", "sessions/nobody?reason="+strings.Repeat("x", 501), nil),
+	"adminEndSession unknown_parameter":         administratorAsks("DELETE", "sessions/nobody?rol=x", nil),
+	"adminEndSession bad_parameter":             administratorAsks("DELETE", "sessions/nobody?reason=x&reason=y", nil),
+	"adminListKeys admin_needed":                outsider("GET", "keys"),
+	"adminListKeys unknown_parameter":           administratorAsks("GET", "keys?rol=x", nil),
+	"adminListRecords admin_needed":             outsider("GET", "audit"),
+	"adminListRecords unknown_parameter":        administratorAsks("GET", "audit?rol=x", nil),
+	"adminListRecords bad_parameter":            administratorAsks("GET", "audit?limit=0", nil),
+	"adminExportRecords admin_needed":           outsider("GET", "audit/export"),
+	"adminExportRecords unknown_parameter":      administratorAsks("GET", "audit/export?rol=x", nil),
+	"adminExportRecords bad_parameter":          administratorAsks("GET", "audit/export?since=x", nil),
+	"adminAddUser identifier_malformed":         administratorAsks("POST", "users", m{"identifiers": []string{"ann smith"}}),
+	"adminAddUser identifier_unsupported":       administratorAsks("POST", "users", m{"identifiers": []string{"+49 30 1234"}}),
+	"adminAddUser identifier_taken":             administratorAsks("POST", "users", m{"identifiers": []string{"ann"}}),
+	"adminAddUser name_too_long":                administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "name": strings.Repeat("x", 501)}),
+	"adminAddUser role_malformed":               administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "roles": []string{"The Boss"}}),
+	"adminAddUser password_too_short":           administratorAsks("POST", "users", m{"identifiers": []string{"annette-x"}, "password": "kj4h2k"}),
+	"adminSetPassword password_too_short":       administratorAsks("PUT", "users/ann/password", m{"password": "kj4h2k"}),
+	"adminAddUser password_too_long":            administratorAsks("POST", "users", m{"identifiers": []string{"annette-x"}, "password": long}),
+	"adminSetPassword password_too_long":        administratorAsks("PUT", "users/ann/password", m{"password": long}),
+	"adminAddUser password_breached":            administratorAsks("POST", "users", m{"identifiers": []string{"annette-x"}, "password": "password1"}),
+	"adminSetPassword password_breached":        administratorAsks("PUT", "users/ann/password", m{"password": "password1"}),
+	"adminAddUser password_is_your_name":        administratorAsks("POST", "users", m{"identifiers": []string{"annette-x"}, "password": "annette-x"}),
+	"adminSetPassword password_is_your_name": func(s *site) *reply {
+		root := s.administrator()
+		s.signedUp("annette-x")
+		return root.do("PUT", "/api/v1/admin/users/annette-x/password", m{"password": "annette-x"})
+	},
+	"adminSetPassword password_missing": administratorAsks("PUT", "users/ann/password", m{"password": ""}),
+	"adminChangeUser name_too_long":     administratorAsks("PATCH", "users/ann", m{"name": strings.Repeat("x", 501)}),
+	"adminChangeUser last_admin":        administratorAsks("PATCH", "users/root", m{"disabled": true}),
+	"adminDeleteUser last_admin":        administratorAsks("DELETE", "users/root", nil),
+	"adminRevokeRole last_admin":        administratorAsks("DELETE", "users/root/roles/admin", nil),
+	"adminGrantRole role_malformed":     administratorAsks("PUT", "users/ann/roles/The%20Boss", nil),
+	"adminGetSession unknown_session":   administratorAsks("GET", "sessions/nobody", nil),
+	"adminEndSession unknown_session":   administratorAsks("DELETE", "sessions/nobody", nil),
+	"setProfile name_too_long":          func(s *site) *reply { return s.signedUp("ann").patch("user", m{"name": strings.Repeat("x", 201)}) },
+	"setProfile locale_unsupported":     func(s *site) *reply { return s.signedUp("ann").patch("user", m{"locale": "tlh"}) },
+	"setProfile too_many_tries": func(s *site) *reply {
+		c, n := s.signedUp("ann"), 0
+		return again(25, func() *reply { n++; return c.patch("user", m{"name": fmt.Sprint("Ann ", n)}) })
+	},
+	"exportUser too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.get("user/export") })
+	},
+	"deleteUser confirmation_wrong":        func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
+	"deleteUser last_admin":                func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
+	"addIdentifier identifier_malformed":   func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
+	"addIdentifier identifier_unsupported": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"}) },
+	"addIdentifier identifier_yours":       func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
+	"addIdentifier identifier_taken": func(s *site) *reply {
+		s.signedUp("bob")
+		return s.signedUp("ann").post("identifiers", m{"identifier": "bob"})
+	},
+	"addIdentifier too_many_identifiers": func(s *site) *reply {
+		c := s.signedUp("ann")
+		for n := range 9 {
+			c.post("identifiers", m{"identifier": fmt.Sprint("ann", n)}).want(201)
+		}
+		return c.post("identifiers", m{"identifier": "one-more"})
+	},
+	"addIdentifier mail_unavailable": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.signedUp("ann").post("identifiers", m{"identifier": "ann@example.org"})
+	},
+	"addIdentifier too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(20, func() *reply { return c.post("identifiers", m{"identifier": "ann@example.org"}) })
+	},
+	"verifyIdentifier flow_ended": func(s *site) *reply { return s.signedUp("ann").post("identifiers/verify", verify) },
+	"verifyIdentifier bad_code": func(s *site) *reply {
+		c := s.signedUp("ann")
+		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		return c.post("identifiers/verify", m{"flow": flow, "code": "none"})
+	},
+	"verifyIdentifier too_many_identifiers": func(s *site) *reply {
+		s.run()
+		c := s.signedUp("ann")
+		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		for n := range 9 {
+			c.post("identifiers", m{"identifier": fmt.Sprint("ann", n)}).want(201)
+		}
+		code, _, _ := s.mailTo("ann@example.org")
+		return c.post("identifiers/verify", m{"flow": flow, "code": code})
+	},
+	"verifyIdentifier too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		return again(60, func() *reply { return c.post("identifiers/verify", m{"flow": flow, "code": "1"}) })
+	},
+	"makePrimary identifier_unverified": func(s *site) *reply {
+		root := s.administrator()
+		root.do("POST", "/api/v1/admin/users", m{"identifiers": []string{"bob", "bob@example.org"}, "password": goodPassword}).want(201)
+		return s.another("bob", goodPassword).post("identifiers/bob@example.org/primary", nil)
+	},
+	"makePrimary too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.post("identifiers/bob/primary", nil) })
+	},
+	"removeIdentifier too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.delete("identifiers/bob") })
+	},
+	"verifyIdentifier password_change_needed": func(s *site) *reply {
+		s.run()
+		c := s.signedUp("ann")
+		flow := c.post("identifiers", m{"identifier": "ann@example.org"}).want(202).at("flow")
+		code, _, _ := s.mailTo("ann@example.org")
+		c.disown(nil)
+		return s.another("ann", goodPassword).post("identifiers/verify", m{"flow": flow, "code": code})
+	},
+	"takeWayBack identifier_taken": func(s *site) *reply {
+		back := s.wayBack()
+		if _, err := s.operator().AddUser(s.t.Context(), server.NewUser{Identifiers: []string{"ann@example.org"}, Verified: true}); err != nil {
+			s.t.Fatal(err)
+		}
+		return s.client().post("identifiers/restore", m{"token": back, "new_password": otherPassword})
+	},
+	"takeWayBack too_many_tries": func(s *site) *reply {
+		back := m{"token": s.wayBack(), "new_password": otherPassword}
+		return again(60, func() *reply { return s.client().post("identifiers/restore", back) })
+	},
+	"takeWayBack password_too_short":      takingBack("kj4h2k"),
+	"takeWayBack password_too_long":       takingBack(long),
+	"takeWayBack password_breached":       takingBack("password1"),
+	"takeWayBack password_is_your_name":   takingBack("other@example.org"),
+	"takeWayBack way_back_ended":          posting("identifiers/restore", m{"token": "adm_nothing", "new_password": otherPassword}),
+	"makePrimary unknown_identifier":      func(s *site) *reply { return s.signedUp("ann").post("identifiers/bob/primary", nil) },
+	"removeIdentifier unknown_identifier": func(s *site) *reply { return s.signedUp("ann").delete("identifiers/bob") },
+	"removeIdentifier last_identifier":    func(s *site) *reply { return s.signedUp("ann").delete("identifiers/ann") },
+	"removeIdentifier identifier_primary": func(s *site) *reply {
+		c := s.signedUp("ann")
+		c.post("identifiers", m{"identifier": "ann2"}).want(201)
+		return c.delete("identifiers/ann")
+	},
+	"reauthenticate bad_password": func(s *site) *reply {
+		return s.signedUp("ann").post("reauthenticate", m{"password": "a guess of mine"})
+	},
+	"reauthenticate too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.post("reauthenticate", m{"password": "a guess of mine"}) })
+	},
+	"listActivity bad_parameter":     func(s *site) *reply { return s.signedUp("ann").get("activity?limit=0") },
+	"listActivity unknown_parameter": func(s *site) *reply { return s.signedUp("ann").get("activity?limt=1") },
+	"disown unknown_record":          func(s *site) *reply { return s.signedUp("ann").post("activity/1000000/disown", nil) },
+	"disown too_many_tries": func(s *site) *reply {
+		id := s.signedUp("ann").get("activity?limit=1").want(200).m["records"].([]any)[0].(m)["id"]
+		// Each ends the session that asks.
+		return again(25, func() *reply { return s.another("ann", goodPassword).post(fmt.Sprint("activity/", id, "/disown"), nil) })
+	},
 
 	"readyz not_ready": closed(func(c *client) *reply { return c.do("GET", "/readyz", nil) }),
 
@@ -239,6 +552,33 @@ var refused = map[string]trial{
 	},
 }
 
+// anyhow bring about what a call is refused with before anybody looks at what it
+// asks for: each that is described so is tried with its example.
+var anyhow = map[string]func(s *site, send func(*client) *reply) *reply{
+	"recent_proof_needed": func(s *site, send func(*client) *reply) (r *reply) {
+		synctest.Test(s.t.(*testing.T), func(t *testing.T) {
+			c := newSite(t).signedUp("ann")
+			c.grant(t, "ann", "admin")
+			time.Sleep(11 * time.Minute)
+			r = send(c)
+		})
+		return r
+	},
+	"password_change_needed": func(s *site, send func(*client) *reply) *reply {
+		c := s.signedUp("ann")
+		c.grant(s.t.(*testing.T), "ann", "admin")
+		c.disown(nil)
+		return send(s.another("ann", goodPassword))
+	},
+}
+
+// disown says that the last thing in the activity was somebody else's doing.
+func (c *client) disown(body any) *reply {
+	c.t.Helper()
+	id := fmt.Sprint(c.get("activity?limit=1").want(200).m["records"].([]any)[0].(m)["id"])
+	return c.post("activity/"+id+"/disown", body).want(204)
+}
+
 // elsewhere are the refusals that take a race, a flood or a fault, with the
 // tests that bring them about.
 var elsewhere = map[string]string{
@@ -265,17 +605,26 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 	for code := range general {
 		want["any "+code] = true
 	}
-	operations(t, func(_, _ string, op object) {
+	trials := maps.Clone(refused)
+	operations(t, func(method, path string, op object) {
 		own, _ := op["x-problem-codes"].([]any)
 		for _, code := range own {
-			want[op["operationId"].(string)+" "+code.(string)] = true
+			key := op["operationId"].(string) + " " + code.(string)
+			want[key] = true
+			if try := anyhow[code.(string)]; try != nil && trials[key] == nil {
+				path := regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x")
+				body := op.at("requestBody", "content", "application/json", "example")
+				trials[key] = func(s *site) *reply {
+					return try(s, func(c *client) *reply { return c.do(method, path, body) })
+				}
+			}
 		}
 	})
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		op, code, _ := strings.Cut(key, " ")
-		try := refused[key]
+		try := trials[key]
 		switch {
-		case elsewhere[code] != "":
+		case try == nil && elsewhere[code] != "":
 		case try == nil:
 			t.Errorf("nobody brings about that %s is refused with %s", op, code)
 		default:
@@ -290,6 +639,35 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 	for key := range refused {
 		if !want[key] {
 			t.Errorf("%s is not described", key)
+		}
+	}
+	for code := range elsewhere {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(want)), func(key string) bool {
+			return strings.HasSuffix(key, " "+code) && trials[key] == nil
+		}) {
+			t.Errorf("%s needs no test elsewhere", code)
+		}
+	}
+}
+
+func TestTheTestsThatBringRefusalsAboutElsewhereExist(t *testing.T) {
+	var all []byte
+	for _, pattern := range []string{"*_test.go", "../*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, text...)
+		}
+	}
+	for code, test := range elsewhere {
+		if !bytes.Contains(all, []byte("\nfunc "+test+"(t *testing.T)")) {
+			t.Errorf("%s is brought about by no %s", code, test)
 		}
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -26,6 +28,7 @@ import (
 // otherwise it opens the database itself.
 type Operator struct {
 	Reason string // why things are done, for the audit
+	Made   string // the data folder, where there was none and Connect made it
 
 	do    func(ctx context.Context, name string, in []byte) ([]byte, error)
 	close func() error
@@ -37,6 +40,10 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	if o != nil || err != nil {
 		return o, err
 	}
+	made := ""
+	if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
+		made = cfg.Data
+	}
 	cfg.Listen, cfg.OpsListen = "", ""
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -44,6 +51,7 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	}
 	operations := s.operations()
 	return &Operator{
+		Made:  made,
 		do:    func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) },
 		close: s.Close,
 	}, nil
@@ -62,6 +70,9 @@ func connect(ctx context.Context, cfg Config) (*Operator, error) {
 	_, err := o.do(ctx, "ping", []byte("{}"))
 	if err == nil {
 		return o, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w: %w", ErrFolder.WithHint("run this as the user of the server, such as by sudo -u"), err)
 	}
 	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("ask the running server: %w", err)
@@ -94,11 +105,8 @@ type NewUser struct {
 // A UserFilter asks for users; the zero value, with a limit, asks for all.
 type UserFilter account.UserQuery
 
-// A User is one as the API shows it, and whether it is disabled.
-type User struct {
-	web.User
-	Disabled bool `json:"disabled"`
-}
+// A User is one as administrators see it.
+type User = web.ManagedUser
 
 // An ImportedUser is all that is known of a user, as import and export write it.
 type ImportedUser struct {
@@ -206,6 +214,9 @@ type RecordFilter account.RecordQuery
 
 // A Record is one of the audit.
 type Record = web.Record
+
+// RecordHead names the columns of a table of records.
+func RecordHead() []string { return web.RecordHead() }
 
 // Records returns up to f.Limit records of the audit, and where to go on, the
 // zero Mark at the end. There may be fewer and yet more to come.
@@ -337,6 +348,7 @@ func (s *Server) operations() map[string]operation {
 			return none{}, nil
 		}),
 		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.face.probes.take(in.SID), nil }),
+		"roles":      op(s.roles),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,
@@ -496,6 +508,3 @@ func (s *Server) operate(l net.Listener) error {
 	}
 	return nil
 }
-
-// RecordHead names the columns of a table of records.
-func RecordHead() []string { return web.RecordHead() }

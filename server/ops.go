@@ -1,34 +1,18 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
-	"time"
 
-	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/metrics"
+	"github.com/admit-auth/admit/server/internal/otlp"
 )
 
 // The operations listener is for who runs the server and for programs that
 // watch it: metrics and health, without a password, on an address that the
 // public cannot reach.
-
-// readyTimeout bounds how long a probe waits for the database.
-const readyTimeout = 2 * time.Second
-
-// version is what `admit version` says of this build.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
-}
 
 // listenOps opens the operations listener, where one is configured. Run serves
 // it.
@@ -50,14 +34,7 @@ func (s *Server) operationsServer() *http.Server {
 		writeStatus(w, http.StatusOK, "ok", nil)
 	})
 	mux.HandleFunc("GET /readyz", s.readiness)
-	return &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
+	return bounded(mux, s.log)
 }
 
 // A reason is why a server is not as it should be.
@@ -66,9 +43,12 @@ type reason struct {
 	Detail string `json:"detail"`
 }
 
-// readiness says whether requests may be sent here, and what stands against it.
-// With a full disk they may: whoever is signed in stays so, and the rest is
-// refused with a reason, which is more than a server taken out would do.
+// readiness says whether requests may be sent here, and what is wrong besides.
+//
+// A server is ready while it can say who is asking, for which it must read its
+// database, and no more. What cannot be written makes it degraded: that is
+// refused call by call, with a reason. To send nothing here for it would sign
+// out everybody for the sake of those who want to sign in.
 func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 	var reasons []reason
 	status, word := http.StatusOK, "ready"
@@ -79,9 +59,7 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if err := s.mayServe(ctx); err != nil {
+	if s.db.Ping(r.Context()) != nil {
 		is := conditions[databaseUnavailable]
 		reasons, status, word = append(reasons, reason{is.code, is.says}), http.StatusServiceUnavailable, "not_ready"
 	}
@@ -89,14 +67,6 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) {
 		reasons, status, word = append(reasons, reason{"stopping", "the server was told to stop"}), http.StatusServiceUnavailable, "not_ready"
 	}
 	writeStatus(w, status, word, reasons)
-}
-
-// mayServe reports why no requests may be sent here. A full disk is none.
-func (s *Server) mayServe(ctx context.Context) error {
-	if err := s.db.Ping(ctx); !errors.Is(err, db.ErrFull) {
-		return err
-	}
-	return nil
 }
 
 func writeStatus(w http.ResponseWriter, status int, word string, reasons []reason) {
@@ -160,6 +130,15 @@ func (s *Server) measure() {
 	m.Gauge("admit_database_size_bytes", "Size of the database with its write-ahead log.", nil, func() float64 { return float64(s.db.Stats().Bytes) })
 	m.Gauge("admit_disk_free_bytes", "Room on the disk of the data folder.", nil, seen(func(v *view) float64 { return float64(v.space.free) }))
 	m.Gauge("admit_disk_size_bytes", "Size of that disk.", nil, seen(func(v *view) float64 { return float64(v.space.size) }))
+
+	spans := func() (of otlp.Stats) {
+		if s.traces != nil {
+			of = s.traces.Stats()
+		}
+		return of
+	}
+	m.Counter("admit_trace_spans_sent_total", "Spans that the collector has taken.", nil, func() float64 { return float64(spans().Sent) })
+	m.Counter("admit_trace_spans_dropped_total", "Spans that were dropped: the collector refused them, or was away for too long.", nil, func() float64 { return float64(spans().Dropped) })
 
 	const jumps = "Times that the clock jumped by more than two seconds."
 	m.Counter("admit_clock_jumps_total", jumps, metrics.Labels{"direction": "forward"}, func() float64 { return float64(s.watch.jumps[0].Load()) })

@@ -58,17 +58,17 @@ func TestMailThatIsStuckAndACertificateThatExpiresAreToldOnce(t *testing.T) {
 	s.look(t.Context(), now.Add(10*time.Minute))
 	ready()
 	for line, want := range map[string]int{
-		`msg="mail waits in the outbox for too long"`:                             1,
-		`msg="over: mail waits in the outbox for too long"`:                       1,
-		`msg="the certificate expires soon and was not renewed"`:                  1,
-		`msg="over: the certificate expires soon and was not renewed"`:            1,
-		`condition=mail_stuck waiting=1 oldest=6m0s`:                              1,
-		`condition=mail_stuck waiting=0 oldest=0s stood=4m0s`:                     1,
-		`condition=clock_jumped`:                                                  0,
-		`condition=`:                                                              4,
-		`level=ERROR msg="mail waits in the outbox for too long"`:                 1,
-		`level=INFO msg="over: the certificate expires soon and was not renewed"`: 1,
-		`level=ERROR msg="the certificate expires soon and was not renewed" cond`: 1,
+		`msg="mail waits in the outbox for too long"`:                                              1,
+		`msg="over: mail waits in the outbox for too long"`:                                        1,
+		`msg="the certificate expires soon, or has expired, and was not renewed"`:                  1,
+		`msg="over: the certificate expires soon, or has expired, and was not renewed"`:            1,
+		`condition=mail_stuck waiting=1 oldest=6m0s`:                                               1,
+		`condition=mail_stuck waiting=0 oldest=0s stood=4m0s`:                                      1,
+		`condition=clock_jumped`:                                                                   0,
+		`condition=`:                                                                               4,
+		`level=ERROR msg="mail waits in the outbox for too long"`:                                  1,
+		`level=INFO msg="over: the certificate expires soon, or has expired, and was not renewed"`: 1,
+		`level=ERROR msg="the certificate expires soon, or has expired, and was not renewed" cond`: 1,
 	} {
 		if got := strings.Count(log.String(), line); got != want {
 			t.Errorf("%q stands in the log %d times, want %d:\n%s", line, got, want, &log)

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"io"
 	"net/http"
@@ -294,5 +296,73 @@ func TestThePageOfTheAPIShowsEveryCall(t *testing.T) {
 	})
 	if strings.Count(page, "<script") > 1 {
 		t.Error("the page has a script of its own")
+	}
+}
+
+func TestWhoHasJustEndedTheSessionsIsNotAskedWhetherThatIsNews(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")
+	entry := regexp.MustCompile(`entry=(\d+)`).FindSubmatch(c.page("GET", "/account/activity", nil).want(200).body)
+	if entry == nil {
+		t.Fatal("nothing can be disowned")
+	}
+	c.page("POST", "/account/activity/disown", url.Values{"entry": {string(entry[1])}}).leads("/signin")
+	page := c.page("GET", "/signin", nil).want(200).says("All sessions have ended. Sign in, and choose a new password.")
+	if strings.Contains(string(page.body), "news to you") {
+		t.Errorf("the page explains what its reader has just done:\n%s", page.body)
+	}
+}
+
+func TestAPageUnderAnotherMarksItsTabAndLeadsBack(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")
+	c.page("GET", "/account", nil).says(`<a href="/account" aria-current="page">`)
+	for _, path := range []string{"/account/identifiers", "/account/data", "/account/confirm"} {
+		c.page("GET", path, nil).says(`<a href="/account" aria-current="true">`, `<p class="up"><a href="/account">Back</a></p>`)
+	}
+}
+
+// Mallory, who can make a browser ask and sees how long the answers are, would
+// guess what stands in a page from how well it packs (BREACH).
+func TestAttackOnlyPagesThatHoldNothingOfTheReaderArePacked(t *testing.T) {
+	s := newSite(t)
+	c := s.client()
+	c.page("POST", "/signup", url.Values{"identifier": {"ann"}, "password": {goodPassword}}).leads("/account")
+	c.page("GET", "/account", nil).want(200) // says once that it is ready
+	for _, tt := range []struct {
+		path, accepts string
+		packed        bool
+	}{
+		{"/api", "gzip, deflate, br, zstd", true},
+		{"/problems", "br,gzip", true},
+		{"/api", "", false},
+		{"/api", "gzip;q=0, br", false},
+		{"/", "gzip", false},
+		{"/signout", "gzip", false},
+		{"/account", "gzip", false},
+		{"/account/sessions", "gzip", false},
+		{"/problems/bad_credentials", "gzip", false},
+	} {
+		plain := c.page("GET", tt.path, nil).want(200)
+		r := c.page("GET", tt.path, nil, func(r *http.Request) { r.Header.Set("Accept-Encoding", tt.accepts) }).want(200)
+		if got := r.header.Get("Content-Encoding") == "gzip"; got != tt.packed {
+			t.Errorf("%s for %q: packed %v, want %v", tt.path, tt.accepts, got, tt.packed)
+			continue
+		}
+		if !tt.packed {
+			continue
+		}
+		if len(r.body) > 40_000 || r.header.Get("Vary") != "Accept-Encoding" || r.header.Get("Content-Length") != strconv.Itoa(len(r.body)) {
+			t.Errorf("%s: %d bytes, %v", tt.path, len(r.body), r.header)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(r.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(z); err != nil || !bytes.Equal(text, plain.body) {
+			t.Errorf("%s unpacked is not the page: %v", tt.path, err)
+		}
 	}
 }

@@ -43,6 +43,7 @@ func TestAClientsAddressIsTakenFromTrustedProxiesOnly(t *testing.T) {
 		{name: "a program of this machine", peer: "[::1]:9", host: "localhost:8080", address: "::1"},
 
 		{name: "no headers", peer: "127.0.0.1:9", code: "proxy_misconfigured"},
+		{name: "a program at the proxy's address", peer: "127.0.0.1:9", host: "localhost:8080", code: "proxy_misconfigured"},
 		{name: "no protocol", peer: "127.0.0.1:9", headers: "X-Forwarded-For: 192.0.2.7", code: "proxy_misconfigured"},
 		{name: "no address", peer: "127.0.0.1:9", headers: right, code: "proxy_misconfigured"},
 		{name: "the Host that nginx sends by itself, and a client that sends the rest", peer: "127.0.0.1:9", host: "localhost:8080", headers: right + "\nX-Forwarded-For: 6.6.6.6", code: "proxy_misconfigured"},
@@ -75,6 +76,7 @@ func TestAClientsAddressIsTakenFromTrustedProxiesOnly(t *testing.T) {
 		switch hint := r.at("hint"); {
 		case tt.code == "untrusted_peer" && !strings.Contains(hint, "--trusted-proxy 192.0.2.66"),
 			tt.code == "proxy_misconfigured" && !strings.Contains(hint, "nginx: ") && !strings.Contains(hint, "--trusted-proxy ::1"),
+			tt.code == "proxy_misconfigured" && tt.headers == "" && strings.HasPrefix(tt.host, "localhost") && !strings.Contains(hint, "A program of this machine asks at https://id.example.org"),
 			tt.code == "https_required" && !strings.Contains(hint, "https://id.example.org"):
 			t.Errorf("%s: the hint is %q", tt.name, hint)
 		}

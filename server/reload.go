@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -61,6 +62,8 @@ func RefusalOf(err error) Refusal {
 	r := Refusal{Code: "internal", Detail: err.Error()}
 	if e, ok := errors.AsType[*admit.Error](err); ok {
 		r.Code, r.Hint = e.Code(), e.Hint()
+		// A sentence that goes on has no full stop in it.
+		r.Detail = strings.Replace(r.Detail, e.Error()+":", strings.TrimSuffix(e.Error(), ".")+":", 1)
 	}
 	return r
 }

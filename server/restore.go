@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/archive"
 	"github.com/admit-auth/admit/server/internal/db"
 )
@@ -157,11 +156,8 @@ func prepare(ctx context.Context, dir string, keepSessions bool, now time.Time) 
 	if _, err := os.Stat(file); err != nil {
 		return 0, fmt.Errorf("it holds no database: %w", archive.ErrDamaged)
 	}
-	// Where it is there; the database checks the rest.
-	if keys, err := os.ReadFile(filepath.Join(dir, keysName)); err == nil {
-		if _, err := cookie.ParseKeys(string(keys)); err != nil {
-			return 0, fmt.Errorf("its keys cannot be read: %w", archive.ErrDamaged)
-		}
+	if _, err := keysFile(dir); err != nil {
+		return 0, fmt.Errorf("its keys cannot be read: %w", archive.ErrDamaged)
 	}
 	d, err := db.Open(ctx, file)
 	if err != nil {

@@ -78,6 +78,15 @@ func readTheme(dir string) (*web.Theme, error) {
 	return t, nil
 }
 
+// tryTheme reports why a server would not take the theme in this folder.
+func tryTheme(dir string) error {
+	t, err := readTheme(dir)
+	if err == nil && t != nil {
+		err = web.Try(t)
+	}
+	return err
+}
+
 func setTheme(t *web.Theme, file string, key, value *yaml.Node) error {
 	if key.Value == "links" {
 		return setLinks(t, file, value)

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,18 +45,23 @@ func TestAThemeIsReadAgainAndABrokenOneIsNot(t *testing.T) {
 		"logo.svg":              "<svg/>",
 		"theme.css":             "main{}",
 	})
+	if errs := server.CheckConfig("", nil, map[string][]string{"theme": {dir}}); len(errs) > 0 {
+		t.Errorf("CheckConfig: %v", errs)
+	}
 	themed := func(c *server.Config) { c.Theme = dir }
 	s := newSite(t, themed)
 	c := s.client()
 	c.page("GET", "/signin", nil).want(200).says("Sign in · Example", "by us")
 	c.page("GET", "/signin?lang=zh-CN", nil)
 	c.page("GET", "/signin", nil).want(200).says("请进 · Example")
+	css := regexp.MustCompile(`/static/theme-\w+\.css`).FindString(string(c.page("GET", "/signin", nil).body))
 
 	writeTheme(t, dir, map[string]string{"theme.yaml": "name: Other\n"})
 	if _, err := s.reread(themed); err != nil {
 		t.Fatal(err)
 	}
 	c.page("GET", "/signin", nil).want(200).says("请进 · Other")
+	c.page("GET", css, nil).want(200) // of pages that are open
 	writeTheme(t, dir, map[string]string{"templates/bottom.html": `{{define "bottom"}}{{.Nothing}}{{end}}`})
 	if _, err := s.reread(themed); !errors.Is(err, admit.Invalid) {
 		t.Errorf("a reload with a broken template: %v", err)
@@ -82,12 +88,18 @@ func TestAThemeThatCannotBeUsedIsToldByItsFileAndLine(t *testing.T) {
 		{"a text with one place too many", "texts/en.yaml", "signin.title: '%s'\n", "en.yaml:1: "},
 		{"a language that is not ours", "texts/de.yaml", "signin.title: A\n", "de.yaml"},
 		{"a template that is not closed", "templates/a.html", "{{define \"signin\"}}\n{{if .Form}}", "a.html:2"},
+		{"a form that cannot be filled in", "templates/a.html", `{{define "signin"}}closed{{end}}`, "signin"},
 		{"a file that is far too large", "theme.css", strings.Repeat("a", 2<<20), "theme.css"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := server.New(t.Context(), server.Config{Data: t.TempDir(), Dev: true, Theme: themeOf(t, map[string]string{tt.file: tt.text})})
+			dir := themeOf(t, map[string]string{tt.file: tt.text})
+			_, err := server.New(t.Context(), server.Config{Data: t.TempDir(), Dev: true, Theme: dir})
 			if !errors.Is(err, admit.Invalid) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("New: %v, want it to say %q", err, tt.says)
+				t.Fatalf("New: %v, want it to say %q", err, tt.says)
+			}
+			told := server.CheckConfig("", nil, map[string][]string{"theme": {dir}})
+			if len(told) != 1 || told[0].Error() != err.Error() {
+				t.Errorf("CheckConfig: %v, want %v", told, err)
 			}
 		})
 	}

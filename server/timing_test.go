@@ -23,11 +23,7 @@ func TestAttackTheTimeOfARefusalTellsWhoHasAnAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operator, err := server.Connect(t.Context(), server.Config{Data: s.data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer operator.Close()
+	operator := s.operator()
 	imported := server.ImportedUser{PasswordHash: string(hash)}
 	imported.Identifiers = []web.Identifier{{Value: "bob"}}
 	if _, err := operator.ImportUser(t.Context(), imported); err != nil {

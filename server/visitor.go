@@ -9,7 +9,6 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/authn"
 	"github.com/admit-auth/admit/server/internal/account"
-	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -18,7 +17,7 @@ import (
 // ServeHTTP answers what [Server.Handler] does, so that a Server can be mounted
 // as it is. It stands at the root of its host: a program's own pages are those
 // that its mux names.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.face.ServeHTTP(w, r) }
 
 // Visitors lets next know who is asking, if anybody is: it finds the answer,
 // roles included, with [admit.FromContext]. It notes that the session is in use,
@@ -50,8 +49,5 @@ func (s *Server) Authenticate(r *http.Request) (p admit.Principal, found bool, e
 // admit.NotFound.
 func (s *Server) User(ctx context.Context, id string) (User, error) {
 	u, err := s.accounts.User(ctx, id)
-	if err != nil {
-		return User{}, err
-	}
-	return User{User: web.UserOf(u), Disabled: u.Disabled}, nil
+	return userOf(u), err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/admit-auth/admit"
@@ -83,5 +84,25 @@ func TestAProgramAroundTheServerKnowsItsVisitors(t *testing.T) {
 	}
 	if _, err := s.server.User(t.Context(), "nobody"); admit.KindOf(err) != admit.NotFound {
 		t.Errorf("nobody's user: %v", err)
+	}
+}
+
+func TestInDevelopmentAProgramAroundTheServerSaysWhereLinksLead(t *testing.T) {
+	s, err := server.New(t.Context(), server.Config{Data: t.TempDir(), Dev: true, PublicURL: "http://localhost:3000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for what, link := range map[string]string{
+		"the administrator's": s.Ready().SetupLink.Reveal(), "the inbox's": s.Ready().InboxURL.Reveal(),
+	} {
+		if !strings.HasPrefix(link, "http://localhost:3000/") {
+			t.Errorf("%s link is %q", what, link)
+		}
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "http://localhost:3000/api/v1/guest", nil))
+	if cookie := w.Header().Get("Set-Cookie"); !strings.HasPrefix(cookie, "admit-3000=") {
+		t.Errorf("the cookie of a guest is %q, want one of this port, for browsers do not keep ports apart", cookie)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/admit-auth/admit/server/internal/db"
 )
 
 // A server looks after itself: every few seconds it looks at what fails without
@@ -57,13 +59,13 @@ var conditions = [numConditions]struct {
 	diskFailing:         {"disk_failing", "writing to the data folder fails", slog.LevelError},
 	diskLow:             {"disk_low", "the disk of the data folder is nearly full", slog.LevelWarn},
 	mailStuck:           {"mail_stuck", "mail waits in the outbox for too long", slog.LevelError},
-	certificateExpiring: {"certificate_expiring", "the certificate expires soon and was not renewed", slog.LevelError},
+	certificateExpiring: {"certificate_expiring", "the certificate expires soon, or has expired, and was not renewed", slog.LevelError},
 	passwordsRefused:    {"passwords_refused", "more people sign in than passwords can be hashed: some are told to wait", slog.LevelWarn},
 }
 
 // A space is the room on a disk.
 type space struct {
-	free, size uint64 // bytes
+	free, size uint64 // bytes that this user may still write, and that there are
 	readOnly   bool
 }
 
@@ -115,10 +117,9 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	}
 	details := [numConditions][]slog.Attr{}
 	s.lookAtClock(ctx, now)
-	s.lookAtDisk(v, &details)
-
 	bounded, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
+	s.lookAtDisk(bounded, v, &details)
 	waiting, since, err := s.db.Outbox(bounded)
 	if ctx.Err() != nil {
 		return // it is us who end
@@ -143,7 +144,7 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	}
 	if s.certificate != nil {
 		expires := s.certificate()
-		v.standing[certificateExpiring] = !expires.IsZero() && expires.Sub(now) < certificateSoon
+		v.standing[certificateExpiring] = expires.Sub(now) < certificateSoon
 		details[certificateExpiring] = []slog.Attr{slog.Time("expires", expires)}
 	}
 	stats := s.passwords.Stats()
@@ -200,7 +201,7 @@ func (s *Server) lookAtClock(ctx context.Context, now time.Time) {
 }
 
 // lookAtDisk reads the room on the disk, and tries it where there may be none.
-func (s *Server) lookAtDisk(v *view, details *[numConditions][]slog.Attr) {
+func (s *Server) lookAtDisk(ctx context.Context, v *view, details *[numConditions][]slog.Attr) {
 	w := &s.watch
 	room, err := readSpace(s.cfg.Data)
 	if err == nil {
@@ -211,12 +212,13 @@ func (s *Server) lookAtDisk(v *view, details *[numConditions][]slog.Attr) {
 	suspect := failed != w.failed || room.readOnly || room.low() ||
 		v.standing[diskFull] || v.standing[diskReadOnly] || v.standing[diskFailing]
 	w.failed = failed
+	err = nil
 	if suspect {
-		err = tryDisk(s.cfg.Data)
-	} else {
-		err = nil
+		if err = tryDisk(s.cfg.Data); err == nil {
+			err = s.db.TryWrite(ctx)
+		}
 	}
-	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	full := isFull(err) || errors.Is(err, db.ErrFull)
 	readOnly := errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission)
 	v.standing[diskFull], v.standing[diskReadOnly] = full, readOnly
 	v.standing[diskFailing] = err != nil && !full && !readOnly

@@ -142,3 +142,21 @@ func BenchmarkParse(b *testing.B) {
 		Parse(Session, text)
 	}
 }
+
+// A session's id is public, its secret is not: each is to hold 128 bits (ASVS
+// 7.2.3), so that neither is guessed nor drawn twice.
+func TestATokenHoldsTwice128Bits(t *testing.T) {
+	if bits := wordLen * math.Log2(float64(len(digits))); bits < 128 {
+		t.Errorf("a word holds %.1f bits", bits)
+	}
+	const n = 10_000
+	selectors, verifiers := map[string]bool{}, map[string]bool{}
+	for range n {
+		tok := New(Session)
+		selectors[tok.Selector()] = true
+		verifiers[tok.Reveal()[len("adm_s_")+wordLen:][:wordLen]] = true
+	}
+	if len(selectors) != n || len(verifiers) != n {
+		t.Errorf("of %d tokens %d selectors and %d verifiers differ", n, len(selectors), len(verifiers))
+	}
+}

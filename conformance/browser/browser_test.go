@@ -19,6 +19,7 @@ import (
 	"github.com/admit-auth/admit/server"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 const (
@@ -151,6 +152,7 @@ type mode struct {
 	lang          string // what the browser asks for
 	dark          bool
 	noScript      bool
+	keyboard      bool // the keyboard is all there is
 }
 
 var desktop = mode{width: 1280, height: 900}
@@ -248,16 +250,57 @@ func (p *profile) openTo(path string, status int) {
 // fill types into the field of this name.
 func (p *profile) fill(name, value string) {
 	p.t.Helper()
+	if p.mode.keyboard {
+		p.tabUntil(fmt.Sprintf(`e.matches("input[name=%s]")`, name))
+		p.do(chromedp.KeyEvent(value))
+		return
+	}
 	p.do(chromedp.SendKeys(chromedp.CSS(fmt.Sprintf("input[name=%q]", name)), value))
 }
 
 // press clicks the button whose text begins so, or where there is none the
-// link that says just this.
+// link of the content that does, or one that says just this. Texts are in
+// English, and in what the profile reads them in on its pages.
 func (p *profile) press(text string) { p.t.Helper(); p.pressTo(text, 200) }
 
-func (p *profile) pressTo(text string, status int) {
+func (p *profile) pressTo(text string, status int) { p.t.Helper(); p.arrive(status, p.pressing(text)) }
+
+// pressing returns the last step of it.
+func (p *profile) pressing(text string) chromedp.Action[chromedp.Void] {
 	p.t.Helper()
-	p.arrive(status, chromedp.Click(fmt.Sprintf(`//main//button[starts-with(normalize-space(), %[1]q)] | //a[normalize-space() = %[1]q and not(//main//button[starts-with(normalize-space(), %[1]q)])]`, text)))
+	text = p.say(text)
+	if p.mode.keyboard {
+		p.tabUntil(fmt.Sprintf(`(() => {
+			const says = e => e.textContent.replace(/\s+/g, " ").trim(), main = document.querySelector("main")
+			const buttons = [...main.querySelectorAll("button")].filter(b => says(b).startsWith(%[1]q))
+			return buttons.length ? buttons[0] === e : e.localName === "a" && (says(e) === %[1]q || main.contains(e) && says(e).startsWith(%[1]q))
+		})()`, text))
+		return chromedp.KeyEvent(kb.Enter)
+	}
+	return chromedp.Click(fmt.Sprintf(`//main//button[starts-with(normalize-space(), %[1]q)] | (//main//a[starts-with(normalize-space(), %[1]q)] | //a[normalize-space() = %[1]q])[not(//main//button[starts-with(normalize-space(), %[1]q)])]`, text))
+}
+
+// tabUntil presses the tab key until the script says so of the element e that
+// has the focus, and wants the focus to be seen all the way.
+func (p *profile) tabUntil(script string) {
+	p.t.Helper()
+	for range 80 {
+		switch got := evaluate[string](p, fmt.Sprintf(`(() => {
+			const e = document.activeElement
+			if (e === document.body || e.localName === "main" || e.matches(".refused")) return "no"
+			const r = e.getBoundingClientRect(), s = getComputedStyle(e)
+			if (s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 2 || r.width === 0 || r.bottom < 0 || r.top > innerHeight) return e.outerHTML
+			return %s ? "yes" : "no"
+		})()`, script)); got {
+		case "yes":
+			return
+		case "no":
+		default:
+			p.t.Errorf("the focus cannot be seen on %s", got)
+		}
+		p.do(chromedp.KeyEvent(kb.Tab))
+	}
+	p.t.Fatalf("the tab key does not lead to %s\n%s", script, p.text())
 }
 
 func (p *profile) text() string {
@@ -275,7 +318,7 @@ func (p *profile) sees(texts ...string) {
 	p.t.Helper()
 	page := p.text()
 	for _, text := range texts {
-		if !strings.Contains(page, text) {
+		if text = p.say(text); !strings.Contains(page, text) {
 			p.t.Fatalf("no %q on this page:\n%s", text, page)
 		}
 	}
@@ -296,6 +339,9 @@ func (p *profile) judge() {
 	if wide := evaluate[bool](p, `document.documentElement.scrollWidth > innerWidth`); wide {
 		p.t.Errorf("this page scrolls sideways:\n%s", p.text())
 	}
+	if got := evaluate[string](p, crowded); got != "" {
+		p.t.Errorf("there is no room for this:\n%s", got)
+	}
 	if got := evaluate[string](p, `[document.documentElement.lang, document.querySelectorAll("h1").length, document.querySelectorAll("script:not([src]), [style]").length, document.title.endsWith(" · admit")].join()`); got != p.lang+",1,0,true" {
 		p.t.Errorf("language, headings, scripts and title are %s:\n%s", got, p.text())
 	}
@@ -311,6 +357,21 @@ func (p *profile) judge() {
 		p.t.Errorf("axe on this page:\n%s\n%s", found, p.text())
 	}
 }
+
+// crowded names what lies over something else, and words that are squeezed into
+// a column of letters: both fit into the window.
+const crowded = `(() => {
+	const seen = e => !e.closest(".unseen") && e.getClientRects().length > 0
+	const things = [...document.querySelectorAll("main :is(button, a, bdi, .tag, input:not([hidden]), h1, dt, time)")].filter(e => seen(e) && !e.closest(".reveal"))
+	const over = things.filter((a, i) => things.slice(i + 1).some(b => !a.contains(b) && !b.contains(a) &&
+		[...a.getClientRects()].some(r => [...b.getClientRects()].some(s =>
+			Math.min(r.right, s.right) - Math.max(r.left, s.left) > 2 && Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top) > 6))))
+	const squeezed = [...document.querySelectorAll("main *")].filter(e => seen(e) && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim().length > 4)).filter(e => {
+		const r = e.getBoundingClientRect(), em = parseFloat(getComputedStyle(e).fontSize)
+		return r.width < 4 * em && r.height > 4 * em
+	})
+	return [...over, ...squeezed].map(e => e.outerHTML).join("\n")
+})()`
 
 // picture keeps what the page looks like in the folder that SHOTS names, for
 // people.

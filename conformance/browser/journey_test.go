@@ -9,12 +9,14 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// everyWay takes a journey on a desktop, and on a phone in the dark where no
-// script runs.
+// everyWay takes a journey on a desktop, on a phone in the dark where no script
+// runs, on a phone in Chinese, and with nothing but a keyboard.
 func everyWay(t *testing.T, journey func(*testing.T, mode)) {
 	for name, m := range map[string]mode{
 		"on a desktop":               desktop,
 		"on a phone without scripts": {width: 375, height: 812, dark: true, noScript: true},
+		"on a phone in 中文":           {width: 360, height: 740, lang: "zh-CN"},
+		"by keyboard alone":          {width: 1280, height: 900, dark: true, keyboard: true},
 	} {
 		t.Run(name, func(t *testing.T) { journey(t, m) })
 	}
@@ -209,7 +211,7 @@ func TestRefusalsStandBesideTheirFieldAndKeepWhatWasTyped(t *testing.T) {
 		const i = document.querySelector("[name=identifier]"), of = i.getAttribute("aria-describedby").split(" ").map(id => document.getElementById(id).innerText).join()
 		return [document.activeElement === i, i.getAttribute("aria-invalid"), i.value, document.querySelector("[name=name]").value, document.querySelector("[name=password]").value, of].join("|")
 	})()`
-		if got := evaluate[string](p, state); !strings.HasPrefix(got, "true|true|ann|Another Ann||This name is taken.") {
+		if got := evaluate[string](p, state); !strings.HasPrefix(got, "true|true|ann|Another Ann||"+p.say("This name is taken.")) {
 			t.Errorf("focus, invalid, name, own name, password and description are %q", got)
 		}
 		p.do(chromedp.SetValue(chromedp.CSS("[name=identifier]"), "bea"))
@@ -339,7 +341,10 @@ func TestEveryPageFitsAndIsAccessible(t *testing.T) {
 			p.arrive(200, submit)
 			p.at("/account")
 			s.profile(t, desktop).signIn(long, goodPassword)
-			for _, path := range []string{"/", "/account", "/account/security", "/account/sessions", "/account/activity", "/signout"} {
+			for _, path := range []string{
+				"/", "/account", "/account/security", "/account/sessions", "/account/activity", "/account/identifiers", "/account/data", "/account/confirm", "/signout",
+				"/api", "/problems", "/problems/session_ended", "/problems/address_in_use",
+			} {
 				p.open(path)
 			}
 			p.open("/account/security")
@@ -359,7 +364,7 @@ func TestTheLanguageFollowsTheBrowserAndTheSwitch(t *testing.T) {
 	s := newSite(t)
 	p := s.profile(t, mode{width: 390, height: 844, lang: "zh-CN"})
 	p.open("/signin?return_to=/account/activity")
-	p.sees("登录", "第一次来？")
+	p.sees("登录", "还没有账号？")
 	p.lang = "en"
 	p.press("English")
 	p.at("/signin?return_to=%2Faccount%2Factivity")
@@ -371,10 +376,10 @@ func TestTheLanguageFollowsTheBrowserAndTheSwitch(t *testing.T) {
 	p.fill("identifier", "ann")
 	p.fill("password", "password")
 	p.pressTo("注册", 400)
-	p.sees("出错了：注册", "这个密码在泄露的名单里")
+	p.sees("出错了：注册", "这个密码出现在泄露名单里")
 	p.fill("password", goodPassword)
 	p.press("注册")
-	p.sees("您的账号已建立")
+	p.sees("您的账号已创建")
 	p.open("/account/sessions")
 	p.sees(fmt.Sprintf("%s 上的", "Linux"))
 }

@@ -16,8 +16,12 @@ import (
 // A visitor is the part of admit's answer that this app needs.
 type visitor struct {
 	User *struct { // nil for a guest
-		ID    string   `json:"id"`
-		Name  string   `json:"name"`
+		ID          string `json:"id"` // what to keep beside what is the user's: names change
+		Name        string `json:"name"`
+		Identifiers []struct {
+			Value   string `json:"value"`
+			Primary bool   `json:"primary"`
+		} `json:"identifiers"`
 		Roles []string `json:"roles"`
 	} `json:"user"`
 }
@@ -47,7 +51,7 @@ func who(admit string, w http.ResponseWriter, r *http.Request) (*visitor, error)
 }
 
 var page = template.Must(template.New("").Parse(`<!doctype html><title>Notes</title>
-<p>Hello {{or .Name .ID}}. <a href="/account">Your account</a>
+<p>Hello {{with .Name}}{{.}}{{else}}{{range .Identifiers}}{{if .Primary}}{{.Value}}{{end}}{{end}}{{end}}. <a href="/account">Your account</a>
 `))
 
 // app is the whole site: the app's own page, and admit behind all else.

@@ -96,6 +96,12 @@ func TestAVisitorSignsInAndIsKnownToTheApp(t *testing.T) {
 		t.Fatalf("after the sign-up: %d at %s\n%s", status, where, body)
 	}
 	post("/signout", url.Values{})
+	if _, _, body := post("/signup", url.Values{
+		"identifier": {"bob"}, "password": {"correct horse battery"}, "return_to": {"/notes"},
+	}); !strings.Contains(body, "Hello bob.") {
+		t.Errorf("who gave no name is not called by what they sign in with:\n%s", body)
+	}
+	post("/signout", url.Values{})
 	if _, where, _ := read(browser.Get(base + "/notes")); where != "/signin?return_to=/notes" {
 		t.Errorf("after the sign-out one is led to %s", where)
 	}

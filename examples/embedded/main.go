@@ -15,6 +15,16 @@ import (
 	"github.com/admit-auth/admit/server"
 )
 
+// called returns what to call a user: the name, or what it signs in with.
+func called(u server.User) string {
+	for _, id := range u.Identifiers {
+		if u.Name == "" && id.Primary {
+			return id.Value
+		}
+	}
+	return u.Name
+}
+
 // site is the whole site: two pages of this program, and admit's.
 func site(s *server.Server) http.Handler {
 	own := http.NewServeMux()
@@ -30,7 +40,7 @@ func site(s *server.Server) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprintf(w, `<!doctype html><title>Notes</title><p>Hello %s. <a href="/account">Your account</a>`, html.EscapeString(u.Identifiers[0].Value))
+		fmt.Fprintf(w, `<!doctype html><title>Notes</title><p>Hello %s. <a href="/account">Your account</a>`, html.EscapeString(called(u)))
 	})
 	own.Handle("GET /notes/all", authn.RequireRole("editor", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "everybody's notes")
@@ -50,6 +60,12 @@ func run(ctx context.Context, listen string, cfg server.Config) error {
 	}
 	defer s.Close()
 	go s.Run(ctx) // mail, tidying up, and the commands of admit
+	if link := s.Ready().SetupLink; !link.IsZero() {
+		fmt.Println("the first administrator is made here, once:", link.Reveal())
+	}
+	if link := s.Ready().InboxURL; !link.IsZero() {
+		fmt.Println("what would be mailed is here:", link.Reveal())
+	}
 	return http.ListenAndServe(listen, site(s))
 }
 
@@ -58,5 +74,6 @@ func main() {
 	data := flag.String("data", "./admit-data", "folder of admit's database")
 	flag.Parse()
 	log.Printf("http://%s/notes", *listen)
-	log.Fatal(run(context.Background(), *listen, server.Config{Data: *data, Dev: true}))
+	// In production: PublicURL is the https origin that people see, and no Dev.
+	log.Fatal(run(context.Background(), *listen, server.Config{Data: *data, Dev: true, PublicURL: "http://" + *listen}))
 }

@@ -19,6 +19,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	log.Print("http://localhost:8083")
 	log.Fatal(http.ListenAndServe("localhost:8083", handler(keys)))
 }
 

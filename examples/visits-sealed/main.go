@@ -23,6 +23,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	log.Print("http://localhost:8082")
 	log.Fatal(http.ListenAndServe("localhost:8082", handler(keys)))
 }
 

@@ -15,6 +15,7 @@ import (
 type Visit struct{ Count int }
 
 func main() {
+	log.Print("http://localhost:8081")
 	log.Fatal(http.ListenAndServe("localhost:8081", handler()))
 }
 

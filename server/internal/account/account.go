@@ -19,6 +19,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/server/internal/trace"
 )
 
 // What the service refuses. Strangers may read every sentence.
@@ -94,8 +95,9 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	PublicURL string   // without a slash at the end
-	Observer  Observer // may be nil
+	PublicURL string       // without a slash at the end
+	Observer  Observer     // may be nil
+	Tracer    trace.Tracer // may be nil
 }
 
 // A Service is the core. It is safe for use by several goroutines.

@@ -68,9 +68,21 @@ func (s *Service) Roles(ctx context.Context) (roles []Role, err error) {
 }
 
 // Records returns up to q.Limit records of the audit, and where to go on: the
-// zero Mark at the end. There may be fewer and yet more to come.
+// zero Mark at the end. There may be fewer and yet more to come. Those of a user
+// who is deleted are found by its id, for whoever still knows it.
 func (s *Service) Records(ctx context.Context, q *RecordQuery) (records []Record, next Mark, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
+		if q.Subject != "" {
+			known, err := tx.Activity(q.Subject, 0, 1)
+			if err != nil {
+				return err
+			}
+			if len(known) == 0 {
+				of := *q
+				of.Subject = s.Pseudonym(q.Subject)
+				q = &of
+			}
+		}
 		records, next, err = tx.Records(q)
 		return err
 	})
@@ -154,7 +166,7 @@ func CheckReason(reason string) error {
 	return nil
 }
 
-// Note keeps a record of something that changed nothing.
+// Note keeps a record of something that changed nothing else.
 func (s *Service) Note(ctx context.Context, r *Record) error {
 	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record(r) })
 }

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"unicode"
@@ -53,6 +54,29 @@ func ParseIdentifier(s string) (Identifier, error) {
 		}
 	}
 	return Identifier{Value: s, Kind: Username, Verified: true}, nil
+}
+
+// unmistakable returns ErrTaken where one of the user's names is the id of another
+// user, or its id the name of one: whoever deals with people by either would
+// deal with the wrong one.
+func unmistakable(tx Tx, u *User) error {
+	for _, id := range u.Identifiers {
+		other, err := tx.User(id.Value)
+		if err == nil && other.ID != u.ID {
+			return ErrTaken
+		}
+		if err != nil && !errors.Is(err, ErrUnknownUser) {
+			return err
+		}
+	}
+	other, err := tx.UserByIdentifier(u.ID)
+	if err == nil && other.ID != u.ID {
+		return ErrTaken
+	}
+	if errors.Is(err, ErrUnknownUser) {
+		err = nil
+	}
+	return err
 }
 
 // phoneLike reports whether s is written as a phone number: a plus and digits.

@@ -109,6 +109,9 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 		}
 		before := user.clone()
 		user.Identifiers = append(user.Identifiers, id)
+		if err := unmistakable(tx, user); err != nil {
+			return err
+		}
 		return s.tell(tx, a, before, before.contact(), "identifier_added", now)
 	})
 	if errors.Is(err, ErrTaken) {
@@ -304,7 +307,7 @@ func (s *Service) void(tx Tx, user string, now time.Time) error {
 // setPrimary makes one identifier primary, or with "" the first if none is.
 func (u *User) setPrimary(value string) {
 	if value == "" && len(u.Identifiers) > 0 {
-		value = u.primary()
+		value = u.Primary()
 		if u.identifier(value) == nil {
 			value = u.Identifiers[0].Value
 		}
@@ -332,7 +335,7 @@ func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now ti
 		before := user.clone()
 		user.setPrimary(value)
 		to := before.contact()
-		if was := before.identifier(before.primary()); was != nil && was.Kind == Email && was.Verified {
+		if was := before.identifier(before.Primary()); was != nil && was.Kind == Email && was.Verified {
 			to = was.Value
 		}
 		return s.tell(tx, a, before, to, "identifier_primary_set", now)
@@ -373,9 +376,10 @@ func spelled(value string) string { return strings.ToLower(strings.TrimSpace(val
 // tell mails an address of the user about a change of its account, with a way
 // back to what it was before. Without one is told an address that an older one
 // may still contest: a thief who added his own must not be able to undo, with
-// it, that the owner removes it.
+// it, that the owner removes it. Where there is no address yet a way back is
+// kept that nobody is told, so that the first one is contested as well.
 func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
-	if address == "" || !s.o.CanMail {
+	if !s.o.CanMail {
 		return nil
 	}
 	names := before.Identifiers
@@ -385,7 +389,13 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	}
 	pending = slices.DeleteFunc(pending, func(c *Challenge) bool { return !now.Before(c.Expires) })
 	for n, c := range pending {
-		payload, err := s.opened(c, now)
+		// Sealed ahead of time is refused, and so would be every change of the
+		// account after the clock was set back: when it was made is known here.
+		at := now
+		if made := c.Expires.Add(-wayBackLife); made.After(at) {
+			at = made
+		}
+		payload, err := s.opened(c, at)
 		if err != nil {
 			return err
 		}
@@ -393,7 +403,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 		if err := json.Unmarshal(payload, &back); err != nil {
 			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
-		if !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
+		if address != "" && !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
 			return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, "", s.o.PublicURL, now), now)
 		}
 		if n == 0 {
@@ -406,7 +416,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	if err != nil {
 		return err
 	}
-	if err := tx.PutChallenge(c); err != nil {
+	if err := tx.PutChallenge(c); err != nil || address == "" {
 		return err
 	}
 	return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, link.Reveal(), s.o.PublicURL, now), now)

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"strings"
 	"time"
+
+	"github.com/admit-auth/admit/server/internal/trace"
 )
 
 // A Message is one piece of mail.
@@ -20,6 +22,7 @@ type Message struct {
 	Links   []string
 	Code    string
 	At      time.Time
+	Trace   string `json:",omitempty"` // of what posted it
 }
 
 // String keeps addresses, codes and links out of logs.
@@ -40,7 +43,7 @@ var codeTexts = map[string]mailText{
 		"有人（希望就是您）正在用这个邮箱注册。",
 		"验证码是 %s。请在您注册的那个页面输入它。",
 		"或者在同一个浏览器里打开这个链接：",
-		"两者都只能用一次，15 分钟内有效。如果不是您本人，什么也不用做：不会建立任何账号。不要把验证码交给任何索要它的人。",
+		"两者都只能用一次，15 分钟内有效。如果不是您本人，什么也不用做：不会创建任何账号。不要把验证码交给任何索要它的人。",
 	},
 }
 
@@ -52,7 +55,7 @@ var takenTexts = map[string]mailText{
 	},
 	"zh-CN": {
 		"您已经有账号了",
-		"有人（希望就是您）想用这个邮箱注册，但它已经有账号了。什么都没有改变。",
+		"有人（希望就是您）想用这个邮箱注册，但它已经有账号了。没有做任何更改。",
 		"", "请在这里登录：", "如果不是您本人，什么也不用做。",
 	},
 }
@@ -66,7 +69,7 @@ func textOf(texts map[string]mailText, locale string) mailText {
 
 func codeMail(locale, to, code, link string) Message {
 	t := textOf(codeTexts, locale)
-	m := compose(to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
+	m := compose(locale, to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
 	m.Code = code
 	return m
 }
@@ -74,19 +77,30 @@ func codeMail(locale, to, code, link string) Message {
 func takenMail(locale, to, publicURL string) Message {
 	t := textOf(takenTexts, locale)
 	link := publicURL + "/signin"
-	return compose(to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
+	return compose(locale, to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
 }
 
-var mailPage = template.Must(template.New("mail").Parse(`<!doctype html><meta charset="utf-8"><title>{{.Subject}}</title>
-<body style="font:16px/1.5 sans-serif;max-width:36em;margin:2em auto;padding:0 1em">
-{{range .Lines}}<p>{{if eq . $.Link}}<a href="{{.}}">{{.}}</a>{{else}}{{.}}{{end}}</p>
-{{end}}</body>
+// Mail programs know no style sheet of ours. The link is written out, for
+// people who look where it leads before they open it.
+var mailPage = template.Must(template.New("mail").Parse(`<!doctype html>
+<html lang="{{.Lang}}">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>{{.Subject}}</title></head>
+<body style="margin:0;padding:24px 16px;font:16px/1.6 system-ui,-apple-system,'Segoe UI',Roboto,'PingFang SC','Microsoft YaHei',sans-serif;overflow-wrap:anywhere">
+<div style="max-width:34em;margin:0 auto">
+<h1 style="font-size:1.5em;line-height:1.3;margin:0 0 .8em">{{.Subject}}</h1>
+{{range .Lines}}<p style="margin:0 0 1em">{{if eq . $.Link}}<a href="{{.}}">{{.}}</a>{{else}}{{.}}{{end}}</p>
+{{end}}</div>
+</body>
+</html>
 `))
 
-func compose(to, subject, link string, lines ...string) Message {
+func compose(locale, to, subject, link string, lines ...string) Message {
+	if locale != "zh-CN" {
+		locale = "en" // as the texts are
+	}
 	var html strings.Builder
 	// A strings.Builder does not fail, and the template is constant.
-	_ = mailPage.Execute(&html, map[string]any{"Subject": subject, "Lines": lines, "Link": link})
+	_ = mailPage.Execute(&html, map[string]any{"Lang": locale, "Subject": subject, "Lines": lines, "Link": link})
 	return Message{To: to, Channel: "mail", Subject: subject, Text: strings.Join(lines, "\n\n") + "\n", HTML: html.String(), Links: []string{link}}
 }
 
@@ -95,7 +109,7 @@ func (s *Service) post(tx Tx, m Message, now time.Time) error { return s.postTo(
 
 // postTo is post of mail about a user, which goes with the account.
 func (s *Service) postTo(tx Tx, user string, m Message, now time.Time) error {
-	m.At = now
+	m.At, m.Trace = now, tx.Trace()
 	b, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
@@ -141,15 +155,15 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		// What cannot be read waits too: a clock that was set back, or a key that
 		// comes with the next start, will do.
 		if err == nil {
-			err = send(ctx, m)
+			err = s.send(ctx, m, send)
 		}
 		late := now.Sub(p.At) > 24*time.Hour
 		s.mails.count(err, late)
 		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 			if err == nil || late {
-				return tx.Unpost(p.ID)
+				return tx.Unpost(p)
 			}
-			return tx.Postpone(p.ID, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))
+			return tx.Postpone(p, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))
 		})
 		if err != nil {
 			return sent, err
@@ -157,4 +171,14 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		sent++
 	}
 	return sent, nil
+}
+
+// send hands over a message, as part of the trace that posted it.
+func (s *Service) send(ctx context.Context, m Message, send func(context.Context, Message) error) (err error) {
+	if s.o.Tracer == nil {
+		return send(ctx, m)
+	}
+	span := s.o.Tracer.Begin(trace.Consumer, "mail deliver", m.Trace)
+	defer func() { span.End(err) }()
+	return send(trace.With(ctx, span), m)
 }

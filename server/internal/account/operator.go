@@ -98,7 +98,10 @@ func (s *Service) insert(ctx context.Context, user *User, hash, event string, by
 		} else if !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		err := tx.PutUser(user)
+		err := unmistakable(tx, user)
+		if err == nil {
+			err = tx.PutUser(user)
+		}
 		if errors.Is(err, ErrTaken) {
 			return &admit.FieldError{Field: "identifier", Err: err}
 		}
@@ -118,15 +121,6 @@ func (s *Service) insert(ctx context.Context, user *User, hash, event string, by
 
 func roleOK(role string) bool {
 	return len(role) >= 1 && len(role) <= 64 && strings.Trim(role, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
-}
-
-// Users returns up to limit users in the order of their ids, after one.
-func (s *Service) Users(ctx context.Context, after string, limit int) (users []*User, err error) {
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		users, err = tx.ListUsers(after, limit)
-		return err
-	})
-	return users, err
 }
 
 // FindUser returns the user with this id or identifier.
@@ -200,7 +194,18 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 			return err
 		}
 	}
-	return s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, _ *User) error { return tx.SetPasswordHash(id, hash, now) })
+	err = s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, user *User) error {
+		if to := user.contact(); to != "" && s.o.CanMail {
+			if err := s.postTo(tx, id, setMail(user.Locale, to, hash != "", s.o.PublicURL, now), now); err != nil {
+				return err
+			}
+		}
+		return tx.SetPasswordHash(id, hash, now)
+	})
+	if err == nil {
+		s.wake()
+	}
+	return err
 }
 
 // Import makes a user just as another program, or Export, described it. Its id
@@ -232,7 +237,7 @@ func idOK(id string) bool {
 // the hash of each one's password.
 func (s *Service) Export(ctx context.Context, after string, limit int) (users []*User, hashes []string, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		if users, err = tx.ListUsers(after, limit); err != nil {
+		if users, err = tx.FindUsers(&UserQuery{After: after, Limit: limit}); err != nil {
 			return err
 		}
 		hashes = make([]string, len(users))
@@ -273,7 +278,8 @@ func (s *Service) Revoke(ctx context.Context, id, role string, by By, now time.T
 	})
 }
 
-// DeleteUser removes a user with all that hangs on it, and ends its sessions.
+// DeleteUser removes a user with all that is known of it, and ends its sessions.
+// Who did it and why stays.
 func (s *Service) DeleteUser(ctx context.Context, id string, by By, now time.Time) error {
 	return s.update(ctx, func(tx Tx) error {
 		user, err := tx.User(id)
@@ -285,12 +291,10 @@ func (s *Service) DeleteUser(ctx context.Context, id string, by By, now time.Tim
 				return err
 			}
 		}
-		if err := tx.RaiseEpoch(id, ""); err != nil {
-			return err
+		r := by.Record(now, id, "user_deleted", "")
+		if by.Actor == id {
+			r = &Record{At: now, Subject: id, Actor: id, Event: r.Event} // its own address is known of it, too
 		}
-		if err := tx.DeleteUser(id); err != nil {
-			return err
-		}
-		return tx.Record(by.Record(now, id, "user_deleted", ""))
+		return s.erase(tx, user, r, now)
 	})
 }

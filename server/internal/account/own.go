@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -72,6 +71,11 @@ func (s *Service) Recent(ctx context.Context, a Asker, now time.Time) error {
 // own runs fn on a copy of the asker's user and keeps it with a record, after a
 // recent proof.
 func (s *Service) own(ctx context.Context, a Asker, event, detail string, now time.Time, fn func(Tx, *User) error) (user *User, err error) {
+	// Before the budget: with a stolen cookie that is good for nothing else a
+	// thief would spend what the owner needs.
+	if err := s.Recent(ctx, a, now); err != nil {
+		return nil, err
+	}
 	// Most of it sends mail: nobody's inbox is to be filled.
 	if err := s.take([]try{{"own:" + a.Subject, knownBudget}}, now); err != nil {
 		return nil, err
@@ -103,26 +107,8 @@ func (s *Service) own(ctx context.Context, a Asker, event, detail string, now ti
 // Reauthenticate checks the password of who is signed in. The caller notes the
 // proof in the session.
 func (s *Service) Reauthenticate(ctx context.Context, a Asker, pw admit.Secret, now time.Time) error {
-	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(a.Subject) })
-	if err != nil {
-		return err
-	}
-	// A budget with those who change the password: both are guesses at it by a
-	// session.
-	tries := []try{{"change:" + a.Subject, knownBudget}}
-	if err := s.take(tries, now); err != nil {
-		return err
-	}
-	ok, err := s.verify(ctx, user, hash, pw, Origin{Device: "session", Known: []string{a.Subject}})
-	if err != nil {
-		s.refund(tries)
-		return err
-	}
-	if !ok {
-		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
-			s.record(ctx, *a.mark("proof_refused", "", now), a.From))
-	}
-	return nil
+	_, _, err := s.confirmOwn(ctx, a, pw, "proof_refused", now)
+	return err
 }
 
 // A Profile is what people may say of themselves; nil leaves it.
@@ -138,6 +124,10 @@ func (s *Service) SetProfile(ctx context.Context, a Asker, p Profile, now time.T
 	}
 	if p.Locale != nil && !slices.Contains(locales, *p.Locale) {
 		return nil, &admit.FieldError{Field: "locale", Err: ErrLocale}
+	}
+	// Each change is a record of the audit, which is kept for long.
+	if err := s.take([]try{{"profile:" + a.Subject, knownBudget}}, now); err != nil {
+		return nil, err
 	}
 	err = s.update(ctx, func(tx Tx) error {
 		was, err := tx.User(a.Subject)
@@ -196,7 +186,13 @@ func (s *Service) Activity(ctx context.Context, subject string, before int64, li
 // a new one before anything else; the owner's address gets a way back, for the
 // thief may know the password as well.
 func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) error {
-	if err := s.take([]try{{"own:" + a.Subject, knownBudget}}, now); err != nil {
+	// As in own. What is counted has a budget of its own, and ends the session.
+	if found, err := s.Activity(ctx, a.Subject, id+1, 1); err != nil {
+		return err
+	} else if len(found) == 0 || found[0].ID != id {
+		return ErrNoRecord
+	}
+	if err := s.take([]try{{"disown:" + a.Subject, knownBudget}}, now); err != nil {
 		return err
 	}
 	err := s.update(ctx, func(tx Tx) error {
@@ -252,10 +248,13 @@ func (s *Service) ExportOwn(ctx context.Context, a Asker, now time.Time) (user *
 		records, err = tx.Activity(a.Subject, 0, maxExported)
 		return err
 	})
+	if err == nil {
+		err = s.take([]try{{"export:" + a.Subject, knownBudget}}, now)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return user, records, s.record(ctx, *a.mark("data_exported", "", now), a.From)
+	return user, records, s.Note(ctx, a.mark("data_exported", "", now))
 }
 
 // DeleteOwn removes the asker with all that is known of it, at once. Typed is
@@ -269,7 +268,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 		if err := a.recent(user, now); err != nil {
 			return err
 		}
-		if strings.ToLower(strings.TrimSpace(typed)) != user.primary() {
+		if spelled(typed) != user.Primary() {
 			return &admit.FieldError{Field: "confirm", Err: ErrConfirmation}
 		}
 		if user.HasRole(RoleAdmin) {
@@ -277,7 +276,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 				return err
 			}
 		}
-		if err := s.erase(tx, user, user.ID, now); err != nil {
+		if err := s.erase(tx, user, &Record{At: now, Subject: user.ID, Actor: user.ID, Event: "user_deleted"}, now); err != nil {
 			return err
 		}
 		if to := user.contact(); to != "" && s.o.CanMail {
@@ -291,9 +290,10 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 	return err
 }
 
-// erase removes a user and what tells of the person. The audit stays under a
-// pseudonym that only who has the keys and the id can find again.
-func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
+// erase removes a user and what tells of the person, and keeps a record of that.
+// The audit stays under a pseudonym that only who has the keys and the id can find
+// again.
+func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
@@ -312,22 +312,27 @@ func (s *Service) erase(tx Tx, user *User, by string, now time.Time) error {
 	if err := tx.Erase(user.ID, pseudonym); err != nil {
 		return err
 	}
-	if by == user.ID {
-		by = pseudonym
+	r.Subject = pseudonym
+	if r.Actor == user.ID {
+		r.Actor = pseudonym
 	}
-	return tx.Record(&Record{At: now, Subject: pseudonym, Actor: by, Event: "user_deleted"})
+	return tx.Record(r)
 }
+
+// PseudonymPrefix is how pseudonyms begin.
+const PseudonymPrefix = "erased-"
 
 // Pseudonym returns the subject under which the audit keeps what a user did who
 // is deleted: what only the keys and the id lead to.
 func (s *Service) Pseudonym(id string) string {
 	mac := hmac.New(sha256.New, s.o.Keys.Derive("erased"))
 	mac.Write([]byte(id))
-	return "erased-" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
+	return PseudonymPrefix + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
 }
 
-// primary is the identifier that a user is told by.
-func (u *User) primary() string {
+// Primary is the identifier that a user is told by, and password managers keep a
+// password under.
+func (u *User) Primary() string {
 	for _, id := range u.Identifiers {
 		if id.Primary {
 			return id.Value

@@ -10,19 +10,21 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/server/internal/trace"
 )
 
 // SignIn returns the user with this identifier and password. An unknown user,
 // one without a password, a disabled one and a wrong password are one refusal,
-// ErrBadCredentials, after the same work. Only failures spend tries. The caller
-// begins a session, which is what the audit tells.
+// ErrBadCredentials, after the same work. Only failures spend tries; successes
+// have a wide budget of their own. The caller begins a session, which is what the
+// audit tells.
 func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (_ *User, err error) {
 	defer func() { s.o.Observer.SignIn(err) }()
 	id, malformed := ParseIdentifier(identifier)
 	// Before a look-up: refusals for too many tries are free and quick, so that
 	// the time of one would tell who has an account.
-	tries := s.guesses(ctx, id.Value, from)
-	if err := s.take(tries, now); err != nil {
+	tries, right := s.guesses(ctx, id.Value, from)
+	if err := s.take(append(tries, right), now); err != nil {
 		return nil, err
 	}
 	var user *User
@@ -31,16 +33,17 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 		var err error
 		user, hash, err = s.withHash(ctx, func(tx Tx) (*User, error) { return tx.UserByIdentifier(id.Value) })
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
-			s.refund(tries)
+			s.refund(append(tries, right))
 			return nil, err
 		}
 	}
 	ok, err := s.verify(ctx, user, hash, pw, from)
 	if err != nil {
-		s.refund(tries) // busy: nothing was guessed
+		s.refund(append(tries, right)) // busy: nothing was guessed
 		return nil, err
 	}
 	if !ok {
+		s.refund([]try{right})
 		return nil, errors.Join(ErrBadCredentials, s.record(ctx, Record{At: now, Subject: idOf(user), Event: "sign_in_refused"}, from))
 	}
 	s.refund(tries)
@@ -91,7 +94,9 @@ func idOf(u *User) string {
 }
 
 // verify does the same work whatever is known about the user.
-func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, from Origin) (bool, error) {
+func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, from Origin) (ok bool, err error) {
+	ctx, span := trace.Start(ctx, "password verify")
+	defer func() { span.End(err) }()
 	prio := password.Stranger
 	if knows(from, user) {
 		prio = password.Known
@@ -139,17 +144,20 @@ func knows(from Origin, user *User) bool {
 	return from.Device != "" && user != nil && slices.Contains(from.Known, user.ID)
 }
 
-// guesses returns the budgets that a guess at a password spends. It looks at
-// nobody but those who have signed in from this browser before.
-func (s *Service) guesses(ctx context.Context, identifier string, from Origin) []try {
+// guesses returns the budgets that a guess at a password spends, and the one that
+// a right password does: whoever has an account, and a browser that is known,
+// could otherwise take all the turns to hash that are kept for known browsers. It
+// looks at nobody but those who have signed in from this browser before.
+func (s *Service) guesses(ctx context.Context, identifier string, from Origin) (tries []try, right try) {
 	if from.Device != "" {
 		for _, id := range from.Known {
 			if u, err := s.User(ctx, id); err == nil && u.identifier(identifier) != nil {
-				return []try{{"known:" + from.Device + ":" + id, knownBudget}}
+				return []try{{"known:" + from.Device + ":" + id, knownBudget}}, try{"right:" + id, rightBudget}
 			}
 		}
 	}
-	return []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
+	tries = []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
+	return tries, try{"right:" + from.network() + " " + identifier, rightBudget}
 }
 
 func (s *Service) take(tries []try, now time.Time) error {
@@ -170,7 +178,7 @@ func (s *Service) refund(tries []try) {
 
 // record writes one audit record by itself.
 func (s *Service) record(ctx context.Context, r Record, from Origin) error {
-	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record(from.mark(&r)) })
+	return s.Note(ctx, from.mark(&r))
 }
 
 // BeginGuest counts a guest's session: each is a row that lives for hours.
@@ -201,27 +209,35 @@ func (s *Service) Auditing(ctx context.Context, of Change, r Record, from Origin
 	return s.store.Auditing(ctx, of, from.mark(&r))
 }
 
-// ChangePassword sets a new password for who knows the old one, and ends every
-// session of the user but the one that asks, sid, in the same transaction.
-func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, pw admit.Secret, from Origin, now time.Time) error {
-	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(subject) })
+// confirmOwn checks the password of who is signed in, and returns the user with
+// the hash that it was. A wrong one is kept as the event.
+func (s *Service) confirmOwn(ctx context.Context, a Asker, pw admit.Secret, event string, now time.Time) (*User, string, error) {
+	user, hash, err := s.withHash(ctx, func(tx Tx) (*User, error) { return tx.User(a.Subject) })
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	// Also spent where the password is right: two hashes each, in the slots of
-	// known browsers, would let one user take those of everybody.
-	tries := []try{{"change:" + subject, knownBudget}}
+	// Also spent where the password is right: hashes in the slots of known
+	// browsers would let one user take those of everybody.
+	tries := []try{{"change:" + a.Subject, knownBudget}}
 	if err := s.take(tries, now); err != nil {
-		return err
+		return nil, "", err
 	}
-	ok, err := s.verify(ctx, user, hash, old, Origin{Device: "session", Known: []string{subject}})
-	if err != nil {
+	ok, err := s.verify(ctx, user, hash, pw, Origin{Device: "session", Known: []string{a.Subject}})
+	switch {
+	case err != nil:
 		s.refund(tries)
-		return err
+	case !ok:
+		err = errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword}, s.Note(ctx, a.mark(event, "", now)))
 	}
-	if !ok {
-		return errors.Join(&admit.FieldError{Field: "password", Err: ErrBadPassword},
-			s.record(ctx, Record{At: now, Subject: subject, Actor: subject, Event: "password_change_refused"}, from))
+	return user, hash, err
+}
+
+// ChangePassword sets a new password for who knows the old one, and ends every
+// session of the user but the one that asks, in the same transaction.
+func (s *Service) ChangePassword(ctx context.Context, a Asker, old, pw admit.Secret, now time.Time) error {
+	user, hash, err := s.confirmOwn(ctx, a, old, "password_change_refused", now)
+	if err != nil {
+		return err
 	}
 	if user.MustChange && pw.Reveal() == old.Reveal() { // both are the caller's
 		return &admit.FieldError{Field: "new_password", Err: ErrSamePassword}
@@ -230,25 +246,42 @@ func (s *Service) ChangePassword(ctx context.Context, subject, sid string, old, 
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		// Who knew the old password when the owner changed it must not come
 		// second.
-		if is, err := tx.PasswordHash(subject); err != nil {
+		if is, err := tx.PasswordHash(a.Subject); err != nil {
 			return err
 		} else if is != hash {
 			return ErrChanged
 		}
-		if err := tx.SetPasswordHash(subject, next, now); err != nil {
+		if err := tx.SetPasswordHash(a.Subject, next, now); err != nil {
 			return err
 		}
-		if err := s.changed(tx, subject); err != nil {
+		if err := s.changed(tx, a.Subject); err != nil {
 			return err
 		}
-		if err := tx.RaiseEpoch(subject, sid); err != nil {
+		if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 			return err
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: subject, Actor: subject, Event: "password_changed", SID: sid}))
+		if err := s.tellPassword(tx, a, now); err != nil {
+			return err
+		}
+		return tx.Record(a.mark("password_changed", "", now))
 	})
+	if err == nil {
+		s.wake()
+	}
+	return err
+}
+
+// tellPassword tells the owner's address, if there is one, that the password was
+// changed: a thief who knew the old one has just shut the owner out.
+func (s *Service) tellPassword(tx Tx, a Asker, now time.Time) error {
+	user, err := tx.User(a.Subject)
+	if err != nil || user.contact() == "" {
+		return err
+	}
+	return s.tell(tx, a, user, user.contact(), "password_changed", now)
 }
 
 // hash checks a new password against the policy and hashes it.
@@ -262,7 +295,9 @@ func (s *Service) hash(ctx context.Context, field string, pw admit.Secret, user 
 	if err := policy.Check(ctx, pw, names...); err != nil {
 		return "", &admit.FieldError{Field: field, Err: err}
 	}
+	ctx, span := trace.Start(ctx, "password hash")
 	hash, err := s.o.Passwords.Hash(ctx, pw, prio)
+	span.End(err)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
@@ -94,6 +95,9 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 		if err := s.spendSetup(tx, setup, user, now); err != nil {
 			return err
 		}
+		if err := unmistakable(tx, user); err != nil {
+			return err
+		}
 		if err := tx.PutUser(user); err != nil {
 			return err
 		}
@@ -116,15 +120,10 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 func (s *Service) ask(ctx context.Context, address string, p pending, from Origin, now time.Time) (flow string, err error) {
 	asker := token.New(token.OneTime)
 	link := asker.WithNewVerifier()
-	payload, err := json.Marshal(p)
+	c, err := s.challenge(asker, link, purposeSignUp, address, p, flowLife, now)
 	if err != nil {
-		return "", fmt.Errorf("encode sign-up: %w", err)
+		return "", err
 	}
-	c := &Challenge{
-		ID: asker.Selector(), Asker: asker.Digest(), Link: link.Digest(),
-		Purpose: purposeSignUp, Target: address, Tries: flowTries, Expires: now.Add(flowLife),
-	}
-	c.Sealed = string(s.o.Keys.Seal(nil, "challenge "+c.ID, payload, now))
 	err = s.update(ctx, func(tx Tx) error {
 		owner, err := tx.UserByIdentifier(address)
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
@@ -358,7 +357,13 @@ func (s *Service) spendSetup(tx Tx, id string, user *User, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	if c == nil || c.Purpose != purposeSetup || !now.Before(c.Expires) {
+	there, err := tx.RoleHeld(RoleAdmin)
+	if err != nil {
+		return err
+	}
+	// A log may hold the link for longer than it is needed: an operator may have
+	// made the administrator meanwhile.
+	if c == nil || c.Purpose != purposeSetup || !now.Before(c.Expires) || there {
 		return ErrFlowEnded
 	}
 	user.Roles = append(user.Roles, RoleAdmin)
@@ -383,7 +388,13 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	}
 	var c *Challenge
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		c, err = tx.Challenge(tok.Selector())
+		if c, err = tx.Challenge(tok.Selector()); err != nil || c == nil || c.Purpose != purposeSetup {
+			return err
+		}
+		there, err := tx.RoleHeld(RoleAdmin)
+		if there {
+			c = nil
+		}
 		return err
 	})
 	if err != nil {
@@ -433,8 +444,17 @@ func (s *Service) SetupLink(ctx context.Context, now time.Time) (string, error) 
 	return tok.Reveal(), nil
 }
 
+// cleanName returns a name as it is kept: on one line, without what a terminal
+// would obey and what turns the text around that it is shown in. Joiners stay:
+// there are names that need them.
 func cleanName(name string) (string, error) {
 	name = strings.Join(strings.Fields(strings.ToValidUTF8(name, "")), " ")
+	name = strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.Is(unicode.Cc, c) || unicode.Is(unicode.Bidi_Control, c) {
+			return -1
+		}
+		return c
+	}, name))
 	if utf8.RuneCountInString(name) > 200 {
 		return "", &admit.FieldError{Field: "name", Err: ErrNameTooLong}
 	}

@@ -43,6 +43,8 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	// Trace is the traceparent of what asks, "" where nobody traces.
+	Trace() string
 }
 
 // Users are people with their identifiers and roles.
@@ -50,8 +52,6 @@ type Users interface {
 	// User and UserByIdentifier return a user, or ErrUnknownUser.
 	User(id string) (*User, error)
 	UserByIdentifier(value string) (*User, error)
-	// ListUsers returns up to limit users in the order of their ids, after one.
-	ListUsers(after string, limit int) ([]*User, error)
 	// FindUsers returns up to q.Limit users that q asks for, in the order of
 	// their ids.
 	FindUsers(q *UserQuery) ([]*User, error)
@@ -125,8 +125,8 @@ type Outbox interface {
 	// user is erased.
 	Post(user, sealed string, now time.Time) error
 	Posted(now time.Time, limit int) ([]Posted, error)
-	Unpost(id int64) error
-	Postpone(id int64, until time.Time) error
+	Unpost(Posted) error // not a later one that got its id
+	Postpone(p Posted, until time.Time) error
 }
 
 // Keyring is the secrets of the server itself.
@@ -217,6 +217,7 @@ type Budget struct {
 // guesses at a name slows only strangers, never the owner.
 var (
 	knownBudget      = Budget{20, 30 * time.Second}
+	rightBudget      = Budget{120, 2 * time.Second}
 	addressBudget    = Budget{50, 6 * time.Second}
 	identifierBudget = Budget{20, time.Minute}
 	signUpBudget     = Budget{30, 20 * time.Second}

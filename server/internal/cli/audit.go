@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/signal"
 	"slices"
@@ -124,28 +125,15 @@ func newAuditList() *cobra.Command {
 }
 
 // records walks over what a filter asks for, up to most records; 0 is no bound.
-func records(ctx context.Context, o *server.Operator, f server.RecordFilter, most int) func(func(server.Record, error) bool) {
-	return func(yield func(server.Record, error) bool) {
-		f.Limit = 1000
-		if most > 0 {
-			f.Limit = min(f.Limit, most)
-		}
-		for n := 0; ; {
-			page, next, err := o.Records(ctx, f)
-			if err != nil {
-				yield(server.Record{}, err)
-				return
-			}
-			for _, r := range page {
-				if n++; !yield(r, nil) || n == most {
-					return
-				}
-			}
-			if f.From = next; next == (server.Mark{}) {
-				return
-			}
-		}
+func records(ctx context.Context, o *server.Operator, f server.RecordFilter, most int) iter.Seq2[server.Record, error] {
+	f.Limit = 1000
+	if most > 0 {
+		f.Limit = min(f.Limit, most)
 	}
+	return pages(most, func(from server.Mark) ([]server.Record, server.Mark, error) {
+		f.From = from
+		return o.Records(ctx, f)
+	})
 }
 
 // followAudit shows the latest records and asks for newer ones each second.

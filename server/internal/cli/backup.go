@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -226,14 +225,6 @@ back; the version before works on the new one where "oldest" says so.`,
 	return cmd
 }
 
-// exists reports a data folder that was misspelled.
-func exists(data string) error {
-	if _, err := os.Stat(data); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s: %w", data, errNoData)
-	}
-	return nil
-}
-
 // A counter tells how many MiB were read.
 type counter struct {
 	io.Reader
@@ -246,22 +237,4 @@ func (c *counter) Read(b []byte) (int, error) {
 	c.n += int64(n)
 	c.tell(int(c.n >> 20))
 	return n, err
-}
-
-func several(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprint(n, " ", many)
-}
-
-// bytesOf is a size for people.
-func bytesOf(n int64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%d KiB", (n+1023)>>10)
 }

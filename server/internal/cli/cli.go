@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -60,9 +61,9 @@ const intro = `admit signs people in.
 
 func newRoot(args []string) *cobra.Command {
 	root := group("admit", "sign people in",
-		newServe(), newUser(), newSession(), newAudit(), newKey(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion())
+		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Version = version()
+	root.Version = server.Version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{
@@ -78,11 +79,24 @@ func newRoot(args []string) *cobra.Command {
 	root.InitDefaultCompletionCmd(args...)
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
-			c.Short = "write a script that completes commands in a shell"
+			c.Short, c.Long = "write a script that completes commands in a shell", ""
+			for _, shell := range c.Commands() {
+				shell.Short = "write one for " + shell.Name()
+				shell.Long = "Begin a session with it, as the example does, or put that line into the shell's profile."
+				shell.Example = completions[shell.Name()]
+			}
 		}
 	}
 	holdsOthers(root, args)
 	return root
+}
+
+// completions are how shells read what completion writes.
+var completions = map[string]string{
+	"bash":       "source <(admit completion bash)",
+	"zsh":        "source <(admit completion zsh)",
+	"fish":       "admit completion fish | source",
+	"powershell": "admit completion powershell | Out-String | Invoke-Expression",
 }
 
 // group is a command that only holds others.
@@ -250,12 +264,19 @@ func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok && admit.KindOf(e.Unwrap()) == admit.Invalid {
 		return usageError{e.Unwrap(), ""}
 	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if _, is := errors.AsType[*strconv.NumError](e); is {
+			return misused(cmd, "--%s: %q is no whole number", e.GetFlag().Name, e.GetValue())
+		}
+	}
 	return misused(cmd, "%w", err)
 }
 
 // hints replaces, by code, advice that is for visitors of the pages.
 var hints = map[string]string{
 	"identifier_taken": "it is here already, and stays as it is; admit user show tells more",
+	"unknown_user":     "it is an id or an identifier; admit user list shows them",
+	"unknown_session":  "it may have ended; admit session list shows those that live",
 }
 
 // report tells of what went wrong, and what can be done.
@@ -276,7 +297,8 @@ func report(talk io.Writer, err error) {
 	if usage.hint != "" {
 		hint = usage.hint
 	}
-	fmt.Fprintf(talk, "admit: error: %s (%s)\n", printable(talkOf(text)), code)
+	text = strings.ReplaceAll(talkOf(text), "\n", "; ") // errors.Join parts its errors so
+	fmt.Fprintf(talk, "admit: error: %s (%s)\n", printable(text), code)
 	if hint != "" {
 		fmt.Fprintf(talk, "admit: hint: %s\n", printable(hint))
 	}

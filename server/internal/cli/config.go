@@ -93,7 +93,7 @@ func newConfig() *cobra.Command {
 func newConfigCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "find mistakes and contradictions in the settings", Args: takes(),
-		Long:    "Tells all that is wrong at once, and exits with 1 if anything is.",
+		Long:    "Tells all that is wrong at once, in the theme too, and exits with 1 if anything is.",
 		Example: "admit config check --public-url https://id.example.org --trusted-proxy 127.0.0.1",
 	}
 	file, given := settingSources(cmd)

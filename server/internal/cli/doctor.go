@@ -40,7 +40,7 @@ func writeFindings(cmd *cobra.Command, findings []server.Finding, asJSON bool) e
 		return writeJSON(cmd.OutOrStdout(), findings)
 	}
 	for _, f := range findings {
-		text := fmt.Sprintf("%-4s  %-8s  %s\n", f.State, f.Check, printable(talkOf(f.Text)))
+		text := fmt.Sprintf("%-4s  %-8s  %s\n", f.State, f.Check, printable(f.Text))
 		if f.Hint != "" {
 			text += fmt.Sprintf("%-4s  %-8s  → %s\n", "", "", printable(f.Hint))
 		}

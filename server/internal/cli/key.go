@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
@@ -167,14 +165,14 @@ Asks before, at a terminal.`,
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
+		if err := exists(cfg.Data); err != nil {
+			return err
 		}
 		if err := confirm(cmd, "erase all keys for good?"); err != nil {
 			return err
 		}
 		n, err := server.ResetKeys(cmd.Context(), cfg)
-		return told(cmd, err, "%d %s erased; the next start makes a new one", n, map[bool]string{true: "key is", false: "keys are"}[n == 1])
+		return told(cmd, err, "%s erased; the next start makes a new one", several(n, "key is", "keys are"))
 	}
 	return cmd
 }

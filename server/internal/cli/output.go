@@ -51,6 +51,32 @@ func say(cmd *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "admit: %s\n", printable(fmt.Sprintf(format, args...)))
 }
 
+// told tells what was done, unless it failed.
+func told(cmd *cobra.Command, err error, format string, args ...any) error {
+	if err == nil {
+		say(cmd, format, args...)
+	}
+	return err
+}
+
+func several(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
+}
+
+// bytesOf is a size for people.
+func bytesOf(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", (n+1023)>>10)
+}
+
 // A progress counts on a terminal, once something takes longer than a second.
 type progress struct {
 	talk  io.Writer

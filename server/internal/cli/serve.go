@@ -74,7 +74,7 @@ func announce(cmd *cobra.Command, r server.Ready, asJSON bool) error {
 		say(cmd, "there is no mail yet: people sign up with a user name, an e-mail address is refused")
 	}
 	if r.Unsealed {
-		say(cmd, "the server's own keys stand unsealed in the data folder: --master-key-file seals them")
+		say(cmd, "the server's own keys stand unsealed in the database: --master-key-file seals them")
 	}
 	if asJSON {
 		return writeJSON(cmd.OutOrStdout(), struct {

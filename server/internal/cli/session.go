@@ -25,30 +25,17 @@ func newSessionList() *cobra.Command {
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		out := newWriter(cmd, *asJSON, "SID", "USER", "DEVICE", "ADDRESS", "CREDENTIAL", "LAST SEEN", "EXPIRES")
 		users := whose{}
-		left := *most
-		for after, more := "", true; more; more = after != "" {
-			n := pageSize
-			if *most > 0 {
-				n = min(n, left)
+		list := func(after string) ([]server.Session, string, error) { return o.Sessions(ctx, *user, after, pageSize) }
+		for s, err := range pages(*most, list) {
+			whose := ""
+			if err == nil && !*asJSON {
+				whose, err = users.of(ctx, o, s)
 			}
-			page, next, err := o.Sessions(ctx, *user, after, n)
+			if err == nil {
+				err = out.put(s, s.SID, whose, s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt))
+			}
 			if err != nil {
 				return err
-			}
-			for _, s := range page {
-				user := ""
-				if !*asJSON {
-					if user, err = users.of(ctx, o, s); err != nil {
-						return err
-					}
-				}
-				if err := out.put(s, s.SID, user, s.Device.Name, s.Device.Address, s.Credential, moment(s.LastSeenAt), moment(s.ExpiresAt)); err != nil {
-					return err
-				}
-			}
-			after = next
-			if left -= len(page); *most > 0 && left <= 0 {
-				break
 			}
 		}
 		return out.close()
@@ -159,7 +146,7 @@ func newSessionEndAll() *cobra.Command {
 		case *asJSON:
 			return writeJSON(cmd.OutOrStdout(), map[string]int{"ended": n})
 		}
-		say(cmd, "%d %s ended", n, map[bool]string{true: "session has", false: "sessions have"}[n == 1])
+		say(cmd, "%s ended", several(n, "session has", "sessions have"))
 		return nil
 	})
 }

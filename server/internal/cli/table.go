@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/spf13/cobra"
 )
 
 // A stream is a table of any length. Its columns are as wide as the head and the
@@ -117,4 +119,31 @@ func (l *list) close() error {
 	}
 	l.out.WriteString("]\n")
 	return l.out.Flush()
+}
+
+// A writer writes a list as a table or as JSON, as it comes.
+type writer struct {
+	rows *stream
+	list *list
+}
+
+func newWriter(cmd *cobra.Command, asJSON bool, head ...string) *writer {
+	if asJSON {
+		return &writer{list: newList(cmd.OutOrStdout())}
+	}
+	return &writer{rows: newStream(cmd.OutOrStdout(), head...)}
+}
+
+func (w *writer) put(v any, cells ...string) error {
+	if w.list != nil {
+		return w.list.add(v)
+	}
+	return w.rows.row(cells...)
+}
+
+func (w *writer) close() error {
+	if w.list != nil {
+		return w.list.close()
+	}
+	return w.rows.flush()
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/admit-auth/admit"
@@ -17,121 +16,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const pageSize = 500 // users asked for at once
-
 const aboutRoles = `A role is a word of small letters, digits, dashes and underscores, with the meaning
 that your programs give it: they are told of it with the session. In the server
 itself admin opens the part of the API that is for administrators.
 `
-
-const beside = "Works beside a running server, which sees the change at once, and without one."
-
-// What a command makes of a data folder that is not there.
-const (
-	mustExist = false // nothing is in it: the wrong one was named
-	mayMake   = true
-)
-
-var errNoData = admit.NotFound.New("no_data", "There is no data folder here.").WithHint("name it with --data; admit serve makes one")
-
-// operate gives cmd the flags that name a data folder; what it runs gets the
-// operator of that folder.
-func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *server.Operator, args []string) error) *cobra.Command {
-	load := settingFlags(cmd, "data", "master_key_file", "master_key_command")
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		cfg, err := load()
-		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) && !anew {
-			return fmt.Errorf("%s: %w", cfg.Data, errNoData)
-		}
-		o, err := server.Connect(cmd.Context(), cfg)
-		if err != nil {
-			return err
-		}
-		if f := cmd.Flags().Lookup("reason"); f != nil {
-			o.Reason = f.Value.String()
-		}
-		defer func() {
-			if closed := o.Close(); err == nil {
-				err = closed
-			}
-		}()
-		return run(cmd.Context(), o, args)
-	}
-	return cmd
-}
-
-// because gives cmd the flag that says why.
-func because(cmd *cobra.Command) {
-	cmd.Flags().String("reason", "", "why, as `TEXT` for the audit")
-}
-
-// limitFlag gives cmd the flag that bounds a list; 0 is no bound.
-func limitFlag(cmd *cobra.Command, most int) *int {
-	return cmd.Flags().Int("limit", most, "show `N` at most; 0 is all")
-}
-
-// oneOf gives cmd a flag that takes some words.
-func oneOf(cmd *cobra.Command, name, help string, words ...string) *string {
-	w := &word{words: words}
-	cmd.Flags().Var(w, name, help)
-	return &w.text
-}
-
-// A word is a pflag.Value that is one of a few.
-type word struct {
-	text  string
-	words []string
-}
-
-func (w *word) Set(text string) error {
-	if !slices.Contains(w.words, text) {
-		return fmt.Errorf("it is %s", strings.Join(w.words, " or "))
-	}
-	w.text = text
-	return nil
-}
-
-func (w *word) String() string { return w.text }
-func (w *word) Type() string   { return "WORD" }
-
-// is returns whether a word is the one, nil where there is none.
-func is(text, yes string) *bool {
-	if text == "" {
-		return nil
-	}
-	b := text == yes
-	return &b
-}
-
-// A writer writes a list as a table or as JSON, as it comes.
-type writer struct {
-	rows *stream
-	list *list
-}
-
-func newWriter(cmd *cobra.Command, asJSON bool, head ...string) *writer {
-	if asJSON {
-		return &writer{list: newList(cmd.OutOrStdout())}
-	}
-	return &writer{rows: newStream(cmd.OutOrStdout(), head...)}
-}
-
-func (w *writer) put(v any, cells ...string) error {
-	if w.list != nil {
-		return w.list.add(v)
-	}
-	return w.rows.row(cells...)
-}
-
-func (w *writer) close() error {
-	if w.list != nil {
-		return w.list.close()
-	}
-	return w.rows.flush()
-}
 
 func newUser() *cobra.Command {
 	return group("user", "add, change and list users",
@@ -146,7 +34,7 @@ func newUserAdd() *cobra.Command {
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
 	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
-	name := cmd.Flags().String("name", "", "how the user is called")
+	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
 	passwordFlag(cmd)
@@ -167,8 +55,23 @@ func newUserAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUser(cmd, *asJSON, u)
+		if err := writeUser(cmd, *asJSON, u); err != nil {
+			return err
+		}
+		sayMade(cmd, o)
+		if in.Password.IsZero() {
+			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+		}
+		return nil
 	})
+}
+
+// sayMade tells of a new data folder: in a wrong one nobody finds again what was
+// added.
+func sayMade(cmd *cobra.Command, o *server.Operator) {
+	if o.Made != "" {
+		say(cmd, "%s: there was no data folder here, so it was made", o.Made)
+	}
 }
 
 func newUserList() *cobra.Command {
@@ -185,48 +88,27 @@ func newUserList() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
 		f.Disabled, f.Verified = is(*state, "disabled"), is(*proved, "true")
-		list := func(ctx context.Context, after string, n int) ([]server.User, error) {
-			f.After, f.Limit = after, n
-			return o.Users(ctx, f)
-		}
-		out := newWriter(cmd, *asJSON, userHead...)
-		n := 0
-		for u, err := range pages(ctx, list, func(u server.User) string { return u.ID }) {
-			if err == nil {
-				err = out.put(u, userRow(u)...)
-			}
-			if err != nil {
-				return err
-			}
-			if n++; n == *most {
-				break
-			}
-		}
-		return out.close()
+		return writeUsers(ctx, cmd, o, f, *most, *asJSON)
 	})
 }
 
-// pages walks over all that list gives piece by piece.
-func pages[T any](ctx context.Context, list func(context.Context, string, int) ([]T, error), id func(T) string) func(func(T, error) bool) {
-	return func(yield func(T, error) bool) {
-		var none T
-		for after := ""; ; {
-			page, err := list(ctx, after, pageSize)
-			if err != nil {
-				yield(none, err)
-				return
-			}
-			for _, v := range page {
-				if !yield(v, nil) {
-					return
-				}
-				after = id(v)
-			}
-			if len(page) < pageSize {
-				return
-			}
+// writeUsers writes up to most users that a filter asks for; 0 is no bound.
+func writeUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, f server.UserFilter, most int, asJSON bool) error {
+	list := func(after string) ([]server.User, string, error) {
+		f.After, f.Limit = after, pageSize
+		page, err := o.Users(ctx, f)
+		return page, last(page, func(u server.User) string { return u.ID }), err
+	}
+	out := newWriter(cmd, asJSON, userHead...)
+	for u, err := range pages(most, list) {
+		if err == nil {
+			err = out.put(u, userRow(u)...)
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return out.close()
 }
 
 var userHead = []string{"ID", "IDENTIFIERS", "NAME", "ROLES", "CREATED", "STATE"}
@@ -279,14 +161,6 @@ func newUserDisable() *cobra.Command {
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
 		return told(cmd, o.SetDisabled(ctx, args[0], true), "%s is disabled, and signed out everywhere", args[0])
 	})
-}
-
-// told tells what was done, unless it failed.
-func told(cmd *cobra.Command, err error, format string, args ...any) error {
-	if err == nil {
-		say(cmd, format, args...)
-	}
-	return err
 }
 
 func newUserEnable() *cobra.Command {
@@ -402,11 +276,12 @@ func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to
 	count := newProgress(cmd, "users written")
 	defer count.done()
 	out := bufio.NewWriter(to)
-	list := func(ctx context.Context, after string, n int) ([]server.ImportedUser, error) {
-		return o.ExportUsers(ctx, after, n, hashes)
+	list := func(after string) ([]server.ImportedUser, string, error) {
+		page, err := o.ExportUsers(ctx, after, pageSize, hashes)
+		return page, last(page, func(u server.ImportedUser) string { return u.ID }), err
 	}
 	n := 0
-	for u, err := range pages(ctx, list, func(u server.ImportedUser) string { return u.ID }) {
+	for u, err := range pages(0, list) {
 		if err == nil {
 			err = writeJSON(out, u)
 		}
@@ -431,6 +306,7 @@ itself: a refused one is told with its number, and the others are taken.
 		Example: "admit user import < users.jsonl",
 	}
 	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
+		sayMade(cmd, o)
 		count := newProgress(cmd, "users read")
 		defer count.done()
 		lines := bufio.NewScanner(cmd.InOrStdin())

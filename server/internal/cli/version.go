@@ -3,8 +3,8 @@ package cli
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
+	"github.com/admit-auth/admit/server"
 	"github.com/spf13/cobra"
 )
 
@@ -17,20 +17,11 @@ func newVersion() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *asJSON {
 			return writeJSON(cmd.OutOrStdout(), map[string]string{
-				"version": version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+				"version": server.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
 			})
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "admit version %s\n", version())
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "admit version %s\n", server.Version())
 		return err
 	}
 	return cmd
-}
-
-// version is that of the module, or (devel) with the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }

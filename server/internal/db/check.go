@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/admit-auth/admit/session"
@@ -26,8 +25,8 @@ func integrity(ctx context.Context, q querier) error {
 	if err != nil {
 		return err
 	}
-	if strings.Join(said, "; ") != "ok" {
-		return fmt.Errorf("quick_check says %s: %w", strings.Join(said, "; "), ErrCorrupt)
+	if text := strings.Join(said, " "); text != "ok" {
+		return fmt.Errorf("quick_check says %s: %w", strings.Join(strings.Fields(text), " "), ErrCorrupt)
 	}
 	orphans, err := texts(ctx, q, `SELECT "table" FROM pragma_foreign_key_check LIMIT 1`)
 	if err != nil {
@@ -53,61 +52,26 @@ func (db *DB) Check(ctx context.Context) error {
 	return err
 }
 
-// How often Ping writes at most, for each time is a sync of the disk: while it
-// can, and while it cannot; and how long that may take.
-const (
-	probeEvery = 5 * time.Second
-	retryEvery = time.Second
+// pingTimeout bounds how long Ping waits.
+const pingTimeout = 2 * time.Second
 
-	probeTimeout = 2 * time.Second
-)
-
-// A probe remembers whether the last one could write.
-type probe struct {
-	busy sync.Mutex // held by the one who writes
-
-	mu  sync.Mutex
-	at  time.Time // guarded by mu
-	err error     // guarded by mu
-}
-
-// Ping reports whether the database can be read, and could be written when that
-// was last tried, which it does every five seconds. Strangers may call it as
-// often as they like: one of them waits for the disk, never all.
+// Ping reports whether the database can be read, and whether what is read can be
+// trusted.
 func (db *DB) Ping(ctx context.Context) error {
 	if damage := db.damage.Load(); damage != nil {
 		return *damage
 	}
-	var one int
-	if err := db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
-		return classify(err)
-	}
-	p := &db.probe
-	if !p.due(time.Now()) || !p.busy.TryLock() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.err
-	}
-	defer p.busy.Unlock()
-	now := time.Now()
-	// A client that hangs up says nothing about the disk.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	_, err := db.write.ExecContext(ctx, "UPDATE instance SET probed_at = ?", now.UnixMilli())
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.at, p.err = now, classify(err)
-	return p.err
+	var epoch string
+	return classify(db.read.QueryRowContext(ctx, "SELECT epoch FROM instance").Scan(&epoch))
 }
 
-func (p *probe) due(now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	every := probeEvery
-	if p.err != nil {
-		every = retryEvery
-	}
-	return now.Sub(p.at) >= every
+// TryWrite reports whether the database can be written. It takes a sync of the
+// disk, so it is not for whoever asks.
+func (db *DB) TryWrite(ctx context.Context) error {
+	_, err := db.write.ExecContext(ctx, "UPDATE instance SET probed_at = ?", time.Now().UnixMilli())
+	return classify(err)
 }
 
 // begin makes the one row of the table instance.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sqlstore"
 )
@@ -50,7 +51,6 @@ type DB struct {
 	schema  Schema
 	checked bool // before the start was over
 	damage  atomic.Pointer[error]
-	probe   probe
 
 	// Raised is told, after the commit and before Update returns, which
 	// subjects may have a new epoch. Set it before the first use.
@@ -123,7 +123,9 @@ func (db *DB) Sessions(ctx context.Context) (*sqlstore.Store, error) {
 }
 
 // View implements account.Store.
-func (db *DB) View(ctx context.Context, fn func(account.Tx) error) error {
+func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
+	ctx, span := trace.Start(ctx, "accounts read")
+	defer func() { span.End(err) }()
 	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return classify(err)
@@ -134,10 +136,12 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) error {
 
 // Update implements account.Store.
 func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error) {
+	ctx, span := trace.Start(ctx, "accounts write")
 	defer func(begun time.Time) {
+		span.End(err)
 		db.counts.done.Add(1)
 		db.counts.took.Add(int64(time.Since(begun)))
-		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) {
+		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFull) {
 			db.counts.failed.Add(1)
 		}
 	}(time.Now())

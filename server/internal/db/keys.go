@@ -25,20 +25,6 @@ func (t *txn) Keys() ([]account.Key, error) {
 	return keys, err
 }
 
-// Keys reads the keys of a database file and changes nothing in it.
-func Keys(ctx context.Context, file string) (keys []account.Key, err error) {
-	pool, err := open(file, "_pragma=query_only(1)")
-	if err != nil {
-		return nil, err
-	}
-	defer pool.Close()
-	err = (&DB{read: pool}).View(ctx, func(tx account.Tx) (err error) {
-		keys, err = tx.Keys()
-		return err
-	})
-	return keys, err
-}
-
 func (t *txn) PutKey(k account.Key) error {
 	notAfter := int64(0)
 	if !k.NotAfter.IsZero() {

@@ -39,7 +39,14 @@ type step struct {
 	number, oldest int
 }
 
+// A second line "-- sum: …" is the checksum that the file had before it was
+// mended: databases that ran it so are brought to the same by a later one.
 func (s step) checksum() string {
+	if _, rest, ok := strings.Cut(s.text, "\n"); ok {
+		if line, _, _ := strings.Cut(rest, "\n"); strings.HasPrefix(line, "-- sum: ") {
+			return line[len("-- sum: "):]
+		}
+	}
 	sum := sha256.Sum256([]byte(s.text))
 	return hex.EncodeToString(sum[:])
 }
@@ -240,18 +247,6 @@ func (db *DB) run(ctx context.Context, s step) error {
 
 // Schema returns how far the schema is.
 func (db *DB) Schema() Schema { return db.schema }
-
-// SchemaOf returns how far the schema of a file is, and changes nothing. A file
-// that is not there has none.
-func SchemaOf(ctx context.Context, file string) (Schema, error) {
-	read, err := open(file, "mode=ro", "_pragma=query_only(1)")
-	if err != nil {
-		return Schema{}, err
-	}
-	defer read.Close()
-	s, _, err := schemaOf(ctx, read)
-	return s, err
-}
 
 // Migrate brings the schema of a file up to date and returns what it was. A
 // server of an older program may be working on it, if it is not older than

@@ -16,6 +16,16 @@ import (
 	"github.com/admit-auth/admit/server/internal/limit"
 )
 
+func database(t *testing.T) *db.DB {
+	t.Helper()
+	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
 func accounts(t *testing.T, d *db.DB, keys string) *account.Service {
 	t.Helper()
 	ring, err := cookie.ParseKeys(keys)
@@ -34,11 +44,7 @@ func accounts(t *testing.T, d *db.DB, keys string) *account.Service {
 }
 
 func TestMailWaitsUntilItIsSentAndIsSentOnce(t *testing.T) {
-	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := database(t)
 	ours, lost := cookie.GenerateKey(), cookie.GenerateKey()
 	s := accounts(t, d, ours)
 	begun := time.Now()
@@ -86,11 +92,7 @@ func TestMailWaitsUntilItIsSentAndIsSentOnce(t *testing.T) {
 }
 
 func TestMailIsGivenUpAfterADay(t *testing.T) {
-	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := database(t)
 	s := accounts(t, d, cookie.GenerateKey())
 	begun := time.Now()
 	if _, _, err := s.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret("correct horse battery")}, account.Origin{}, begun); err != nil {
@@ -113,11 +115,7 @@ func TestMailIsGivenUpAfterADay(t *testing.T) {
 }
 
 func TestMailDoesNotWaitForAClockThatWasSetBack(t *testing.T) {
-	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := database(t)
 	s := accounts(t, d, cookie.GenerateKey())
 	begun := time.Now()
 	if _, _, err := s.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret("correct horse battery")}, account.Origin{}, begun); err != nil {

@@ -17,6 +17,9 @@ func (t *txn) Erase(id, pseudonym string) error {
 	if err := t.exec("DELETE FROM outbox WHERE user_id = ?", id); err != nil {
 		return err
 	}
+	if err := t.forgetBlocksOf(id); err != nil {
+		return err
+	}
 	return t.exec(`UPDATE audit SET subject = ?, actor = CASE WHEN actor = subject THEN ? ELSE actor END,
 		detail = '', reason = '', sid = '', address = '', user_agent = '' WHERE subject = ?`, pseudonym, pseudonym, id)
 }

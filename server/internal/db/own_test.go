@@ -3,7 +3,6 @@ package db_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/account"
-	"github.com/admit-auth/admit/server/internal/db"
 )
 
 const ownPassword = "correct horse battery"
@@ -28,11 +26,7 @@ type owner struct {
 
 func newOwner(t *testing.T, locale string) *owner {
 	t.Helper()
-	d, err := db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
+	d := database(t)
 	o := &owner{Service: accounts(t, d, cookie.GenerateKey()), t: t, begun: time.Now()}
 	from := account.Origin{Locale: locale}
 	_, flow, err := o.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret(ownPassword)}, from, o.begun)
@@ -220,7 +214,7 @@ func TestMailOfChangesIsWrittenInTheLanguageOfTheUser(t *testing.T) {
 		for _, link := range m.Links {
 			text = strings.ReplaceAll(text, link, "")
 		}
-		if words := latin.FindAllString(strings.ReplaceAll(text, "UTC", ""), -1); len(words) > 0 || !strings.Contains(m.HTML, "<p>") {
+		if words := latin.FindAllString(strings.ReplaceAll(text, "UTC", ""), -1); len(words) > 0 || !strings.Contains(m.HTML, "<p ") {
 			t.Errorf("%q has %v", m.Subject, words)
 		}
 	}
@@ -242,5 +236,22 @@ func TestWhatIsLeftOfADeletedUserStandsUnderAPseudonymThatTheKeysFindAgain(t *te
 		if r.Address+r.UserAgent+r.SID != "" || r.Detail != "" {
 			t.Errorf("%+v tells of the person", r)
 		}
+	}
+}
+
+func TestAGoodbyeIsSentThoughMailWasBeingSentWhenTheUserWasDeleted(t *testing.T) {
+	o := newOwner(t, "en")
+	o.last(o.begun)
+	if _, _, err := o.AddIdentifier(t.Context(), o.at(o.begun), "second@example.org", o.begun); err != nil {
+		t.Fatal(err)
+	}
+	_, err := o.Deliver(t.Context(), o.begun, func(ctx context.Context, _ account.Message) error {
+		return o.DeleteOwn(ctx, o.at(o.begun), "ann@example.org", o.begun)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := o.last(o.begun); m.Subject != "Your account is deleted" {
+		t.Errorf("the last mail is %q", m.Subject)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	sqlite "modernc.org/sqlite"
 
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session/sqlstore"
 )
 
@@ -19,6 +20,8 @@ type txn struct {
 	tx     *sql.Tx
 	raised []string // subjects
 }
+
+func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
@@ -87,24 +90,6 @@ func (t *txn) complete(u *account.User) error {
 		u.Roles = append(u.Roles, role)
 		return err
 	}, "SELECT role FROM user_roles WHERE user_id = ? ORDER BY role", u.ID)
-}
-
-func (t *txn) ListUsers(after string, limit int) ([]*account.User, error) {
-	var users []*account.User
-	err := t.query(func(rows *sql.Rows) error {
-		u, err := scanUser(rows)
-		users = append(users, u)
-		return err
-	}, "SELECT id, name, locale, disabled, must_change, created_at FROM users WHERE id > ? ORDER BY id LIMIT ?", after, limit)
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range users {
-		if err := t.complete(u); err != nil {
-			return nil, err
-		}
-	}
-	return users, nil
 }
 
 func (t *txn) PutUser(u *account.User) error {
@@ -262,8 +247,12 @@ func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
 	return due, err
 }
 
-func (t *txn) Unpost(id int64) error { return t.exec("DELETE FROM outbox WHERE id = ?", id) }
+// Unpost and Postpone name what is sealed, too: SQLite gives the id of a message
+// again that went with its user while it was being sent.
+func (t *txn) Unpost(p account.Posted) error {
+	return t.exec("DELETE FROM outbox WHERE id = ? AND sealed = ?", p.ID, p.Sealed)
+}
 
-func (t *txn) Postpone(id int64, until time.Time) error {
-	return t.exec("UPDATE outbox SET tries = tries + 1, due_at = ? WHERE id = ?", until.UnixMilli(), id)
+func (t *txn) Postpone(p account.Posted, until time.Time) error {
+	return t.exec("UPDATE outbox SET tries = tries + 1, due_at = ? WHERE id = ? AND sealed = ?", until.UnixMilli(), p.ID, p.Sealed)
 }

@@ -29,7 +29,6 @@ var (
 	ErrUnknown = admit.NotFound.New("unknown_key", "There is no such key.").WithHint("admit key list shows them")
 	ErrActive  = admit.Conflict.New("key_active", "This key is the one in use.").WithHint("admit key rotate puts a new one in front of it; if it leaked, --force replaces it at once")
 	ErrNeeded  = admit.Conflict.New("key_needed", "This key may still be needed.")
-	ErrAdopt   = admit.Invalid.New("key_file_malformed", "The file of keys has not the form of keys.")
 	ErrChanged = admit.Conflict.New("keys_changed", "Somebody else has just changed the keys.").WithHint("look at admit key list, and try again")
 )
 
@@ -217,7 +216,7 @@ func (r *Ring) begin(tx account.Tx, rows []row, now time.Time) error {
 	if r.o.Adopt != "" {
 		var err error
 		if secrets, err = parseLines(r.o.Adopt); err != nil {
-			return fmt.Errorf("%w: %w", ErrAdopt, err)
+			return err
 		}
 	}
 	for i, secret := range secrets {

@@ -32,6 +32,7 @@ type Metrics struct {
 	begun    *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	endedAll *prometheus.CounterVec
+	events   *prometheus.CounterVec
 }
 
 // buckets reach from a session check, 30 µs, to a sign-in that waits for its
@@ -55,12 +56,16 @@ func New(version string) *Metrics {
 		begun:    counter("admit_sessions_begun_total", "Sessions begun, by kind: user or guest.", "kind"),
 		ended:    counter("admit_sessions_ended_total", "Sessions that were ended one by one, by reason. Those that expire are not counted.", "reason"),
 		endedAll: counter("admit_subjects_ended_total", "Times that all sessions of a user were ended at once, by reason.", "reason"),
+		events:   counter("admit_feed_events_total", "Endings that were told to the feed, by kind: sid, a session, or sub, all of a user.", "kind"),
+	}
+	for _, kind := range []feed.Kind{feed.Session, feed.Subject} {
+		m.events.WithLabelValues(kind.String()) // there from the start, so that a rate has a beginning
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "admit_build_info", Help: "1, with the version that runs.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.problems, m.signIns, m.signUps, m.begun, m.ended, m.endedAll, build,
+	m.registry.MustRegister(m.requests, m.problems, m.signIns, m.signUps, m.begun, m.ended, m.endedAll, m.events, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -148,6 +153,7 @@ func (m *Metrics) Append(_ context.Context, _ time.Time, events ...feed.Event) e
 		switch e.Kind {
 		case feed.Session:
 			m.ended.WithLabelValues(e.Reason).Inc()
+			m.events.WithLabelValues(e.Kind.String()).Inc()
 		case feed.Subject:
 			m.SubjectEnded(e.Reason)
 		}
@@ -156,4 +162,7 @@ func (m *Metrics) Append(_ context.Context, _ time.Time, events ...feed.Event) e
 }
 
 // SubjectEnded counts an ending of all sessions of a user.
-func (m *Metrics) SubjectEnded(reason string) { m.endedAll.WithLabelValues(reason).Inc() }
+func (m *Metrics) SubjectEnded(reason string) {
+	m.endedAll.WithLabelValues(reason).Inc()
+	m.events.WithLabelValues(feed.Subject.String()).Inc()
+}

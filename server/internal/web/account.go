@@ -33,7 +33,7 @@ func (c *call) security() (*page, session.Info, error) {
 		return nil, i, err
 	}
 	p.Form = &form{
-		Action: "/account/security", Submit: c.say("security.submit"), Username: signsInAs(p.User),
+		Action: "/account/security", Submit: c.say("security.submit"), Username: p.User.Primary(),
 		Fields: []field{
 			{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"},
 			c.newPassword("new_password", "label.new"),

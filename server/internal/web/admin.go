@@ -2,15 +2,19 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -32,57 +36,213 @@ const (
 	exportStep = 1000 // records read at a time, in about 10 ms
 )
 
+// What is in the queries of more than one call.
+var (
+	ofPage = []parameter{
+		{"after", "What an answer gave as next.", nil},
+		{"limit", "How many, 1 to 500; 50 where nothing is said.", &schema{Type: "integer"}},
+	}
+	ofReason  = []parameter{{"reason", "Why, for the audit, in up to 500 characters.", nil}}
+	ofRecords = []parameter{
+		{"subject", "Whose account it is about, by id.", nil},
+		{"actor", "Who did it: the id of a user, or `operator` for the command line.", nil},
+		{"event", "What happened.", nil},
+		{"request_id", "Of the request that did it.", nil},
+		{"text", "What stands in the record somewhere.", nil},
+		{"since", "The first moment.", &schema{Type: "string", Format: "date-time"}},
+		{"until", "The moment after the last.", &schema{Type: "string", Format: "date-time"}},
+	}
+)
+
+// adminCalls are those of administrators.
+func adminCalls() []operation {
+	const p = apiPrefix + "admin/"
+	reads := func(more ...*admit.Error) []*admit.Error {
+		return append([]*admit.Error{errRole, account.ErrMustChange}, more...)
+	}
+	changes := func(more ...*admit.Error) []*admit.Error {
+		return reads(append([]*admit.Error{account.ErrRecentProof, account.ErrReason}, more...)...)
+	}
+	all := []operation{{
+		call: "GET " + p + "users", id: "adminListUsers", summary: "Users",
+		query: append([]parameter{
+			{"search", "How the name or an identifier begins, or a whole id.", nil},
+			{"role", "Only who has this role.", nil},
+			{"state", "Only who is so.", &schema{Type: "string", Enum: []string{"disabled", "active"}}},
+			{"verified", "Only who has, or has no, verified identifier.", &schema{Type: "string", Enum: []string{"true", "false"}}},
+		}, ofPage...),
+		do:      byAdmin((*call).adminUsers),
+		answers: []answers{{200, "A page of users", UserList{}}},
+		refuses: reads(errParameter, errUnknown),
+	}, {
+		call: "POST " + p + "users", id: "adminAddUser", summary: "Add a user",
+		do:      byAdminTaking((*call).adminAddUser),
+		example: `{"identifiers": ["bob"], "name": "Bob", "password": "correct horse battery", "reason": "new here"}`,
+		answers: []answers{{201, "The user", ManagedUser{}}},
+		refuses: changes(append([]*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTaken, account.ErrNameTooLong, account.ErrRole}, passwordRefusals...)...),
+	}, {
+		call: "GET " + p + "users/{user}", id: "adminGetUser", summary: "A user",
+		do:      byAdmin((*call).adminUser),
+		answers: []answers{{200, "The user", ManagedUser{}}},
+		refuses: reads(account.ErrUnknownUser),
+	}, {
+		call: "PATCH " + p + "users/{user}", id: "adminChangeUser", summary: "Rename, disable or enable a user",
+		about:   "Who is disabled is out at once.",
+		do:      byAdminTaking((*call).adminChangeUser),
+		example: `{"name": "Bob Example", "disabled": true, "reason": "lost his laptop"}`,
+		answers: []answers{{200, "The user as it is now", ManagedUser{}}},
+		refuses: changes(account.ErrUnknownUser, account.ErrNameTooLong, account.ErrLastAdmin),
+	}, {
+		call: "DELETE " + p + "users/{user}", id: "adminDeleteUser", summary: "Delete a user",
+		query:   ofReason,
+		do:      byAdmin((*call).adminDeleteUser),
+		answers: []answers{{204, "Deleted", nil}},
+		refuses: changes(account.ErrUnknownUser, account.ErrLastAdmin, errParameter, errUnknown),
+	}, {
+		call: "PUT " + p + "users/{user}/password", id: "adminSetPassword", summary: "Set the password of a user",
+		about:   "All its sessions end.",
+		do:      byAdminTaking((*call).adminSetPassword),
+		example: `{"password": "staple another horse", "reason": "forgot it"}`,
+		answers: []answers{{204, "Set", nil}},
+		refuses: changes(append([]*admit.Error{account.ErrUnknownUser, errNoPassword}, passwordRefusals...)...),
+	}, {
+		call: "DELETE " + p + "users/{user}/password", id: "adminRemovePassword", summary: "Take the password of a user away",
+		query:   ofReason,
+		do:      byAdmin((*call).adminRemovePassword),
+		answers: []answers{{204, "Taken away", nil}},
+		refuses: changes(account.ErrUnknownUser, errParameter, errUnknown),
+	}, {
+		call: "PUT " + p + "users/{user}/roles/{role}", id: "adminGrantRole", summary: "Give a role to a user",
+		query:   ofReason,
+		do:      byAdminTaking((*call).adminGrant),
+		example: `{}`,
+		answers: []answers{{204, "Given", nil}},
+		refuses: changes(account.ErrUnknownUser, account.ErrRole, errParameter, errUnknown),
+	}, {
+		call: "DELETE " + p + "users/{user}/roles/{role}", id: "adminRevokeRole", summary: "Take a role from a user",
+		query:   ofReason,
+		do:      byAdmin((*call).adminRevoke),
+		answers: []answers{{204, "Taken", nil}},
+		refuses: changes(account.ErrUnknownUser, account.ErrLastAdmin, errParameter, errUnknown),
+	}, {
+		call: "GET " + p + "users/{user}/sessions", id: "adminListSessionsOfUser", summary: "The sessions of a user",
+		query:   ofPage,
+		do:      byAdmin((*call).adminSessions),
+		answers: []answers{{200, "A page of sessions", SessionList{}}},
+		refuses: reads(account.ErrUnknownUser, errParameter, errUnknown),
+	}, {
+		call: "DELETE " + p + "users/{user}/sessions", id: "adminEndSessionsOfUser", summary: "End all sessions of a user",
+		query:   ofReason,
+		do:      byAdmin((*call).adminEndAll),
+		answers: []answers{{204, "Ended", nil}},
+		refuses: changes(account.ErrUnknownUser, errParameter, errUnknown),
+	}, {
+		call: "GET " + p + "roles", id: "adminListRoles", summary: "The roles that users have",
+		do:      byAdmin((*call).adminRoles),
+		answers: []answers{{200, "The roles", RoleList{}}},
+		refuses: reads(errUnknown),
+	}, {
+		call: "GET " + p + "sessions", id: "adminListSessions", summary: "The sessions of everybody",
+		query:   ofPage,
+		do:      byAdmin((*call).adminSessions),
+		answers: []answers{{200, "A page of sessions", SessionList{}}},
+		refuses: reads(errParameter, errUnknown),
+	}, {
+		call: "DELETE " + p + "sessions", id: "adminEndEveryone", summary: "End the sessions of everybody",
+		about:   "Also of guests, and of who asks.",
+		query:   ofReason,
+		do:      byAdmin((*call).adminEndEveryone),
+		answers: []answers{{200, "How many there were", Ended{}}},
+		refuses: changes(errParameter, errUnknown),
+	}, {
+		call: "GET " + p + "sessions/{sid}", id: "adminGetSession", summary: "A session of anybody",
+		do:      byAdmin((*call).adminSession),
+		answers: []answers{{200, "The session", ManagedSession{}}},
+		refuses: reads(session.ErrUnknown),
+	}, {
+		call: "DELETE " + p + "sessions/{sid}", id: "adminEndSession", summary: "End a session of anybody",
+		query:   ofReason,
+		do:      byAdmin((*call).adminEndSession),
+		answers: []answers{{204, "Ended", nil}},
+		refuses: changes(session.ErrUnknown, errParameter, errUnknown),
+	}, {
+		call: "GET " + p + "keys", id: "adminListKeys", summary: "The server's own keys",
+		about:   "Without their secrets, retired ones last. They are changed with `admit key`.",
+		do:      byAdmin((*call).adminKeys),
+		answers: []answers{{200, "The keys", KeyList{}}},
+		refuses: reads(errUnknown),
+	}, {
+		call: "GET " + p + "audit", id: "adminListRecords", summary: "The audit",
+		about:   "Latest first. With `text` a page may be shorter than was asked for, or empty, and yet have a next one: one call looks at 50,000 records at most.",
+		query:   slices.Concat(ofRecords, ofPage),
+		do:      byAdmin((*call).adminAudit),
+		answers: []answers{{200, "A page of records", RecordList{}}},
+		refuses: reads(errParameter, errUnknown),
+	}, {
+		call: "GET " + p + "audit/export", id: "adminExportRecords", summary: "The audit as a file",
+		about:   "Oldest first, all that is asked for, as a stream that breaks off where it cannot be whole.",
+		query:   append([]parameter{{"format", "Lines of JSON where nothing is said.", &schema{Type: "string", Enum: []string{"csv", "jsonl"}}}}, ofRecords...),
+		do:      byAdmin((*call).adminExport),
+		answers: []answers{{200, "The records", media{"application/jsonl", "text/csv"}}},
+		refuses: reads(errParameter, errUnknown),
+	}}
+	for i := range all {
+		all[i].session = true
+	}
+	return all
+}
+
 // An asker is the administrator who asks, with its session.
 type asker struct {
 	session.Info
 	user *account.User
 }
 
-// An act is a call that only administrators may make.
-type act func(*call, asker) error
-
-// admin registers the calls. Those that read need the role; all others need a
-// recent proof, too.
-func (s *server) admin() {
-	for path, acts := range map[string]map[string]act{
-		"users":                     {"GET": (*call).adminUsers, "POST": (*call).adminAddUser},
-		"users/{user}":              {"GET": (*call).adminUser, "PATCH": (*call).adminChangeUser, "DELETE": (*call).adminDeleteUser},
-		"users/{user}/password":     {"PUT": (*call).adminSetPassword, "DELETE": (*call).adminRemovePassword},
-		"users/{user}/roles/{role}": {"PUT": (*call).adminGrant, "DELETE": (*call).adminRevoke},
-		"users/{user}/sessions":     {"GET": (*call).adminSessions, "DELETE": (*call).adminEndAll},
-		"roles":                     {"GET": (*call).adminRoles},
-		"sessions":                  {"GET": (*call).adminSessions, "DELETE": (*call).adminEndEveryone},
-		"sessions/{sid}":            {"GET": (*call).adminSession, "DELETE": (*call).adminEndSession},
-		"audit":                     {"GET": (*call).adminAudit},
-		"audit/export":              {"GET": (*call).adminExport},
-	} {
-		m := methods{}
-		for method, a := range acts {
-			m[method] = byAdmin(a, method != "GET")
-		}
-		s.handle(apiPrefix+"admin/"+path, (*call).failAPI, m)
-	}
-}
-
 // byAdmin lets only administrators through, whatever they send.
-func byAdmin(a act, changes bool) handler {
-	return func(c *call) error {
-		i, user, err := c.user()
-		switch {
-		case err != nil:
+func byAdmin(h func(*call, asker) error) action {
+	return bare(func(c *call) error {
+		a, err := c.administrator()
+		if err != nil {
 			return err
-		case !user.HasRole(account.RoleAdmin):
-			return errRole
-		case changes && !c.recent(i):
-			return account.ErrRecentProof
 		}
-		return a(c, asker{i, user})
-	}
+		return h(c, a)
+	})
 }
 
-// recent reports whether who asks has proved who it is a moment ago: a session
-// that was left open is not enough to change other people's accounts.
-func (c *call) recent(i session.Info) bool { return c.now.Sub(i.AuthTime) <= account.RecentProof }
+// byAdminTaking is byAdmin for a call with a body, which is read only where an
+// administrator sent it.
+func byAdminTaking[Body any](h func(*call, asker, *Body) error) action {
+	return action{reflect.TypeFor[Body](), func(c *call) error {
+		a, err := c.administrator()
+		if err != nil {
+			return err
+		}
+		var in Body
+		if err := c.read(&in); err != nil {
+			return err
+		}
+		return h(c, a, &in)
+	}}
+}
+
+// administrator returns who asks. What reads needs the role, and no report that
+// waits for a new password; all else needs a recent proof, too.
+func (c *call) administrator() (asker, error) {
+	i, user, err := c.user()
+	switch {
+	case err != nil:
+		return asker{}, err
+	case !user.HasRole(account.RoleAdmin):
+		return asker{}, errRole
+	case user.MustChange: // who knows the password may be the thief
+		return asker{}, account.ErrMustChange
+	case c.r.Method != "GET" && c.r.Method != "HEAD":
+		// A session that was left open is not enough to change other people's
+		// accounts, nor a proof from when the clock was ahead.
+		err = c.Accounts.Recent(c.r.Context(), c.askerOf(i), c.now)
+	}
+	return asker{i, user}, err
+}
 
 // by says who does it, and why.
 func (c *call) by(a asker, reason string) (account.By, error) {
@@ -91,20 +251,11 @@ func (c *call) by(a asker, reason string) (account.By, error) {
 
 // byQuery is by where the reason stands in the address, for what has no body.
 func (c *call) byQuery(a asker) (account.By, error) {
-	q, err := c.query("reason")
+	q, err := c.query()
 	if err != nil {
 		return account.By{}, err
 	}
 	return c.by(a, q["reason"])
-}
-
-// named returns the text of the path where its pattern has {name}.
-func (c *call) named(name string) string {
-	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.Path, "/")
-	if i := slices.Index(pattern, "{"+name+"}"); i >= 0 && i < len(path) {
-		return path[i]
-	}
-	return ""
 }
 
 // on returns the user that the path names, by id or identifier.
@@ -113,12 +264,16 @@ func (c *call) on() (*account.User, error) {
 }
 
 // query returns the parameters of the address, each once, of those that are
-// known here: a filter that is misspelled must not be a list of everything.
-func (c *call) query(known ...string) (map[string]string, error) {
+// declared: a filter that is misspelled must not be a list of everything.
+func (c *call) query() (map[string]string, error) {
+	var known []string
+	for _, p := range c.parameters {
+		known = append(known, p.name)
+	}
 	q := map[string]string{}
 	for name, values := range c.r.URL.Query() {
 		if !slices.Contains(known, name) {
-			return nil, &admit.FieldError{Field: name, Err: errUnknown.WithHint("There are " + strings.Join(known, ", ") + ".")}
+			return nil, &admit.FieldError{Field: name, Err: errUnknown.WithHint("There are " + cmp.Or(strings.Join(known, ", "), "none here") + ".")}
 		}
 		if len(values) != 1 || len(values[0]) > 2000 {
 			return nil, &admit.FieldError{Field: name, Err: errParameter}
@@ -169,7 +324,7 @@ type UserList struct {
 }
 
 func (c *call) adminUsers(asker) error {
-	q, err := c.query("search", "role", "state", "verified", "after", "limit")
+	q, err := c.query()
 	if err != nil {
 		return err
 	}
@@ -200,18 +355,14 @@ func (c *call) adminUsers(asker) error {
 // A NewUser is what an administrator says of somebody new.
 type NewUser struct {
 	Identifiers []string     `json:"identifiers"`
-	Name        string       `json:"name"`
-	Password    admit.Secret `json:"password"` // none: there is no signing in with one
-	Roles       []string     `json:"roles"`
-	Verified    bool         `json:"verified"` // the identifiers are known to be the user's
-	Reason      string       `json:"reason"`
+	Name        string       `json:"name,omitempty"`
+	Password    admit.Secret `json:"password,omitempty"` // none: there is no signing in with one
+	Roles       []string     `json:"roles,omitempty"`
+	Verified    bool         `json:"verified,omitempty"` // the identifiers are known to be the user's
+	Reason      string       `json:"reason,omitempty"`
 }
 
-func (c *call) adminAddUser(a asker) error {
-	var in NewUser
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) adminAddUser(a asker, in *NewUser) error {
 	by, err := c.by(a, in.Reason)
 	if err != nil {
 		return err
@@ -236,16 +387,12 @@ func (c *call) adminUser(asker) error {
 // A UserChange is what an administrator changes of a user; what is not there
 // stays.
 type UserChange struct {
-	Name     *string `json:"name"`
-	Disabled *bool   `json:"disabled"`
-	Reason   string  `json:"reason"`
+	Name     *string `json:"name,omitempty"`
+	Disabled *bool   `json:"disabled,omitempty"`
+	Reason   string  `json:"reason,omitempty"`
 }
 
-func (c *call) adminChangeUser(a asker) error {
-	var in UserChange
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) adminChangeUser(a asker, in *UserChange) error {
 	by, err := c.by(a, in.Reason)
 	if err != nil {
 		return err
@@ -261,11 +408,8 @@ func (c *call) adminChangeUser(a asker) error {
 	return c.json(http.StatusOK, managed(user))
 }
 
-// does runs what has no body and no answer on the user of the path.
+// does runs what has no answer on the user of the path.
 func (c *call) does(a asker, fn func(ctx context.Context, id string, by account.By) error) error {
-	if err := c.read(&struct{}{}); err != nil {
-		return err
-	}
 	by, err := c.byQuery(a)
 	if err != nil {
 		return err
@@ -289,14 +433,10 @@ func (c *call) adminDeleteUser(a asker) error {
 // A NewPassword is what an administrator gives a user.
 type NewPassword struct {
 	Password admit.Secret `json:"password"`
-	Reason   string       `json:"reason"`
+	Reason   string       `json:"reason,omitempty"`
 }
 
-func (c *call) adminSetPassword(a asker) error {
-	var in NewPassword
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) adminSetPassword(a asker, in *NewPassword) error {
 	by, err := c.by(a, in.Reason)
 	if err != nil {
 		return err
@@ -322,7 +462,7 @@ func (c *call) adminRemovePassword(a asker) error {
 	})
 }
 
-func (c *call) adminGrant(a asker) error {
+func (c *call) adminGrant(a asker, _ *nothing) error {
 	return c.does(a, func(ctx context.Context, id string, by account.By) error {
 		return c.Accounts.Grant(ctx, id, c.named("role"), by, c.now)
 	})
@@ -375,7 +515,7 @@ type SessionList struct {
 // adminSessions lists the sessions of the user in the path or, where there is
 // none, of everybody.
 func (c *call) adminSessions(a asker) error {
-	q, err := c.query("after", "limit")
+	q, err := c.query()
 	if err != nil {
 		return err
 	}
@@ -463,6 +603,32 @@ func (c *call) hurry() {
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(time.Minute)) // where there is none, there is no need
 }
 
+// A KeyList is the server's own keys.
+type KeyList struct {
+	Keys []Key `json:"keys"`
+}
+
+// A Key is one of the server's own, without its secret.
+type Key struct {
+	ID        string           `json:"id"`
+	Purpose   string           `json:"purpose" enum:"cookies"`
+	State     account.KeyState `json:"state" enum:"active|retiring|retired" doc:"An active key makes new values, a retiring one opens what it made, and a retired one is erased."`
+	CreatedAt time.Time        `json:"created_at"`
+	NotAfter  *time.Time       `json:"not_after,omitempty" doc:"When a retiring key retires."`
+	MasterKey string           `json:"master_key,omitempty" doc:"The id of the master key that seals it."`
+}
+
+func (c *call) adminKeys(asker) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	keys, err := c.Ring(c.r.Context())
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, KeyList{keys})
+}
+
 // A Record is one of the audit, as the API shows it.
 type Record struct {
 	ID        int64     `json:"id"`
@@ -471,7 +637,7 @@ type Record struct {
 	Actor     string    `json:"actor"`
 	Event     string    `json:"event"`
 	Detail    string    `json:"detail"`
-	Reason    string    `json:"reason"`
+	Reason    string    `json:"reason" doc:"What who did it gave."`
 	SID       string    `json:"sid"`
 	Address   string    `json:"address"`
 	UserAgent string    `json:"user_agent"`
@@ -488,15 +654,21 @@ func RecordHead() []string {
 	return []string{"id", "at", "subject", "actor", "event", "detail", "reason", "sid", "address", "user_agent", "request_id"}
 }
 
+// divided is where a spreadsheet would begin a cell in the midst of one: where
+// people write a comma in numbers, it divides a line at semicolons.
+var divided = regexp.MustCompile(`(; *)([=+\-@＝＋－＠])`)
+
 // Row returns the record as a row of a table that a spreadsheet may open. What
 // one would take for a formula has an apostrophe before it, for strangers choose
 // their user agent (CWE-1236).
 func (r Record) Row() []string {
 	row := []string{strconv.FormatInt(r.ID, 10), r.At.Format(time.RFC3339Nano), r.Subject, r.Actor, r.Event, r.Detail, r.Reason, r.SID, r.Address, r.UserAgent, r.RequestID}
 	for i, cell := range row {
-		if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-			row[i] = "'" + cell
+		cell = divided.ReplaceAllString(cell, "$1'$2")
+		if begin, _ := utf8.DecodeRuneInString(cell); strings.ContainsRune("=+-@\t\r\n＝＋－＠", begin) {
+			cell = "'" + cell
 		}
+		row[i] = cell
 	}
 	return row
 }
@@ -510,8 +682,8 @@ type RecordList struct {
 }
 
 // records reads what is asked of the audit.
-func (c *call) records(more ...string) (*account.RecordQuery, map[string]string, error) {
-	q, err := c.query(append(more, "subject", "actor", "event", "request_id", "text", "since", "until")...)
+func (c *call) records() (*account.RecordQuery, map[string]string, error) {
+	q, err := c.query()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -529,7 +701,7 @@ func (c *call) records(more ...string) (*account.RecordQuery, map[string]string,
 }
 
 func (c *call) adminAudit(asker) error {
-	ask, q, err := c.records("after", "limit")
+	ask, q, err := c.records()
 	if err != nil {
 		return err
 	}
@@ -571,7 +743,7 @@ func parseMark(text string) (m account.Mark, ok bool) {
 // steps that are transactions of their own, since one that lasted as long as a
 // slow client likes would keep the write-ahead log from being cleared.
 func (c *call) adminExport(a asker) error {
-	ask, q, err := c.records("format")
+	ask, q, err := c.records()
 	if err != nil {
 		return err
 	}

@@ -28,9 +28,19 @@ func TestAMarkReadsBackAsItWasWritten(t *testing.T) {
 }
 
 func TestACellThatASpreadsheetWouldRunIsText(t *testing.T) {
-	for _, text := range []string{"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"} {
+	for _, text := range []string{"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"} {
 		if row := (Record{UserAgent: text}).Row(); row[9] != "'"+text {
 			t.Errorf("%q is written as %q", text, row[9])
+		}
+	}
+	// Where it is divided at semicolons, there are more cells.
+	for text, want := range map[string]string{
+		"x;=1+1; @SUM(A1)":                          "x;'=1+1; '@SUM(A1)",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:128.0)": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)",
+		"": "",
+	} {
+		if row := (Record{UserAgent: text}).Row(); row[9] != want {
+			t.Errorf("%q is written as %q, want %q", text, row[9], want)
 		}
 	}
 }

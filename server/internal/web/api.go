@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/password"
@@ -22,7 +21,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	return slices.Concat(sessionCalls(), probes())
+	return slices.Concat(sessionCalls(), ownCalls(), adminCalls(), probes())
 }
 
 // sessionCalls are those about accounts and sessions of who asks.
@@ -89,7 +88,7 @@ func sessionCalls() []operation {
 		do:      taking((*call).apiChangePassword),
 		example: `{"password": "correct horse battery", "new_password": "staple another horse"}`,
 		answers: []answers{{204, "Changed", nil}},
-		refuses: append([]*admit.Error{account.ErrBadPassword, account.ErrChanged, account.ErrTooMany}, passwordRefusals...),
+		refuses: append([]*admit.Error{account.ErrBadPassword, account.ErrChanged, account.ErrSamePassword, account.ErrTooMany}, passwordRefusals...),
 	}}
 }
 
@@ -320,7 +319,7 @@ func (c *call) apiEndOne() error {
 	if err != nil {
 		return err
 	}
-	sid := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"sessions/")
+	sid := c.named("sid")
 	if sid == i.SID {
 		err = c.signOut() // the cookie goes, too
 	} else {

@@ -1,16 +1,11 @@
 package web
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/admit-auth/admit"
 )
-
-// readyTimeout bounds how long a probe waits for the database.
-const readyTimeout = 2 * time.Second
 
 var errNotReady = admit.Unavailable.New("not_ready", "The server cannot take requests just now.")
 
@@ -21,9 +16,7 @@ type health struct {
 func (c *call) healthy() error { return c.json(http.StatusOK, health{"ok"}) }
 
 func (c *call) isReady() error {
-	ctx, cancel := context.WithTimeout(c.r.Context(), readyTimeout)
-	defer cancel()
-	if err := c.Ready(ctx); err != nil {
+	if err := c.Ready(c.r.Context()); err != nil {
 		return fmt.Errorf("%w: %w", errNotReady, err)
 	}
 	return c.healthy()

@@ -1,11 +1,17 @@
 package web
 
 import (
+	"cmp"
+	"errors"
 	"math/rand/v2"
-	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 )
 
 // An Observer hears what came of requests. Its methods are quick and safe for
@@ -33,15 +39,34 @@ func (o *Options) observer() Observer {
 	return o.Observer
 }
 
-// requestID is what a trusted proxy calls the request, so that its log and ours
-// can be read together, or an id of our own.
-func (s *server) requestID(r *http.Request) string {
-	if s.RequestID != nil {
-		if id := s.RequestID(r); isRequestID(id) {
-			return id
-		}
+// identify gives the call its id, which is what a trusted proxy calls it, so that
+// its log and ours can be read together, or one of our own; and begins its span.
+func (c *call) identify() {
+	if id := c.byProxy("X-Request-Id"); isRequestID(id) {
+		c.id = id
+	} else {
+		c.id = strconv.FormatUint(rand.Uint64(), 36)
 	}
-	return strconv.FormatUint(rand.Uint64(), 36)
+	c.ids[0] = c.id
+	if c.Tracer == nil || c.r.URL.Path == "/healthz" || c.r.URL.Path == "/readyz" {
+		return
+	}
+	c.span = c.Tracer.Begin(trace.Server, "request", c.byProxy("Traceparent"))
+	c.r = c.r.WithContext(trace.With(c.r.Context(), c.span))
+}
+
+// byProxy returns a header that our proxy has set, or has let through: then its
+// operator says that those who ask may choose it.
+func (c *call) byProxy(name string) string {
+	values := c.r.Header[name]
+	if len(values) != 1 || len(c.Proxies) == 0 {
+		return ""
+	}
+	peer, err := netip.ParseAddrPort(c.r.RemoteAddr)
+	if err != nil || !c.trusts(peer.Addr().Unmap().WithZone("")) {
+		return ""
+	}
+	return values[0]
 }
 
 // isRequestID reports whether a text can stand in logs, records and problems.
@@ -51,24 +76,47 @@ func isRequestID(id string) bool {
 
 const idLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
-// traceID returns the trace that a request belongs to, "" where it says none
-// that can be read (W3C Trace Context 3.2). It is only for the log: whoever
-// asks may say any.
-func traceID(header []string) string {
-	if len(header) != 1 {
-		return ""
+// trace returns the id of the trace that the call belongs to, "" for none.
+func (c *call) trace() string {
+	parent := ""
+	if c.span != nil {
+		parent = c.span.Parent()
+	} else {
+		parent = c.byProxy("Traceparent")
 	}
-	// version "-" trace "-" parent "-" flags; later versions may add more.
-	h := header[0]
-	if len(h) < 55 || h[2] != '-' || h[35] != '-' || h[52] != '-' || len(h) > 55 && (h[:2] == "00" || h[55] != '-') {
-		return ""
-	}
-	trace, parent := h[3:35], h[36:52]
-	if h[:2] == "ff" || !isHex(h[:2]) || !isHex(trace) || !isHex(parent) || !isHex(h[53:55]) ||
-		strings.Trim(trace, "0") == "" || strings.Trim(parent, "0") == "" {
-		return ""
-	}
-	return trace
+	id, _, _, _ := trace.Parse(parent)
+	return id
 }
 
-func isHex(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }
+var errUnanswered = errors.New("no answer was made")
+
+// methodNames are those that a trace may name without a route.
+var methodNames = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// endSpan tells the tracer what the log and the metrics are told.
+func (c *call) endSpan() {
+	method, route, known := strings.Cut(c.route, " ")
+	if known {
+		c.span.Name(c.route)
+		c.span.Set("http.route", route)
+	} else if method = c.r.Method; !slices.Contains(methodNames, method) {
+		method = "_OTHER" // anybody can make one up
+	}
+	c.span.Set("http.request.method", method)
+	c.span.Set("http.response.status_code", c.status)
+	c.span.Set("admit.request_id", c.id)
+	switch {
+	case c.fault():
+		c.span.End(cmp.Or(c.cause, errUnanswered))
+	case c.code != "":
+		c.span.Set("error.type", c.code)
+		fallthrough
+	default:
+		c.span.End(nil)
+	}
+}
+
+// fault reports whether it is ours that the call was not answered.
+func (c *call) fault() bool {
+	return c.status >= 500 && !errors.Is(c.cause, account.ErrMail) // which is how the server was set up
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -37,10 +38,11 @@ type (
 		Codes       []string               `json:"x-problem-codes,omitempty"` // of its own
 	}
 	openParameter struct {
-		Name     string  `json:"name"`
-		In       string  `json:"in"`
-		Required bool    `json:"required"`
-		Schema   *schema `json:"schema"`
+		Name        string  `json:"name"`
+		In          string  `json:"in"`
+		Description string  `json:"description,omitempty"`
+		Required    bool    `json:"required"`
+		Schema      *schema `json:"schema"`
 	}
 	openBody struct {
 		Required bool                   `json:"required,omitempty"`
@@ -73,7 +75,10 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 			c.Security = []map[string][]string{{"cookie": {}}, {"token": {}}}
 		}
 		for _, name := range o.variables() {
-			c.Parameters = append(c.Parameters, openParameter{name, "path", true, &schema{Type: "string"}})
+			c.Parameters = append(c.Parameters, openParameter{name, "path", variableMeans[name], true, &schema{Type: "string"}})
+		}
+		for _, p := range o.query {
+			c.Parameters = append(c.Parameters, openParameter{p.name, "query", p.means, false, cmp.Or(p.schema, &schema{Type: "string"})})
 		}
 		if o.do.body != nil {
 			s := known.of(o.do.body)
@@ -84,7 +89,12 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 		}
 		for _, a := range o.answers {
 			answer := &openAnswer{Description: a.means}
-			if a.body != nil {
+			if kinds, ok := a.body.(media); ok {
+				answer.Content = map[string]openContent{}
+				for _, kind := range kinds {
+					answer.Content[kind] = openContent{Schema: &schema{Type: "string"}}
+				}
+			} else if a.body != nil {
 				answer.Content = map[string]openContent{"application/json": {Schema: known.ofValue(a.body)}}
 			}
 			c.Responses[strconv.Itoa(a.status)] = answer
@@ -138,6 +148,7 @@ var problemMembers = map[string]string{
 	"detail":     "What happened, in a sentence.",
 	"code":       "Stable, for programs.",
 	"hint":       "What to do next.",
+	"reason":     "Of `session_ended`: why.",
 	"errors":     "The fields that are at fault.",
 	"request_id": "Under which the server's log knows this request.",
 }

@@ -126,6 +126,8 @@ func (m manual) markdown() string {
 - A body is ` + "`application/json`" + ` in UTF-8, at most 64 KiB; a field that is not listed here is refused. Where no field is needed, a body may be left out.
 - Times are RFC 3339 in UTC.
 - A session is presented as the **cookie** that the answer sets or, with ` + "`\"as\": \"token\"`, as `Authorization: Bearer adm_s_…`. A request with an `Authorization`" + ` header is judged by that alone.
+- A list gives ` + "`next` where there is more: the parameter `after`" + ` of the next call. A parameter that is not listed here is refused.
+- The calls of administrators, under ` + "`/api/v1/admin/`, need the role `admin`. What they change is in the audit, in the same transaction, with who did it and the `reason`" + ` that was given.
 - Each answer is ` + "`Cache-Control: no-store`. Each refusal is `application/problem+json`" + ` (RFC 9457) with a [code](problems.md).
 - A request that changes something must come from a page of this origin (` + "`Sec-Fetch-Site`, `Origin`) or from no browser, or carry `Authorization: Bearer`. Pages of the exact origins in the setting `cors_origins`" + ` may use the API by CORS with tokens in that header; cookies are neither read nor set for them, and credentials are not allowed.
 
@@ -150,6 +152,10 @@ func (m manual) markdown() string {
 		b.WriteString("\n")
 		if c.About != "" {
 			b.WriteString("\n" + c.About + "\n")
+		}
+		if len(c.Query) > 0 {
+			b.WriteString("\nIn the query:\n\n")
+			list(c.Query)
 		}
 		if len(c.Members) > 0 {
 			b.WriteString("\n")

@@ -20,17 +20,27 @@ type operation struct {
 	summary string
 	about   string
 	session bool // of a user or, where it says so, of a guest
+	query   []parameter
 	do      action
 	example string // of the body, in JSON
 	answers []answers
 	refuses []*admit.Error // besides those that general tells of
 }
 
+// A parameter is one of the query, which [call.query] reads by this list.
+type parameter struct {
+	name, means string
+	schema      *schema // nil for any text
+}
+
+// media are the types of an answer that is no JSON value, instead of its body.
+type media []string
+
 // answers is one of the good ends of an operation.
 type answers struct {
 	status int
 	means  string
-	body   any // a value of the type that is encoded; nil for none
+	body   any // a value of the type that is encoded, or media; nil for none
 }
 
 // An action is what an operation does, and what it reads its body into; nil
@@ -61,6 +71,15 @@ type nothing struct{}
 
 func (o *operation) method() string { m, _, _ := strings.Cut(o.call, " "); return m }
 func (o *operation) path() string   { _, p, _ := strings.Cut(o.call, " "); return p }
+
+// variableMeans tells what the parts of paths are that vary.
+var variableMeans = map[string]string{
+	"sid":   "The id of a session, no secret.",
+	"user":  "A user, by id or by what it signs in with.",
+	"role":  "The name of a role.",
+	"value": "What the user signs in with.",
+	"id":    "The id of an entry of the activity.",
+}
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)
 
@@ -126,9 +145,35 @@ func (s *server) register(all []operation) {
 		if m[o.method()] != nil {
 			panic(fmt.Sprintf("web: %s is declared twice", o.call))
 		}
-		m[o.method()] = o.do.run
+		m[o.method()] = func(c *call) error {
+			c.parameters = o.query
+			return o.do.run(c)
+		}
+	}
+	// A user name may be "verify", which is a path of its own with other methods.
+	for path, m := range paths {
+		for general, other := range paths {
+			if general == path || !covers(general, path) {
+				continue
+			}
+			for method, h := range other {
+				if m[method] == nil {
+					m[method] = h
+				}
+			}
+		}
 	}
 	for path, m := range paths {
 		s.handle(path, (*call).failAPI, m)
 	}
+}
+
+// covers reports whether a path without variables is one of those of a pattern.
+func covers(pattern, path string) bool {
+	if strings.Contains(path, "{") {
+		return false
+	}
+	return slices.EqualFunc(strings.Split(pattern, "/"), strings.Split(path, "/"), func(p, part string) bool {
+		return p == part || strings.HasPrefix(p, "{")
+	})
 }

@@ -6,34 +6,104 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 )
 
 // The API of one's own account.
 
-// ownCalls are its paths.
-func ownCalls() map[string]methods {
-	return map[string]methods{
-		"user":        {"GET": (*call).apiUser, "PATCH": (*call).apiSetProfile, "DELETE": (*call).apiDeleteUser},
-		"user/export": {"GET": (*call).export},
-		"identifiers": {"GET": (*call).apiIdentifiers, "POST": (*call).apiAddIdentifier},
-		// A user name may be "verify" or "restore".
-		"identifiers/verify":          {"POST": (*call).apiVerifyIdentifier, "DELETE": (*call).apiRemoveIdentifier},
-		"identifiers/restore":         {"POST": (*call).apiWayBack, "DELETE": (*call).apiRemoveIdentifier},
-		"identifiers/{value}":         {"DELETE": (*call).apiRemoveIdentifier},
-		"identifiers/{value}/primary": {"POST": (*call).apiMakePrimary},
-		"reauthenticate":              {"POST": (*call).apiReauthenticate},
-		"activity":                    {"GET": (*call).apiActivity},
-		"activity/{id}/disown":        {"POST": (*call).apiDisown},
-	}
+// ownCalls are those about one's own account.
+func ownCalls() []operation {
+	const p = apiPrefix
+	return []operation{{
+		call: "GET " + p + "user", id: "getUser", summary: "The user", session: true,
+		do:      bare((*call).apiUser),
+		answers: []answers{{200, "Who is signed in", wholeUser{}}},
+	}, {
+		call: "PATCH " + p + "user", id: "setProfile", summary: "Change the name or the language", session: true,
+		do:      taking((*call).apiSetProfile),
+		example: `{"name": "Ann Example", "locale": "en"}`,
+		answers: []answers{{200, "The user as it is now", wholeUser{}}},
+		refuses: []*admit.Error{account.ErrNameTooLong, account.ErrLocale, account.ErrTooMany},
+	}, {
+		call: "DELETE " + p + "user", id: "deleteUser", summary: "Delete the own account", session: true,
+		about:   "For good, with all that tells of the person. `confirm` is the primary name.",
+		do:      taking((*call).apiDeleteUser),
+		example: `{"confirm": "ann"}`,
+		answers: []answers{{204, "Deleted", nil}},
+		refuses: []*admit.Error{account.ErrConfirmation, account.ErrRecentProof, account.ErrMustChange, account.ErrLastAdmin},
+	}, {
+		call: "GET " + p + "user/export", id: "exportUser", summary: "All that is known of the user", session: true,
+		about:   "Sent as a file.",
+		do:      bare((*call).export),
+		answers: []answers{{200, "The user, its sessions and its activity", exported{}}},
+		refuses: []*admit.Error{account.ErrRecentProof, account.ErrMustChange, account.ErrTooMany},
+	}, {
+		call: "GET " + p + "identifiers", id: "listIdentifiers", summary: "What the user signs in with", session: true,
+		do:      bare((*call).apiIdentifiers),
+		answers: []answers{{200, "The names", identifiers{}}},
+	}, {
+		call: "POST " + p + "identifiers", id: "addIdentifier", summary: "Add a name to sign in with", session: true,
+		about:   "A user name is added at once (201). To an e-mail address mail goes out and the answer is 202, whether it is taken or not.",
+		do:      taking((*call).apiAddIdentifier),
+		example: `{"identifier": "ann2"}`,
+		answers: []answers{{201, "The names", identifiers{}}, {202, "Mail is on its way", checkMail{}}},
+		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany, account.ErrRecentProof, account.ErrMustChange},
+	}, {
+		call: "POST " + p + "identifiers/verify", id: "verifyIdentifier", summary: "Prove an added e-mail address", session: true,
+		do:      taking((*call).apiVerifyIdentifier),
+		example: `{"flow": "adm_o_…", "code": "123456"}`,
+		answers: []answers{{200, "The names", identifiers{}}},
+		refuses: []*admit.Error{account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany, account.ErrMustChange, account.ErrManyIdentifiers},
+	}, {
+		call: "POST " + p + "identifiers/restore", id: "takeWayBack", summary: "Take the account back",
+		about:   "By the link that was mailed to an address when it was changed. It ends all sessions and sets a new password.",
+		do:      taking((*call).apiWayBack),
+		example: `{"token": "adm_…", "new_password": "a third password of mine"}`,
+		answers: []answers{{204, "Taken back", nil}},
+		refuses: append([]*admit.Error{account.ErrWayBackEnded, account.ErrTaken, account.ErrTooMany}, passwordRefusals...),
+	}, {
+		call: "POST " + p + "identifiers/{value}/primary", id: "makePrimary", summary: "Make a name the primary one", session: true,
+		do:      taking((*call).apiMakePrimary),
+		example: `{}`,
+		answers: []answers{{200, "The names", identifiers{}}},
+		refuses: []*admit.Error{account.ErrUnknownIdentifier, account.ErrUnverified, account.ErrTooMany, account.ErrRecentProof, account.ErrMustChange},
+	}, {
+		call: "DELETE " + p + "identifiers/{value}", id: "removeIdentifier", summary: "Remove a name to sign in with", session: true,
+		do:      bare((*call).apiRemoveIdentifier),
+		answers: []answers{{204, "Removed", nil}},
+		refuses: []*admit.Error{account.ErrUnknownIdentifier, account.ErrPrimary, account.ErrLastIdentifier, account.ErrTooMany, account.ErrRecentProof, account.ErrMustChange},
+	}, {
+		call: "POST " + p + "reauthenticate", id: "reauthenticate", summary: "Prove again who asks", session: true,
+		about:   "What changes the account asks for a recent proof: one that is at most 10 minutes old, by the session's `auth_time`. This makes it now, and the session has another cookie, or another token, from then on.",
+		do:      taking((*call).apiReauthenticate),
+		example: `{"password": "correct horse battery"}`,
+		answers: []answers{{200, "The session", proved{}}},
+		refuses: []*admit.Error{account.ErrBadPassword, account.ErrTooMany, password.ErrBusy},
+	}, {
+		call: "GET " + p + "activity", id: "listActivity", summary: "What happened in the account", session: true,
+		about: "Latest first, in the language of who asks.",
+		query: []parameter{
+			{"after", "What an answer gave as next.", &schema{Type: "integer"}},
+			{"limit", "How many, 1 to 200; 50 where nothing is said.", &schema{Type: "integer"}},
+		},
+		do:      bare((*call).apiActivity),
+		answers: []answers{{200, "A page of records", activity{}}},
+		refuses: []*admit.Error{errParameter, errUnknown},
+	}, {
+		call: "POST " + p + "activity/{id}/disown", id: "disown", summary: "Say that it was somebody else", session: true,
+		about:   "Ends all sessions; a new password must be chosen next.",
+		do:      taking((*call).apiDisown),
+		example: `{}`,
+		answers: []answers{{204, "All sessions have ended", nil}},
+		refuses: []*admit.Error{account.ErrNoRecord, account.ErrTooMany},
+	}}
 }
 
 // asker returns who is signed in, for the core.
@@ -59,15 +129,11 @@ func (c *call) apiUser() error {
 }
 
 type setProfile struct {
-	Name   *string `json:"name"`
-	Locale *string `json:"locale"`
+	Name   *string `json:"name,omitempty"`
+	Locale *string `json:"locale,omitempty" enum:"en|zh-CN"`
 }
 
-func (c *call) apiSetProfile() error {
-	var in setProfile
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) apiSetProfile(in *setProfile) error {
 	a, _, err := c.asker()
 	if err != nil {
 		return err
@@ -83,11 +149,7 @@ type deleteUser struct {
 	Confirm string `json:"confirm"`
 }
 
-func (c *call) apiDeleteUser() error {
-	var in deleteUser
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) apiDeleteUser(in *deleteUser) error {
 	if err := c.deleteUser(in.Confirm); err != nil {
 		return err
 	}
@@ -125,11 +187,7 @@ type addIdentifier struct {
 	Identifier string `json:"identifier"`
 }
 
-func (c *call) apiAddIdentifier() error {
-	var in addIdentifier
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) apiAddIdentifier(in *addIdentifier) error {
 	i, _, err := c.user()
 	if err != nil {
 		return err
@@ -147,10 +205,7 @@ func (c *call) apiAddIdentifier() error {
 			return err
 		}
 	}
-	return c.json(http.StatusAccepted, struct {
-		State string `json:"state"`
-		Flow  string `json:"flow"`
-	}{"check_mail", flow})
+	return c.json(http.StatusAccepted, checkMail{"check_mail", flow})
 }
 
 type verifyIdentifier struct {
@@ -158,11 +213,7 @@ type verifyIdentifier struct {
 	Code string `json:"code"`
 }
 
-func (c *call) apiVerifyIdentifier() error {
-	var in verifyIdentifier
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) apiVerifyIdentifier(in *verifyIdentifier) error {
 	a, _, err := c.asker()
 	if err != nil {
 		return err
@@ -179,27 +230,19 @@ type takeWayBack struct {
 	NewPassword admit.Secret `json:"new_password"`
 }
 
-func (c *call) apiWayBack() error {
-	var in takeWayBack
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) apiWayBack(in *takeWayBack) error {
 	if err := c.Accounts.WayBack(c.r.Context(), in.Token, in.NewPassword, c.origin(), c.now); err != nil {
 		return err
 	}
 	return c.noContent()
 }
 
-func (c *call) apiMakePrimary() error {
-	if err := c.read(&struct{}{}); err != nil {
-		return err
-	}
+func (c *call) apiMakePrimary(*nothing) error {
 	a, _, err := c.asker()
 	if err != nil {
 		return err
 	}
-	value := strings.TrimSuffix(strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/"), "/primary")
-	user, err := c.Accounts.MakePrimary(c.r.Context(), a, value, c.now)
+	user, err := c.Accounts.MakePrimary(c.r.Context(), a, c.named("value"), c.now)
 	if err != nil {
 		return err
 	}
@@ -211,7 +254,7 @@ func (c *call) apiRemoveIdentifier() error {
 	if err != nil {
 		return err
 	}
-	value := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/")
+	value := strings.TrimPrefix(c.r.URL.Path, apiPrefix+"identifiers/") // also "verify", whose pattern is another's
 	if _, err := c.Accounts.RemoveIdentifier(c.r.Context(), a, value, c.now); err != nil {
 		return err
 	}
@@ -228,11 +271,7 @@ type proved struct {
 	Token   string  `json:"token,omitempty"`
 }
 
-func (c *call) apiReauthenticate() error {
-	var in reauthenticate
-	if err := c.read(&in); err != nil {
-		return err
-	}
+func (c *call) apiReauthenticate(in *reauthenticate) error {
 	s, err := c.prove(in.Password)
 	if err != nil {
 		return err
@@ -258,10 +297,10 @@ func (c *call) prove(pw admit.Secret) (*session.Session[Data], error) {
 type Entry struct {
 	ID     string    `json:"id"`
 	At     time.Time `json:"at"`
-	Event  string    `json:"event"`
-	Text   string    `json:"text"`
+	Event  string    `json:"event" doc:"Stable, for programs."`
+	Text   string    `json:"text" doc:"What it means, in the language of who asks."`
 	Detail string    `json:"detail,omitempty"`
-	By     string    `json:"by"` // "user", "operator" or "unknown"
+	By     string    `json:"by" enum:"user|operator|unknown"`
 	SID    string    `json:"sid,omitempty"`
 	Device Device    `json:"device"`
 }
@@ -287,7 +326,7 @@ const (
 
 type activity struct {
 	Records []Entry `json:"records"`
-	Next    string  `json:"next,omitempty"` // to be given as after
+	Next    string  `json:"next,omitempty" doc:"Where there are more: the parameter after of the next page."`
 }
 
 func (c *call) apiActivity() error {
@@ -295,12 +334,15 @@ func (c *call) apiActivity() error {
 	if err != nil {
 		return err
 	}
-	q := c.r.URL.Query()
-	limit, err := number(q, "limit", fewRecords, 1, manyRecords)
+	q, err := c.query()
 	if err != nil {
 		return err
 	}
-	after, err := number(q, "after", 0, 1, math.MaxInt64)
+	limit, err := number(q["limit"], "limit", fewRecords, 1, manyRecords)
+	if err != nil {
+		return err
+	}
+	after, err := number(q["after"], "after", 0, 1, math.MaxInt64)
 	if err != nil {
 		return err
 	}
@@ -320,23 +362,19 @@ func (c *call) apiActivity() error {
 }
 
 // number reads a number of the query within bounds.
-func number(q url.Values, name string, otherwise, low, high int64) (int64, error) {
-	if !q.Has(name) {
+func number(text, name string, otherwise, low, high int64) (int64, error) {
+	if text == "" {
 		return otherwise, nil
 	}
-	n, err := strconv.ParseInt(q.Get(name), 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < low || n > high {
-		return 0, &admit.FieldError{Field: name, Err: problem.ErrMalformed}
+		return 0, &admit.FieldError{Field: name, Err: errParameter}
 	}
 	return n, nil
 }
 
-func (c *call) apiDisown() error {
-	if err := c.read(&struct{}{}); err != nil {
-		return err
-	}
-	id := strings.TrimSuffix(strings.TrimPrefix(c.r.URL.Path, apiPrefix+"activity/"), "/disown")
-	if err := c.disown(id); err != nil {
+func (c *call) apiDisown(*nothing) error {
+	if err := c.disown(c.named("id")); err != nil {
 		return err
 	}
 	return c.noContent()

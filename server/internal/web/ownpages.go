@@ -107,7 +107,7 @@ func (c *call) names() (*page, account.Asker, error) {
 		label = c.say("label.user")
 	}
 	p.Form = &form{
-		Action: "/account/identifiers", Submit: c.say("identifiers.add"), Proof: "identifier",
+		Action: "/account/identifiers", Submit: c.say("identifiers.submit"), Proof: "identifier",
 		Fields: []field{{Name: "identifier", Label: label, Type: "text", Complete: "off"}},
 	}
 	return p, c.askerOf(i), nil
@@ -272,7 +272,7 @@ func (c *call) confirmation() (*page, error) {
 		return nil, err
 	}
 	p.Form = &form{
-		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: signsInAs(p.User),
+		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
 	return p, nil
@@ -322,7 +322,7 @@ func (c *call) activityPage() error {
 	if err != nil {
 		return err
 	}
-	after, err := number(c.r.URL.Query(), "after", 0, 1, 1<<62)
+	after, err := number(c.r.URL.Query().Get("after"), "after", 0, 1, 1<<62)
 	if err != nil {
 		return err
 	}
@@ -362,7 +362,7 @@ func (c *call) disownPage() error {
 	if err != nil {
 		return err
 	}
-	id, err := number(c.r.URL.Query(), "entry", 0, 1, 1<<62)
+	id, err := number(c.r.URL.Query().Get("entry"), "entry", 0, 1, 1<<62)
 	if err != nil {
 		return err
 	}
@@ -396,7 +396,7 @@ func (c *call) data() (*page, error) {
 	}
 	p.Form = &form{
 		Action: "/account/data", Submit: c.say("data.delete"),
-		Fields: []field{{Name: "confirm", Label: c.say("data.confirm", signsInAs(p.User)), Type: "text", Complete: "off"}},
+		Fields: []field{{Name: "confirm", Label: c.say("data.confirm", p.User.Primary()), Type: "text", Complete: "off"}},
 	}
 	return p, nil
 }

@@ -141,17 +141,7 @@ func called(u *account.User) string {
 	case u.Name != "":
 		return u.Name
 	}
-	return signsInAs(u)
-}
-
-// signsInAs is the identifier that password managers keep a password under.
-func signsInAs(u *account.User) string {
-	for _, id := range u.Identifiers {
-		if id.Primary {
-			return id.Value
-		}
-	}
-	return u.ID
+	return u.Primary()
 }
 
 func (c *call) signIns() *page {
@@ -335,7 +325,7 @@ func (c *call) verifyForm() error {
 // scanners open links.
 func (c *call) takeLink() error {
 	c.w.Header().Set("Referrer-Policy", "no-referrer")
-	text := strings.TrimPrefix(c.r.URL.Path, "/link/")
+	text := c.named("token")
 	if len(text) > 200 {
 		return account.ErrFlowEnded
 	}

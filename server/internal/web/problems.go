@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/admit-auth/admit/problem"
@@ -57,7 +56,7 @@ var moreOf = map[string]string{
 	"method_not_allowed":   "The `Allow` header says which are.",
 	"cookie_unsupported":   "The pages of `cors_origins` get tokens only.",
 	"no_session":           "Or it is a guest's where a user's is needed.",
-	"session_ended":        "Somebody signed out, the user or an operator ended it, or the password was changed.",
+	"session_ended":        "`reason` says why to who has its token, for as long as the session would have waited for its next use: `signed_out`; `signed_in_again` or `proved_again`, where the session has a newer token; `ended_by_user`; `ended_by_operator`; `displaced` by too many others; `password_changed`; `identifier_verified`; `first_proof_took_all`; `disowned`; `way_back_taken`.",
 	"session_expired":      "It was not used for too long, or its life is over.",
 	"ambiguous_session":    "They are of different people. Both cookies are cleared.",
 	"bad_credentials":      "One answer for an unknown user, a wrong password and a disabled user.",
@@ -71,28 +70,49 @@ var moreOf = map[string]string{
 // problemsPage lists what can go wrong.
 func (c *call) problemsPage() error {
 	p := c.page("problems")
-	p.Data = problemTexts()
+	p.Data = c.listed(problemTexts())
 	return c.show(http.StatusOK, p)
 }
 
 // problemPage explains one code.
 func (c *call) problemPage() error {
-	code := strings.TrimPrefix(c.r.URL.Path, problemsPath)
+	code := c.named("code")
 	if textOf(code).Text == "" {
 		return problem.ErrNotFound
 	}
 	return c.show(http.StatusOK, c.explained(code))
 }
 
+// explained is the page about a code.
 func (c *call) explained(code string) *page {
-	t := textOf(code)
-	if zh, ok := refusals[code]; ok && c.language() == "zh-CN" {
-		t.Text, t.Hint = zh.Text, zh.Hint
-	}
+	t := c.translated(textOf(code))
 	p := &page{Name: "problem", Title: t.Text}
 	p.Data = struct {
 		problemText
 		More string
-	}{t, moreOf[code]}
+	}{t.problemText, moreOf[code]}
 	return p
+}
+
+// A translated text says which language it is in: what only programs and
+// terminals say stands in English alone.
+type translated struct {
+	problemText
+	Lang string
+}
+
+func (c *call) translated(t problemText) translated {
+	if zh, ok := refusals[t.Code]; ok && c.language() == "zh-CN" {
+		t.Text, t.Hint = zh.Text, zh.Hint
+		return translated{t, "zh-CN"}
+	}
+	return translated{t, "en"}
+}
+
+func (c *call) listed(all []problemText) []translated {
+	var out []translated
+	for _, t := range all {
+		out = append(out, c.translated(t))
+	}
+	return out
 }

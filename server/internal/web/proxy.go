@@ -53,7 +53,11 @@ func (c *call) throughProxy() error {
 		}
 	}
 	if c.r.TLS == nil {
-		if here, _, _ := loopback(c.r.Host); here && c.r.Host != c.public.Host || len(hops) == 0 || proto == "" {
+		switch here, _, _ := loopback(c.r.Host); {
+		case here && c.r.Host != c.public.Host && !forwarded(h):
+			// So asks nginx by itself, and so asks a program: there is no telling them apart.
+			return errProxy.WithHint(proxyLines + "; — A program of this machine asks at " + c.PublicURL)
+		case here && c.r.Host != c.public.Host || len(hops) == 0 || proto == "":
 			return errProxy
 		}
 		// A proxy behind a proxy may add its own; all of the way must be HTTPS.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"html/template"
 	"net/http"
 	"slices"
@@ -16,6 +17,7 @@ type manual struct {
 type manualCall struct {
 	ID, Call, Summary, About string
 	Session                  bool
+	Query                    []manualMember
 	Members                  []manualMember
 	Example                  string
 	Answers                  []manualAnswer
@@ -47,6 +49,9 @@ func newManual(all []operation) manual {
 		c := manualCall{
 			ID: o.id, Call: o.call, Summary: o.summary, About: o.about, Session: o.session, Example: o.example,
 		}
+		for _, p := range o.query {
+			c.Query = append(c.Query, manualMember{p.name, cmp.Or(p.schema, &schema{Type: "string"}).kind(), p.means, true})
+		}
 		if o.do.body != nil {
 			of := known.of(o.do.body)
 			shown[of.name()] = true
@@ -54,7 +59,9 @@ func newManual(all []operation) manual {
 		}
 		for _, a := range o.answers {
 			answer := manualAnswer{Status: a.status, Means: a.means}
-			if a.body != nil {
+			if kinds, ok := a.body.(media); ok {
+				answer.Means += ", as " + strings.Join(kinds, " or ")
+			} else if a.body != nil {
 				answer.Object = known.ofValue(a.body).name()
 			}
 			c.Answers = append(c.Answers, answer)
@@ -94,6 +101,8 @@ func (s *schema) kind() string {
 		return "list of " + s.Items.kind()
 	case s.Format == "date-time":
 		return "time"
+	case s.Type == "":
+		return "anything"
 	case s.Type == "string":
 		return "text"
 	}

@@ -75,8 +75,12 @@ func (s schemas) of(t reflect.Type) *schema {
 		return &schema{Type: "string", Format: "date-time"}
 	case reflect.TypeFor[admit.Secret]():
 		return &schema{Type: "string", Format: "password"}
+	case reflect.TypeFor[json.RawMessage]():
+		return &schema{} // anything
 	}
 	switch t.Kind() {
+	case reflect.Interface:
+		return &schema{}
 	case reflect.String:
 		return &schema{Type: "string"}
 	case reflect.Bool:

@@ -190,6 +190,11 @@ func (c *call) endOne(subject, sid string) error {
 
 // endOthers ends all of the user's sessions but the request's.
 func (c *call) endOthers(i session.Info) error {
+	// Where there is none, nothing is written: a user could fill the audit.
+	all, err := c.Sessions.List(c.r.Context(), i.Subject)
+	if err != nil || len(all) == 1 && all[0].SID == i.SID {
+		return err
+	}
 	r := c.auditing(account.EpochRaised, account.Record{Event: "other_sessions_ended", Subject: i.Subject, SID: i.SID})
 	return c.Sessions.EndAll(r.Context(), i.Subject, i.SID, "ended_by_user")
 }
@@ -197,7 +202,7 @@ func (c *call) endOthers(i session.Info) error {
 // changePassword sets a new password, which ends all of the user's sessions but
 // the request's.
 func (c *call) changePassword(i session.Info, old, password admit.Secret) error {
-	return c.Accounts.ChangePassword(c.r.Context(), i.Subject, i.SID, old, password, c.origin(), c.now)
+	return c.Accounts.ChangePassword(c.r.Context(), c.askerOf(i), old, password, c.now)
 }
 
 // auditing returns the request for a change of sessions, which r is kept with

@@ -32,12 +32,14 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 var stories = []story{
 	{"api", func(c *call) *page {
 		p := c.page("api")
-		p.Data = newManual(slices.Concat(sessionCalls()[:6], probes()[:1]))
+		p.Data = newManual(slices.DeleteFunc(operations(), func(o operation) bool {
+			return !slices.Contains([]string{"signUp", "getSession", "endOtherSessions", "listActivity", "adminExportRecords", "healthz"}, o.id)
+		}))
 		return p
 	}},
 	{"problems", func(c *call) *page {
 		p := c.page("problems")
-		p.Data = []problemText{textOf("bad_credentials"), textOf("address_in_use"), textOf("no_session")}
+		p.Data = c.listed([]problemText{textOf("bad_credentials"), textOf("address_in_use"), textOf("no_session"), textOf("cookie_unsupported")})
 		return p
 	}},
 	{"problem", func(c *call) *page { return c.explained("bad_credentials") }},
@@ -138,7 +140,9 @@ var stories = []story{
 	}},
 	{"identifiers-many", func(c *call) *page {
 		p := c.tellNames()
-		p.User.Identifiers = append(p.User.Identifiers, account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true})
+		p.User.Identifiers = append(p.User.Identifiers,
+			account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true},
+			account.Identifier{Value: "ann.catherine.elisabeth.example-of-a-long-name@mail.department.example.org", Kind: account.Email})
 		return p
 	}},
 	{"addition", func(c *call) *page {
@@ -175,7 +179,7 @@ var stories = []story{
 		p := c.tellMember("data", "/account/data")
 		p.Form = &form{
 			Action: "/account/data", Submit: c.say("data.delete"),
-			Fields: []field{{Name: "confirm", Label: c.say("data.confirm", signsInAs(p.User)), Type: "text", Complete: "off"}},
+			Fields: []field{{Name: "confirm", Label: c.say("data.confirm", p.User.Primary()), Type: "text", Complete: "off"}},
 		}
 		return p
 	}},
@@ -272,7 +276,7 @@ func ann() *account.User {
 		ID: "u", Name: "Ann Example", Roles: []string{"admin"}, CreatedAt: toldAt.AddDate(0, -3, 0),
 		Identifiers: []account.Identifier{
 			{Value: "ann@example.org", Kind: account.Email, Verified: true, Primary: true},
-			{Value: "ann", Kind: account.Username},
+			{Value: "ann", Kind: account.Username, Verified: true},
 		},
 	}
 }
@@ -346,7 +350,7 @@ func (c *call) tellAccount(u *account.User) *page {
 func (c *call) tellConfirm() *page {
 	p := c.tellMember("confirm", "/account/confirm")
 	p.Form = &form{
-		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: signsInAs(p.User),
+		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
 	return p
@@ -355,7 +359,7 @@ func (c *call) tellConfirm() *page {
 func (c *call) tellNames() *page {
 	p := c.tellMember("identifiers", "/account/identifiers")
 	p.Form = &form{
-		Action: "/account/identifiers", Submit: c.say("identifiers.add"), Proof: "identifier",
+		Action: "/account/identifiers", Submit: c.say("identifiers.submit"), Proof: "identifier",
 		Fields: []field{{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "off"}},
 	}
 	return p
@@ -364,7 +368,7 @@ func (c *call) tellNames() *page {
 func (c *call) tellSecurity() *page {
 	p := c.tellMember("security", "/account/security")
 	p.Form = &form{
-		Action: "/account/security", Submit: c.say("security.submit"), Username: signsInAs(p.User),
+		Action: "/account/security", Submit: c.say("security.submit"), Username: p.User.Primary(),
 		Fields: []field{
 			{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"},
 			c.newPassword("new_password", "label.new"),
@@ -416,7 +420,7 @@ func (c *call) storiesPage() error {
 }
 
 func (c *call) storyPage() error {
-	name := strings.TrimPrefix(c.r.URL.Path, "/dev/stories/")
+	name := c.named("name")
 	i := slices.IndexFunc(stories, func(s story) bool { return s.name == name })
 	if i < 0 {
 		return problem.ErrNotFound

@@ -80,7 +80,7 @@ func TestEveryStoryLooksAsItDid(t *testing.T) {
 	kept := map[string]bool{}
 	for _, s := range stories {
 		for _, l := range languages {
-			got := digest.ReplaceAllString(tell(t, e, e.look.Load(), s, l.Tag), "$1")
+			got := digest.ReplaceAllString(tell(t, e, e.look, s, l.Tag), "$1")
 			file := filepath.Join("testdata", "stories", s.name+"."+l.Tag+".html")
 			kept[file] = true
 			if *update {
@@ -118,7 +118,7 @@ func TestEveryStateOfEveryTemplateHasAStory(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	funcs := template.FuncMap{"seen": func(id string) string { seen[id] = true; return "" }}
-	v := e.look.Load()
+	v := e.look
 	names, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func TestEveryPageHasAStory(t *testing.T) {
 	}
 	told := map[string]bool{}
 	for _, s := range stories {
-		c := e.teller(e.look.Load(), "en", httptest.NewRequest("GET", "/", nil))
+		c := e.teller(e.look, "en", httptest.NewRequest("GET", "/", nil))
 		told[s.page(c).Name] = true
 	}
 	text := sources(t, "*.go")
@@ -238,7 +238,7 @@ func TestEveryFaultHasAWayOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for status := 400; status < 600; status++ {
-		c := e.teller(e.look.Load(), "en", httptest.NewRequest("GET", "/account?secret=1", nil))
+		c := e.teller(e.look, "en", httptest.NewRequest("GET", "/account?secret=1", nil))
 		ways := c.waysOn(status)
 		if len(ways) == 0 || slices.ContainsFunc(ways, func(l link) bool { return l.Text == "" || strings.Contains(l.URL, "secret") }) {
 			t.Errorf("the ways on from %d are %v", status, ways)

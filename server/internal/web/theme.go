@@ -11,9 +11,10 @@ import (
 	"strconv"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
 )
 
-// ErrTheme is the kind of every error of Wear; what it wraps says where.
+// ErrTheme is the kind of every error of a theme; what it wraps says where.
 var ErrTheme = admit.Invalid.New("bad_theme", "The theme cannot be used.").WithHint("docs/how-to/use-your-own-theme.md says what a theme may hold")
 
 // A Theme is how a team makes the pages its own. What is not set is ours.
@@ -42,28 +43,35 @@ type Text struct{ Lang, Name, Text, Where string }
 // A Source is a file of templates. Those with the name of one of ours shadow it.
 type Source struct{ Where, Text string }
 
-// Wear changes what pages look like, for the requests that come. A theme that
-// cannot show every story is refused, and what was worn before stays.
-func (e *Edge) Wear(t *Theme) error {
-	v, err := newViews(t)
-	if err != nil {
+// wear sets what pages look like. A theme that cannot show every story is
+// refused.
+func (s *server) wear(t *Theme, before *Edge) (err error) {
+	if s.look, err = newViews(t); err != nil {
 		return err
 	}
 	if t != nil && len(t.Templates) > 0 {
-		if err := e.tryOn(v); err != nil {
+		if err := s.tryOn(s.look); err != nil {
 			return err
 		}
 	}
-	if old := e.look.Load(); old != nil {
-		// Pages that are open ask for the files of the theme they were made of.
-		for _, at := range []string{old.css, old.themeCSS, old.script, old.mark} {
-			if a, ok := old.assets[at]; ok {
-				v.assets[at] = a
-			}
+	if before == nil {
+		return nil
+	}
+	// Pages that are open ask for the files of the theme they were made of.
+	old := before.look
+	for _, at := range []string{old.css, old.themeCSS, old.script, old.mark} {
+		if a, ok := old.assets[at]; ok {
+			s.look.assets[at] = a
 		}
 	}
-	e.look.Store(v)
 	return nil
+}
+
+// Try reports why a theme could not be worn. It needs no server: of the accounts,
+// stories ask only what none at all can say.
+func Try(t *Theme) error {
+	s := &server{Options: Options{Accounts: new(account.Service)}, public: new(url.URL)}
+	return s.wear(t, nil)
 }
 
 // tryOn shows every story in every language, and looks whether a form of each

@@ -40,11 +40,7 @@ func get(t *testing.T, e *Edge, path string) string {
 	return w.Body.String()
 }
 
-func TestAThemeThatIsNoGoodIsRefusedAndOursStays(t *testing.T) {
-	e, err := newEdge(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestAThemeThatIsNoGoodIsRefused(t *testing.T) {
 	source := func(text string) *Theme { return &Theme{Templates: []Source{{"x/signin.html", text}}} }
 	for _, tt := range []struct {
 		name  string
@@ -63,15 +59,8 @@ func TestAThemeThatIsNoGoodIsRefusedAndOursStays(t *testing.T) {
 		{"a script that html/template cannot make safe", source(`{{define "signin"}}<a href="{{if .Form}}"{{end}}>{{end}}`), "x/signin.html:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := e.Wear(tt.theme)
-			if !errors.Is(err, ErrTheme) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("Wear: %v, want it to say %q", err, tt.says)
-			}
-			if !strings.Contains(get(t, e, "/signin"), "<h1>Sign in</h1>") {
-				t.Error("the page is not ours any more")
-			}
-			if _, err := newEdge(t, tt.theme); !errors.Is(err, ErrTheme) {
-				t.Errorf("New: %v", err)
+			if _, err := newEdge(t, tt.theme); !errors.Is(err, ErrTheme) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("New: %v, want it to say %q", err, tt.says)
 			}
 		})
 	}
@@ -94,7 +83,9 @@ func TestFilesOfTheThemeBeforeAreStillThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	css := regexp.MustCompile(`/static/theme-\w+\.css`).FindString(get(t, e, "/signin"))
-	if err := e.Wear(&Theme{CSS: []byte("b{}")}); err != nil {
+	o := e.Options
+	o.Theme, o.Before = &Theme{CSS: []byte("b{}")}, e
+	if e, err = New(o); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(get(t, e, "/signin"), css) {

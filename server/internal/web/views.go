@@ -184,8 +184,40 @@ type choice struct {
 // Failed reports whether the page says that something was refused.
 func (p *page) Failed() bool { return p.Form != nil && p.Form.failed() }
 
-// In tells the pages of the account apart.
-func (p *page) In(path string) bool { return p.Path == path }
+// Section is the tab of the account that the page stands under, "" elsewhere.
+func (p *page) Section() string {
+	switch p.Name {
+	case "account", "identifiers", "addition", "data", "confirm":
+		return "/account"
+	case "activity", "disown":
+		return "/account/activity"
+	case "security", "sessions":
+		return "/account/" + p.Name
+	}
+	return ""
+}
+
+// In returns the aria-current of a tab: this page, one under it, or "".
+func (p *page) In(tab string) string {
+	switch tab {
+	case p.Path:
+		return "page"
+	case p.Section():
+		return "true"
+	}
+	return ""
+}
+
+// Up is the page that this one hangs under, "" where a tab leads here.
+func (p *page) Up() string {
+	switch p.Name {
+	case "addition":
+		return "/account/identifiers"
+	case "identifiers", "data", "confirm":
+		return "/account"
+	}
+	return "" // a page that asks offers the way back as an answer
+}
 
 // page begins one whose title is the phrase "NAME.title".
 func (c *call) page(name string) *page {
@@ -200,7 +232,7 @@ func (c *call) show(status int, p *page) error {
 		p.Why = cmp.Or(p.Why, c.why)
 	}
 	if status < 400 {
-		p.Notice = c.takeNotice(p.Notice)
+		c.takeNotice(p)
 	}
 	b := c.buffers.Get().(*bytes.Buffer)
 	defer c.buffers.Put(b)
@@ -210,9 +242,10 @@ func (c *call) show(status int, p *page) error {
 	h := c.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", p.Lang)
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	body := c.light(p, b.Bytes())
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.begin(status)
-	c.w.Write(b.Bytes())
+	c.w.Write(body)
 	return nil
 }
 
@@ -304,13 +337,15 @@ func (c *call) done(what, to string) error {
 	return c.seeOther(to)
 }
 
-func (c *call) takeNotice(other string) string {
+// takeNotice says once what was done. Whoever has just ended the session does
+// not need to be told why it is no more.
+func (c *call) takeNotice(p *page) {
 	what, err := c.notice.Get(nil, c.r)
 	if err != nil {
-		return other
+		return
 	}
 	c.notice.Delete(c.w)
-	return c.say("done." + string(what))
+	p.Notice, p.Why = c.say("done."+string(what)), ""
 }
 
 // A form is what a person fills in.
@@ -489,6 +524,8 @@ func (c *call) waysOn(status int) []link {
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
 		// The path alone: a secret in the query must not go on into a link.
 		return []link{{c.say("again"), c.r.URL.EscapedPath()}, start}
+	case http.StatusMisdirectedRequest: // whose start page is refused, too
+		return []link{{c.say("home"), c.PublicURL + "/"}}
 	}
 	return []link{start}
 }

@@ -22,13 +22,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -44,7 +45,8 @@ type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
 	Keys        *cookie.Keys // seal the cookies of flows and known browsers
-	PublicURL   string       // an origin, without a slash at the end
+	Ring        func(context.Context) ([]Key, error)
+	PublicURL   string // an origin, without a slash at the end
 	CookieName  func(name string) string
 	CORSOrigins []string       // exact origins that may use the API with header tokens
 	ReturnHosts []string       // hosts besides our own that return_to may name
@@ -54,13 +56,11 @@ type Options struct {
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
 
-	Theme *Theme // nil for ours
+	Theme  *Theme // nil for ours
+	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
 
-	Observer Observer // may be nil
-
-	// RequestID returns the id that a trusted proxy has given a request, or "".
-	// It may be nil: ids are then ours alone.
-	RequestID func(*http.Request) string
+	Observer Observer     // may be nil
+	Tracer   trace.Tracer // may be nil
 }
 
 // Dev is what only a development server shows.
@@ -104,7 +104,7 @@ type server struct {
 	unknown func(int, time.Duration) // is told of requests for no route
 	inbox   *cookie.Vault            // the key of the development inbox
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
-	look    atomic.Pointer[views]    // what pages are made of
+	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
 }
 
@@ -114,7 +114,7 @@ type header struct {
 	value []string
 }
 
-// An Edge is the handler, which can be given another theme while it serves.
+// An Edge is the handler.
 type Edge struct{ *server }
 
 // New returns the handler.
@@ -176,14 +176,9 @@ func New(o Options) (*Edge, error) {
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
-	for path, m := range ownCalls() {
-		s.handle(apiPrefix+path, (*call).failAPI, m)
-	}
-	s.admin()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
-	e := &Edge{s}
-	return e, e.Wear(o.Theme)
+	return &Edge{s}, s.wear(o.Theme, o.Before)
 }
 
 // A call is one request on its way through the edge.
@@ -192,7 +187,7 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	now  time.Time
-	id   string // of the request, in the log and in problems; no secret
+	id   string // of the request, in the log, in problems and in the answer's header; no secret
 	lang string // "en" or "zh-CN"; language finds it
 
 	views  *views // the same for the whole of the call
@@ -202,13 +197,17 @@ type call struct {
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
 
+	parameters []parameter // of the query, as they are declared
+
 	seen   func(status int, took time.Duration) // the Observer, of this route
 	route  string                               // the method and the pattern: not the path, which may hold a secret
 	status int                                  // what was answered, for the log
 	code   string                               // why it was refused, for the log
 	cause  error                                // what it was refused with, for the log where it is our fault
 	sid    string
-	from   string // the client's address, where a proxy told it
+	from   string     // the client's address, where a proxy told it
+	span   trace.Span // nil where nobody traces
+	ids    [1]string  // id, as the value of a header
 }
 
 // A handler answers a call, or returns why it does not. It has written
@@ -269,14 +268,17 @@ func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown, id: s.requestID(r)}
+	c := &call{server: s, w: w, r: r, now: time.Now(), seen: s.unknown}
+	c.identify()
+	r = c.r
 	defer c.finish()
-	c.views = s.look.Load()
+	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		headers, fail = s.plain, (*call).failAPI
 	}
 	h := w.Header()
+	h["X-Request-Id"] = c.ids[:]
 	for i := range headers {
 		h[headers[i].name] = headers[i].value
 	}
@@ -306,6 +308,17 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to(c)
+}
+
+// named returns the text of the path where its pattern has {name}. What the
+// client escaped is one part: an address may have a slash in it.
+func (c *call) named(name string) string {
+	pattern, path := strings.Split(c.r.Pattern, "/"), strings.Split(c.r.URL.EscapedPath(), "/")
+	if i := slices.Index(pattern, "{"+name+"}"); i >= 0 && i < len(path) {
+		text, _ := url.PathUnescape(path[i]) // net/http has parsed it
+		return text
+	}
+	return ""
 }
 
 // admissible refuses requests with too much of a header, for another host, and
@@ -401,12 +414,15 @@ func (c *call) finish() {
 		c.observer().Problem(c.code)
 	}
 	c.log(now)
+	if c.span != nil {
+		c.endSpan()
+	}
 }
 
 // log writes the call's one line.
 func (c *call) log(now time.Time) {
 	level := slog.LevelInfo
-	fault := c.status >= 500 && !errors.Is(c.cause, account.ErrMail) // which is how the server was set up
+	fault := c.fault()
 	if fault {
 		level = slog.LevelError
 	}
@@ -424,7 +440,7 @@ func (c *call) log(now time.Time) {
 	if c.sid != "" {
 		line.AddAttrs(slog.String("sid", c.sid))
 	}
-	if trace := traceID(c.r.Header["Traceparent"]); trace != "" {
+	if trace := c.trace(); trace != "" {
 		line.AddAttrs(slog.String("trace_id", trace))
 	}
 	if c.code != "" {
@@ -450,5 +466,17 @@ func (c *call) origin() account.Origin {
 	if len(agent) > maxAgent {
 		agent = agent[:maxAgent]
 	}
-	return account.Origin{Address: address, UserAgent: strings.ToValidUTF8(agent, ""), RequestID: c.id, Locale: c.language()}
+	return account.Origin{Address: address, UserAgent: visible(agent), RequestID: c.id, Locale: c.language()}
+}
+
+// visible returns a text without what nobody sees and what turns the direction of
+// others around: it is shown to people who look for a stranger among their
+// sessions.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(text, ""))
 }

@@ -2,6 +2,6 @@
 
 package server
 
-func networked(string) string { return "" }
-
+// What only Linux tells.
+func networked(string) string                       { return "" }
 func clockSynchronized() (synchronized, known bool) { return false, false }

@@ -1,0 +1,88 @@
+package browser
+
+// inChinese is what pages say to who reads them in Chinese, so that a journey
+// can be written down once.
+var inChinese = map[string]string{
+	"Welcome":                              "欢迎",
+	"Sign in":                              "登录",
+	"Sign up":                              "注册",
+	"Sign out":                             "退出登录",
+	"Sign up as administrator":             "注册为管理员",
+	"You will be the administrator.":       "您将成为管理员。",
+	"Error: Sign up":                       "出错了：注册",
+	"Your account is ready":                "您的账号已创建",
+	"You are signed out.":                  "您已退出登录。",
+	"This session":                         "当前会话",
+	"Chrome on Linux":                      "Linux 上的 Chrome",
+	"End":                                  "结束",
+	"End all other sessions":               "结束其他所有会话",
+	"End all sessions":                     "结束所有会话",
+	"The session has ended.":               "该会话已结束。",
+	"There is no other session.":           "没有其他会话。",
+	"All other sessions have ended.":       "其他会话已全部结束。",
+	"another":                              "另一台设备",
+	"Change the password":                  "修改密码",
+	"The password is changed.":             "密码已修改。",
+	"Password changed":                     "修改了密码",
+	"Signed up":                            "注册",
+	"A session was ended":                  "结束了一个会话",
+	"The name or the password is wrong.":   "登录名或密码不正确。",
+	"This name is taken.":                  "这个名字已被使用。",
+	"Please fill this in.":                 "请填写这一项。",
+	"Finish sign-up":                       "完成注册",
+	"This code is wrong.":                  "验证码不正确。",
+	"Your code":                            "您的验证码",
+	"verified":                             "已验证",
+	"This code or link is no longer good.": "这个验证码或链接已经失效。",
+	"There is nothing here":                "页面不存在",
+	"The inbox is locked":                  "收件箱已锁定",
+	"No mail yet.":                         "还没有邮件。",
+	"Development inbox":                    "开发收件箱",
+	"Open the link":                        "打开链接",
+	"Somebody, hopefully you,":             "有人（希望就是您）",
+	"look at your activity and change your password":             "查看活动记录，并修改密码",
+	"The password is too short: it needs at least 8 characters.": "密码太短：至少需要 8 个字符。",
+	"Mail waits in the inbox: its link is in the terminal.":      "邮件在收件箱里，链接见终端。",
+
+	"Save":                               "保存",
+	"Saved.":                             "已保存。",
+	"Add, verify or remove":              "添加、验证或移除",
+	"Add":                                "添加",
+	"Add the address":                    "添加邮箱",
+	"Added: you can sign in":             "已添加，现在可以用它登录了。",
+	"Make primary":                       "设为主登录名",
+	"The primary one is changed.":        "主登录名已更换。",
+	"Remove":                             "移除",
+	"Removed: it can no longer sign in.": "已移除，不能再用它登录了。",
+	"This is the primary one.":           "这是主登录名。",
+	"Take it back":                       "找回账号",
+	"The account is yours again.":        "账号已找回。",
+	"Back":                               "返回",
+	"This was not me":                    "不是我本人操作",
+	"It was me: go back":                 "是我本人操作，返回",
+	"All sessions have ended.":           "所有会话已结束。",
+	"Choose a new password first":        "请先设置新密码",
+	"This is your password already.":     "这就是您现在的密码。",
+	"Export or delete":                   "导出或删除",
+	"Download":                           "下载",
+	"Delete the account":                 "删除账号",
+	"This is not the name that you sign in with.": "这不是您的登录名。",
+	"Your account is deleted. Goodbye.":           "您的账号已删除。再见。",
+	"Confirm":                                     "确认",
+	"The current password is wrong.":              "当前密码不正确。",
+	"Now you can go on.":                          "可以继续了。",
+	"What can go wrong":                           "可能出现的错误",
+	"You are here as a guest.":                    "您正以访客身份浏览。",
+	"Go to your account":                          "进入您的账号",
+	"All codes":                                   "所有代码",
+	"The API":                                     "编程接口（API）",
+}
+
+// say returns a text as the profile's pages say it; names and addresses are the
+// same to everybody.
+func (p *profile) say(text string) string {
+	if zh, ok := inChinese[text]; ok && p.lang == "zh-CN" {
+		return zh
+	}
+	return text
+}
