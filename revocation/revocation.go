@@ -40,8 +40,7 @@ import (
 // Why a token that was verified does not count.
 var (
 	// ErrEnded: its session, grant, client or key has ended, or itself.
-	ErrEnded = admit.Unauthenticated.New("session_ended", "This session has ended.").
-			WithHint("sign in again")
+	ErrEnded = admit.Unauthenticated.New("session_ended", "This session has been ended.")
 	// ErrStaleClaims: its user's password or permissions have changed since. A
 	// live session gets a new token by refreshing, without a prompt.
 	ErrStaleClaims = admit.Unauthenticated.New("stale_claims", "What this token says is out of date.").

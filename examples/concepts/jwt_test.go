@@ -135,7 +135,7 @@ func Example_revoke() {
 	fmt.Println("a 401:", errors.Is(err, admit.Unauthenticated), "· in a second:", time.Since(at) < time.Second)
 	// Output:
 	// before the sign-out: <nil>
-	// after it: This session has ended.
+	// after it: This session has been ended.
 	// a 401: true · in a second: true
 }
 

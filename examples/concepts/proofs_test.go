@@ -86,7 +86,7 @@ func Example_signature() {
 	if err != nil {
 		panic(err)
 	}
-	orders, err := jose.NewPayloadVerifier(jose.NewKeySet(public), []jose.Algorithm{jose.ES256}, "order", 0)
+	orders, err := jose.NewPayloadVerifier(jose.NewKeySet(public), []jose.Algorithm{jose.ES256}, "order", nil)
 	if err != nil {
 		panic(err)
 	}
