@@ -328,7 +328,7 @@ func encryptedRows() []row {
 				check(err == nil)
 			}),
 			peer: loop(func() {
-				o, err := peer.ParseEncrypted(text, []peer.KeyAlgorithm{peer.DIRECT}, []peer.ContentEncryption{peer.A256GCM})
+				o, err := peer.ParseEncryptedCompact(text, []peer.KeyAlgorithm{peer.DIRECT}, []peer.ContentEncryption{peer.A256GCM})
 				must(err)
 				_, err = o.Decrypt(secret)
 				check(err == nil)
