@@ -137,7 +137,7 @@ func TestNewsOfOthersIsNoMessage(t *testing.T) {
 		feed.Handler(source, everybody, nil).ServeHTTP(w, httptest.NewRequest("GET", "/feed", nil))
 		messages := strings.Split(strings.TrimSpace(w.Body.String()), "\n\n")
 		if len(messages) != 2 || !strings.HasSuffix(strings.Split(messages[1], "\n")[0], "-500") {
-			t.Errorf("%q", messages)
+			t.Errorf("%d messages, the last %q", len(messages), messages[len(messages)-1])
 		}
 	})
 }

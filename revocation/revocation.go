@@ -104,7 +104,7 @@ type Set struct {
 	mu sync.RWMutex // guards all below
 	// ended holds what must be refused, and raised the epochs below which a
 	// subject's tokens must be.
-	ended    map[feed.Digest]struct{}
+	ended    map[feed.Digest]int64 // until when, in Unix seconds, rounded up
 	raised   map[feed.Digest]raise
 	everyone raise
 	// due are the digests by the minute after which they may be forgotten.
@@ -139,7 +139,7 @@ func New(o *Options) *Set {
 
 // forget makes the set empty.
 func (s *Set) forget() {
-	s.ended, s.raised, s.everyone = map[feed.Digest]struct{}{}, map[feed.Digest]raise{}, raise{}
+	s.ended, s.raised, s.everyone = map[feed.Digest]int64{}, map[feed.Digest]raise{}, raise{}
 	s.due = map[int64][]feed.Digest{}
 }
 
@@ -187,7 +187,7 @@ func (s *Set) add(e *feed.Event) {
 	case feed.Subject:
 		s.raised[e.Digest] = s.raised[e.Digest].and(e)
 	default:
-		s.ended[e.Digest] = struct{}{}
+		s.ended[e.Digest] = max(s.ended[e.Digest], e.Until.Unix()+1)
 	}
 	minute := e.Until.Unix()/60 + 1
 	s.due[minute] = append(s.due[minute], e.Digest)
@@ -200,7 +200,10 @@ func (s *Set) sweep(now time.Time) {
 			continue
 		}
 		for _, d := range digests {
-			delete(s.ended, d)
+			// It may have ended again, for longer.
+			if s.ended[d] < now.Unix() {
+				delete(s.ended, d)
+			}
 			if s.raised[d].until < now.Unix() {
 				delete(s.raised, d)
 			}
