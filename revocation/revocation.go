@@ -40,8 +40,7 @@ import (
 // Why a token that was verified does not count.
 var (
 	// ErrEnded: its session, grant, client or key has ended, or itself.
-	ErrEnded = admit.Unauthenticated.New("session_ended", "This session has ended.").
-			WithHint("sign in again")
+	ErrEnded = admit.Unauthenticated.New("session_ended", "This session has been ended.")
 	// ErrStaleClaims: its user's password or permissions have changed since. A
 	// live session gets a new token by refreshing, without a prompt.
 	ErrStaleClaims = admit.Unauthenticated.New("stale_claims", "What this token says is out of date.").
@@ -104,7 +103,7 @@ type Set struct {
 	mu sync.RWMutex // guards all below
 	// ended holds what must be refused, and raised the epochs below which a
 	// subject's tokens must be.
-	ended    map[feed.Digest]int64 // until when, in Unix seconds, rounded up
+	ended    map[feed.Digest]struct{}
 	raised   map[feed.Digest]raise
 	everyone raise
 	// due are the digests by the minute after which they may be forgotten.
@@ -139,7 +138,7 @@ func New(o *Options) *Set {
 
 // forget makes the set empty.
 func (s *Set) forget() {
-	s.ended, s.raised, s.everyone = map[feed.Digest]int64{}, map[feed.Digest]raise{}, raise{}
+	s.ended, s.raised, s.everyone = map[feed.Digest]struct{}{}, map[feed.Digest]raise{}, raise{}
 	s.due = map[int64][]feed.Digest{}
 }
 
@@ -187,7 +186,7 @@ func (s *Set) add(e *feed.Event) {
 	case feed.Subject:
 		s.raised[e.Digest] = s.raised[e.Digest].and(e)
 	default:
-		s.ended[e.Digest] = max(s.ended[e.Digest], e.Until.Unix()+1)
+		s.ended[e.Digest] = struct{}{}
 	}
 	minute := e.Until.Unix()/60 + 1
 	s.due[minute] = append(s.due[minute], e.Digest)
@@ -200,10 +199,7 @@ func (s *Set) sweep(now time.Time) {
 			continue
 		}
 		for _, d := range digests {
-			// It may have ended again, for longer.
-			if s.ended[d] < now.Unix() {
-				delete(s.ended, d)
-			}
+			delete(s.ended, d)
 			if s.raised[d].until < now.Unix() {
 				delete(s.raised, d)
 			}

@@ -96,23 +96,6 @@ func TestAnEpochRaisedTwiceIsKeptForTheLater(t *testing.T) {
 	})
 }
 
-// A client that is removed, and later once more for tokens that live longer.
-func TestWhatEndsTwiceIsKeptForTheLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, log := follow(t, nil)
-		d := mine.Digest()
-		for _, lives := range []time.Duration{time.Hour, time.Minute} {
-			if err := log.Append(t.Context(), time.Now(), feed.ClientEnded("c1", "removed", time.Now().Add(lives))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(50 * time.Minute)
-		if err := s.Check(&d, time.Now()); !errors.Is(err, ErrEnded) {
-			t.Errorf("%v", err)
-		}
-	})
-}
-
 // A cut feed never signs anybody out: after its bound nothing can be told.
 func TestStaleIsNotUnauthenticated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,20 +10,25 @@ export { Refusal }
 
 const iatGrace = 30 // seconds ahead that iat may be: nothing depends on it
 
+/** @type {any} every option, and what it is unless set */
+const usual = {
+  issuer: undefined, audience: undefined, jwks: undefined, feed: undefined,
+  algorithms: ['ES256', 'EdDSA', 'RS256'], type: 'at+jwt', leeway: 0, maxLength: 16 << 10, remember: 10_000,
+  bound: 60, maxAge: 600, maxStale: 86_400, coolDown: 10, claims: {}, onError() {},
+  insecureWithoutFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
+}
+
 /**
  * Makes a verifier of the access tokens of one issuer for one audience. It
  * follows the issuer's feed at once, until its close is called.
  * @type {typeof import('./index.js').createVerifier}
  */
 export function createVerifier(options) {
-  const o = {
-    jwks: undefined, feed: undefined, algorithms: ['ES256', 'EdDSA', 'RS256'], type: 'at+jwt', leeway: 0, maxLength: 16 << 10,
-    remember: 10_000, bound: 60, maxAge: 600, maxStale: 86_400, coolDown: 10, claims: {}, onError() {},
-    insecureWithoutFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
-    ...options,
+  const o = { ...usual }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(usual, name)) throw new TypeError(`there is no option ${name}`)
+    if (value !== undefined) o[name] = value
   }
-  const unknown = Object.keys(o).find((name) => !names.has(name))
-  if (unknown !== undefined) throw new TypeError(`there is no option ${unknown}`)
   if (!isText(o.issuer)) throw new TypeError('an issuer is required')
   const audience = [o.audience].flat()
   if (audience.length === 0 || !audience.every(isText)) throw new TypeError('an audience is required')
@@ -34,18 +39,19 @@ export function createVerifier(options) {
   }
   if (!o.feed && !o.insecureWithoutFeed) throw new TypeError('a feed is required: without one, ended sessions live on until their tokens expire')
 
+  const base = o.issuer.replace(/\/$/, '')
   const algs = algorithms(o.algorithms)
   const types = claimTypes(o.claims)
-  const keys = typeof o.jwks === 'object' ? new GivenKeys(o.jwks, algs) : new RemoteKeys(safe(o.jwks ?? '/oauth/jwks', o), algs, o)
+  const keys = o.jwks?.keys ? new GivenKeys(o.jwks, algs) : new RemoteKeys(safe(o.jwks ?? `${base}/oauth/jwks`, o), algs, o)
   const ended = new Ended(o.bound * 1000, o.insecureWhenStale)
   const memory = new Memory(o.remember)
   const stop = new AbortController()
-  let first
-  const ready = new Promise((resolve) => { first = resolve })
+  let first = () => {}
+  const ready = new Promise((resolve) => { first = () => resolve(undefined) })
   if (o.feed) listen(o.feed)
   else first()
 
-  function listen({ token, url = '/feed' }) {
+  function listen({ token, url = `${base}/feed` }) {
     if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token')
     follow({
       url: safe(url, o),
@@ -107,20 +113,15 @@ export function createVerifier(options) {
   })
 }
 
-const names = new Set([
-  'issuer', 'audience', 'jwks', 'feed', 'algorithms', 'type', 'leeway', 'maxLength', 'remember', 'bound', 'maxAge', 'maxStale',
-  'coolDown', 'claims', 'onError', 'insecureWithoutFeed', 'insecureWhenStale', 'insecureAllowHTTP',
-])
-
 const isText = (v) => typeof v === 'string' && v !== ''
 
 // Keys and news over plain HTTP are whoever's is in between. Loopback needs no
 // permission.
-function safe(path, { issuer, insecureAllowHTTP }) {
-  const url = new URL(path, issuer)
+function safe(from, { insecureAllowHTTP }) {
+  const url = new URL(from)
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname)
   if (url.username || url.password || (url.protocol !== 'https:' && !(url.protocol === 'http:' && (loopback || insecureAllowHTTP)))) {
-    throw new TypeError(`${path} is not https`)
+    throw new TypeError(`${from} is not https`)
   }
   return url
 }
@@ -155,7 +156,7 @@ function bearer(req) {
   return found[1]
 }
 
-function refuse(res, { status, message: detail, code, hint, retryAfter }) {
+function refuse(res, { status, message: detail, code, hint = undefined, retryAfter = undefined }) {
   res.statusCode = status
   res.setHeader('Content-Type', 'application/problem+json')
   res.setHeader('Cache-Control', 'no-store')

@@ -18,6 +18,10 @@ export async function namesOf(claims, kid) {
 }
 
 const minute = 60_000
+// How much longer an ending is kept than the issuer says: a verifier may allow
+// five minutes of leeway, and its clock may be behind.
+const grace = 6 * minute
+const nothing = { sev: 0, until: 0 }
 
 /**
  * What has ended, as far as a feed has told: Go's revocation.Set. It is kept
@@ -26,10 +30,12 @@ const minute = 60_000
 export class Ended {
   #ended = new Map() // digest → until
   #raised = new Map() // digest of a subject → {sev, until}
-  #everyone = { sev: 0, until: 0 }
-  #due = new Map() // minute → the digests that may be forgotten after it
+  #everyone = nothing
+  #due = new Map() // minute → the digests that may be forgotten in it
+  #swept = 0 // the last such minute
+  #heard = -Infinity // when the latest news came
   head // where in the feed this stands
-  at = -Infinity // the issuer's time of the latest news
+  at = -Infinity // as of when it is the whole truth
 
   constructor(bound, failOpen) {
     this.bound = bound
@@ -40,41 +46,61 @@ export class Ended {
     return this.#ended.size + this.#raised.size
   }
 
-  hear({ head, at, reset, events }) {
-    if (reset) {
-      for (const kept of [this.#ended, this.#raised, this.#due]) kept.clear()
-      this.#everyone = { sev: 0, until: 0 }
-    }
+  hear({ head, at, reset, events }, now = Date.now()) {
+    // News cannot be newer than now: an issuer whose clock is ahead must not have
+    // us trust it for longer, or forget too soon.
+    this.at = Math.min(at, now)
+    this.#heard = now
+    if (reset) this.#reset(head.slice(0, 16) === this.head?.slice(0, 16))
     for (const e of events) this.#add(e)
     this.head = head
-    this.at = at
     this.#sweep()
   }
 
+  // Forgets all but what a snapshot leaves out because no token can name it any
+  // more, and we keep nevertheless. Epochs count in their own feed alone.
+  #reset(same) {
+    const [ended, raised, everyone] = [this.#ended, this.#raised, this.#everyone]
+    this.#ended = new Map()
+    this.#raised = new Map()
+    this.#everyone = nothing
+    this.#due = new Map()
+    const left = (until) => until - grace <= this.at && this.at < until
+    for (const [d, until] of ended) if (left(until)) this.#keep(this.#ended, d, until, until)
+    if (!same) return
+    for (const [d, r] of raised) if (left(r.until)) this.#keep(this.#raised, d, r, r.until)
+    if (left(everyone.until)) this.#everyone = everyone
+  }
+
   #add({ kind, digest, sev, until }) {
-    const raise = (r) => ({ sev: Math.max(r?.sev ?? 0, sev), until: Math.max(r?.until ?? 0, until) })
-    if (kind === 'everyone') {
-      this.#everyone = raise(this.#everyone)
-      return
-    }
-    if (kind === 'sub') this.#raised.set(digest, raise(this.#raised.get(digest)))
-    else this.#ended.set(digest, Math.max(this.#ended.get(digest) ?? 0, until))
+    const end = until + grace
+    const raise = (r) => ({ sev: Math.max(r.sev, sev), until: Math.max(r.until, end) })
+    if (kind === 'everyone') this.#everyone = raise(this.#everyone)
+    else if (kind === 'sub') this.#keep(this.#raised, digest, raise(this.#raised.get(digest) ?? nothing), end)
+    else this.#keep(this.#ended, digest, Math.max(this.#ended.get(digest) ?? 0, end), end) // told again, perhaps for longer
+  }
+
+  #keep(map, digest, value, until) {
+    map.set(digest, value)
     const due = Math.floor(until / minute) + 1
-    if (!this.#due.has(due)) this.#due.set(due, [])
-    this.#due.get(due).push(digest)
+    const digests = this.#due.get(due)
+    if (digests) digests.push(digest)
+    else this.#due.set(due, [digest])
   }
 
   #sweep() {
+    const now = Math.floor(this.at / minute)
+    if (now <= this.#swept) return
+    this.#swept = now
     for (const [due, digests] of this.#due) {
-      if (due * minute > this.at) continue
+      if (due > now) continue
       for (const d of digests) {
-        // It may have been told again, for longer.
-        if ((this.#ended.get(d) ?? Infinity) < this.at) this.#ended.delete(d)
-        if ((this.#raised.get(d)?.until ?? Infinity) < this.at) this.#raised.delete(d)
+        if ((this.#ended.get(d) ?? Infinity) <= this.at) this.#ended.delete(d)
+        if ((this.#raised.get(d)?.until ?? Infinity) <= this.at) this.#raised.delete(d)
       }
       this.#due.delete(due)
     }
-    if (this.#everyone.until < this.at) this.#everyone = { sev: 0, until: 0 }
+    if (this.#everyone.until <= this.at) this.#everyone = nothing
   }
 
   /** Throws why a token does not count as of now, in milliseconds. */
@@ -83,7 +109,7 @@ export class Ended {
       if (this.#ended.has(d)) throw new Refusal('session_ended')
     }
     if (sev < this.#everyone.sev || sev < (this.#raised.get(subject)?.sev ?? 0)) throw new Refusal('stale_claims')
-    // When news was sent counts: a proxy may have held it back.
-    if (now - this.at > this.bound && !this.failOpen) throw new Refusal('verifier_stale')
+    // When news was sent counts as well: a proxy may have held it back.
+    if (now - Math.min(this.at, this.#heard) > this.bound && !this.failOpen) throw new Refusal('verifier_stale')
   }
 }

@@ -39,9 +39,12 @@ export const accepts = (algs, alg) => Object.hasOwn(schemes, alg) && algs.has(ca
 const maxSet = 1 << 20
 const maxKeys = 256
 const maxTries = 4 // for a token without a kid
+const maxExponent = 65_537 // one of 31 bits makes a verification three times as dear, and no better
 
 /** Keys that were found good, each for one algorithm. */
 export class KeySet {
+  keys = []
+
   /** @param {unknown} list the member "keys" of a JWK set; of it, keys that are no good are left out, as RFC 7517 section 5 asks */
   static async from(list, algs) {
     if (!Array.isArray(list) || list.length > maxKeys) throw new TypeError('no key set, or too many keys in it')
@@ -82,20 +85,19 @@ async function importKey(jwk, algs) {
   if (fits.length !== 1) throw new TypeError('for no accepted algorithm, or for several')
   const [alg] = fits
   const { kty, crv, size, import: params, verify } = schemes[alg]
+  if (jwk.d !== undefined) throw new TypeError('a private key that is published is none')
   const bytes = (name, length) => {
     const found = typeof jwk[name] === 'string' && decode64(jwk[name])
     if (!found || found.length === 0 || (length !== undefined && found.length !== length)) throw new TypeError(`${name} is malformed`)
     return found
   }
-  // The public members alone: a private key that was published by mistake still
-  // only verifies here.
   const bare = { kty }
   let signatureSize
   if (kty === 'RSA') {
     const [n, e] = [bytes('n'), bytes('e')]
     const bits = n.length * 8 - Math.clz32(n[0]) + 24
     const odd = n[n.length - 1] & e[e.length - 1] & 1
-    if (n[0] === 0 || e[0] === 0 || bits < 2048 || bits > 8192 || !odd || e.length > 4 || e.readUIntBE(0, e.length) < 3) throw new TypeError('a weak RSA key')
+    if (n[0] === 0 || e[0] === 0 || bits < 2048 || bits > 8192 || !odd || e.length > 3 || e.readUIntBE(0, e.length) < 3 || e.readUIntBE(0, e.length) > maxExponent) throw new TypeError('a weak RSA key')
     signatureSize = n.length
     Object.assign(bare, { n: jwk.n, e: jwk.e })
   } else {
@@ -148,15 +150,28 @@ export class RemoteKeys {
   async get(kid) {
     const now = performance.now()
     const have = this.#current
-    if (have === undefined || now >= have.stale) await this.refresh()
-    else if (kid !== undefined && !have.set.has(kid)) await this.refresh().catch(() => {}) // the others serve on
-    else if (now >= have.old) this.refresh().catch(() => {})
+    if (have === undefined || now >= have.stale) await this.#fetch()
+    // As long as it cannot be told whether there is such a key, a refusal would
+    // have a client throw a good token away.
+    else if (kid !== undefined && !have.set.has(kid)) await this.#fetch()
+    else if (now >= have.old) {
+      const renewal = this.#fetch().catch(() => {})
+      // Where nobody has asked for so long, keys may have been taken back.
+      if (now >= have.old + this.#o.maxAge * 1000 && !this.#failed) await renewal
+    }
     if (this.#current === undefined || performance.now() >= this.#current.stale) throw new Refusal('jwt_keys_away', this.#failed)
     return this.#current.set
   }
 
-  /** Fetches the set. One fetch is under way at a time; the cool-down holds. */
-  refresh() {
+  /** Fetches the set now, whatever its age and the cool-down: for when a key has been taken back. */
+  async refresh() {
+    await this.#flight?.catch(() => {}) // which may have been answered before
+    this.#next = -Infinity
+    await this.#fetch()
+  }
+
+  // One fetch is under way at a time.
+  #fetch() {
     if (this.#flight) return this.#flight
     if (performance.now() < this.#next) return this.#failed ? Promise.reject(this.#failed) : Promise.resolve()
     this.#flight = this.#load().then(
@@ -167,8 +182,9 @@ export class RemoteKeys {
         throw this.#failed
       },
     ).finally(() => {
+      const idle = this.#current === undefined || performance.now() >= this.#current.stale // with nothing to serve
       this.#flight = undefined
-      this.#next = performance.now() + this.#o.coolDown * 1000
+      this.#next = performance.now() + 1000 * (idle ? Math.min(1, this.#o.coolDown) : this.#o.coolDown)
     })
     return this.#flight
   }

@@ -15,7 +15,7 @@ const reasons = {
   jwt_not_yet_valid: [401, 'The token is not valid yet.'],
   jwt_issuer: [401, 'The token is from another issuer.'],
   jwt_audience: [401, 'The token is for another audience.'],
-  session_ended: [401, 'This session has ended.', 'sign in again'],
+  session_ended: [401, 'This session has been ended.'],
   stale_claims: [401, 'What this token says is out of date.', 'refresh it; the session may live on'],
   not_signed_in: [401, 'You are not signed in.'],
   unknown_credential: [401, 'The Authorization header is not one that counts here.'],

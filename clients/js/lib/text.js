@@ -25,7 +25,7 @@ export function members(bytes) {
 const bad = () => new SyntaxError('not strict JSON')
 const maxDepth = 32 // bounds the recursion
 const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
-const words = [['true', true], ['false', false], ['null', null]]
+const words = new Map(Object.entries({ true: true, false: false, null: null }))
 
 class Reader {
   at = 0

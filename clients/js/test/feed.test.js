@@ -141,36 +141,63 @@ test('stale is not unauthenticated', async (t) => {
   await assert.rejects(verify(token, { at: last + 1_000_000 }), { code: 'jwt_expired', status: 401 })
 })
 
-test('how old news is, the issuer’s clock says', async () => {
-  const ended = new Ended(60_000, false)
+const epoch = '5f3a9c0e1b2d4f60'
+const minute = 60_000
+
+test('how old news is, the issuer’s clock says, and ours where that is ahead', async () => {
+  const ended = new Ended(minute, false)
   const names = await namesOf(named, 'k1')
   const now = Date.now()
-  const head = '5f3a9c0e1b2d4f60-0'
-  ended.hear({ head, at: now, reset: true, events: [] })
-  ended.check(names, now)
-  ended.hear({ head, at: now - 61_000, reset: false, events: [] }) // held back by a proxy
+  const head = `${epoch}-0`
+  const hear = (at, when) => ended.hear({ head, at, reset: false, events: [] }, when)
+  hear(now, now)
+  ended.check(names, now + minute)
+  hear(now - 61_000, now) // held back by a proxy
   assert.throws(() => ended.check(names, now), { code: 'verifier_stale' })
+  hear(now + 24 * 60 * minute, now)
+  ended.check(names, now + minute)
+  assert.throws(() => ended.check(names, now + minute + 1), { code: 'verifier_stale' })
 })
 
-test('an ending is kept as long as a token can name it', async () => {
-  const ended = new Ended(Infinity, false)
+test('an ending is kept as long as a token can name it, with leeway', async () => {
   const names = await namesOf(named, 'k1')
-  const hear = (at, ...events) => ended.hear({ head: '5f3a9c0e1b2d4f60-1', at, reset: false, events })
-  const minute = 60_000
-  hear(0, { kind: 'sid', digest: names.ended[0], until: 60 * minute }, { kind: 'sid', digest: names.ended[0], until: minute })
-  hear(50 * minute)
-  assert.throws(() => ended.check(names, 0), { code: 'session_ended' })
-  hear(60 * minute - 1)
-  assert.throws(() => ended.check(names, 0), { code: 'session_ended' })
-  hear(63 * minute)
+  const ended = new Ended(Infinity, false)
+  const hear = (at, ...events) => ended.hear({ head: `${epoch}-1`, at, reset: false, events }, at)
+  const [digest] = names.ended
+  hear(0, { kind: 'sid', digest, until: 60 * minute }, { kind: 'sid', digest, until: minute })
+  for (const at of [50, 60, 65.9]) {
+    hear(at * minute)
+    assert.throws(() => ended.check(names, 0), { code: 'session_ended' })
+  }
+  hear(68 * minute)
   assert.equal(ended.size, 0)
-  hear(0, { kind: 'sub', digest: names.subject, sev: 9, until: 60 * minute }, { kind: 'sub', digest: names.subject, sev: 5, until: minute }, { kind: 'everyone', sev: 4, until: minute })
-  hear(50 * minute)
+  const begin = 100 * minute
+  const raise = (kind, sev, until) => ({ kind, digest: kind === 'sub' ? names.subject : undefined, sev, until: begin + until })
+  hear(begin, raise('sub', 9, 60 * minute), raise('sub', 5, minute), raise('everyone', 4, minute))
+  hear(begin + 50 * minute)
   assert.throws(() => ended.check({ ...names, sev: 8 }, 0), { code: 'stale_claims' })
   ended.check({ ...names, sev: 9 }, 0)
-  hear(63 * minute)
+  hear(begin + 68 * minute)
   assert.equal(ended.size, 0)
   ended.check({ ...names, sev: 0 }, 0)
+})
+
+test('a snapshot revives no token in its leeway', async () => {
+  const names = await namesOf(named, 'k1')
+  for (const restored of [false, true]) {
+    const ended = new Ended(Infinity, false)
+    ended.hear({
+      head: `${epoch}-2`, at: 0, reset: true,
+      events: [{ kind: 'sid', digest: names.ended[0], until: minute }, { kind: 'sub', digest: names.subject, sev: 9, until: minute }],
+    }, 0)
+    ended.hear({ head: restored ? '5f3a9c0e1b2d4f61-2' : `${epoch}-2`, at: 3 * minute, reset: true, events: [] }, 3 * minute)
+    assert.throws(() => ended.check(names, 0), { code: 'session_ended' })
+    const other = { ended: [], subject: names.subject, sev: 8 }
+    if (restored) ended.check(other, 0) // epochs are given anew
+    else assert.throws(() => ended.check(other, 0), { code: 'stale_claims' })
+    ended.hear({ head: ended.head, at: 9 * minute, reset: false, events: [] }, 9 * minute)
+    assert.equal(ended.size, 0)
+  }
 })
 
 test('a feed that refuses or makes no sense is tried again, and not believed', async (t) => {

@@ -37,6 +37,24 @@ test('a key rotates without a refusal, and one that is taken back ends what was 
   assert.equal(await code(verify(fresh)), '')
 })
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('with nothing to serve the cool-down is a second at most, and a key that is taken back knows none', async (t) => {
+  const keys = await startKeys(t)
+  keys.away = true
+  const remote = keys.remote({ coolDown: 60 })
+  await assert.rejects(remote.get())
+  keys.away = false
+  await assert.rejects(remote.get())
+  assert.equal(keys.asked, 1)
+  await pause(1050)
+  assert.ok(await remote.get())
+  await remote.get('other')
+  assert.equal(keys.asked, 2)
+  await Promise.all([remote.refresh(), remote.get()])
+  assert.equal(keys.asked, 3)
+})
+
 // A key server that answers what it is told to.
 async function startKeys(t) {
   const keys = { status: 200, headers: {}, body: '', asked: 0, slow: 0, away: false }
@@ -74,20 +92,28 @@ test('made-up kids do not flood the issuer', async (t) => {
 
 test('keys that are old are renewed while they serve on', async (t) => {
   const keys = await startKeys(t)
-  const remote = keys.remote({ maxAge: 0 })
+  const remote = keys.remote({ maxAge: 0.5 })
   const first = await remote.get()
   keys.slow = 100
+  await pause(600)
   const begun = performance.now()
   assert.equal(await remote.get(), first)
   assert.ok(performance.now() - begun < 50)
   await until('the renewal', () => keys.asked === 2)
   await remote.refresh()
   assert.equal(await remote.get(), first) // the same text is the same set
+  assert.equal(keys.asked, 3)
+  await pause(1100) // twice as old, all wait
+  const late = performance.now()
+  await remote.get()
+  assert.ok(performance.now() - late >= 95)
+  assert.equal(keys.asked, 4)
+  keys.slow = 0
   keys.headers = { 'cache-control': 'public, max-age=5' }
   const short = keys.remote()
   await short.get()
   await short.get()
-  assert.equal(keys.asked, 4) // less than a minute is not asked for
+  assert.equal(keys.asked, 5) // less than a minute is not asked for
 })
 
 test('a verifier serves on while the issuer is away, up to a bound', async (t) => {
@@ -108,10 +134,12 @@ test('a verifier serves on while the issuer is away, up to a bound', async (t) =
   })) {
     Object.assign(keys, { away: false, status: 200, headers: {}, body: good }, trouble)
     await assert.rejects(remote.refresh(), { code: 'jwt_keys_away' }, name)
-    assert.equal(await remote.get('other'), first, name)
+    assert.equal(await remote.get('a'), first, name)
+    // Whether there is such a key cannot be told just now.
+    await assert.rejects(remote.get('other'), { code: 'jwt_keys_away' }, name)
   }
-  assert.ok(told.length >= 14 && told.every((c) => c === 'jwt_keys_away'))
-  await new Promise((resolve) => setTimeout(resolve, 2100))
+  assert.ok(told.length >= 27 && told.every((c) => c === 'jwt_keys_away'))
+  await pause(2100)
   Object.assign(keys, { away: true })
   await assert.rejects(remote.get(), { code: 'jwt_keys_away' })
 })
@@ -127,6 +155,7 @@ test('a weak or malformed key is left out', async (t) => {
   for (const [name, key] of Object.entries({
     'RSA of 1024 bits': n(1024), 'RSA of 2047 bits': n(2048, { n: b64([0x7f, ...Buffer.alloc(255, 1)]) }), 'RSA of 16384 bits': n(16384),
     'RSA with e = 1': n(2048, { e: 'AQ' }), 'RSA with an even e': n(2048, { e: 'Ag' }), 'RSA with a huge e': n(2048, { e: b64(Buffer.alloc(9, 1)) }),
+    'RSA with an exponent of 31 bits': n(2048, { e: b64([0x7f, 0xff, 0xff, 0xff]) }), 'RSA with an exponent of 24 bits': n(2048, { e: b64([0x7f, 0xff, 0xff]) }),
     'RSA with a leading zero': n(2048, { e: 'AAEAAQ' }), 'an even modulus': n(2048, { n: b64(Buffer.alloc(256, 0xa4)) }),
     'RSA that does not say its algorithm, of six': n(2048, { alg: undefined }),
     'a point that is not on the curve': { ...jwk, x: b64(Buffer.alloc(32)) }, 'a coordinate that is too short': { ...jwk, x: b64(Buffer.alloc(31)) },
@@ -134,7 +163,7 @@ test('a weak or malformed key is left out', async (t) => {
     'the algorithm of another curve': { ...jwk, alg: 'ES384' }, 'no algorithm of ours': { ...jwk, alg: 'none' }, 'a key for encryption': { ...jwk, use: 'enc' },
     'a key that may not verify': { ...jwk, key_ops: ['sign'] }, 'operations that are a string': { ...jwk, key_ops: 'verify' },
     'a kid that is a number': { ...jwk, kid: 1 }, 'a secret': { kty: 'oct', alg: 'HS256', k: b64(Buffer.alloc(32)) },
-    'Ed25519 of 31 bytes': { kty: 'OKP', crv: 'Ed25519', x: b64(Buffer.alloc(31)) }, 'another type': { ...jwk, kty: 'ec' },
+    'Ed25519 of 31 bytes': { kty: 'OKP', crv: 'Ed25519', x: b64(Buffer.alloc(31)) }, 'another type': { ...jwk, kty: 'ec' }, 'a private key': { ...jwk, d: b64(Buffer.alloc(32, 1)) },
   })) assert.equal(await kept(key), 0, name)
   assert.equal(await kept(n(2048), { ...jwk, key_ops: ['verify'], use: 'sig', alg: 'ES256' }), 2)
 })

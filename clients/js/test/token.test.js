@@ -173,6 +173,7 @@ test('of remembered tokens there are not more than asked for', async () => {
 test('what is required is required', () => {
   const good = { issuer: 'https://a.example', audience: 'b', insecureWithoutFeed: true }
   createVerifier(good)
+  createVerifier({ ...good, leeway: undefined, jwks: new URL('https://a.example/keys') })
   for (const bad of [
     { issuer: undefined }, { issuer: '' }, { issuer: 'a' }, { issuer: 'http://a.example' }, { issuer: 'http://localhost.a.example' },
     { issuer: 'http://127.0.0.1.a.example' }, { issuer: 'https://u:p@a.example' }, { audience: undefined }, { audience: [] }, { audience: [''] },
