@@ -146,11 +146,17 @@ test('a token counts until just before it expires, remembered or not', async () 
 test('a huge token costs nothing', async () => {
   const verify = verifier()
   const good = await signed()
-  const begun = performance.now()
-  assert.equal(await code(verify(good.slice(0, -8) + 'A'.repeat(500_000), { at })), 'jwt_too_long')
-  assert.equal(await code(verify('.'.repeat(16_000), { at })), 'jwt_malformed')
-  assert.equal(await code(verify(`${encode(`{"alg":"ES256","typ":"at+jwt","x":"${'\\u0041'.repeat(1500)}"}`)}.e30.AAAA`, { at })), 'jwt_signature')
-  assert.ok(performance.now() - begun < 50)
+  let took = Infinity
+  for (let i = 0; i < 3; i++) { // for the machine may be busy
+    const begun = performance.now()
+    assert.equal(await code(verify(good.slice(0, -8) + 'A'.repeat(500_000), { at })), 'jwt_too_long')
+    assert.equal(await code(verify('.'.repeat(16_000), { at })), 'jwt_malformed')
+    assert.equal(await code(verify(`${encode(`{"alg":"ES256","typ":"at+jwt","x":"${'\\u0041'.repeat(1500)}"}`)}.e30.AAAA`, { at })), 'jwt_signature')
+    const names = Array.from({ length: 1300 }, (_, n) => `"${n}":0`).join()
+    assert.equal(await code(verify(`${encode(`{"alg":"ES256","typ":"at+jwt",${names}}`)}.e30.AAAA`, { at })), 'jwt_signature')
+    took = Math.min(took, performance.now() - begun)
+  }
+  assert.ok(took < 50, `${took} ms`)
 })
 
 test('of remembered tokens there are not more than asked for', async () => {
