@@ -287,6 +287,37 @@ func TestAStreamOutlivesTheTimeoutsOfItsServer(t *testing.T) {
 	}
 }
 
+// There a write deadline is a timer, which ends a stream that nobody writes to.
+func TestAFeedIsServedOverHTTP2(t *testing.T) {
+	log := feed.NewLog(nil)
+	var proto atomic.Int32
+	h := feed.Handler(log, everybody, nil)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proto.Store(int32(r.ProtoMajor))
+		h.ServeHTTP(w, r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	r, err := feed.NewRemote(server.URL, admit.NewSecret("key"), &feed.RemoteOptions{HTTP: server.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := 0
+	err = r.Follow(t.Context(), feed.ID{}, func(n feed.News) error {
+		if heard++; heard == 3 {
+			return log.Append(t.Context(), time.Now(), feed.SessionEnded("s", "", "signed_out", time.Now().Add(time.Hour)))
+		}
+		if len(n.Events) > 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if err != errEnough || proto.Load() != 2 {
+		t.Errorf("%v after %d news over HTTP/%d", err, heard, proto.Load())
+	}
+}
+
 // pipes is a network without machines, so that time can travel. Whoever dials
 // is served by serve.
 func pipes(serve func(net.Conn)) *feed.RemoteOptions {
