@@ -35,6 +35,12 @@
 // How old the latest news is, on the issuer's clock, says how far a follower
 // may trust what it has not heard. Time of arrival says nothing: a proxy may
 // have held the news back.
+//
+// # Across a network
+//
+// [Handler] serves a feed over HTTP, and [Remote] is its other end: a [Source]
+// for programs elsewhere. Who is not the issuer is told digests in place of
+// ids, and only what concerns its audiences.
 package feed
 
 import (

@@ -4,7 +4,7 @@
 // A [Set] follows a feed and is asked at every verification:
 //
 //	ended := revocation.New(nil)
-//	go ended.Run(ctx, source)
+//	go ended.Run(ctx, source) // a feed.Log of this process, or a feed.Remote
 //
 //	v, err := jose.NewVerifier(keys, expected, &jose.VerifierOptions[Access]{
 //		Remember: 10_000,
@@ -58,6 +58,9 @@ type Options struct {
 	// InsecureWhenStale lets tokens count while there is no news: an attacker
 	// who can cut the feed keeps what was taken from him.
 	InsecureWhenStale bool
+	// Failed is told why the feed broke off, before Run follows it again: for
+	// the log, which says nothing otherwise while the news grows old.
+	Failed func(error)
 }
 
 // IDs are what a token can be ended by, as its claims name it. Those that it
@@ -290,6 +293,9 @@ func (s *Set) Run(ctx context.Context, source feed.Source) error {
 		}
 		if err != nil && !errors.Is(err, admit.Unavailable) {
 			return fmt.Errorf("follow the feed: %w", err)
+		}
+		if s.o.Failed != nil {
+			s.o.Failed(err)
 		}
 		select {
 		case <-ctx.Done():

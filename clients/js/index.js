@@ -1,0 +1,167 @@
+import { STATUS_CODES } from 'node:http'
+import { Ended, namesOf } from './lib/ended.js'
+import { follow } from './lib/feed.js'
+import { accepts, algorithms, GivenKeys, RemoteKeys, signer } from './lib/keys.js'
+import { Memory } from './lib/memory.js'
+import { Refusal } from './lib/refusal.js'
+import { claimTypes, mediaType, readClaims, readHeader, split } from './lib/token.js'
+
+export { Refusal }
+
+const iatGrace = 30 // seconds ahead that iat may be: nothing depends on it
+
+/** @type {any} every option, and what it is unless set */
+const usual = {
+  issuer: undefined, audience: undefined, jwks: undefined, feed: undefined,
+  algorithms: ['ES256', 'EdDSA', 'RS256'], type: 'at+jwt', leeway: 0, maxLength: 16 << 10, remember: 10_000,
+  bound: 60, maxAge: 600, maxStale: 86_400, coolDown: 10, claims: {}, onError() {},
+  insecureWithoutFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
+}
+
+/**
+ * Makes a verifier of the access tokens of one issuer for one audience. It
+ * follows the issuer's feed at once, until its close is called.
+ * @type {typeof import('./index.js').createVerifier}
+ */
+export function createVerifier(options) {
+  const o = { ...usual }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(usual, name)) throw new TypeError(`there is no option ${name}`)
+    if (value !== undefined) o[name] = value
+  }
+  if (!isText(o.issuer)) throw new TypeError('an issuer is required')
+  const audience = [o.audience].flat()
+  if (audience.length === 0 || !audience.every(isText)) throw new TypeError('an audience is required')
+  if (!isText(o.type)) throw new TypeError('a type is required')
+  if (!(o.leeway >= 0 && o.leeway <= 300)) throw new RangeError('a leeway is from 0 to 300 seconds')
+  for (const name of ['maxLength', 'remember', 'bound', 'maxAge', 'maxStale', 'coolDown']) {
+    if (!(o[name] >= 0)) throw new RangeError(`${name} is negative or no number`)
+  }
+  if (!o.feed && !o.insecureWithoutFeed) throw new TypeError('a feed is required: without one, ended sessions live on until their tokens expire')
+
+  const base = o.issuer.replace(/\/$/, '')
+  const algs = algorithms(o.algorithms)
+  const types = claimTypes(o.claims)
+  const keys = o.jwks?.keys ? new GivenKeys(o.jwks, algs) : new RemoteKeys(safe(o.jwks ?? `${base}/oauth/jwks`, o), algs, o)
+  const ended = new Ended(o.bound * 1000, o.insecureWhenStale)
+  const memory = new Memory(o.remember)
+  const stop = new AbortController()
+  let first = () => {}
+  const ready = new Promise((resolve) => { first = () => resolve(undefined) })
+  if (o.feed) listen(o.feed)
+  else first()
+
+  function listen({ token, url = `${base}/feed` }) {
+    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token')
+    follow({
+      url: safe(url, o),
+      token: typeof token === 'function' ? token : () => token,
+      signal: stop.signal,
+      position: () => ended.head,
+      hear(news) {
+        ended.hear(news)
+        first()
+        // Who has the key could sign a token that outlives this news.
+        if (news.events.some((e) => e.kind === 'kid')) keys.refresh().catch(() => {})
+      },
+      onError: o.onError,
+    })
+  }
+
+  async function read(token, now) {
+    const parts = split(token)
+    let set = await keys.get()
+    const header = readHeader(parts.header)
+    if (!accepts(algs, header.alg)) throw new Refusal('jwt_algorithm')
+    if (header.typ === undefined || mediaType(header.typ) !== mediaType(o.type)) throw new Refusal('jwt_type')
+    let candidates = set.candidates(header)
+    if (candidates.length === 0 && header.kid !== undefined) {
+      set = await keys.get(header.kid)
+      candidates = set.candidates(header)
+    }
+    const key = await signer(candidates, parts)
+    const claims = readClaims(parts.payload, types)
+    if (claims.iss !== o.issuer) throw new Refusal('jwt_issuer')
+    if (![claims.aud].flat().some((a) => audience.includes(a))) throw new Refusal('jwt_audience')
+    if (claims.exp === undefined) throw new Refusal('jwt_claim_missing')
+    inTime(claims, now)
+    const known = { claims, names: o.feed && (await namesOf(claims, key.kid)) }
+    memory.put(set, token, known)
+    return known
+  }
+
+  // A token is good until just before exp (RFC 7519 section 4.1.4).
+  function inTime({ exp, nbf = 0, iat = 0 }, now) {
+    if (now >= (exp + o.leeway) * 1000) throw new Refusal('jwt_expired')
+    if (now < Math.max(nbf - o.leeway, iat - o.leeway - iatGrace) * 1000) throw new Refusal('jwt_not_yet_valid')
+  }
+
+  async function verify(token, { at: now = Date.now() } = {}) {
+    if (typeof token !== 'string') throw new Refusal('jwt_malformed')
+    if (token.length > o.maxLength) throw new Refusal('jwt_too_long')
+    let known = memory.get(await keys.get(), token)
+    if (known === undefined) known = await read(token, now)
+    else inTime(known.claims, now)
+    if (o.feed) ended.check(known.names, now)
+    return known.claims
+  }
+
+  return Object.assign(verify, {
+    ready,
+    close: () => stop.abort(),
+    state: () => ({ head: ended.head, at: ended.head && new Date(ended.at), endings: ended.size }),
+  })
+}
+
+const isText = (v) => typeof v === 'string' && v !== ''
+
+// Keys and news over plain HTTP are whoever's is in between. Loopback needs no
+// permission.
+function safe(from, { insecureAllowHTTP }) {
+  const url = new URL(from)
+  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname)
+  if (url.username || url.password || (url.protocol !== 'https:' && !(url.protocol === 'http:' && (loopback || insecureAllowHTTP)))) {
+    throw new TypeError(`${from} is not https`)
+  }
+  return url
+}
+
+/**
+ * A request listener for node:http, and a handler for Express, that calls
+ * handler(req, res, claims) for requests with a token that counts and answers
+ * all others with a problem (RFC 9457).
+ * @type {typeof import('./index.js').guard}
+ */
+export function guard(verify, handler) {
+  return async (req, res, next) => {
+    let claims
+    try {
+      claims = await verify(bearer(req))
+    } catch (err) {
+      if (err instanceof Refusal) return refuse(res, err)
+      if (next) return next(err)
+      // Thrown from here it would end the process.
+      return refuse(res, { status: 500, message: 'Something went wrong on our side.', code: 'internal' })
+    }
+    return handler(req, res, claims, next)
+  }
+}
+
+function bearer(req) {
+  const sent = req.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization')
+  if (sent.length === 0) throw new Refusal('not_signed_in')
+  if (sent.length > 1) throw new Refusal('ambiguous_credentials')
+  const found = /^Bearer +([^ ]+)$/i.exec(req.headers.authorization)
+  if (found === null) throw new Refusal('unknown_credential')
+  return found[1]
+}
+
+function refuse(res, { status, message: detail, code, hint = undefined, retryAfter = undefined }) {
+  res.statusCode = status
+  res.setHeader('Content-Type', 'application/problem+json')
+  res.setHeader('Cache-Control', 'no-store')
+  res.setHeader('X-Content-Type-Options', 'nosniff')
+  if (retryAfter) res.setHeader('Retry-After', String(retryAfter))
+  if (status === 401) res.setHeader('WWW-Authenticate', code === 'not_signed_in' ? 'Bearer' : 'Bearer error="invalid_token"')
+  res.end(`${JSON.stringify({ type: 'about:blank', title: STATUS_CODES[status], status, detail, code, hint })}\n`)
+}
