@@ -141,29 +141,30 @@ func dateValue(raw string) (time.Time, bool) {
 	if len(whole) == 0 || len(whole) > 12 || dotted && (len(fraction) == 0 || len(fraction) > 18) {
 		return time.Time{}, false
 	}
-	var seconds, nanos int64
-	for i := range len(whole) {
-		if whole[i] < '0' || whole[i] > '9' {
-			return time.Time{}, false
-		}
-		seconds = seconds*10 + int64(whole[i]-'0')
+	seconds, ok := digits(whole)
+	nanos, good := digits(fraction[:min(len(fraction), 9)])
+	_, rest := digits(fraction[min(len(fraction), 9):])
+	if !ok || !good || !rest {
+		return time.Time{}, false
 	}
-	for i := range max(len(fraction), 9) {
-		digit := byte('0')
-		if i < len(fraction) {
-			digit = fraction[i]
-		}
-		if digit < '0' || digit > '9' {
-			return time.Time{}, false
-		}
-		if i < 9 {
-			nanos = nanos*10 + int64(digit-'0')
-		}
+	for range max(0, 9-len(fraction)) {
+		nanos *= 10
 	}
 	if seconds > maxDate {
 		return time.Time{}, false
 	}
 	return time.Unix(seconds, nanos), true
+}
+
+// digits returns the number that some digits write, 0 where there are none.
+func digits(s string) (n int64, ok bool) {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
 }
 
 // A plan is how the fields of a D are read and written, made once: reflection

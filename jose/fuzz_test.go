@@ -170,3 +170,18 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+// What plain finds eight bytes at a time is what each byte says.
+func FuzzPlain(f *testing.F) {
+	f.Add("abcdefg\x1fhij")
+	f.Add("\x00\x80\xff \x1f")
+	f.Fuzz(func(t *testing.T, s string) {
+		want := true
+		for _, c := range []byte(s) {
+			want = want && c >= ' ' && c != '\\'
+		}
+		if got := plain(s); got != want {
+			t.Errorf("plain(%q) = %t", s, got)
+		}
+	})
+}

@@ -38,6 +38,7 @@ const maxDepth = 32
 type object struct {
 	s     string
 	i     int
+	plain bool // as plain says
 	begun bool
 	n     int
 	few   [16]name
@@ -53,7 +54,7 @@ type name struct {
 
 // newObject starts to read text that must be one object.
 func newObject(s string) (object, error) {
-	o := object{s: s}
+	o := object{s: s, plain: plain(s)}
 	if !utf8.ValidString(s) {
 		return o, errJSON
 	}
@@ -187,6 +188,11 @@ func (o *object) skipString() (escaped, ok bool) {
 	if !o.take('"') {
 		return false, false
 	}
+	if o.plain {
+		n := strings.IndexByte(o.s[o.i:], '"')
+		o.i += n + 1
+		return false, n >= 0
+	}
 	for ; o.i < len(o.s); o.i++ {
 		switch c := o.s[o.i]; {
 		case c == '"':
@@ -212,7 +218,7 @@ func (o *object) skip(depth int) bool {
 		_, ok := o.string()
 		return ok
 	case '{':
-		inner := object{s: o.s, i: o.i + 1}
+		inner := object{s: o.s, i: o.i + 1, plain: o.plain}
 		return inner.skipObject(depth) && o.move(inner.i)
 	case '[':
 		o.i++
@@ -271,6 +277,29 @@ func (o *object) skipObject(depth int) bool {
 			return false
 		}
 	}
+}
+
+// plain reports whether the strings in s are what stands between quotes: there
+// is no escape in it and no control character. It looks at eight bytes at a
+// time, which is a tenth of the cost of looking at each in each string.
+func plain(s string) bool {
+	if strings.IndexByte(s, '\\') >= 0 {
+		return false
+	}
+	for ; len(s) >= 8; s = s[8:] {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		const each = 0x0101010101010101
+		if (x-each*' ')&^x&(each<<7) != 0 { // a byte is less than a space
+			return false
+		}
+	}
+	for i := range len(s) {
+		if s[i] < ' ' {
+			return false
+		}
+	}
+	return true
 }
 
 func (o *object) move(to int) bool { o.i = to; return true }
