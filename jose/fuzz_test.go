@@ -185,3 +185,17 @@ func FuzzPlain(f *testing.F) {
 		}
 	})
 }
+
+// What decode64 takes, it would write just so.
+func FuzzBase64(f *testing.F) {
+	for _, s := range []string{"", "\n", "AA", "AAA", "AAAA", "AAAA\n", "AA\nAA", "A\r\nA", "AB", "AAA=", "+/", "-_-_", "\n\n\n\nAAAA", "AAAAA"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if b, ok := decode64(nil, []byte(s)); ok && encode64(b) != s {
+			t.Fatalf("%q is taken for %x", s, b)
+		} else if ok != (strict64.EncodeToString(b) == s) {
+			t.Fatalf("%q is refused, though it is the spelling of %x", s, b)
+		}
+	})
+}

@@ -1,7 +1,6 @@
 package jose
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -14,14 +13,13 @@ import (
 var strict64 = base64.RawURLEncoding.Strict()
 
 // decode64 appends what src encodes to dst. Every value has one spelling:
-// padding, other alphabets and spare bits are refused, and line breaks too,
-// which encoding/base64 skips even when it is strict.
+// padding, other alphabets and spare bits are refused, and line breaks too.
+// Those encoding/base64 skips even when it is strict: then fewer bytes come out
+// than so many characters encode.
 func decode64(dst, src []byte) ([]byte, bool) {
-	if bytes.IndexByte(src, '\n') >= 0 || bytes.IndexByte(src, '\r') >= 0 {
-		return dst, false
-	}
+	from := len(dst)
 	dst, err := strict64.AppendDecode(dst, src)
-	return dst, err == nil
+	return dst, err == nil && len(src)%4 != 1 && len(dst)-from == strict64.DecodedLen(len(src))
 }
 
 // errJSON is why JSON text is refused. Which of the reasons it was helps
@@ -111,11 +109,9 @@ func (o *object) seen(text string) bool {
 		}
 		hash = hash*31 + uint32(text[i]|0x20)
 	}
-	equal := func(n *name) bool {
-		return (n.hash == hash || n.hash == 0 || hash == 0) && strings.EqualFold(n.text, text)
-	}
-	for i := range o.n {
-		if equal(&o.few[i]) {
+	for i := range o.few[:o.n] {
+		n := &o.few[i]
+		if (n.hash == hash || n.hash == 0 || hash == 0) && strings.EqualFold(n.text, text) {
 			return true
 		}
 	}
