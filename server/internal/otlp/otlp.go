@@ -197,6 +197,12 @@ func (s *span) End(err error) {
 
 // Run sends what has ended until ctx is done, and then once more.
 func (e *Exporter) Run(ctx context.Context) {
+	// What is under way when the server stops may end, for a moment: cut off, it
+	// would be sent once more.
+	sending, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, cut) })()
+
 	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	var batch []*span
@@ -207,7 +213,7 @@ func (e *Exporter) Run(ctx context.Context) {
 		for len(batch) < maxBatch && !full && tries == 0 {
 			select {
 			case <-ctx.Done():
-				e.last(ctx, batch)
+				e.last(sending, batch)
 				return
 			case s := <-e.ended:
 				batch = append(batch, s)
@@ -215,7 +221,7 @@ func (e *Exporter) Run(ctx context.Context) {
 				full = len(batch) > 0
 			}
 		}
-		again, pause := e.send(ctx, batch)
+		again, pause := e.send(sending, batch)
 		if !again {
 			batch, tries = nil, 0
 			continue
@@ -228,17 +234,15 @@ func (e *Exporter) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			wait.Stop()
-			e.last(ctx, batch)
+			e.last(sending, batch)
 			return
 		case <-wait.C:
 		}
 	}
 }
 
-// last sends what is left, for a moment.
+// last sends what is left, until ctx is cut off.
 func (e *Exporter) last(ctx context.Context, batch []*span) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
-	defer cancel()
 	for {
 		for len(batch) < maxBatch && len(e.ended) > 0 {
 			batch = append(batch, <-e.ended)
