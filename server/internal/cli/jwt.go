@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -236,12 +237,13 @@ is for looking; a service demands all three.`,
 
 var errMoment = admit.Invalid.New("time_malformed", "This is no time.").WithHint("such as 2026-01-31T12:00:00Z or 1769860800")
 
+// parseMoment reads what [parseInstant] reads, and dates as tokens write them.
 func parseMoment(text string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
+	if t, ok := parseInstant(text, time.Now()); ok {
 		return t, nil
 	}
-	var seconds int64
-	if err := json.Unmarshal([]byte(text), &seconds); err != nil {
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
 		return time.Time{}, errMoment
 	}
 	return time.Unix(seconds, 0), nil
