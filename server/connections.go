@@ -26,6 +26,7 @@ type connections struct {
 	exempt  []netip.Prefix
 	log     *slog.Logger
 	relieve func(bool) // sheds idle connections, and keeps none until called with false
+	deadlines
 
 	mu       sync.Mutex
 	open     int                  // guarded by mu
@@ -90,7 +91,7 @@ func (cs *connections) enter(c net.Conn, now time.Time) (net.Conn, bool) {
 	if strain {
 		cs.relieve(true)
 	}
-	return &countedConn{Conn: c, leave: func() { cs.leave(from, counted) }}, true
+	return &countedConn{timedConn: cs.over(c, now), leave: func() { cs.leave(from, counted) }}, true
 }
 
 func (cs *connections) leave(from netip.Prefix, counted bool) {
@@ -129,7 +130,7 @@ func (cs *connections) network(a net.Addr) (netip.Prefix, bool) {
 
 // A countedConn tells when it is closed.
 type countedConn struct {
-	net.Conn
+	*timedConn
 	once  sync.Once
 	leave func()
 }
@@ -137,7 +138,7 @@ type countedConn struct {
 // Close implements net.Conn.
 func (c *countedConn) Close() error {
 	c.once.Do(c.leave)
-	return c.Conn.Close()
+	return c.timedConn.Close()
 }
 
 // CloseWrite lets net/http end an answer to a body that it does not read, so

@@ -213,6 +213,8 @@ func (s *Server) serveEdge(work *sync.WaitGroup, fail func(error)) (drain func(c
 	main.TLSConfig = s.https.config(s.log)
 	open := newConnections(s.cfg.MaxConnections, s.cfg.proxies(), s.log)
 	open.relieve = func(strained bool) { main.SetKeepAlivesEnabled(!strained) }
+	timing, stop := context.WithCancel(context.Background())
+	work.Go(func() { open.run(timing) })
 	serve := func(listeners []net.Listener, by func(net.Listener) error) {
 		for _, l := range listeners {
 			work.Go(func() {
@@ -230,6 +232,7 @@ func (s *Server) serveEdge(work *sync.WaitGroup, fail func(error)) (drain func(c
 	plain := bounded(s.https.challenges(web.Redirect(s.publicURL())), s.log)
 	serve(s.plain, plain.Serve)
 	return func(ctx context.Context) error {
+		defer stop()
 		return errors.Join(main.Shutdown(ctx), plain.Shutdown(ctx))
 	}
 }

@@ -36,6 +36,13 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { close(p.done); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// timed is the connection as the server's listeners give it out.
+func timed(t *testing.T, c net.Conn) net.Conn {
+	var all deadlines
+	go all.run(t.Context())
+	return all.over(c, time.Now())
+}
+
 // slow runs talk as a client of a bounded server, whose handler reads the body,
 // and returns how long the connection stayed open.
 func slow(t *testing.T, talk func(net.Conn)) (open time.Duration, answer string) {
@@ -49,7 +56,7 @@ func slow(t *testing.T, talk func(net.Conn)) (open time.Duration, answer string)
 		go srv.Serve(l)
 		defer srv.Close()
 		client, served := net.Pipe()
-		l.conns <- served
+		l.conns <- timed(t, served)
 		begun := time.Now()
 		var talking sync.WaitGroup
 		talking.Go(func() { talk(client) })
@@ -76,18 +83,18 @@ func TestAttackSlowAndGreedyClientsAreCutOff(t *testing.T) {
 		most   time.Duration
 		answer string
 	}{
-		{"one that says nothing", func(net.Conn) {}, readTimeout, ""},
+		{"one that says nothing", func(net.Conn) {}, readTimeout + deadlineTick, ""},
 		{"a slow loris: a header each second", func(c net.Conn) {
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n")
 			drip(c, time.Second, "X-A: b\r\n")
-		}, readTimeout, ""},
+		}, readTimeout + deadlineTick, ""},
 		{"a body that drips", func(c net.Conn) {
 			io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
 			drip(c, time.Second, "x")
-		}, readTimeout + time.Second, "413"},
+		}, readTimeout + time.Second + deadlineTick, "413"},
 		{"a keep-alive that is never used again", func(c net.Conn) {
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		}, idleTimeout, "200"},
+		}, idleTimeout + deadlineTick, "200"},
 		{"a flood of headers", func(c net.Conn) {
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n")
 			drip(c, 0, strings.Repeat("X-A: "+strings.Repeat("b", 1000)+"\r\n", 10))

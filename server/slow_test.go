@@ -85,7 +85,7 @@ func meet(t *testing.T, protocol string, talk func(net.Conn, *encounter)) *encou
 		go srv.ServeTLS(l, "", "")
 		defer srv.Close()
 		client, served := net.Pipe()
-		l.conns <- served
+		l.conns <- timed(t, served)
 		begun := time.Now()
 		c := client
 		var talking sync.WaitGroup
