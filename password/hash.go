@@ -190,37 +190,37 @@ func (h *Hash) django(rest string) bool {
 }
 
 // newHash hashes a password with a fresh salt.
-func newHash(pw string) string {
+func (h *Hasher) newHash(pw string) string {
 	salt := make([]byte, saltLen)
 	rand.Read(salt)
-	key := argon2.IDKey([]byte(pw), salt, passes, memoryKiB, lanes, keyLen)
+	key := h.argon([]byte(pw), salt, passes, memoryKiB, lanes, keyLen)
 	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memoryKiB, passes, lanes, b64.EncodeToString(salt), b64.EncodeToString(key))
 }
 
 // matches computes the hash of a password and compares in constant time.
-func (h *Hash) matches(pw string) bool {
+func (h *Hasher) matches(stored *Hash, pw string) bool {
 	var key []byte
 	var err error
-	size, n := len(h.key), h.params
-	switch h.scheme {
+	size, n := len(stored.key), stored.params
+	switch stored.scheme {
 	case "argon2id":
-		key = argon2.IDKey([]byte(pw), h.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size))
+		key = h.argon([]byte(pw), stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size))
 	case "argon2i":
-		key = argon2.Key([]byte(pw), h.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size))
+		key = argon2.Key([]byte(pw), stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size))
 	case "bcrypt":
 		// Other programs cut at 72 bytes without a word, and what they hashed
 		// must still match; a new hash has no such end.
-		return bcrypt.CompareHashAndPassword([]byte(h.text), []byte(pw[:min(len(pw), bcryptMax)])) == nil
+		return bcrypt.CompareHashAndPassword([]byte(stored.text), []byte(pw[:min(len(pw), bcryptMax)])) == nil
 	case "scrypt":
-		key, err = scrypt.Key([]byte(pw), h.salt, 1<<n[0], n[1], n[2], size)
+		key, err = scrypt.Key([]byte(pw), stored.salt, 1<<n[0], n[1], n[2], size)
 	case "pbkdf2-sha1":
-		key, err = pbkdf2.Key(sha1.New, pw, h.salt, n[0], size)
+		key, err = pbkdf2.Key(sha1.New, pw, stored.salt, n[0], size)
 	case "pbkdf2-sha256":
-		key, err = pbkdf2.Key(func() hash.Hash { return sha256.New() }, pw, h.salt, n[0], size)
+		key, err = pbkdf2.Key(func() hash.Hash { return sha256.New() }, pw, stored.salt, n[0], size)
 	case "pbkdf2-sha512":
-		key, err = pbkdf2.Key(func() hash.Hash { return sha512.New() }, pw, h.salt, n[0], size)
+		key, err = pbkdf2.Key(func() hash.Hash { return sha512.New() }, pw, stored.salt, n[0], size)
 	}
-	return err == nil && subtle.ConstantTimeCompare(key, h.key) == 1
+	return err == nil && subtle.ConstantTimeCompare(key, stored.key) == 1
 }
 
 // kind tells hashes apart that cost differently. Only PBKDF2 runs again for

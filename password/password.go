@@ -34,6 +34,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/argon2"
+
 	"github.com/admit-auth/admit"
 )
 
@@ -66,6 +68,9 @@ type Options struct {
 	// Queue is how many of each priority may wait; more are refused at once.
 	// Default 16 for each slot.
 	Queue int
+	// Argon2id computes Argon2id (RFC 9106) of version 1.3 somewhere else, such as
+	// in a process beside this one; nil computes it here.
+	Argon2id func(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte
 }
 
 // A Hasher hashes and verifies. It is safe for use by several goroutines.
@@ -78,6 +83,7 @@ type Hasher struct {
 
 	wait  time.Duration
 	dummy Hash
+	argon func(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte
 
 	entered, refused atomic.Uint64
 	waited           atomic.Int64 // nanoseconds
@@ -107,6 +113,10 @@ func New(o *Options) (*Hasher, error) {
 	if wait == 0 {
 		wait = 2 * time.Second
 	}
+	argon := o.Argon2id
+	if argon == nil {
+		argon = argon2.IDKey
+	}
 	if slots < 1 || queue < 1 || wait < 0 {
 		return nil, errors.New("password: a hasher needs a slot, room to wait and time")
 	}
@@ -121,6 +131,7 @@ func New(o *Options) (*Hasher, error) {
 		queueStrangers: make(chan struct{}, queue),
 		wait:           wait,
 		dummy:          dummy,
+		argon:          argon,
 	}, nil
 }
 
@@ -136,7 +147,7 @@ func (h *Hasher) Hash(ctx context.Context, pw admit.Secret, prio Priority) (stri
 		return "", err
 	}
 	defer h.leave(prio)
-	return newHash(pw.Reveal()), nil
+	return h.newHash(pw.Reveal()), nil
 }
 
 // Verify reports whether the password is the one of a stored hash, and whether
@@ -152,7 +163,7 @@ func (h *Hasher) Verify(ctx context.Context, pw admit.Secret, hash string, prio 
 		return false, false, err
 	}
 	defer h.leave(prio)
-	if stored.matches(pw.Reveal()) {
+	if h.matches(&stored, pw.Reveal()) {
 		return true, !stored.current(), nil
 	}
 	h.spend(pw.Reveal(), stored.kind())
@@ -173,7 +184,7 @@ func (h *Hasher) VerifyDummy(ctx context.Context, pw admit.Secret, prio Priority
 // spend computes one hash of each kind that is stored but the one that has
 // been computed already, so that all refusals cost the same.
 func (h *Hasher) spend(pw, done string) {
-	h.each(done, func(other *Hash) { other.matches(pw) })
+	h.each(done, func(other *Hash) { h.matches(other, pw) })
 }
 
 // each calls fn for one hash of every kind that is stored but one.

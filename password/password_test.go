@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/crypto/argon2"
+
 	"github.com/admit-auth/admit"
 )
 
@@ -84,6 +86,27 @@ func TestANewHashIsArgon2idWithAFreshSaltAndNeedsNoUpgrade(t *testing.T) {
 	short := admit.NewSecret(strings.Repeat("long passphrase ", 60)[:72])
 	if ok, _, _ := h.Verify(t.Context(), short, one, Stranger); ok {
 		t.Error("the first 72 bytes of a password match")
+	}
+}
+
+func TestArgon2idIsComputedWhereTheProgramSays(t *testing.T) {
+	asked := 0
+	beside := newHasher(t, &Options{Argon2id: func(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte {
+		asked++
+		return argon2.IDKey(password, salt, passes, memoryKiB, lanes, size)
+	}})
+	here := newHasher(t, nil)
+	for _, who := range []struct{ hashes, verifies *Hasher }{{beside, here}, {here, beside}} {
+		hash, err := who.hashes.Hash(t.Context(), admit.NewSecret("a long passphrase"), Stranger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, upgrade, err := who.verifies.Verify(t.Context(), admit.NewSecret("a long passphrase"), hash, Stranger); !ok || upgrade || err != nil {
+			t.Errorf("Verify = %t, upgrade %t, %v", ok, upgrade, err)
+		}
+	}
+	if err := beside.VerifyDummy(t.Context(), admit.NewSecret("x"), Stranger); err != nil || asked != 3 {
+		t.Errorf("it was asked %d times, want 3; %v", asked, err)
 	}
 }
 

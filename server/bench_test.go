@@ -314,12 +314,11 @@ func TestServerOfTheBenchmark(t *testing.T) {
 	switch kind {
 	case "admit":
 		server.TuneMemory() // as the command does
-		s, err := server.New(ctx, server.Config{Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Data: filepath.Join(dir, "data")})
+		s, err := server.New(ctx, server.Config{Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), Hashers: hashersOfTest()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		server.TuneProcessors()
 		u, err := url.Parse(s.Ready().URL)
 		if err != nil {
 			t.Fatal(err)

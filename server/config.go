@@ -73,6 +73,11 @@ type Config struct {
 	// it a running server cannot be asked to.
 	Again func() (Config, error)
 
+	// Hashers is a command that calls ServeHashes: the server runs it where it
+	// hashes passwords, once for each that is hashed at the same time. Without one
+	// it hashes in its own process.
+	Hashers []string
+
 	origins map[string]string // where the values that are not defaults come from
 }
 

@@ -18,11 +18,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/admit-auth/admit/server"
 )
 
 var scratch string // a folder for the whole run
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == hasherArgument {
+		if err := server.ServeHashes(os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "admit-test-*"); err != nil {
 		panic(err)
@@ -30,6 +38,11 @@ func TestMain(m *testing.M) {
 	defer os.RemoveAll(scratch)
 	m.Run()
 }
+
+// hasherArgument makes the test program a hasher.
+const hasherArgument = "hasher"
+
+func hashersOfTest() []string { return []string{os.Args[0], hasherArgument} }
 
 // binary is the program under test, built once, where a test asks for it.
 var binary = sync.OnceValues(func() (string, error) {

@@ -23,7 +23,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -79,6 +78,7 @@ type Server struct {
 	db        *db.DB
 	stored    *sqlstore.Store
 	passwords *password.Hasher
+	hashers   *hashers // nil where passwords are hashed here
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	inbox     *notify.Inbox // nil but with --dev
@@ -175,7 +175,12 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if s.passwords, err = password.New(nil); err != nil {
+	hashing := &password.Options{}
+	if len(cfg.Hashers) > 0 {
+		s.hashers = &hashers{command: cfg.Hashers, log: s.log}
+		hashing.Argon2id = s.hashers.argon2id
+	}
+	if s.passwords, err = password.New(hashing); err != nil {
 		return nil, err
 	}
 	if cfg.Dev {
@@ -272,20 +277,6 @@ func TuneMemory() {
 	}
 }
 
-// TuneProcessors lets a process that does nothing but serve use two threads more
-// than there are cores. Hashing passwords can take all of those, and a request
-// would wait until one of them is taken away from a hash, which is every 10 ms;
-// with two to spare, one of them for the collector, the kernel, which is quicker,
-// shares the cores out: in a flood of sign-ins the median session check took
-// 0.3 ms in place of 26, and one in a hundred 13 to 21 ms in place of 20 to 33
-// with one to spare. GOMAXPROCS goes before it. It is called after New, which
-// makes room for as many hashes as there are cores. The command admit calls it.
-func TuneProcessors() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
-	}
-}
-
 // Handler returns what answers requests, for programs that mount it.
 func (s *Server) Handler() http.Handler { return &s.face }
 
@@ -361,6 +352,9 @@ func (s *Server) Close() (err error) {
 		closeAll(s.plain)
 		if s.ops != nil {
 			s.ops.Close()
+		}
+		if s.hashers != nil {
+			s.hashers.close()
 		}
 		if s.db != nil {
 			err = s.db.Close()

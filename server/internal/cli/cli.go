@@ -61,7 +61,7 @@ const intro = `admit signs people in.
 
 func newRoot(args []string) *cobra.Command {
 	root := group("admit", "sign people in",
-		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion())
+		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion(), newHasher())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = server.Version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })

@@ -33,7 +33,7 @@ requests finish. SIGHUP reads again what can change meanwhile; see admit config 
 		defer stop()
 		context.AfterFunc(ctx, stop) // the second signal does not wait
 		server.TuneMemory()
-		cfg.Again = load
+		cfg.Again, cfg.Hashers = load, hashers()
 		s, err := server.New(ctx, cfg)
 		if err != nil {
 			return err
@@ -43,7 +43,6 @@ requests finish. SIGHUP reads again what can change meanwhile; see admit config 
 				err = closed
 			}
 		}()
-		server.TuneProcessors()
 		if err := announce(cmd, s.Ready(), *asJSON); err != nil {
 			return err
 		}
