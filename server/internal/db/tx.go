@@ -21,7 +21,7 @@ type txn struct {
 	tx     *sql.Tx
 	now    time.Time // when the transaction began; zero in one that only reads
 	raised []raise
-	told   []feed.Event // that finish writes
+	told   []feed.Event // that are yet to be written
 }
 
 // A raise is a subject with a new epoch, and whether sessions ended with it.
