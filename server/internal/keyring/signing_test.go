@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -123,6 +124,24 @@ func ring(t testing.TB) (*keyring.Ring, *db.DB) {
 	t.Helper()
 	d := fresh(t)
 	return open(t, d, options(), time.Now()), d
+}
+
+// told are the keys of which the feed says that they have ended.
+func told(t testing.TB, d *db.DB) (ids []string) {
+	t.Helper()
+	heard := errors.New("heard")
+	err := d.Feed().Follow(t.Context(), feed.ID{}, func(n feed.News) error {
+		for _, e := range n.Events {
+			if e.Kind == feed.Key {
+				ids = append(ids, e.Target)
+			}
+		}
+		return heard
+	})
+	if !errors.Is(err, heard) {
+		t.Error(err)
+	}
+	return ids
 }
 
 func TestAKeyIsPublishedBeforeItSigns(t *testing.T) {
@@ -282,7 +301,7 @@ func TestNoMoreKeysArePublicThanAVerifierTakes(t *testing.T) {
 
 func TestSigningKeysRotateAndRetireByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _ := ring(t)
+		r, d := ring(t)
 		begun, first := time.Now(), r.Signing().ID()
 		for _, tt := range []struct {
 			after  time.Duration
@@ -312,6 +331,10 @@ func TestSigningKeysRotateAndRetireByThemselves(t *testing.T) {
 		set, err := r.KeySet(t.Context(), "")
 		if err != nil || slices.ContainsFunc(set.Keys(), func(k *jose.Key) bool { return k.ID() == first }) {
 			t.Errorf("the first key is public, %v", err)
+		}
+		// Nothing was taken back: all that it signed had expired.
+		if ids := told(t, d); ids != nil {
+			t.Errorf("the feed tells of %v", ids)
 		}
 	})
 }
@@ -382,7 +405,12 @@ func TestInAnEmergencyAFreshKeySignsAndNothingOfTheOldOneCounts(t *testing.T) {
 		if _, err := there.Verify(t.Context(), old); !errors.Is(err, jose.ErrKey) {
 			t.Errorf("after a refresh it says %v", err)
 		}
-		// It is in the audit: who did it.
+		// The feed tells of every key that could have signed for a thief, and the
+		// audit of who did it.
+		got, want := told(t, d), []string{before[0].ID, before[1].ID, after[0].ID, after[1].ID}
+		if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+			t.Errorf("the feed tells of %v, want %v", got, want)
+		}
 		err = d.View(t.Context(), func(tx account.Tx) error {
 			all, _, err := tx.Records(&account.RecordQuery{Event: "key_retired", Limit: 100})
 			for _, k := range before[:2] {
