@@ -282,7 +282,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.finish()
 	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if ofPrograms(r.URL.Path) {
 		headers, fail = s.plain, (*call).failAPI
 	}
 	h := w.Header()
@@ -316,6 +316,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to(c)
+}
+
+// ofPrograms reports whether a path is asked for by programs, who read no page.
+func ofPrograms(path string) bool {
+	return strings.HasPrefix(path, "/api/") || path == keySetPath
 }
 
 // named returns the text of the path where its pattern has {name}. What the
@@ -410,7 +415,7 @@ func (c *call) finish() {
 		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.status == 0 {
 			fail := (*call).failPage
-			if strings.HasPrefix(c.r.URL.Path, "/api/") {
+			if ofPrograms(c.r.URL.Path) {
 				fail = (*call).failAPI
 			}
 			fail(c, errors.New("panic"))
