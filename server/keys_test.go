@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -146,6 +147,32 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 	s.open()
 	t.Cleanup(func() { s.server.Close() })
 	s.run()
+	// And what signs, as it stands there now.
+	pool, err := sql.Open("sqlite", filepath.Join(s.data, "admit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signs []string
+	rows, err := pool.Query("SELECT sealed FROM keys WHERE purpose = 'signing'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var sealed string
+		if err := rows.Scan(&sealed); err != nil {
+			t.Fatal(err)
+		}
+		text, _ := strings.CutPrefix(sealed, "plain.")
+		jwk, _ := base64.RawURLEncoding.DecodeString(text)
+		_, d, _ := strings.Cut(string(jwk), `"d":"`)
+		if len(d) < 43 {
+			t.Fatalf("no private key in %q", jwk)
+		}
+		signs = append(signs, text, d[:43])
+	}
+	if err := errors.Join(rows.Err(), rows.Close(), pool.Close()); err != nil || len(signs) != 4 {
+		t.Fatal(signs, err)
+	}
 	holds := func() (files []string) {
 		t.Helper()
 		seen := 0
@@ -155,6 +182,11 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 			}
 			text, err := os.ReadFile(path)
 			seen++
+			for _, form := range signs {
+				if bytes.Contains(text, []byte(form)) {
+					files = append(files, filepath.Base(path)+" (it signs)")
+				}
+			}
 			for _, line := range []string{newer, older} {
 				raw, _ := base64.StdEncoding.DecodeString(line)
 				for _, form := range []string{string(raw), strings.TrimRight(line, "="), base64.RawURLEncoding.EncodeToString(raw), fmt.Sprintf("%x", raw)} {
@@ -170,7 +202,7 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 		}
 		return files
 	}
-	if got := strings.Join(holds(), " "); !strings.Contains(got, "admit.db") || strings.Contains(got, "keys") {
+	if got := strings.Join(holds(), " "); !strings.Contains(got, "admit.db") || !strings.Contains(got, "(it signs)") || strings.Contains(got, "keys") {
 		t.Fatalf("unsealed keys stand in %q: the test looks for the wrong thing", got)
 	}
 	c := s.signedUp("ann")
