@@ -87,7 +87,6 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
-	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	if err := db.start(ctx, !fresh && db.checked); err != nil {
@@ -115,7 +114,10 @@ func (db *DB) start(ctx context.Context, check bool) error {
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
-	return db.begin(ctx)
+	if err := db.begin(ctx); err != nil {
+		return err
+	}
+	return db.feed.open(ctx, db.write, db.read)
 }
 
 // Close closes the database; nothing acknowledged is lost with or without it.
@@ -162,7 +164,7 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error)
 	if err := fn(t); err != nil {
 		return classify(err)
 	}
-	if err := t.finish(); err != nil {
+	if err := db.feed.tell(ctx, tx, begun, t.told...); err != nil {
 		return classify(err)
 	}
 	err = tx.Commit()

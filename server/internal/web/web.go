@@ -28,6 +28,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -42,7 +43,7 @@ type Data struct {
 	Guest string `json:"guest,omitempty"`
 }
 
-// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases and Dev are needed.
+// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases, Dev and the feed are needed.
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
@@ -58,6 +59,14 @@ type Options struct {
 	Log         *slog.Logger
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
+
+	Feed feed.Source // may be nil
+	// FeedFollower says with what audiences a request may follow the feed, or
+	// why not. It is asked again each second as long as the request lasts. The
+	// feed is not served where it is nil.
+	FeedFollower func(*http.Request) (audiences []string, err error)
+	// Streams is done when answers without an end must end; nil for never.
+	Streams context.Context
 
 	Theme  *Theme // nil for ours
 	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
@@ -184,6 +193,7 @@ func New(o Options) (*Edge, error) {
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
+	s.feeds()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	return &Edge{s}, s.wear(o.Theme, o.Before)
@@ -282,7 +292,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.finish()
 	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
-	if ofPrograms(r.URL.Path) {
+	if forPrograms(r.URL.Path) {
 		headers, fail = s.plain, (*call).failAPI
 	}
 	h := w.Header()
@@ -316,11 +326,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to(c)
-}
-
-// ofPrograms reports whether a path is asked for by programs, who read no page.
-func ofPrograms(path string) bool {
-	return strings.HasPrefix(path, "/api/") || path == keySetPath
 }
 
 // named returns the text of the path where its pattern has {name}. What the
@@ -415,7 +420,7 @@ func (c *call) finish() {
 		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.status == 0 {
 			fail := (*call).failPage
-			if ofPrograms(c.r.URL.Path) {
+			if forPrograms(c.r.URL.Path) {
 				fail = (*call).failAPI
 			}
 			fail(c, errors.New("panic"))
