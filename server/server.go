@@ -229,6 +229,7 @@ func (s *Server) show() error {
 		Sessions:    s.sessions,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
+		Published:   s.keys,
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,

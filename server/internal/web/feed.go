@@ -23,7 +23,7 @@ const (
 // forPrograms reports whether programs ask there and not people, so that a
 // refusal is a problem and no page.
 func forPrograms(path string) bool {
-	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath
+	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath || path == keySetPath
 }
 
 // feeds registers the feed, where there is somebody who says who may follow it.
