@@ -185,7 +185,7 @@ func whatIsSensitive(t *testing.T) {
 		c.get("user/export"),
 		c.do("DELETE", "/api/v1/user", m{"confirm": "ann"}),
 	} {
-		if r.status != 403 || r.m["code"] != "recent_proof_needed" || r.m["hint"] == nil {
+		if r.status != 401 || r.m["code"] != "proof_needed" || r.m["hint"] == nil {
 			t.Errorf("%s: %d %s", r.what, r.status, r.body)
 		}
 	}

@@ -33,7 +33,7 @@ func (c *call) detour(err error) string {
 	switch {
 	case errors.Is(err, account.ErrMustChange):
 		return "/account/security"
-	case errors.Is(err, account.ErrRecentProof):
+	case errors.Is(err, admit.ErrProof):
 		return "/account/confirm?" + url.Values{"return_to": {c.r.URL.Path}}.Encode()
 	}
 	return ""

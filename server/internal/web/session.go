@@ -59,8 +59,17 @@ func (c *call) userOf(i *session.Info) (*account.User, error) {
 }
 
 // user returns the request's session and its user, or session.ErrNone for a
-// guest.
+// guest. Where the operation asks for a proof it refuses one that is too old.
 func (c *call) user() (session.Info, *account.User, error) {
+	i, user, err := c.holder()
+	if err == nil && c.proof > 0 {
+		err = c.Accounts.Within(c.r.Context(), c.askerOf(i), c.proof, c.now)
+	}
+	return i, user, err
+}
+
+// holder is user however old its proof is.
+func (c *call) holder() (session.Info, *account.User, error) {
 	i, user, err := c.check()
 	if err == nil && user == nil {
 		err = session.ErrNone

@@ -260,6 +260,9 @@ var events = map[string]phrase{
 	"identifier_lost":         {"An address that was never verified was proved by its owner elsewhere", "一个未验证的邮箱已由其主人在别处验证"},
 	"disowned":                {"Something was reported that its owner has not done; all sessions ended", "报告了非本人操作；所有会话已结束"},
 	"way_back_taken":          {"The account was taken back by an address; all sessions ended", "通过原来的邮箱找回了账号；所有会话已结束"},
+	"approved":                {"Something was approved", "批准了一项操作"},
+	"approval_spent":          {"What was approved was done", "执行了已批准的操作"},
+	"approval_refused":        {"Something else than what was approved was refused", "拒绝了与批准内容不符的操作"},
 	"data_exported":           {"The data was exported", "导出了数据"},
 	"role_granted":            {"A role was granted", "授予了角色"},
 	"role_revoked":            {"A role was taken back", "收回了角色"},
@@ -301,7 +304,7 @@ var refusals = map[string]refusal{
 	account.ErrUnknownUser.Code():    {"没有这个用户。", ""},
 	account.ErrDisabled.Code():       {"这个用户已被停用。", ""},
 
-	account.ErrRecentProof.Code():       {"请先确认是您本人。", "请再输入一次密码，10 分钟内有效。"},
+	admit.ErrProof.Code():               {"请先确认是您本人。", "请再输入一次密码，或者重新登录。"},
 	account.ErrMustChange.Code():        {"请先设置新密码。", "这个账号报告过非本人操作，所以要先修改密码。"},
 	account.ErrSamePassword.Code():      {"这就是您现在的密码。", "请换一个：操作的人可能知道它。"},
 	account.ErrConfirmation.Code():      {"这不是您的登录名。", ""},
@@ -314,6 +317,13 @@ var refusals = map[string]refusal{
 	account.ErrPrimary.Code():           {"这是主登录名。", "请先把另一个设为主登录名。"},
 	account.ErrLastIdentifier.Code():    {"这是您最后一个可以登录的名字。", "请先添加另一个。"},
 	account.ErrWayBackEnded.Code():      {"这个链接已经失效。", "它只能用一次，七天内有效。请登录并查看您的账号。"},
+
+	account.ErrAction.Code():          {"操作名由 1 到 100 个字母、数字、点、冒号、横线或下划线组成。", ""},
+	account.ErrParams.Code():          {"这些参数无法批准。", "只能是由文字、布尔值、null、不超过 2^53 的整数、列表和对象组成的对象，最多 4 KiB；其他数字请写成文字。"},
+	account.ErrApprovalEnded.Code():   {"这个批准已经失效，或者从未有过。", "请重新申请（POST /api/v1/approvals），5 分钟内有效。"},
+	account.ErrApprovalSpent.Code():   {"这个批准已经用过了。", "每个批准只能用一次，请重新申请。"},
+	account.ErrApprovalOther.Code():   {"批准的内容与现在请求的不同。", "请为这个操作和这些参数申请批准，必须完全一致。"},
+	account.ErrApprovalSession.Code(): {"这个批准是在另一个会话里给出的。", "请在使用它的会话里申请。"},
 
 	"password_too_long":     {"密码不能超过 1,000 个字符。", ""},
 	"password_breached":     {"这个密码出现在泄露名单里，别人会最先尝试它。", "请把几个词连在一起，但不要与您本人有关。"},

@@ -197,7 +197,8 @@ type call struct {
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
 
-	parameters []parameter // of the query, as they are declared
+	parameters []parameter   // of the query, as they are declared
+	proof      time.Duration // how old one may be, as it is declared; 0 for any
 
 	seen   func(status int, took time.Duration) // the Observer, of this route
 	route  string                               // the method and the pattern: not the path, which may hold a secret
