@@ -79,7 +79,7 @@ func (c *call) holder() (session.Info, *account.User, error) {
 
 // start signs a user in who has just proved itself, and remembers the browser.
 func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (*session.Session[Data], error) {
-	o := &session.StartOptions{AMR: amr, AuthTime: c.now, Device: c.deviceInfo(), Bearer: bearer}
+	o := &session.StartOptions{AMR: amr, ACR: admit.OneFactor, AuthTime: c.now, Device: c.deviceInfo(), Bearer: bearer}
 	if remember {
 		o.Persistent, o.Lifetime, o.Idle = !bearer, rememberFor, rememberIdle // only a cookie can outlive a browser
 	}

@@ -102,6 +102,7 @@ type server struct {
 	link    *cookie.Vault            // the link that this browser has opened
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
+	asked   *cookie.Vault            // what waits for a proof
 	inbox   *cookie.Vault            // the key of the development inbox
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
 	look    *views                   // what pages are made of
@@ -141,6 +142,7 @@ func New(o Options) (*Edge, error) {
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},
+		{&s.asked, "admit-asked", askedLife},
 		{&s.inbox, "admit-inbox", 12 * time.Hour},
 	} {
 		name := o.CookieName(v.name)
