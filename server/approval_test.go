@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/admit-auth/admit/problem"
 )
 
 // approved has the client approve something.
@@ -135,5 +137,44 @@ func TestOfFiftySpendingsAtOnceOneWinsAndARestartSpendsNoneAgain(t *testing.T) {
 	}
 	if n != 2 {
 		t.Errorf("two spendings are %d records: %q", n, events)
+	}
+}
+
+func TestAProgramAroundTheServerSpendsAnApproval(t *testing.T) {
+	s := newSite(t)
+	type order struct {
+		Amount string `json:"amount"`
+		To     string `json:"to"`
+	}
+	var done []order
+	pay := func(approval string, o order) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := s.server.Redeem(r, approval, "transfer", o); err != nil {
+				problem.Write(w, err, "")
+				return
+			}
+			done = append(done, o)
+		})
+	}
+	c := s.signedUp("ann")
+	approval := c.approved("transfer", m{"to": "bob", "amount": "10.00"})
+	for _, tt := range []struct {
+		name   string
+		c      *client
+		o      order
+		status int
+	}{
+		{"another amount", c, order{"1000.00", "bob"}, 403},
+		{"nobody", s.client(), order{"10.00", "bob"}, 401},
+		{"another session", s.another("ann", goodPassword), order{"10.00", "bob"}, 403},
+		{"what was approved", c, order{"10.00", "bob"}, 200},
+		{"the same again", c, order{"10.00", "bob"}, 409},
+	} {
+		if r := tt.c.visit(pay(approval, tt.o)); r.status != tt.status {
+			t.Errorf("%s: %d %s", tt.name, r.status, r.body)
+		}
+	}
+	if len(done) != 1 {
+		t.Errorf("%v was done", done)
 	}
 }
