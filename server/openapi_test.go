@@ -83,7 +83,7 @@ var examples = map[string]func(s *site, example m) *reply{
 		c.post("identifiers", m{"identifier": "ann2"}).want(201)
 		return c.delete("identifiers/ann2").want(204)
 	},
-	"approve": func(s *site, in m) *reply { return s.signedUp("ann").post("approvals", in).want(201) },
+	"approve": func(s *site, in m) *reply { return s.signedUp("ann").post("approvals", in).want(200) },
 	"redeem": func(s *site, in m) *reply {
 		c := s.signedUp("ann")
 		in["approval"] = c.approved(in["action"], in["params"])

@@ -19,7 +19,7 @@ func approvalCalls() []operation {
 			"`params` is an object of texts, booleans, nulls, whole numbers up to 2^53, lists and objects, of at most 4 KiB; an amount is a text or whole cents. How it is spelled does not matter (RFC 8785).",
 		do:      taking((*call).apiApprove),
 		example: `{"action": "transfer", "params": {"to": "DE02 1203 0000 0000 2020 51", "amount": "100.00", "currency": "EUR"}}`,
-		answers: []answers{{201, "Approved", approval{}}},
+		answers: []answers{{200, "Approved", approval{}}},
 		refuses: []*admit.Error{account.ErrAction, account.ErrParams, account.ErrTooMany},
 	}, {
 		call: "POST " + p + "/redeem", id: "redeem", summary: "Spend an approval", session: true,
@@ -67,7 +67,7 @@ func (c *call) apiApprove(in *approve) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusCreated, approval{token, int(account.ApprovalLife / time.Second)})
+	return c.json(http.StatusOK, approval{token, int(account.ApprovalLife / time.Second)})
 }
 
 type redeem struct {
