@@ -91,7 +91,7 @@ type Credentials interface {
 	// feed is told.
 	RaiseClaims(user string, now time.Time) error
 	// Epoch is the "sev" of a token that says what else is read in the same
-	// transaction; 0 where the user never signed in.
+	// transaction. Users who never signed in have one, too, which may be 0.
 	Epoch(user string) (uint64, error)
 }
 
