@@ -22,6 +22,8 @@ type txn struct {
 	now    time.Time // when the transaction began; zero in one that only reads
 	raised []raise
 	told   []feed.Event // that finish writes
+
+	sessions []string // that were used or ended
 }
 
 // A raise is a subject with a new epoch, and whether sessions ended with it.
