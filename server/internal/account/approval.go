@@ -64,6 +64,9 @@ func (s *Service) Approve(ctx context.Context, a Asker, action string, params []
 	if err != nil {
 		return "", err
 	}
+	if a.SID == "" {
+		return "", ErrApprovalSession // who acts without one, such as an API key, has nothing to bind it to
+	}
 	if err := s.Within(ctx, a, FreshProof, now); err != nil {
 		return "", err
 	}
@@ -128,7 +131,7 @@ func (s *Service) Redeem(ctx context.Context, a Asker, approval, action string, 
 			return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		switch {
-		case a.Subject == "" || c.Target != a.Subject || of.SID != a.SID:
+		case a.Subject == "" || a.SID == "" || c.Target != a.Subject || of.SID != a.SID:
 			return nil, ErrApprovalSession
 		case c.Tries <= 0:
 			return nil, ErrApprovalSpent
