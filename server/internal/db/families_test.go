@@ -17,7 +17,6 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/cookie"
-	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -29,6 +28,8 @@ import (
 // A desk is the core over a database, with sessions of a user called ann.
 type desk struct {
 	testing.TB
+	file     string
+	signing  *signing
 	db       *db.DB
 	line     string // of keys
 	keys     *cookie.Keys
@@ -38,37 +39,43 @@ type desk struct {
 
 func newDesk(t testing.TB) *desk {
 	t.Helper()
-	d := &desk{TB: t}
-	var err error
-	check := func() {
-		if err != nil {
-			t.Helper()
-			t.Fatal(err)
-		}
-	}
-	d.db, err = db.Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
-	check()
+	d := &desk{TB: t, file: filepath.Join(t.TempDir(), "admit.db"), line: cookie.GenerateKey(), signing: newSigning(t)}
+	d.open()
 	t.Cleanup(func() { d.db.Close() })
-	d.line = cookie.GenerateKey()
-	d.keys, err = cookie.ParseKeys(d.line)
-	check()
+	if err := d.db.Update(t.Context(), func(tx account.Tx) error { return addUser(tx, "ann") }); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (d *desk) open() {
+	d.Helper()
+	var errs [5]error
+	d.db, errs[0] = db.Open(d.Context(), d.file)
+	d.keys, errs[1] = cookie.ParseKeys(d.line)
 	passwords, err := password.New(nil)
-	check()
-	key, err := jose.GenerateKey(jose.ES256, "")
-	check()
-	d.accounts, err = account.New(d.db, account.Options{
-		Passwords: passwords, Limiter: limit.New(), Keys: d.keys, PublicURL: "https://id.example.org", Signing: &signing{key, jose.NewKeySet(key)},
+	if err := errors.Join(errs[0], errs[1], err); err != nil {
+		d.Fatal(err)
+	}
+	d.accounts, errs[2] = account.New(d.db, account.Options{
+		Passwords: passwords, Limiter: limit.New(), Keys: d.keys, PublicURL: "https://id.example.org", Signing: d.signing,
 	})
-	check()
-	store, err := d.db.Sessions(t.Context())
-	check()
+	var store *db.SessionStore
+	store, errs[3] = d.db.Sessions(d.Context())
 	near := session.NewNear(store, 0)
 	d.db.Changed = near.Forget
-	d.sessions, err = session.New[struct{}](near, &session.Options{Named: func(*http.Request) (*session.Named, error) { return nil, nil }})
-	check()
-	err = d.db.Update(t.Context(), func(tx account.Tx) error { return addUser(tx, "ann") })
-	check()
-	return d
+	d.sessions, errs[4] = session.New[struct{}](near, &session.Options{Named: func(*http.Request) (*session.Named, error) { return nil, nil }})
+	if err := errors.Join(errs[2:]...); err != nil {
+		d.Fatal(err)
+	}
+}
+
+func (d *desk) restart() {
+	d.Helper()
+	if err := d.db.Close(); err != nil {
+		d.Fatal(err)
+	}
+	d.open()
 }
 
 // family begins a session with a family.
