@@ -30,7 +30,7 @@ func (c *call) keepAsked(err error) {
 	}
 	fields := url.Values{}
 	for name, values := range c.r.PostForm {
-		if c.pressed(name, values[0]) != "" {
+		if !strings.Contains(name, "password") {
 			fields[name] = values
 		}
 	}
@@ -39,8 +39,8 @@ func (c *call) keepAsked(err error) {
 	}
 }
 
-// pressed is what a button says that sends this field, "" for one that is not
-// kept.
+// pressed is what a button says that sends this field, "" where the field says
+// too little.
 func (c *call) pressed(name, value string) string {
 	switch name {
 	case "identifier":
@@ -77,10 +77,12 @@ func (c *call) wish(sid string) (w wish, ok bool) {
 	if err != nil {
 		return w, false
 	}
-	w.Action = parts[1]
+	w.Action, w.Submit = parts[1], c.say("asked.go")
 	for name := range in {
 		w.Fields = append(w.Fields, wished{name, in.Get(name)})
-		w.Submit = c.pressed(name, in.Get(name))
+		if text := c.pressed(name, in.Get(name)); text != "" {
+			w.Submit = text
+		}
 	}
 	slices.SortFunc(w.Fields, func(a, b wished) int { return strings.Compare(a.Name, b.Name) })
 	return w, true

@@ -161,6 +161,7 @@ var phrases = map[string]phrase{
 	"asked.title":         {"Go on with what you asked for", "继续刚才的操作"},
 	"asked.lead":          {"Nothing has happened yet. One press does it.", "目前还没有做任何更改，点击按钮即可执行。"},
 	"asked.not":           {"No, leave it as it is", "算了，保持原样"},
+	"asked.go":            {"Go on", "继续"},
 	"asked.identifier":    {"Add %s", "添加 %s"},
 	"asked.primary":       {"Make %s primary", "将 %s 设为主登录名"},
 	"asked.remove":        {"Remove %s", "移除 %s"},
