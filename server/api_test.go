@@ -23,7 +23,7 @@ func TestAPersonSignsUpSignsInTwiceSeesBothAndEndsOne(t *testing.T) {
 	laptop := s.client()
 	up := laptop.post("signup", m{"identifier": " Ann ", "password": goodPassword, "name": "Ann  Example"}).want(201)
 	for path, want := range map[string]string{
-		"state": "signed_in", "session.current": "true", "session.guest": "false", "session.credential": "cookie", "session.amr": "[pwd]",
+		"state": "signed_in", "session.current": "true", "session.guest": "false", "session.credential": "cookie", "session.amr": "[pwd]", "session.acr": "1fa",
 		"session.device.name": "Firefox on Linux", "session.device.address": "127.0.0.1", "user.name": "Ann Example", "token": "",
 	} {
 		if got := up.at(path); got != want {
@@ -343,7 +343,7 @@ func TestSignUpRefusals(t *testing.T) {
 		{"no name", m{"password": goodPassword}, 400, "identifier", "identifier_malformed"},
 		{"a phone number", m{"identifier": "+49 30 1234", "password": goodPassword}, 400, "identifier", "identifier_unsupported"},
 		{"a long name to be called", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}, 400, "name", "name_too_long"},
-		{"a JWT, which is yet to come", m{"identifier": "bob", "password": goodPassword, "as": "jwt"}, 400, "as", "as_unsupported"},
+		{"a cookie for what is no JWT", m{"identifier": "bob", "password": goodPassword, "as": "token", "cookie": true}, 400, "cookie", "jwt_cookie_unsupported"},
 		{"a form of session that is none", m{"identifier": "bob", "password": goodPassword, "as": "scroll"}, 400, "as", "as_unsupported"},
 	} {
 		c := s.client()

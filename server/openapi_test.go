@@ -44,6 +44,11 @@ var examples = map[string]func(s *site, example m) *reply{
 		s.signedUp("ann")
 		return s.client().post("signin", in).want(200)
 	},
+	"refresh": func(s *site, in m) *reply {
+		s.signedUp("ann")
+		in["refresh_token"] = s.appOf("ann").refreshToken
+		return s.client().post("refresh", in).want(200)
+	},
 	"beginGuest":       func(s *site, in m) *reply { return s.client().post("guest", in).want(201) },
 	"signOut":          func(s *site, in m) *reply { return s.signedUp("ann").post("signout", in).want(204) },
 	"getSession":       func(s *site, _ m) *reply { return s.signedUp("ann").get("session").want(200) },
@@ -82,6 +87,12 @@ var examples = map[string]func(s *site, example m) *reply{
 		c := s.signedUp("ann")
 		c.post("identifiers", m{"identifier": "ann2"}).want(201)
 		return c.delete("identifiers/ann2").want(204)
+	},
+	"approve": func(s *site, in m) *reply { return s.signedUp("ann").post("approvals", in).want(200) },
+	"redeem": func(s *site, in m) *reply {
+		c := s.signedUp("ann")
+		in["approval"] = c.approved(in["action"], in["params"])
+		return c.post("approvals/redeem", in).want(204)
 	},
 	"reauthenticate":          func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
 	"listActivity":            func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
@@ -276,6 +287,38 @@ var refused = map[string]trial{
 	"verifySignUp too_many_tries": func(s *site) *reply {
 		flow := s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword}).want(202).at("flow")
 		return again(60, func() *reply { return s.client().post("signup/verify", m{"flow": flow, "code": "1"}) })
+	},
+
+	"signUp jwt_cookie_unsupported":       posting("signup", m{"identifier": "bob", "password": goodPassword, "cookie": true}),
+	"verifySignUp jwt_cookie_unsupported": posting("signup/verify", m{"flow": "adm_o_nobody", "code": "123456", "cookie": true}),
+	"signIn jwt_cookie_unsupported":       posting("signin", m{"identifier": "ann", "password": goodPassword, "cookie": true}),
+	"refresh refresh_token_invalid":       posting("refresh", m{"refresh_token": "adm_r_of_nobody"}),
+	"refresh cookie_unsupported":          foreign("refresh", m{"refresh_token": "adm_r_of_nobody", "cookie": true}),
+	"refresh refresh_token_replayed": func(s *site) *reply {
+		s.signedUp("ann")
+		a := s.appOf("ann")
+		old := a.refreshToken
+		for range 2 {
+			a.keep(s.refreshed(a.refreshToken).want(200))
+		}
+		return s.refreshed(old)
+	},
+	"refresh session_ended": func(s *site) *reply {
+		s.signedUp("ann")
+		a := s.appOf("ann")
+		a.post("signout", nil).want(204)
+		return s.refreshed(a.refreshToken)
+	},
+	"any jwt_invalid": func(s *site) *reply {
+		a := s.client()
+		a.token = "eyJhbGciOiJub25lIn0.e30."
+		return a.get("session")
+	},
+	"any stale_claims": func(s *site) *reply {
+		s.signedUp("ann")
+		a := s.appOf("ann")
+		a.delete("sessions").want(204)
+		return a.get("session")
 	},
 
 	"signIn as_unsupported":     as("scroll", "signin", signIn),
@@ -506,6 +549,37 @@ var refused = map[string]trial{
 		c := s.signedUp("ann")
 		return again(25, func() *reply { return c.post("reauthenticate", m{"password": "a guess of mine"}) })
 	},
+	"approve action_malformed": func(s *site) *reply { return s.signedUp("ann").post("approvals", m{"action": "send money"}) },
+	"approve params_malformed": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals", m{"action": "send", "params": m{"amount": 1.5}})
+	},
+	"approve too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.post("approvals", m{"action": "send"}) })
+	},
+	"redeem action_malformed": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals/redeem", m{"approval": "adm_o_1", "action": ""})
+	},
+	"redeem params_malformed": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals/redeem", m{"approval": "adm_o_1", "action": "send", "params": m{"amount": 1e300}})
+	},
+	"redeem approval_ended": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals/redeem", m{"approval": "adm_o_1", "action": "send"})
+	},
+	"redeem approval_spent": func(s *site) *reply {
+		c := s.signedUp("ann")
+		in := m{"approval": c.approved("send", nil), "action": "send"}
+		c.post("approvals/redeem", in).want(204)
+		return c.post("approvals/redeem", in)
+	},
+	"redeem approval_mismatch": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return c.post("approvals/redeem", m{"approval": c.approved("send", m{"amount": "1"}), "action": "send", "params": m{"amount": "2"}})
+	},
+	"redeem approval_session": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return s.another("ann", goodPassword).post("approvals/redeem", m{"approval": c.approved("send", nil), "action": "send"})
+	},
 	"listActivity bad_parameter":     func(s *site) *reply { return s.signedUp("ann").get("activity?limit=0") },
 	"listActivity unknown_parameter": func(s *site) *reply { return s.signedUp("ann").get("activity?limt=1") },
 	"disown unknown_record":          func(s *site) *reply { return s.signedUp("ann").post("activity/1000000/disown", nil) },
@@ -556,7 +630,7 @@ var refused = map[string]trial{
 // anyhow bring about what a call is refused with before anybody looks at what it
 // asks for: each that is described so is tried with its example.
 var anyhow = map[string]func(s *site, send func(*client) *reply) *reply{
-	"recent_proof_needed": func(s *site, send func(*client) *reply) (r *reply) {
+	"proof_needed": func(s *site, send func(*client) *reply) (r *reply) {
 		synctest.Test(s.t.(*testing.T), func(t *testing.T) {
 			c := newSite(t).signedUp("ann")
 			c.grant(t, "ann", "admin")
@@ -587,6 +661,7 @@ var elsewhere = map[string]string{
 	"password_changed": "TestAttackTheOldPasswordSetsANewOneAfterTheOwnerDid",
 	"session_expired":  "TestAnUnusedSessionExpiresAndAUsedOneAtTheEndOfItsLife",
 	"session_busy":     "TestEveryRefusalHasItsStatusAndCode",
+	"jwt_expired":      "TestAJWTExpiresInFiveMinutesAndItsSessionLater",
 	"internal":         "TestStrangersSeeNothingOfWhatIsWrapped",
 
 	"https_required":      "TestAClientsAddressIsTakenFromTrustedProxiesOnly",

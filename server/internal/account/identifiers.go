@@ -298,10 +298,12 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 // void ends what is under way for a user: additions, and ways back, each of which
 // would undo what has just been settled.
 func (s *Service) void(tx Tx, user string, now time.Time) error {
-	if err := tx.DeleteChallenges(purposeAdd, user, now); err != nil {
-		return err
+	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
+		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
+			return err
+		}
 	}
-	return tx.DeleteChallenges(purposeBack, user, now)
+	return nil
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.

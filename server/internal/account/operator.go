@@ -147,6 +147,7 @@ func (s *Service) change(ctx context.Context, id string, by By, event, detail st
 		if err != nil {
 			return err
 		}
+		held := user.Roles
 		user = user.clone()
 		was := admin(user)
 		if err := fn(tx, user); err != nil {
@@ -162,6 +163,13 @@ func (s *Service) change(ctx context.Context, id string, by By, event, detail st
 		}
 		if ends {
 			if err := tx.RaiseEpoch(id, ""); err != nil {
+				return err
+			}
+		}
+		if !slices.Equal(held, user.Roles) {
+			// Tokens that are out say what was: who accepts them hears of it, and
+			// sessions live on.
+			if err := tx.RaiseClaims(id, now); err != nil {
 				return err
 			}
 		}

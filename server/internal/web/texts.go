@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -157,6 +158,14 @@ var phrases = map[string]phrase{
 	"confirm.title":       {"Confirm that it is you", "请确认是您本人"},
 	"confirm.lead":        {"What comes next could take your account away from you, so please give your password once more. It is good for 10 minutes.", "接下来的操作关系到账号的归属，请再输入一次密码。确认后 10 分钟内有效。"},
 	"confirm.submit":      {"Confirm", "确认"},
+	"asked.title":         {"Go on with what you asked for", "继续刚才的操作"},
+	"asked.lead":          {"Nothing has happened yet. One press does it.", "目前还没有做任何更改，点击按钮即可执行。"},
+	"asked.not":           {"No, leave it as it is", "算了，保持原样"},
+	"asked.go":            {"Go on", "继续"},
+	"asked.identifier":    {"Add %s", "添加 %s"},
+	"asked.primary":       {"Make %s primary", "将 %s 设为主登录名"},
+	"asked.remove":        {"Remove %s", "移除 %s"},
+	"asked.confirm":       {"Delete the account of %s", "删除 %s 的账号"},
 	"security.must":       {"Choose a new password first", "请先设置新密码"},
 	"security.because":    {"You told us that something in this account was not done by you. Whoever did it may know your password.", "您报告过，这个账号里有一项操作不是您本人所为。操作的人可能知道您的密码。"},
 	"security.others":     {"When that is done, see whether you know everything that signs in here:", "修改之后，请确认以下登录名都是您的："},
@@ -260,26 +269,31 @@ var events = map[string]phrase{
 	"identifier_lost":         {"An address that was never verified was proved by its owner elsewhere", "一个未验证的邮箱已由其主人在别处验证"},
 	"disowned":                {"Something was reported that its owner has not done; all sessions ended", "报告了非本人操作；所有会话已结束"},
 	"way_back_taken":          {"The account was taken back by an address; all sessions ended", "通过原来的邮箱找回了账号；所有会话已结束"},
+	"approved":                {"Something was approved", "批准了一项操作"},
+	"approval_spent":          {"What was approved was done", "执行了已批准的操作"},
+	"approval_refused":        {"Something else than what was approved was refused", "拒绝了与批准内容不符的操作"},
 	"data_exported":           {"The data was exported", "导出了数据"},
 	"role_granted":            {"A role was granted", "授予了角色"},
 	"role_revoked":            {"A role was taken back", "收回了角色"},
 	"user_renamed":            {"Name changed", "修改了名字"},
 	"audit_exported":          {"The audit was exported", "导出了审计记录"},
+	"refresh_token_replayed":  {"An old token of an app was presented again, so somebody had copied it; its session was ended", "一个应用的旧令牌被再次使用，说明有人复制了它；该会话已结束"},
 }
 
 // reasons are what the pages and the API tell of why a session ended.
 var reasons = map[string]phrase{
-	"signed_out":           {"You signed out.", "您已退出登录。"},
-	"signed_in_again":      {"You have signed in again since.", "您之后又重新登录了。"},
-	"proved_again":         {"You have confirmed your password since, in another window.", "您之后在另一个窗口确认了密码。"},
-	"ended_by_user":        {"You were signed out because you ended this session from another device.", "您已退出登录，因为您在另一台设备上结束了这个会话。"},
-	"ended_by_operator":    {"You were signed out by the operator of this server.", "服务器的管理员结束了您的会话。"},
-	"displaced":            {"You were signed out because you had too many sessions.", "您已退出登录，因为您的会话太多了。"},
-	"password_changed":     {"You were signed out because the password was changed.", "您已退出登录，因为密码已被修改。"},
-	"disowned":             {"You were signed out because you told us that something in your account was not done by you.", "您已退出登录，因为您报告了一项非本人操作。"},
-	"way_back_taken":       {"You were signed out because the account was taken back by its address.", "您已退出登录，因为账号已通过原来的邮箱找回。"},
-	"identifier_verified":  {"You were signed out because an address of the account was verified.", "您已退出登录，因为账号的一个邮箱通过了验证。"},
-	"first_proof_took_all": {"You were signed out because the owner of the address proved it.", "您已退出登录，因为邮箱的主人完成了验证。"},
+	"signed_out":             {"You signed out.", "您已退出登录。"},
+	"signed_in_again":        {"You have signed in again since.", "您之后又重新登录了。"},
+	"proved_again":           {"You have confirmed your password since, in another window.", "您之后在另一个窗口确认了密码。"},
+	"ended_by_user":          {"You were signed out because you ended this session from another device.", "您已退出登录，因为您在另一台设备上结束了这个会话。"},
+	"ended_by_operator":      {"You were signed out by the operator of this server.", "服务器的管理员结束了您的会话。"},
+	"displaced":              {"You were signed out because you had too many sessions.", "您已退出登录，因为您的会话太多了。"},
+	"password_changed":       {"You were signed out because the password was changed.", "您已退出登录，因为密码已被修改。"},
+	"disowned":               {"You were signed out because you told us that something in your account was not done by you.", "您已退出登录，因为您报告了一项非本人操作。"},
+	"way_back_taken":         {"You were signed out because the account was taken back by its address.", "您已退出登录，因为账号已通过原来的邮箱找回。"},
+	"identifier_verified":    {"You were signed out because an address of the account was verified.", "您已退出登录，因为账号的一个邮箱通过了验证。"},
+	"refresh_token_replayed": {"You were signed out because an old token of this session was presented again: somebody may have copied it.", "您已退出登录，因为这个会话的一个旧令牌被再次使用：可能有人复制了它。"},
+	"first_proof_took_all":   {"You were signed out because the owner of the address proved it.", "您已退出登录，因为邮箱的主人完成了验证。"},
 }
 
 // A refusal is what a page says of an error: what happened and what to do.
@@ -287,21 +301,26 @@ type refusal struct{ Text, Hint string }
 
 // refusals are the sentences of admit.Error in Chinese, by their codes.
 var refusals = map[string]refusal{
-	account.ErrBadCredentials.Code(): {"登录名或密码不正确。", ""},
-	account.ErrBadPassword.Code():    {"当前密码不正确。", ""},
-	account.ErrBadCode.Code():        {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
-	account.ErrFlowEnded.Code():      {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，15 分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
-	account.ErrChanged.Code():        {"密码刚刚被改过了。", ""},
-	account.ErrTaken.Code():          {"这个名字已被使用。", "请换一个，或者直接登录。"},
-	account.ErrMail.Code():           {"这里还不能发送邮件。", "请使用用户名注册。"},
-	account.ErrPhone.Code():          {"这里还不能使用手机号码。", ""},
-	account.ErrIdentifier.Code():     {"这既不是邮箱，也不是用户名。", "用户名是 2 到 64 个字母、数字、点、横线或下划线。"},
-	account.ErrNameTooLong.Code():    {"名字最多 200 个字符。", ""},
-	account.ErrTooMany.Code():        {"尝试次数过多。", "请稍后再试。"},
-	account.ErrUnknownUser.Code():    {"没有这个用户。", ""},
-	account.ErrDisabled.Code():       {"这个用户已被停用。", ""},
+	account.ErrBadCredentials.Code():  {"登录名或密码不正确。", ""},
+	account.ErrBadPassword.Code():     {"当前密码不正确。", ""},
+	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
+	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，15 分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
+	account.ErrChanged.Code():         {"密码刚刚被改过了。", ""},
+	account.ErrTaken.Code():           {"这个名字已被使用。", "请换一个，或者直接登录。"},
+	account.ErrMail.Code():            {"这里还不能发送邮件。", "请使用用户名注册。"},
+	account.ErrPhone.Code():           {"这里还不能使用手机号码。", ""},
+	account.ErrIdentifier.Code():      {"这既不是邮箱，也不是用户名。", "用户名是 2 到 64 个字母、数字、点、横线或下划线。"},
+	account.ErrNameTooLong.Code():     {"名字最多 200 个字符。", ""},
+	account.ErrRefreshToken.Code():    {"这个刷新令牌无效。", "请重新登录。"},
+	account.ErrRefreshReplayed.Code(): {"这个刷新令牌已经用过，所以它的会话已被结束。", "请重新登录。客户端只保留最新的令牌，丢弃旧的；出示旧令牌的人可能是偷来的。"},
+	account.ErrJWT.Code():             {"这个 JWT 在这里无效。", ""},
+	jose.ErrExpired.Code():            {"令牌已过期。", "请刷新它。"},
+	session.ErrStale.Code():           {"这个令牌的内容已经过时。", "请刷新它；会话可能仍然有效。"},
+	account.ErrTooMany.Code():         {"尝试次数过多。", "请稍后再试。"},
+	account.ErrUnknownUser.Code():     {"没有这个用户。", ""},
+	account.ErrDisabled.Code():        {"这个用户已被停用。", ""},
 
-	account.ErrRecentProof.Code():       {"请先确认是您本人。", "请再输入一次密码，10 分钟内有效。"},
+	admit.ErrProof.Code():               {"请先确认是您本人。", "请再输入一次密码，或者重新登录。"},
 	account.ErrMustChange.Code():        {"请先设置新密码。", "这个账号报告过非本人操作，所以要先修改密码。"},
 	account.ErrSamePassword.Code():      {"这就是您现在的密码。", "请换一个：操作的人可能知道它。"},
 	account.ErrConfirmation.Code():      {"这不是您的登录名。", ""},
@@ -314,6 +333,13 @@ var refusals = map[string]refusal{
 	account.ErrPrimary.Code():           {"这是主登录名。", "请先把另一个设为主登录名。"},
 	account.ErrLastIdentifier.Code():    {"这是您最后一个可以登录的名字。", "请先添加另一个。"},
 	account.ErrWayBackEnded.Code():      {"这个链接已经失效。", "它只能用一次，七天内有效。请登录并查看您的账号。"},
+
+	account.ErrAction.Code():          {"操作名由 1 到 100 个字母、数字、点、冒号、横线或下划线组成。", ""},
+	account.ErrParams.Code():          {"这些参数无法批准。", "只能是由文字、布尔值、null、不超过 2^53 的整数、列表和对象组成的对象，最多 4 KiB；其他数字请写成文字。"},
+	account.ErrApprovalEnded.Code():   {"这个批准已经失效，或者从未有过。", "请重新申请（POST /api/v1/approvals），5 分钟内有效。"},
+	account.ErrApprovalSpent.Code():   {"这个批准已经用过了。", "每个批准只能用一次，请重新申请。"},
+	account.ErrApprovalOther.Code():   {"批准的内容与现在请求的不同。", "请为这个操作和这些参数申请批准，必须完全一致。"},
+	account.ErrApprovalSession.Code(): {"这个批准是在另一个会话里给出的。", "请在使用它的会话里申请。"},
 
 	"password_too_long":     {"密码不能超过 1,000 个字符。", ""},
 	"password_breached":     {"这个密码出现在泄露名单里，别人会最先尝试它。", "请把几个词连在一起，但不要与您本人有关。"},
