@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if os.Getenv(serving) != "" {
+		serveTokens()
+		return
+	}
 	if os.Getenv(issuing) != "" {
 		issue()
 		return
