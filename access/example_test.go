@@ -60,7 +60,8 @@ func Example() {
 		body, _ := io.ReadAll(w.Body)
 		return w.Code, string(body)
 	}
-	fmt.Print(ask())
+	status, body := ask()
+	fmt.Print(status, " ", body)
 
 	if err := log.Append(ctx, time.Now(), feed.SessionEnded("s1", "alice", "signed_out", time.Now().Add(5*time.Minute))); err != nil {
 		panic(err)
