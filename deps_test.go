@@ -24,6 +24,7 @@ var policy = map[string]string{
 	"session":             ". cookie feed token",
 	"session/sessiontest": ". session token",
 	"session/sqlstore":    ". session",
+	"statuslist":          ".",
 	"token":               ".",
 }
 
