@@ -12,7 +12,7 @@ import (
 // build: a new edge is a design decision and is argued in the commit.
 var policy = map[string]string{
 	".":                   "",
-	"access":              ". feed jose revocation",
+	"access":              ". feed jose revocation statuslist",
 	"authn":               ". problem",
 	"cookie":              ".",
 	"feed":                ".",

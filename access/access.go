@@ -17,8 +17,9 @@
 // request. What is demanded of a token is said by the issuer and the audience
 // alone; package jose tells the rest.
 //
-// While there is no news for longer than a bound, the answer is 503 and never
-// 401: see package revocation.
+// While there is no news for longer than a bound, the issuer's status list is
+// asked, where a token names one (package statuslist); and past that the answer
+// is 503, never 401: see package revocation.
 package access
 
 import (
@@ -64,8 +65,8 @@ type Options struct {
 	// but a look at what has ended: 10,000 unless set, none if negative. Each
 	// takes some 2 KB.
 	Remember int
-	// Bound is how old the latest news may be until nothing can be told: 60
-	// seconds unless set.
+	// Bound is how old the latest news may be, or a status list in its place,
+	// until nothing can be told: 60 seconds unless set.
 	Bound time.Duration
 	// Transport makes the requests: http.DefaultTransport unless set.
 	Transport http.RoundTripper
@@ -102,6 +103,7 @@ type Verifier struct {
 	keys   jose.KeySource
 	feed   feed.Source     // nil where nobody tells
 	ended  *revocation.Set // nil where nobody tells
+	lists  *lists          // asked while there is no news
 
 	running  atomic.Bool
 	ready    chan struct{} // closed by the first news
@@ -129,6 +131,9 @@ func NewVerifier(issuer, audience string, o *Options) (*Verifier, error) {
 		remember = 10_000
 	}
 	var err error
+	if v.lists, err = newLists(strings.TrimSuffix(issuer, "/"), v.keys, algorithms, &v.o); err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
 	v.tokens, err = jose.NewVerifier(v.keys, jose.Expected{
 		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: "at+jwt",
 	}, &jose.VerifierOptions[Claims]{Leeway: v.o.Leeway, Remember: max(0, remember), Prepare: prepare, Check: v.check})
@@ -225,7 +230,7 @@ func (e wantsProof) Unwrap() error { return e.error }
 func (wantsProof) Challenge() string { return `DPoP error="invalid_token"` }
 
 // check is asked at every verification.
-func (v *Verifier) check(_ context.Context, c *jose.Claims[Claims], now time.Time) error {
+func (v *Verifier) check(ctx context.Context, c *jose.Claims[Claims], now time.Time) error {
 	if c.Subject == "" { // RFC 9068 section 2.2; without one nobody asks
 		return fmt.Errorf("sub: %w", jose.ErrMissing)
 	}
@@ -233,10 +238,21 @@ func (v *Verifier) check(_ context.Context, c *jose.Claims[Claims], now time.Tim
 		return nil
 	}
 	err := v.ended.Check(&c.Data.known.ids, now)
-	if err != nil && !v.running.Load() {
+	if err == nil || !errors.Is(err, revocation.ErrStale) {
+		return err
+	}
+	if !v.running.Load() {
 		return fmt.Errorf("access: Run has not been called: %w", err)
 	}
-	return err
+	if c.Data.known.status.URI == "" {
+		return err
+	}
+	switch why := v.lists.check(ctx, c.Data.known.status, now); {
+	case why == nil || errors.Is(why, revocation.ErrEnded):
+		return why
+	default:
+		return fmt.Errorf("%w (%v)", err, why)
+	}
 }
 
 // Ready waits for the first news, as long as ctx lasts: call it before the

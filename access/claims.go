@@ -9,6 +9,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/revocation"
+	"github.com/admit-auth/admit/statuslist"
 )
 
 // Claims are an access token's own (RFC 9068, with what can end it), beside the
@@ -45,6 +46,7 @@ type Confirmation struct {
 type known struct {
 	ids       revocation.Digests
 	principal admit.Principal
+	status    statuslist.Reference // its URI is "" where there is none
 }
 
 // prepare makes what is looked at each time.
@@ -59,6 +61,9 @@ func prepare(c *jose.Claims[Claims]) {
 			Subject: c.Subject, SID: d.SID, Credential: "jwt", AMR: slices.Clip(d.AMR), ACR: d.ACR,
 			Roles: slices.Clip(d.Roles), Scopes: slices.Clip(strings.Fields(d.Scope)), ClientID: d.ClientID,
 		},
+	}
+	if len(d.Status) > 0 {
+		d.known.status, _ = statuslist.ParseReference(d.Status) // another way to tell it is none of ours
 	}
 	if d.AuthTime > 0 {
 		d.known.principal.AuthTime = time.Unix(d.AuthTime, 0)
