@@ -43,7 +43,6 @@ import (
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
-	"github.com/admit-auth/admit/session/sqlstore"
 )
 
 // Why a server does not start.
@@ -77,7 +76,7 @@ type Server struct {
 	lock      *os.File
 	keys      *keyring.Ring
 	db        *db.DB
-	stored    *sqlstore.Store
+	stored    *db.SessionStore
 	passwords *password.Hasher
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
@@ -164,9 +163,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		stored = tracedStore{s.stored}
 	}
 	near := session.NewNear(stored, 0)
-	s.db.Raised = func(subject string) {
+	s.db.Raised = func(subject string, ended bool) {
 		near.Forget(session.EpochKey(subject))
-		if s.metrics != nil {
+		if ended && s.metrics != nil {
 			s.metrics.SubjectEnded("account_changed")
 		}
 	}
@@ -222,6 +221,7 @@ func (s *Server) show() error {
 		Sessions:    s.sessions,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
+		Published:   s.keys,
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,

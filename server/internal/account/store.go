@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -43,6 +44,7 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	Feed
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -82,8 +84,15 @@ type Credentials interface {
 	PasswordHashes(fn func(hash string)) error
 
 	// RaiseEpoch ends every session of the user but the one with the sid except;
-	// "" spares none.
+	// "" spares none. The feed is told.
 	RaiseEpoch(user, except string) error
+	// RaiseClaims is called where what tokens say of the user changes, such as its
+	// roles: those that are out are refused as stale, and no session ends. The
+	// feed is told.
+	RaiseClaims(user string, now time.Time) error
+	// Epoch is the "sev" of a token that says what else is read in the same
+	// transaction; 0 where the user never signed in.
+	Epoch(user string) (uint64, error)
 }
 
 // Challenges are what has been asked and not yet proved.
@@ -129,12 +138,26 @@ type Outbox interface {
 	Postpone(p Posted, until time.Time) error
 }
 
+// Feed tells those who accept credentials without asking what has ended.
+type Feed interface {
+	// Tell keeps events for them in this transaction. Who calls it ends a grant,
+	// an API key, a signing key; what ends sessions and raises epochs tells so
+	// itself. An event's Until is six minutes after the expiry of the last
+	// credential that it can concern: five of leeway that a verifier may grant,
+	// and one for its clock.
+	Tell(events ...feed.Event) error
+}
+
+// ToldFor is how long the ending of a session and a raised epoch are told: an
+// access token that was made before lives five minutes at most, and then six.
+const ToldFor = 11 * time.Minute
+
 // Keyring is the secrets of the server itself.
 type Keyring interface {
 	// Keys returns all, those of one purpose together, newest first.
 	Keys() ([]Key, error)
 	// PutKey adds a key, or changes the state, the end and the secret of the one
-	// with its id. There is one active key of a purpose.
+	// with its id. There is at most one active key of a purpose.
 	PutKey(k Key) error
 	// SealedBy counts the messages that wait, and the challenges that are open,
 	// whose sealed text begins with head.
@@ -158,6 +181,7 @@ type KeyState string
 
 // The states, in their order.
 const (
+	KeyNext     KeyState = "next"     // it is published, and makes nothing yet
 	KeyActive   KeyState = "active"   // it makes and it opens
 	KeyRetiring KeyState = "retiring" // it opens
 	KeyRetired  KeyState = "retired"  // it is gone; its id is known

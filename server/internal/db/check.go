@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/session"
 	sqlite "modernc.org/sqlite"
 )
@@ -74,8 +75,11 @@ func (db *DB) TryWrite(ctx context.Context) error {
 	return classify(err)
 }
 
-// begin makes the one row of the table instance.
+// begin makes the one row of the table instance, and begins an epoch of the feed.
 func (db *DB) begin(ctx context.Context) error {
+	if _, err := db.write.ExecContext(ctx, "UPDATE feed_head SET epoch = ?", feed.NewEpoch().String()); err != nil {
+		return classify(err)
+	}
 	_, err := db.write.ExecContext(ctx, `INSERT INTO instance (id, epoch, restored_at, backed_up_at, probed_at)
 		SELECT 1, ?, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM instance)`, newEpoch())
 	return classify(err)
