@@ -45,6 +45,7 @@ type Tx interface {
 	Outbox
 	Keyring
 	Feed
+	Places
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
