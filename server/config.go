@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -36,6 +37,7 @@ type Config struct {
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
+	Audiences         []string   `name:"audiences" arg:"URL" help:"who the JWTs of a sign-in are for, such as https://api.example.org; without any, the public URL"`
 	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
@@ -68,6 +70,11 @@ type Config struct {
 	// Tracer, for programs, gets the spans in place of a collector. Most programs
 	// set OTLPEndpoint.
 	Tracer Tracer
+
+	// FeedFollower, for programs, says with what audiences a request may follow
+	// the feed, or why not: a service that has proved itself by a certificate, for
+	// instance. Most programs never set it.
+	FeedFollower func(*http.Request) (audiences []string, err error)
 
 	// Again reads the configuration as it stands now, for Operator.Reload. Without
 	// it a running server cannot be asked to.

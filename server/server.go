@@ -32,6 +32,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -92,6 +93,8 @@ type Server struct {
 	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
+	streams     context.Context // done when answers without an end must end
+	endStreams  context.CancelFunc
 	certificate func() time.Time // when the certificate expires; nil where it is not from files
 }
 
@@ -125,6 +128,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, live: cfg}
+	s.streams, s.endStreams = context.WithCancel(context.WithoutCancel(ctx))
 	s.log, s.lines = cfg.logger()
 	defer func() {
 		if err != nil {
@@ -163,6 +167,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		stored = tracedStore{s.stored}
 	}
 	near := session.NewNear(stored, 0)
+	s.db.Changed = near.Forget
 	s.db.Raised = func(subject string, ended bool) {
 		near.Forget(session.EpochKey(subject))
 		if ended && s.metrics != nil {
@@ -171,6 +176,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.sessions, err = session.New[web.Data](near, &session.Options{
 		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true, Feed: ended,
+		Named: web.NamedBy(s.cookieName(web.JWTCookie), func(ctx context.Context, text string) (*session.Named, error) {
+			return s.accounts.VerifyJWT(ctx, text)
+		}),
 	}); err != nil {
 		return nil, err
 	}
@@ -180,6 +188,10 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Dev {
 		s.inbox = &notify.Inbox{}
 	}
+	signing, err := newStubSigning()
+	if err != nil {
+		return nil, err
+	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
 		Policy:    cfg.PasswordPolicy(),
@@ -187,12 +199,32 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
+		Signing:   signing,
+		Audiences: cfg.Audiences,
 		Observer:  tries,
 		Tracer:    s.tracer,
 	}); err != nil {
 		return nil, err
 	}
 	return s, s.accounts.ExpectHashes(ctx)
+}
+
+// stubSigning is a STUB until branch keys is merged.
+type stubSigning struct {
+	key *jose.Key
+	set *jose.KeySet
+}
+
+func (s *stubSigning) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }
+
+func (s *stubSigning) Signing() *jose.Key { return s.key }
+
+func newStubSigning() (*stubSigning, error) {
+	key, err := jose.GenerateKey(jose.ES256, "")
+	if err != nil {
+		return nil, err
+	}
+	return &stubSigning{key, jose.NewKeySet(key)}, nil
 }
 
 // edge makes the handler, and the links that the terminal shows.
@@ -232,6 +264,10 @@ func (s *Server) show() error {
 		Ready:       s.db.Ping,
 		Before:      s.face.now.Load(),
 		Tracer:      s.tracer,
+
+		Feed:         s.db.Feed(),
+		FeedFollower: s.cfg.FeedFollower,
+		Streams:      s.streams,
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics
@@ -328,6 +364,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {
@@ -339,6 +376,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.https.run(background, s.log) })
 	<-ctx.Done()
 	s.stopping.Store(true)
+	s.endStreams()
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer done()
 	err = drain(patience)
@@ -354,9 +392,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// Close lets go of the data folder. It may be called more than once.
+// Close ends the streams of the feed and lets go of the data folder. It may be
+// called more than once.
 func (s *Server) Close() (err error) {
 	s.closing.Do(func() {
+		if s.endStreams != nil {
+			s.endStreams()
+		}
 		closeAll(s.listeners)
 		closeAll(s.plain)
 		if s.ops != nil {

@@ -259,6 +259,20 @@ func RaiseClaims(ctx context.Context, tx *sql.Tx, subject string) (uint64, error
 	return raise(ctx, tx, subject, session.Epoch.NextClaims)
 }
 
+// BeginEpoch gives a subject its first epoch in a transaction of the caller's, as
+// its first sign-in would, and returns it; it changes nothing where there is one.
+// It is for subjects that have other credentials than sessions. Forgotten at
+// expires, the epoch after it is later all the same, for it is the time.
+func BeginEpoch(ctx context.Context, tx *sql.Tx, subject string, now, expires time.Time) (uint64, error) {
+	epoch := session.Epoch{N: uint64(max(now.UnixMilli(), 1))}
+	// The owner is that of all epochs, who has no sessions.
+	if _, err := tx.ExecContext(ctx, sqlAdd, session.EpochKey(subject), []byte(epoch.String()), "*", millis(expires), rand.Uint64N(maxFirst)+1); err != nil {
+		return 0, fmt.Errorf("begin epoch: %w", err)
+	}
+	epoch, err := ReadEpoch(ctx, tx, subject)
+	return epoch.N, err
+}
+
 // ReadEpoch returns a subject's epoch as a transaction of the caller's sees it,
 // the zero one where it has none: the "sev" of tokens that say what else is read
 // in the same transaction.

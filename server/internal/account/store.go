@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -44,6 +45,8 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	Sessions
+	Families
 	Feed
 	Places
 	// Trace is the traceparent of what asks, "" where nobody traces.
@@ -92,8 +95,31 @@ type Credentials interface {
 	// feed is told.
 	RaiseClaims(user string, now time.Time) error
 	// Epoch is the "sev" of a token that says what else is read in the same
-	// transaction; 0 where the user never signed in.
+	// transaction. Users who never signed in have one, too, which may be 0.
 	Epoch(user string) (uint64, error)
+}
+
+// Sessions are looked at, used and ended together with what hangs on them. What
+// they answer for one that does not live is what session.Inspect does.
+type Sessions interface {
+	Session(sid string, now time.Time) (session.Info, error)
+	// UseSession is Session, and notes that the session is in use.
+	UseSession(sid string, now time.Time) (session.Info, error)
+	// EndSession ends a session, and tells so.
+	EndSession(sid, reason string, now time.Time) error
+}
+
+// Families are refresh tokens.
+type Families interface {
+	// Family returns a family, or nil.
+	Family(id string) (*Family, error)
+	AddFamily(f *Family) error
+	// RotateFamily makes what was current the previous one, if the family has
+	// rotated n times until now.
+	RotateFamily(id string, n uint64, current token.Digest, now time.Time) error
+	EndFamily(id, reason string) error
+	// SweepFamilies removes up to limit of those that have expired.
+	SweepFamilies(now time.Time, limit int) error
 }
 
 // Challenges are what has been asked and not yet proved.

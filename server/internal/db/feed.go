@@ -42,8 +42,15 @@ func (t *txn) Tell(events ...feed.Event) error {
 	return nil
 }
 
+// firstEpoch is how long the epoch is kept of a user who has API keys and never
+// signed in: longer than what was made from them lives.
+const firstEpoch = 24 * time.Hour
+
 func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, err error) error {
-	if err != nil || n == 0 {
+	if err == nil && n == 0 {
+		n, err = sqlstore.BeginEpoch(t.ctx, t.tx, user, now, now.Add(firstEpoch))
+	}
+	if err != nil {
 		return err
 	}
 	return t.Tell(feed.SubjectRaised(user, n, reason, now.Add(account.ToldFor)))

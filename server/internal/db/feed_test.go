@@ -280,6 +280,76 @@ func TestEventsThatMatterNoMoreAreSweptAndNobodyLosesHisPlace(t *testing.T) {
 	}
 }
 
+// What was made before a restore says the state of a time that the database has
+// forgotten.
+func TestAfterARestoreEverythingThatWasMadeBeforeIsStale(t *testing.T) {
+	db, s := newSessions(t)
+	m, err := session.New[struct{}](s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func() uint64 {
+		i, err := m.Start(httptest.NewRecorder(), httptest.NewRequest("GET", "https://example.org/", nil), "alice", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i.Epoch
+	}
+	epoch := func(user string) (n uint64) {
+		if err := db.View(t.Context(), func(tx account.Tx) (err error) { n, err = tx.Epoch(user); return err }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := start()
+	time.Sleep(2 * time.Millisecond) // epochs begin with the time
+	if n := epoch("bob"); n != 0 {
+		t.Errorf("the epoch of who never signed in is %d", n)
+	}
+	if _, err := db.Renew(t.Context(), false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	events := heard(t, db.Feed(), 1)
+	if len(events) != 1 || events[0].Kind != feed.Everyone || events[0].SEV <= before {
+		t.Fatalf("told %+v, and a session of before had the epoch %d", events, before)
+	}
+	if n := start(); n < events[0].SEV {
+		t.Errorf("a session of after has the epoch %d, less than %d", n, events[0].SEV)
+	}
+	if n := epoch("bob"); n < events[0].SEV {
+		t.Errorf("who never signed in has the epoch %d, less than %d", n, events[0].SEV)
+	}
+	if _, err := db.Renew(t.Context(), true, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if more := heard(t, db.Feed(), 1); len(more) != 1 {
+		t.Errorf("after a restore that keeps sessions: %+v", more)
+	}
+}
+
+// An API key makes tokens for a user who never signed in.
+func TestClaimsOfWhoNeverSignedInAreRaisedToo(t *testing.T) {
+	db, _ := newSessions(t)
+	var last uint64
+	for i := range 3 {
+		var read uint64
+		if err := db.Update(t.Context(), func(tx account.Tx) (err error) {
+			if err := tx.RaiseClaims("bob", time.Now()); err != nil {
+				return err
+			}
+			read, err = tx.Epoch("bob")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		events := heard(t, db.Feed(), i+1)
+		if told := events[i].SEV; told != read || told <= last {
+			t.Errorf("told %d after %d, and tokens are made with %d", told, last, read)
+		}
+		last = read
+	}
+}
+
 func BenchmarkAReadingWithoutNews(b *testing.B) {
 	db, _ := newSessions(b)
 	for b.Loop() {

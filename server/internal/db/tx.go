@@ -22,6 +22,8 @@ type txn struct {
 	now    time.Time // when the transaction began; zero in one that only reads
 	raised []raise
 	told   []feed.Event // that finish writes
+
+	sessions []string // that were used or ended
 }
 
 // A raise is a subject with a new epoch, and whether sessions ended with it.
@@ -183,7 +185,13 @@ func (t *txn) RaiseClaims(user string, now time.Time) error {
 
 func (t *txn) Epoch(user string) (uint64, error) {
 	epoch, err := sqlstore.ReadEpoch(t.ctx, t.tx, user)
-	return epoch.N, err
+	if err != nil || epoch.N > 0 {
+		return epoch.N, err
+	}
+	// Not less than what Renew has told of everybody.
+	var restored uint64
+	err = t.tx.QueryRowContext(t.ctx, "SELECT restored_at FROM instance").Scan(&restored)
+	return restored, err
 }
 
 func (t *txn) Challenge(id string) (*account.Challenge, error) {

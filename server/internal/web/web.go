@@ -28,6 +28,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -42,7 +43,7 @@ type Data struct {
 	Guest string `json:"guest,omitempty"`
 }
 
-// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases and Dev are needed.
+// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases, Dev and the feed are needed.
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
@@ -58,6 +59,14 @@ type Options struct {
 	Log         *slog.Logger
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
+
+	Feed feed.Source // may be nil
+	// FeedFollower says with what audiences a request may follow the feed, or
+	// why not. It is asked again each second as long as the request lasts. The
+	// feed is not served where it is nil.
+	FeedFollower func(*http.Request) (audiences []string, err error)
+	// Streams is done when answers without an end must end; nil for never.
+	Streams context.Context
 
 	Theme  *Theme // nil for ours
 	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
@@ -110,6 +119,7 @@ type server struct {
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
 	inbox   *cookie.Vault            // the key of the development inbox
+	jwt     *cookie.Cookie           // an access token
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
 	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
@@ -158,9 +168,11 @@ func New(o Options) (*Edge, error) {
 		}
 		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
 	}
-	name := o.CookieName("admit-lang")
-	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
-		return nil, fmt.Errorf("web: %w", err)
+	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie} {
+		name = o.CookieName(name)
+		if *to, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
 	}
 	s.unknown = s.observer().Route("any", "unknown")
 	forms := "'self'"
@@ -184,6 +196,7 @@ func New(o Options) (*Edge, error) {
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
+	s.feeds()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	return &Edge{s}, s.wear(o.Theme, o.Before)
@@ -282,7 +295,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.finish()
 	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if forPrograms(r.URL.Path) {
 		headers, fail = s.plain, (*call).failAPI
 	}
 	h := w.Header()
@@ -352,7 +365,7 @@ func (c *call) admissible() error {
 	cross := c.cross
 	if strings.HasPrefix(c.r.URL.Path, apiPrefix) {
 		if c.bearer() {
-			return nil
+			return c.overheard()
 		}
 		cross = c.shared
 	}
@@ -389,6 +402,18 @@ func (c *call) bearer() bool {
 	return strings.EqualFold(scheme, "Bearer")
 }
 
+// overheard refuses a bearer token that came over a network in the clear: whoever
+// was on the way has it. What a trusted proxy brings came to it by HTTPS.
+func (c *call) overheard() error {
+	if c.r.TLS != nil || c.from != "" {
+		return nil
+	}
+	if peer, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil && !peer.Addr().Unmap().IsLoopback() {
+		return ErrHTTPS
+	}
+	return nil // or it came by a socket of this machine
+}
+
 // loopback reports whether a Host header names this machine, and whether by an
 // address. It returns the port with its colon.
 func loopback(hostport string) (here, ip bool, port string) {
@@ -410,7 +435,7 @@ func (c *call) finish() {
 		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.status == 0 {
 			fail := (*call).failPage
-			if strings.HasPrefix(c.r.URL.Path, "/api/") {
+			if forPrograms(c.r.URL.Path) {
 				fail = (*call).failAPI
 			}
 			fail(c, errors.New("panic"))
