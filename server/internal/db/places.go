@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -24,22 +25,16 @@ const (
 	sqlTold = "SELECT event FROM feed WHERE until > ? ORDER BY seq"
 )
 
-const (
-	sweptPlaces = 16 // with each new one
-	// placeTries is after how many places that are taken there is one list more:
-	// they are half full then.
-	placeTries = 4
-)
+// placeTries is after how many places that are taken there is one list more: they
+// are half full then.
+const placeTries = 4
 
 // Place implements account.Places. Which place is free is left to chance: one
 // after the other would tell whoever gets a token how many sessions there are.
-func (t *txn) Place(p account.Place, until, now time.Time) (n uint64, err error) {
+func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	err = t.tx.QueryRowContext(t.ctx, sqlSamePlace, until.UnixMilli(), p.Grant, p.SID, int64(p.SEV)).Scan(&n)
 	if !noRows(err) {
 		return n, err
-	}
-	if err := t.exec(sqlSweepPlaces, now.UnixMilli(), sweptPlaces); err != nil {
-		return 0, fmt.Errorf("sweep places: %w", err)
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
@@ -89,4 +84,15 @@ func (t *txn) Told(now time.Time) (events []feed.Event, err error) {
 		events = append(events, e)
 		return nil
 	}, sqlTold, now.UnixMilli())
+}
+
+// SweepPlaces removes up to limit places that are nobody's any more, and returns
+// how many.
+func (db *DB) SweepPlaces(ctx context.Context, now time.Time, limit int) (int, error) {
+	res, err := db.write.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit)
+	if err != nil {
+		return 0, classify(err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
 }

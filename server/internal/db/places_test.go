@@ -12,10 +12,10 @@ import (
 func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 	db, _ := newSessions(t)
 	now := time.Now()
-	place := func(p account.Place, until time.Time, now time.Time) (n uint64) {
+	place := func(p account.Place, until time.Time) (n uint64) {
 		t.Helper()
 		if err := db.Update(t.Context(), func(tx account.Tx) (err error) {
-			n, err = tx.Place(p, until, now)
+			n, err = tx.Place(p, until)
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -33,16 +33,16 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 		return all
 	}
 	one := account.Place{Grant: "g1", SID: "s1", Subject: "alice", SEV: 3}
-	first := place(one, now.Add(time.Minute), now)
-	if again := place(one, now.Add(3*time.Minute), now); again != first {
+	first := place(one, now.Add(time.Minute))
+	if again := place(one, now.Add(3*time.Minute)); again != first {
 		t.Errorf("the same tokens have places %d and %d", first, again)
 	}
-	place(one, now.Add(2*time.Minute), now) // said before: three
+	place(one, now.Add(2*time.Minute)) // said before: three
 	seen := map[uint64]bool{first: true}
 	for _, p := range []account.Place{
 		{Grant: "g1", SID: "s1", Subject: "alice", SEV: 4}, {Grant: "g2", SID: "s1", Subject: "alice", SEV: 3}, {Grant: "g1", SID: "s2", Subject: "alice", SEV: 3},
 	} {
-		n := place(p, now.Add(time.Minute), now)
+		n := place(p, now.Add(time.Minute))
 		if seen[n] {
 			t.Errorf("%+v has the place of another", p)
 		}
@@ -60,10 +60,13 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 		}
 	}
 	// What is over makes room, a few at a time.
-	place(account.Place{Grant: "g9", SID: "s9", Subject: "bob", SEV: 1}, now.Add(time.Hour), now.Add(time.Hour/2))
-	var rows int
-	if err := db.read.QueryRow("SELECT count(*) FROM status_places").Scan(&rows); err != nil || rows != 1 {
-		t.Errorf("%d rows, %v", rows, err)
+	for _, want := range []int{2, 1, 0} {
+		if n, err := db.SweepPlaces(t.Context(), now.Add(90*time.Second), 2); n != want || err != nil {
+			t.Errorf("%d places swept, %v, want %d", n, err, want)
+		}
+	}
+	if all := has(0, now); len(all) != 1 || all[first] != one {
+		t.Errorf("after the sweep: %+v", all)
 	}
 }
 
@@ -77,7 +80,7 @@ func TestAFullListMakesRoomInTheNext(t *testing.T) {
 	now := time.Now()
 	if err := db.Update(t.Context(), func(tx account.Tx) error {
 		for i := range 100 {
-			n, err := tx.Place(account.Place{Grant: fmt.Sprint("x", i)}, now.Add(time.Minute), now)
+			n, err := tx.Place(account.Place{Grant: fmt.Sprint("x", i)}, now.Add(time.Minute))
 			if err != nil {
 				return err
 			}
