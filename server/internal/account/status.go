@@ -15,7 +15,7 @@ import (
 )
 
 // StatusListLen is how many places a status list has.
-const StatusListLen = 1 << 20
+const StatusListLen = 1 << 17
 
 // tokenGrace is how long after its expiry a token may be taken for good: a
 // verifier may grant five minutes of leeway.
@@ -33,13 +33,44 @@ type Place struct {
 	SEV                 uint64
 }
 
+// Endings are what the feed tells, by id.
+type Endings struct {
+	Sessions, Grants map[string]bool
+	Raised           map[string]uint64 // subjects' epochs
+	Everyone         uint64
+}
+
+func endingsIn(told []feed.Event) *Endings {
+	e := &Endings{map[string]bool{}, map[string]bool{}, map[string]uint64{}, 0}
+	for _, one := range told {
+		switch one.Kind {
+		case feed.Session:
+			e.Sessions[one.Target] = true
+		case feed.Grant:
+			e.Grants[one.Target] = true
+		case feed.Subject:
+			e.Raised[one.Target] = max(e.Raised[one.Target], one.SEV)
+		case feed.Everyone:
+			e.Everyone = max(e.Everyone, one.SEV)
+		}
+	}
+	return e
+}
+
+// over reports whether the tokens in a place have ended.
+func (e *Endings) over(p Place) bool {
+	return e.Sessions[p.SID] || e.Grants[p.Grant] || p.SEV < e.Raised[p.Subject] || p.SEV < e.Everyone
+}
+
 // Places are where status lists tell of tokens.
 type Places interface {
 	// Place returns which one these tokens have, counted through all lists. It is
 	// theirs until then, or longer if that was said before.
 	Place(p Place, until time.Time) (uint64, error)
-	// EachPlace calls fn for those of one list that are somebody's after a time.
-	EachPlace(list uint64, after time.Time, fn func(index uint64, p Place)) error
+	// EndedPlaces calls fn for those of one list that are somebody's after a time,
+	// and that may have ended: at least those that endings name. Any reports
+	// whether any at all is somebody's.
+	EndedPlaces(list uint64, after time.Time, e *Endings, fn func(index uint64, p Place)) (any bool, err error)
 	// Told returns what followers of the feed must know, in order.
 	Told(now time.Time) ([]feed.Event, error)
 }
@@ -112,45 +143,26 @@ func (s *Service) StatusList(ctx context.Context, list uint64, now time.Time) (s
 
 // statuses makes a list of what has ended as of now: what the feed tells, as of
 // one moment, for those who cannot follow it.
-func (s *Service) statuses(ctx context.Context, list uint64, now time.Time) (l *statuslist.List, err error) {
-	err = s.store.View(ctx, func(tx Tx) error {
+func (s *Service) statuses(ctx context.Context, list uint64, now time.Time) (*statuslist.List, error) {
+	l, err := statuslist.New(1, StatusListLen)
+	if err != nil {
+		return nil, err
+	}
+	return l, s.store.View(ctx, func(tx Tx) error {
 		told, err := tx.Told(now)
 		if err != nil {
 			return err
 		}
-		over := overBy(told)
+		e := endingsIn(told)
 		var failed error
-		err = tx.EachPlace(list, now.Add(placeRest), func(index uint64, p Place) {
-			if l == nil {
-				l, failed = statuslist.New(1, StatusListLen)
-			}
-			if failed == nil && over(p) {
-				failed = l.Set(int(index), statuslist.Invalid)
+		any, err := tx.EndedPlaces(list, now.Add(placeRest), e, func(index uint64, p Place) {
+			if e.over(p) {
+				failed = errors.Join(failed, l.Set(int(index), statuslist.Invalid))
 			}
 		})
+		if err == nil && !any {
+			err = ErrNoStatusList
+		}
 		return errors.Join(err, failed)
 	})
-	if err == nil && l == nil {
-		err = ErrNoStatusList
-	}
-	return l, err
-}
-
-// overBy returns what says whether events have ended the tokens in a place.
-func overBy(told []feed.Event) func(Place) bool {
-	ended := map[feed.Kind]map[string]bool{feed.Session: {}, feed.Grant: {}}
-	raised, everyone := map[string]uint64{}, uint64(0)
-	for _, e := range told {
-		switch e.Kind {
-		case feed.Session, feed.Grant:
-			ended[e.Kind][e.Target] = true
-		case feed.Subject:
-			raised[e.Target] = max(raised[e.Target], e.SEV)
-		case feed.Everyone:
-			everyone = max(everyone, e.SEV)
-		}
-	}
-	return func(p Place) bool {
-		return ended[feed.Session][p.SID] || ended[feed.Grant][p.Grant] || p.SEV < raised[p.Subject] || p.SEV < everyone
-	}
 }

@@ -3,9 +3,13 @@ package db
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -13,12 +17,18 @@ import (
 )
 
 const (
-	sqlSamePlace = `UPDATE status_places SET until = max(until, ?) WHERE grant_id = ? AND sid = ? AND sev = ? RETURNING place`
+	sqlSamePlace  = `SELECT place, until FROM status_places WHERE grant_id = ? AND sid = ? AND sev = ?`
+	sqlPlaceLives = `UPDATE status_places SET until = ? WHERE place = ?`
 
 	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, until) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (place) DO NOTHING`
 
-	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?`
+	sqlPlaceTaken = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1)`
+
+	// Rows are many and cost more to bring here than to pass over there.
+	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
+		AND (sid IN (SELECT value FROM json_each(?)) OR grant_id IN (SELECT value FROM json_each(?))
+			OR subject IN (SELECT value FROM json_each(?)) OR sev < ?)`
 
 	sqlSweepPlaces = "DELETE FROM status_places WHERE place IN (SELECT place FROM status_places WHERE until <= ? ORDER BY until LIMIT ?)"
 
@@ -32,13 +42,18 @@ const placeTries = 4
 // Place implements account.Places. Which place is free is left to chance: one
 // after the other would tell whoever gets a token how many sessions there are.
 func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
-	err = t.tx.QueryRowContext(t.ctx, sqlSamePlace, until.UnixMilli(), p.Grant, p.SID, int64(p.SEV)).Scan(&n)
-	if !noRows(err) {
+	// To the minute: what refreshes all the time writes but once in one.
+	end := until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
+	var before int64
+	switch err = t.tx.QueryRowContext(t.ctx, sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&n, &before); {
+	case err == nil && before < end:
+		return n, t.exec(sqlPlaceLives, end, int64(n))
+	case !noRows(err):
 		return n, err
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
-		res, err := t.tx.ExecContext(t.ctx, sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), until.UnixMilli())
+		res, err := t.tx.ExecContext(t.ctx, sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)
 		if err != nil {
 			return 0, fmt.Errorf("find a place: %w", err)
 		}
@@ -51,23 +66,34 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	}
 }
 
-// EachPlace implements account.Places.
-func (t *txn) EachPlace(list uint64, after time.Time, fn func(n uint64, p account.Place)) error {
+// EndedPlaces implements account.Places.
+func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn func(n uint64, p account.Place)) (any bool, err error) {
 	const most = 1 << 40 // lists, so that places are numbers of SQL
 	if list >= most {
-		return nil
+		return false, nil
 	}
-	from := list * account.StatusListLen
-	return t.query(func(rows *sql.Rows) error {
+	from, to := int64(list*account.StatusListLen), int64((list+1)*account.StatusListLen)
+	if err := t.tx.QueryRowContext(t.ctx, sqlPlaceTaken, from, to, after.UnixMilli()).Scan(&any); err != nil || !any {
+		return false, err
+	}
+	var texts [3]string
+	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Raised)} {
+		text, err := json.Marshal(slices.AppendSeq([]string{}, all))
+		if err != nil {
+			return false, err
+		}
+		texts[i] = string(text)
+	}
+	return true, t.query(func(rows *sql.Rows) error {
 		var n, sev int64
 		var p account.Place
 		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev); err != nil {
 			return err
 		}
 		p.SEV = uint64(sev)
-		fn(uint64(n)-from, p)
+		fn(uint64(n-from), p)
 		return nil
-	}, sqlPlaces, int64(from), int64(from+account.StatusListLen), after.UnixMilli())
+	}, sqlPlaces, from, to, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
 }
 
 // Told implements account.Places.

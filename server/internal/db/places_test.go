@@ -9,6 +9,9 @@ import (
 	"github.com/admit-auth/admit/server/internal/account"
 )
 
+// everyone is what has ended when all have.
+var everyone = &account.Endings{Everyone: 1 << 60}
+
 func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 	db, _ := newSessions(t)
 	now := time.Now()
@@ -26,7 +29,11 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 		t.Helper()
 		all := map[uint64]account.Place{}
 		if err := db.View(t.Context(), func(tx account.Tx) error {
-			return tx.EachPlace(list, after, func(n uint64, p account.Place) { all[n] = p })
+			any, err := tx.EndedPlaces(list, after, everyone, func(n uint64, p account.Place) { all[n] = p })
+			if any != (len(all) > 0) {
+				t.Errorf("list %d has places: %v", list, any)
+			}
+			return err
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +74,39 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 	}
 	if all := has(0, now); len(all) != 1 || all[first] != one {
 		t.Errorf("after the sweep: %+v", all)
+	}
+}
+
+func TestOnlyPlacesOfWhatHasEndedAreBrought(t *testing.T) {
+	db, _ := newSessions(t)
+	until := time.Now().Add(time.Hour)
+	all := map[string]account.Place{
+		"its session":         {Grant: "g1", SID: "ended", Subject: "a", SEV: 5},
+		"its grant":           {Grant: "ended", SID: "s2", Subject: "b", SEV: 5},
+		"its subject's epoch": {Grant: "g3", SID: "s3", Subject: "raised", SEV: 5},
+		"everyone's epoch":    {Grant: "g4", SID: "s4", Subject: "d", SEV: 2},
+		"nothing":             {Grant: "g5", SID: "s5", Subject: "e", SEV: 5},
+	}
+	e := &account.Endings{Sessions: map[string]bool{"ended": true}, Grants: map[string]bool{"ended": true}, Raised: map[string]uint64{"raised": 6}, Everyone: 3}
+	got := map[uint64]account.Place{}
+	places := map[string]uint64{}
+	if err := db.Update(t.Context(), func(tx account.Tx) error {
+		for name, p := range all {
+			n, err := tx.Place(p, until)
+			if err != nil {
+				return err
+			}
+			places[name] = n
+		}
+		_, err := tx.EndedPlaces(0, time.Now(), e, func(n uint64, p account.Place) { got[n] = p })
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range all {
+		if is, ok := got[places[name]]; ok != (name != "nothing") || ok && is != p {
+			t.Errorf("%s: %+v, %v", name, is, ok)
+		}
 	}
 }
 
@@ -111,4 +151,47 @@ func TestWhatTheFeedToldIsReadInOneTransaction(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What a refresh costs more, in the transaction that it makes anyway.
+func BenchmarkPlace(b *testing.B) {
+	db, _ := newSessions(b)
+	if _, err := db.write.Exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+		INSERT INTO status_places (place, grant_id, sid, subject, sev, until) SELECT 2 * i, 'g' || i, 's' || i, 'u' || i, 3, 9e15 FROM n`); err != nil {
+		b.Fatal(err)
+	}
+	for name, p := range map[string]account.Place{"again": {Grant: "g7", SID: "s7", Subject: "u7", SEV: 3}, "new": {Grant: "x", SID: "s", Subject: "u"}} {
+		b.Run(name, func(b *testing.B) {
+			until := time.Now().Add(time.Minute)
+			if err := db.Update(b.Context(), func(tx account.Tx) error {
+				for b.Loop() {
+					if p.SEV != 3 {
+						p.SID = fmt.Sprint(until.UnixNano())
+					}
+					until = until.Add(50 * time.Millisecond)
+					if _, err := tx.Place(p, until); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+	b.Run("ended", func(b *testing.B) {
+		e := &account.Endings{Sessions: map[string]bool{"s7": true}, Raised: map[string]uint64{}}
+		for i := range 1000 {
+			e.Raised[fmt.Sprint("u", 10*i)] = 4
+		}
+		for b.Loop() {
+			n := 0
+			if err := db.View(b.Context(), func(tx account.Tx) error {
+				_, err := tx.EndedPlaces(0, time.Now(), e, func(uint64, account.Place) { n++ })
+				return err
+			}); err != nil || n != 1001 {
+				b.Fatal(n, err)
+			}
+		}
+	})
 }
