@@ -44,10 +44,11 @@ const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
-	file        string
-	write, read *sql.DB
-	counts      counts
-	group       group
+	file          string
+	write, read   *sql.DB
+	writes, reads statements
+	counts        counts
+	group         group
 
 	feed Feed
 
@@ -118,6 +119,13 @@ func (db *DB) start(ctx context.Context, check bool) error {
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
+	var err error
+	if db.writes, err = prepare(ctx, db.write); err != nil {
+		return err
+	}
+	if db.reads, err = prepare(ctx, db.read); err != nil {
+		return err
+	}
 	return db.begin(ctx)
 }
 
@@ -139,7 +147,7 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 		return classify(err)
 	}
 	defer tx.Rollback()
-	return classify(fn(&txn{ctx: ctx, tx: tx}))
+	return classify(fn(&txn{ctx: ctx, tx: tx, often: db.reads}))
 }
 
 // Update implements account.Store.

@@ -147,7 +147,7 @@ func (db *DB) together(all []*update) (done bool) {
 		// undo the whole transaction.
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
-		t := &txn{ctx: own, tx: tx, now: begun}
+		t := &txn{ctx: own, tx: tx, often: db.writes, now: begun}
 		u.run(t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
@@ -170,11 +170,16 @@ func (db *DB) together(all []*update) (done bool) {
 	return true
 }
 
+const (
+	savepoint = "SAVEPOINT one"
+	release   = "RELEASE one"
+)
+
 // run runs the update in a transaction that it may share.
 func (u *update) run(t *txn, shared bool) {
 	u.kept, u.err, u.died = nil, nil, nil
 	if shared {
-		if u.err = t.exec("SAVEPOINT one"); u.err != nil {
+		if u.err = t.exec(savepoint); u.err != nil {
 			return
 		}
 	}
@@ -184,12 +189,12 @@ func (u *update) run(t *txn, shared bool) {
 			u.err = t.finish()
 		}
 	}()
-	end := "RELEASE one"
+	end := release
 	switch {
 	case !shared || u.err != nil && !refused(u.err):
 		return
 	case u.err != nil || u.died != nil:
-		end = "ROLLBACK TO one; RELEASE one"
+		end = "ROLLBACK TO one; " + release
 	}
 	if err := t.exec(end); err != nil {
 		u.err, u.died = err, nil // all of it runs once more
