@@ -14,6 +14,7 @@ var policy = map[string]string{
 	"beside":          "",
 	"concepts":        "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
 	"embedded":        "admit admit/authn admit/server",
+	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
 	"visit-cookie":    "admit/cookie",
 	"visits":          "admit/session",
