@@ -16,6 +16,7 @@ var policy = map[string]string{
 	"embedded":        "admit admit/authn admit/server",
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
+	"single-page-app": "admit admit/access admit/authn",
 	"visit-cookie":    "admit/cookie",
 	"visits":          "admit/session",
 	"visits-sealed":   "admit/cookie",
