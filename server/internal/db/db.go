@@ -91,7 +91,6 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
-	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	if err := db.start(ctx, !fresh && db.checked); err != nil {
@@ -126,7 +125,10 @@ func (db *DB) start(ctx context.Context, check bool) error {
 	if db.reads, err = prepare(ctx, db.read); err != nil {
 		return err
 	}
-	return db.begin(ctx)
+	if err = db.begin(ctx); err != nil {
+		return err
+	}
+	return db.feed.open(ctx, db.write, db.read)
 }
 
 // Close closes the database; nothing acknowledged is lost with or without it.

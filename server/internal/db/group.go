@@ -148,7 +148,7 @@ func (db *DB) together(all []*update) (done bool) {
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
 		t := &txn{ctx: own, tx: tx, often: db.writes, now: begun}
-		u.run(t, len(all) > 1)
+		db.one(u, t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
 			u.kept = t
@@ -175,8 +175,8 @@ const (
 	release   = "RELEASE one"
 )
 
-// run runs the update in a transaction that it may share.
-func (u *update) run(t *txn, shared bool) {
+// one runs an update in a transaction that it may share.
+func (db *DB) one(u *update, t *txn, shared bool) {
 	u.kept, u.err, u.died = nil, nil, nil
 	if shared {
 		if u.err = t.exec(savepoint); u.err != nil {
@@ -186,7 +186,7 @@ func (u *update) run(t *txn, shared bool) {
 	func() {
 		defer func() { u.died = recover() }()
 		if u.err = u.fn(t); u.err == nil {
-			u.err = t.finish()
+			u.err = db.feed.tell(t.ctx, t.tx, t.now, t.told...)
 		}
 	}()
 	end := release

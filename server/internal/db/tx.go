@@ -22,7 +22,7 @@ type txn struct {
 	often  statements // of the pool
 	now    time.Time  // when the transaction began; zero in one that only reads
 	raised []raise
-	told   []feed.Event // that finish writes
+	told   []feed.Event // that are yet to be written
 
 	sessions []string // that were used or ended
 }
