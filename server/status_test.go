@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/revocation"
+	"github.com/admit-auth/admit/server/internal/account"
 )
 
 // near carries requests to a handler, without a network in between.
@@ -127,5 +130,39 @@ func TestAStatusListIsForEverybodyAndNobodyElsesIsMadeUp(t *testing.T) {
 	}
 	for _, list := range []string{"1", "18446744073709551615", "18446744073709551616", "-1", "00", "+0", "x", "0x0"} {
 		get(list).want(404, "unknown_status_list")
+	}
+}
+
+// To make a list reads all that the feed tells: that is for lists that are used,
+// and not at each request.
+func TestAttackAFloodOfRequestsForStatusListsMakesOne(t *testing.T) {
+	s := newSite(t)
+	s.signedUp("ann")
+	s.appOf("ann")
+	ask := func(list string) (status int, body string) {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", "http://localhost:8080/status-lists/"+list, nil)
+		r.RemoteAddr = "127.0.0.1:4711"
+		s.handler.ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	var all sync.WaitGroup
+	var bodies sync.Map
+	begun := time.Now()
+	for n := range 200 {
+		all.Go(func() {
+			if status, body := ask("0"); status == 200 {
+				bodies.Store(body, true)
+			}
+			if status, _ := ask(fmt.Sprint(n + 1)); status != 404 {
+				t.Errorf("list %d: %d", n+1, status)
+			}
+		})
+	}
+	all.Wait()
+	made := 0
+	bodies.Range(func(any, any) bool { made++; return true })
+	if most := 1 + int(time.Since(begun)/account.StatusAge); made < 1 || made > most {
+		t.Errorf("%d lists were made, want %d at most", made, most)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -68,9 +69,10 @@ type Places interface {
 	// theirs until then, or longer if that was said before.
 	Place(p Place, until time.Time) (uint64, error)
 	// EndedPlaces calls fn for those of one list that are somebody's after a time,
-	// and that may have ended: at least those that endings name. Any reports
-	// whether any at all is somebody's.
-	EndedPlaces(list uint64, after time.Time, e *Endings, fn func(index uint64, p Place)) (any bool, err error)
+	// and that may have ended: at least those that endings name.
+	EndedPlaces(list uint64, after time.Time, e *Endings, fn func(index uint64, p Place)) error
+	// ListUsed reports whether any place of a list is somebody's after a time.
+	ListUsed(list uint64, after time.Time) (bool, error)
 	// Told returns what followers of the feed must know, in order.
 	Told(now time.Time) ([]feed.Event, error)
 }
@@ -101,8 +103,10 @@ const (
 
 // statusLists are those that were signed last.
 type statusLists struct {
-	mu   sync.Mutex // guards signed, and is held while one is made
-	last map[uint64]signedList
+	making sync.Mutex // is held while one is made
+
+	mu   sync.Mutex
+	last map[uint64]signedList // guarded by mu
 }
 
 type signedList struct {
@@ -113,12 +117,24 @@ type signedList struct {
 // StatusList returns a status list as a signed token. Whoever has the list learns
 // how many tokens have ended, and nothing of whose.
 func (s *Service) StatusList(ctx context.Context, list uint64, now time.Time) (string, error) {
-	s.lists.mu.Lock()
-	defer s.lists.mu.Unlock()
-	if l, ok := s.lists.last[list]; ok && now.Sub(l.at) < StatusAge && !now.Before(l.at) {
-		return l.token, nil
+	if token, ok := s.lists.fresh(list, now); ok {
+		return token, nil
 	}
-	delete(s.lists.last, list)
+	// Numbers that are made up are one small reading each, and hold up nobody.
+	if err := s.store.View(ctx, func(tx Tx) error {
+		used, err := tx.ListUsed(list, now.Add(placeRest))
+		if err == nil && !used {
+			err = ErrNoStatusList
+		}
+		return err
+	}); err != nil {
+		return "", err
+	}
+	s.lists.making.Lock()
+	defer s.lists.making.Unlock()
+	if token, ok := s.lists.fresh(list, now); ok {
+		return token, nil
+	}
 	statuses, err := s.statuses(ctx, list, now)
 	if err != nil {
 		return "", err
@@ -134,11 +150,26 @@ func (s *Service) StatusList(ctx context.Context, list uint64, now time.Time) (s
 	if err != nil {
 		return "", fmt.Errorf("sign a status list: %w", err)
 	}
-	if s.lists.last == nil {
-		s.lists.last = map[uint64]signedList{}
-	}
-	s.lists.last[list] = signedList{token, now}
+	s.lists.keep(list, signedList{token, now})
 	return token, nil
+}
+
+func (l *statusLists) fresh(list uint64, now time.Time) (token string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one, ok := l.last[list]
+	age := now.Sub(one.at)
+	return one.token, ok && age < StatusAge && age > -StatusAge
+}
+
+func (l *statusLists) keep(list uint64, one signedList) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.last, func(_ uint64, old signedList) bool { return one.at.Sub(old.at) >= StatusAge })
+	if l.last == nil {
+		l.last = map[uint64]signedList{}
+	}
+	l.last[list] = one
 }
 
 // statuses makes a list of what has ended as of now: what the feed tells, as of
@@ -155,14 +186,11 @@ func (s *Service) statuses(ctx context.Context, list uint64, now time.Time) (*st
 		}
 		e := endingsIn(told)
 		var failed error
-		any, err := tx.EndedPlaces(list, now.Add(placeRest), e, func(index uint64, p Place) {
+		err = tx.EndedPlaces(list, now.Add(placeRest), e, func(index uint64, p Place) {
 			if e.over(p) {
 				failed = errors.Join(failed, l.Set(int(index), statuslist.Invalid))
 			}
 		})
-		if err == nil && !any {
-			err = ErrNoStatusList
-		}
 		return errors.Join(err, failed)
 	})
 }

@@ -23,7 +23,7 @@ const (
 	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, until) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (place) DO NOTHING`
 
-	sqlPlaceTaken = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1)`
+	sqlListUsed = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1)`
 
 	// Rows are many and cost more to bring here than to pass over there.
 	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
@@ -38,6 +38,8 @@ const (
 // placeTries is after how many places that are taken there is one list more: they
 // are half full then.
 const placeTries = 4
+
+const maxLists = 1 << 40 // so that places are numbers of SQL
 
 // Place implements account.Places. Which place is free is left to chance: one
 // after the other would tell whoever gets a token how many sessions there are.
@@ -66,25 +68,31 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	}
 }
 
-// EndedPlaces implements account.Places.
-func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn func(n uint64, p account.Place)) (any bool, err error) {
-	const most = 1 << 40 // lists, so that places are numbers of SQL
-	if list >= most {
+// ListUsed implements account.Places.
+func (t *txn) ListUsed(list uint64, after time.Time) (used bool, err error) {
+	if list >= maxLists {
 		return false, nil
 	}
-	from, to := int64(list*account.StatusListLen), int64((list+1)*account.StatusListLen)
-	if err := t.tx.QueryRowContext(t.ctx, sqlPlaceTaken, from, to, after.UnixMilli()).Scan(&any); err != nil || !any {
-		return false, err
+	from := int64(list * account.StatusListLen)
+	err = t.tx.QueryRowContext(t.ctx, sqlListUsed, from, from+account.StatusListLen, after.UnixMilli()).Scan(&used)
+	return used, err
+}
+
+// EndedPlaces implements account.Places.
+func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn func(n uint64, p account.Place)) error {
+	if list >= maxLists {
+		return nil
 	}
+	from := int64(list * account.StatusListLen)
 	var texts [3]string
 	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Raised)} {
 		text, err := json.Marshal(slices.AppendSeq([]string{}, all))
 		if err != nil {
-			return false, err
+			return err
 		}
 		texts[i] = string(text)
 	}
-	return true, t.query(func(rows *sql.Rows) error {
+	return t.query(func(rows *sql.Rows) error {
 		var n, sev int64
 		var p account.Place
 		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev); err != nil {
@@ -93,7 +101,7 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 		p.SEV = uint64(sev)
 		fn(uint64(n-from), p)
 		return nil
-	}, sqlPlaces, from, to, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
+	}, sqlPlaces, from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
 }
 
 // Told implements account.Places.
