@@ -12,7 +12,7 @@ import (
 // build: a new edge is a design decision and is argued in the commit.
 var policy = map[string]string{
 	".":                   "",
-	"access":              "",
+	"access":              ". feed jose revocation statuslist",
 	"authn":               ". problem",
 	"cookie":              ".",
 	"feed":                ".",
@@ -24,6 +24,7 @@ var policy = map[string]string{
 	"session":             ". cookie feed token",
 	"session/sessiontest": ". session token",
 	"session/sqlstore":    ". session",
+	"statuslist":          ".",
 	"token":               ".",
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -19,8 +20,8 @@ const (
 	feedStep  = 256                   // events, in some 3 ms
 )
 
-// sweepFeed removes what the feed has told and what matters no more, until ctx is
-// done.
+// sweepFeed removes what the feed has told and what matters no more, and places in
+// status lists, until ctx is done.
 func (s *Server) sweepFeed(ctx context.Context) {
 	for next := time.NewTimer(feedEvery); ; {
 		select {
@@ -28,10 +29,11 @@ func (s *Server) sweepFeed(ctx context.Context) {
 			return
 		case now := <-next.C:
 			n, err := s.db.SweepFeed(ctx, now, feedStep)
-			if err != nil && ctx.Err() == nil {
+			places, err2 := s.db.SweepPlaces(ctx, now, feedStep)
+			if err := errors.Join(err, err2); err != nil && ctx.Err() == nil {
 				s.log.Error("sweep the feed", slog.Any("error", err))
 			}
-			if n == feedStep {
+			if n == feedStep || places == feedStep {
 				next.Reset(feedPause)
 			} else {
 				next.Reset(feedEvery)

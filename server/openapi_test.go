@@ -118,8 +118,13 @@ var examples = map[string]func(s *site, example m) *reply{
 	"adminExportRecords":      administering("GET", "audit/export?format=csv", 200),
 	"describe":                func(s *site, _ m) *reply { return s.client().do("GET", "/openapi.json", nil).want(200) },
 	"keySet":                  func(s *site, _ m) *reply { return s.client().do("GET", "/oauth/jwks", nil).want(200) },
-	"healthz":                 func(s *site, _ m) *reply { return s.client().do("GET", "/healthz", nil).want(200) },
-	"readyz":                  func(s *site, _ m) *reply { return s.client().do("GET", "/readyz", nil).want(200) },
+	"statusList": func(s *site, _ m) *reply {
+		s.signedUp("ann")
+		s.appOf("ann")
+		return s.client().do("GET", "/status-lists/0", nil).want(200)
+	},
+	"healthz": func(s *site, _ m) *reply { return s.client().do("GET", "/healthz", nil).want(200) },
+	"readyz":  func(s *site, _ m) *reply { return s.client().do("GET", "/readyz", nil).want(200) },
 }
 
 // administering is a call by an administrator of a server where ann is a user;
@@ -588,6 +593,8 @@ var refused = map[string]trial{
 		// Each ends the session that asks.
 		return again(25, func() *reply { return s.another("ann", goodPassword).post(fmt.Sprint("activity/", id, "/disown"), nil) })
 	},
+
+	"statusList unknown_status_list": func(s *site) *reply { return s.client().do("GET", "/status-lists/0", nil) },
 
 	"readyz not_ready": closed(func(c *client) *reply { return c.do("GET", "/readyz", nil) }),
 

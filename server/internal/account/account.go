@@ -108,6 +108,7 @@ type Service struct {
 	store  Store
 	o      Options
 	tokens *issuer
+	lists  statusLists
 	users  userCache
 	least  atomic.Int64  // characters of a new password; SetMinPassword changes it
 	mail   chan struct{} // wakes Deliver

@@ -122,6 +122,9 @@ func (s *Service) BeginFamily(ctx context.Context, sid string, g Grant, now time
 			Current: tok.Digest(), RotatedAt: now, Expires: info.ExpiresAt,
 		}
 		claims = s.tokens.claims(&info, user, f, now)
+		if err := s.place(tx, claims); err != nil {
+			return err
+		}
 		if err := tx.SweepFamilies(now, sweptFamilies); err != nil {
 			return err
 		}
@@ -275,6 +278,9 @@ func (r *refresh) act(tx Tx) error {
 		return gone(err)
 	}
 	if err := r.claim(tx, &info); err != nil || r.verdict == repeats {
+		return err
+	}
+	if err := r.place(tx, r.claims); err != nil {
 		return err
 	}
 	return tx.RotateFamily(r.family.ID, r.family.N, r.next.Digest(), r.now)

@@ -48,6 +48,7 @@ type Tx interface {
 	Sessions
 	Families
 	Feed
+	Places
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }

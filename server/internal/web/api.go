@@ -9,6 +9,7 @@ import (
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/statuslist"
 )
 
 // What the API itself refuses.
@@ -112,6 +113,12 @@ func probes() []operation {
 		about:   "A JWK set (RFC 7517) of public keys: those that sign, will, or did for tokens that may be alive. A key is in it for longer than the answer may be kept before it signs. Scripts of any origin may read it; with `If-None-Match` an answer that is known is not sent again.",
 		do:      bare((*call).publishedKeys),
 		answers: []answers{{200, "The set", media{"application/jwk-set+json"}}, {304, "It is the one that was named", nil}},
+	}, {
+		call: "GET /status-lists/{list}", id: "statusList", summary: "Which access tokens have ended",
+		about:   "A Token Status List (draft-ietf-oauth-status-list-21), for services that follow no feed, or cannot just now: a token's claim `status` names its place. It is some seconds old.",
+		do:      bare((*call).statusList),
+		answers: []answers{{200, "The list, signed", media{"application/" + statuslist.Type}}},
+		refuses: []*admit.Error{account.ErrNoStatusList},
 	}, {
 		call: "GET /healthz", id: "healthz", summary: "Is the server alive",
 		about:   "Answers for any Host.",

@@ -86,6 +86,7 @@ func (o *operation) path() string   { _, p, _ := strings.Cut(o.call, " "); retur
 // variableMeans tells what the parts of paths are that vary.
 var variableMeans = map[string]string{
 	"sid":   "The id of a session, no secret.",
+	"list":  "The number of a status list.",
 	"user":  "A user, by id or by what it signs in with.",
 	"role":  "The name of a role.",
 	"value": "What the user signs in with.",

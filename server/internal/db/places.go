@@ -1,0 +1,132 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/server/internal/account"
+)
+
+const (
+	sqlSamePlace  = `SELECT place, until FROM status_places WHERE grant_id = ? AND sid = ? AND sev = ?`
+	sqlPlaceLives = `UPDATE status_places SET until = ? WHERE place = ?`
+
+	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, until) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (place) DO NOTHING`
+
+	sqlListUsed = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1)`
+
+	// Rows are many and cost more to bring here than to pass over there.
+	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
+		AND (sid IN (SELECT value FROM json_each(?)) OR grant_id IN (SELECT value FROM json_each(?))
+			OR subject IN (SELECT value FROM json_each(?)) OR sev < ?)`
+
+	sqlSweepPlaces = "DELETE FROM status_places WHERE place IN (SELECT place FROM status_places WHERE until <= ? ORDER BY until LIMIT ?)"
+
+	sqlTold = "SELECT event FROM feed WHERE until > ? ORDER BY seq"
+)
+
+// placeTries is after how many places that are taken there is one list more: they
+// are half full then.
+const placeTries = 4
+
+const maxLists = 1 << 40 // so that places are numbers of SQL
+
+// Place implements account.Places. Which place is free is left to chance: one
+// after the other would tell whoever gets a token how many sessions there are.
+func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
+	// To the minute: what refreshes all the time writes but once in one.
+	end := until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
+	var before int64
+	switch err = t.tx.QueryRowContext(t.ctx, sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&n, &before); {
+	case err == nil && before < end:
+		return n, t.exec(sqlPlaceLives, end, int64(n))
+	case !noRows(err):
+		return n, err
+	}
+	for try, size := 1, uint64(account.StatusListLen); ; try++ {
+		n = rand.Uint64N(size)
+		res, err := t.tx.ExecContext(t.ctx, sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)
+		if err != nil {
+			return 0, fmt.Errorf("find a place: %w", err)
+		}
+		switch made, err := res.RowsAffected(); {
+		case err != nil || made == 1:
+			return n, err
+		case try%placeTries == 0:
+			size += account.StatusListLen
+		}
+	}
+}
+
+// ListUsed implements account.Places.
+func (t *txn) ListUsed(list uint64, after time.Time) (used bool, err error) {
+	if list >= maxLists {
+		return false, nil
+	}
+	from := int64(list * account.StatusListLen)
+	err = t.tx.QueryRowContext(t.ctx, sqlListUsed, from, from+account.StatusListLen, after.UnixMilli()).Scan(&used)
+	return used, err
+}
+
+// EndedPlaces implements account.Places.
+func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn func(n uint64, p account.Place)) error {
+	if list >= maxLists {
+		return nil
+	}
+	from := int64(list * account.StatusListLen)
+	var texts [3]string
+	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Raised)} {
+		text, err := json.Marshal(slices.AppendSeq([]string{}, all))
+		if err != nil {
+			return err
+		}
+		texts[i] = string(text)
+	}
+	return t.query(func(rows *sql.Rows) error {
+		var n, sev int64
+		var p account.Place
+		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev); err != nil {
+			return err
+		}
+		p.SEV = uint64(sev)
+		fn(uint64(n-from), p)
+		return nil
+	}, sqlPlaces, from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
+}
+
+// Told implements account.Places.
+func (t *txn) Told(now time.Time) (events []feed.Event, err error) {
+	return events, t.query(func(rows *sql.Rows) error {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		e, err := feed.ParseEvent([]byte(text))
+		if err != nil {
+			return errors.Join(ErrCorrupt, err)
+		}
+		events = append(events, e)
+		return nil
+	}, sqlTold, now.UnixMilli())
+}
+
+// SweepPlaces removes up to limit places that are nobody's any more, and returns
+// how many.
+func (db *DB) SweepPlaces(ctx context.Context, now time.Time, limit int) (int, error) {
+	res, err := db.write.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit)
+	if err != nil {
+		return 0, classify(err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
