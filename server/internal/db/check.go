@@ -128,7 +128,9 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sessions WHERE expires > ? AND instr(id, ?) <> 1", now.UnixMilli(), session.EpochKey("")).Scan(&sessions); err != nil {
 		return 0, classify(err)
 	}
-	statements := []string{"DELETE FROM challenges"}
+	// A refresh token that was given out after the backup would be taken for a
+	// thief's: those clients sign in again.
+	statements := []string{"DELETE FROM challenges", "DELETE FROM refresh_families"}
 	if !keepSessions {
 		statements = append(statements, "DELETE FROM sessions")
 	}
@@ -136,6 +138,11 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 		if _, err := tx.ExecContext(ctx, s); err != nil {
 			return 0, classify(err)
 		}
+	}
+	// What has been spent since is not known.
+	t := &txn{ctx: ctx, tx: tx}
+	if err := t.PutChallenge(account.SpentBefore(now)); err != nil {
+		return 0, classify(err)
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE instance SET epoch = ?, restored_at = ?", newEpoch(), now.UnixMilli()); err != nil {
 		return 0, classify(err)
