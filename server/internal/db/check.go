@@ -128,11 +128,9 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sessions WHERE expires > ? AND instr(id, ?) <> 1", now.UnixMilli(), session.EpochKey("")).Scan(&sessions); err != nil {
 		return 0, classify(err)
 	}
-	// A refresh token that was given out after the backup would be taken for a
-	// thief's: those clients sign in again.
-	statements := []string{"DELETE FROM challenges", "DELETE FROM refresh_families"}
+	statements := []string{"DELETE FROM challenges"}
 	if !keepSessions {
-		statements = append(statements, "DELETE FROM sessions")
+		statements = append(statements, "DELETE FROM sessions", "DELETE FROM refresh_families")
 	}
 	for _, s := range statements {
 		if _, err := tx.ExecContext(ctx, s); err != nil {
