@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -43,6 +44,9 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	APIKeys
+	// Tell tells the feed what ends with this transaction.
+	Tell(events ...feed.Event) error
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }

@@ -125,7 +125,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	}
 	statements := []string{"DELETE FROM challenges"}
 	if !keepSessions {
-		statements = append(statements, "DELETE FROM sessions")
+		statements = append(statements, "DELETE FROM sessions", "DELETE FROM api_keys")
 	}
 	for _, s := range statements {
 		if _, err := tx.ExecContext(ctx, s); err != nil {

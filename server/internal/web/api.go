@@ -21,7 +21,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	return slices.Concat(sessionCalls(), ownCalls(), adminCalls(), probes())
+	return slices.Concat(sessionCalls(), ownCalls(), keyCalls(), adminCalls(), probes())
 }
 
 // sessionCalls are those about accounts and sessions of who asks.

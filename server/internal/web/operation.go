@@ -19,7 +19,8 @@ type operation struct {
 	id      string
 	summary string
 	about   string
-	session bool // of a user or, where it says so, of a guest
+	session bool   // of a user or, where it says so, of a guest
+	scope   string // with which an API key may make it; "" for none
 	query   []parameter
 	do      action
 	example string // of the body, in JSON
@@ -79,6 +80,7 @@ var variableMeans = map[string]string{
 	"role":  "The name of a role.",
 	"value": "What the user signs in with.",
 	"id":    "The id of an entry of the activity.",
+	"key":   "The id of an API key, no secret.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)
@@ -97,6 +99,7 @@ var (
 	refusesAny     = []string{"method_not_allowed", "unknown_host", "https_required", "proxy_misconfigured", "untrusted_peer", "headers_too_large", "internal", "database_unavailable"}
 	refusesBody    = []string{"malformed", "unknown_field", "too_large", "unsupported_content_type"}
 	refusesUnsafe  = []string{"cross_site"}
+	refusesKey     = []string{"api_key_refused", "insufficient_scope"}
 	refusesSession = []string{"no_session", "session_ended", "session_expired", "ambiguous_session", "session_store_unavailable", "session_busy"}
 )
 
@@ -108,6 +111,9 @@ func (o *operation) general() []string {
 	}
 	if o.method() != "GET" {
 		all = append(all, refusesUnsafe...)
+	}
+	if strings.HasPrefix(o.path(), apiPrefix) {
+		all = append(all, refusesKey...)
 	}
 	if o.session {
 		all = append(all, refusesSession...)
@@ -147,6 +153,9 @@ func (s *server) register(all []operation) {
 		}
 		m[o.method()] = func(c *call) error {
 			c.parameters = o.query
+			if err := c.byKey(&o); err != nil {
+				return err
+			}
 			return o.do.run(c)
 		}
 	}

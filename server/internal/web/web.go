@@ -194,6 +194,9 @@ type call struct {
 	why    string // the visitor has no session any more
 	strict bool   // a theme is tried on: what it cannot show is an error
 
+	key     *account.APIKey // that the request is made with, in place of a session; nil for none
+	keyUser *account.User   // whose it is
+
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
 
@@ -439,6 +442,9 @@ func (c *call) log(now time.Time) {
 	)
 	if c.sid != "" {
 		line.AddAttrs(slog.String("sid", c.sid))
+	}
+	if c.key != nil {
+		line.AddAttrs(slog.String("api_key", c.key.ID[:8]))
 	}
 	if trace := c.trace(); trace != "" {
 		line.AddAttrs(slog.String("trace_id", trace))
