@@ -19,7 +19,7 @@ import (
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
 		if c.err == nil {
-			h.sid, h.tok, h.item = c.tok.Selector(), c.tok, c.item()
+			h.sid, h.tok, h.item, h.epoch = c.tok.Selector(), c.tok, c.item(), c.epoch
 			h.rec.parse(h.item.Value)
 		}
 		return c.err
@@ -121,7 +121,7 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
-	h.rec = record{}
+	h.rec, h.epoch = record{}, epoch.N
 	switch {
 	case !h.rec.parse(h.item.Value):
 		return ErrNone
@@ -168,7 +168,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			request http.Request
 		}{context: requestContext[D]{
 			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), err: err,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch, err: err,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
@@ -232,6 +232,7 @@ type requestContext[D any] struct {
 	subject string
 	version uint64
 	expires int64 // Unix microseconds
+	epoch   uint64
 	err     error
 }
 

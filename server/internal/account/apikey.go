@@ -33,15 +33,14 @@ const (
 	// APIKeyLife is how long a key is good where nothing else is asked for.
 	APIKeyLife = 90 * 24 * time.Hour
 
-	maxAPIKeyLife  = 366 * 24 * time.Hour
-	minAPIKeyLife  = time.Minute
-	maxAPIKeys     = 50 // of one user, that are good
-	maxKeyName     = 100
-	maxAudiences   = 20
-	maxAudience    = 256
-	keepDeadKeys   = 30 * 24 * time.Hour // in lists and for look-ups
-	lastUsedGrain  = time.Minute
-	madeByKeysLife = 11 * time.Minute // of what was made for it elsewhere, with the slack of clocks
+	maxAPIKeyLife = 366 * 24 * time.Hour
+	minAPIKeyLife = time.Minute
+	maxAPIKeys    = 50 // of one user, that are good
+	maxKeyName    = 100
+	maxAudiences  = 20
+	maxAudience   = 256
+	keepDeadKeys  = 30 * 24 * time.Hour // in lists and for look-ups
+	lastUsedGrain = time.Minute
 )
 
 // What is refused about API keys.
@@ -289,7 +288,7 @@ func (k *APIKey) end(tx Tx, reason string, now time.Time) error {
 	if err != nil || !ended {
 		return err
 	}
-	return tx.Tell(feed.GrantEnded(k.ID, k.User, reason, now.Add(madeByKeysLife)))
+	return tx.Tell(feed.GrantEnded(k.ID, k.User, reason, now.Add(ToldFor)))
 }
 
 // endAPIKeys ends the keys of a user that are meant.

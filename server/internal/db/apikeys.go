@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 )
 
@@ -85,6 +84,3 @@ func (t *txn) DeleteAPIKeys(user string, before time.Time) error {
 	return t.exec("DELETE FROM api_keys WHERE user_id = ? AND (ended_at > 0 AND ended_at < ? OR expires_at > 0 AND expires_at < ?)",
 		user, since(before), since(before))
 }
-
-// Tell is a STUB: the branch of the feed has it.
-func (t *txn) Tell(...feed.Event) error { return nil }

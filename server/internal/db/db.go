@@ -48,13 +48,16 @@ type DB struct {
 	write, read *sql.DB
 	counts      counts
 
+	feed Feed
+
 	schema  Schema
 	checked bool // before the start was over
 	damage  atomic.Pointer[error]
 
 	// Raised is told, after the commit and before Update returns, which
-	// subjects may have a new epoch. Set it before the first use.
-	Raised func(subject string)
+	// subjects may have a new epoch, and whether their sessions ended with it.
+	// Set it before the first use.
+	Raised func(subject string, ended bool)
 }
 
 // Open opens the SQLite database in the file, which it makes where there is
@@ -84,6 +87,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
+	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	if err := db.start(ctx, !fresh && db.checked); err != nil {
@@ -118,8 +122,9 @@ func (db *DB) start(ctx context.Context, check bool) error {
 func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close()) }
 
 // Sessions returns the session store that shares this database.
-func (db *DB) Sessions(ctx context.Context) (*sqlstore.Store, error) {
-	return sqlstore.New(ctx, db.write, db.read)
+func (db *DB) Sessions(ctx context.Context) (*SessionStore, error) {
+	s, err := sqlstore.New(ctx, db.write, db.read)
+	return &SessionStore{s, &db.feed}, err
 }
 
 // View implements account.Store.
@@ -137,14 +142,15 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 // Update implements account.Store.
 func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error) {
 	ctx, span := trace.Start(ctx, "accounts write")
-	defer func(begun time.Time) {
+	begun := time.Now()
+	defer func() {
 		span.End(err)
 		db.counts.done.Add(1)
 		db.counts.took.Add(int64(time.Since(begun)))
 		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFull) {
 			db.counts.failed.Add(1)
 		}
-	}(time.Now())
+	}()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	tx, err := db.write.BeginTx(ctx, nil)
@@ -152,16 +158,22 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error)
 		return classify(err)
 	}
 	defer tx.Rollback()
-	t := &txn{ctx: ctx, tx: tx}
+	t := &txn{ctx: ctx, tx: tx, now: begun}
 	if err := fn(t); err != nil {
+		return classify(err)
+	}
+	if err := t.finish(); err != nil {
 		return classify(err)
 	}
 	err = tx.Commit()
 	// Also where the commit failed: it may have happened all the same.
 	if db.Raised != nil {
-		for _, subject := range t.raised {
-			db.Raised(subject)
+		for _, r := range t.raised {
+			db.Raised(r.subject, r.ended)
 		}
+	}
+	if len(t.told) > 0 {
+		db.feed.Wake()
 	}
 	return classify(err)
 }

@@ -9,6 +9,7 @@ import (
 
 	sqlite "modernc.org/sqlite"
 
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -18,7 +19,15 @@ import (
 type txn struct {
 	ctx    context.Context
 	tx     *sql.Tx
-	raised []string // subjects
+	now    time.Time // when the transaction began; zero in one that only reads
+	raised []raise
+	told   []feed.Event // that finish writes
+}
+
+// A raise is a subject with a new epoch, and whether sessions ended with it.
+type raise struct {
+	subject string
+	ended   bool
 }
 
 func (t *txn) Trace() string { return trace.Parent(t.ctx) }
@@ -161,9 +170,26 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 }
 
 func (t *txn) RaiseEpoch(user, except string) error {
-	t.raised = append(t.raised, user)
-	_, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user, except)
-	return err
+	t.raised = append(t.raised, raise{user, true})
+	n, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user, except)
+	return t.tellRaised(user, n, "account_changed", t.now, err)
+}
+
+func (t *txn) RaiseClaims(user string, now time.Time) error {
+	t.raised = append(t.raised, raise{user, false})
+	n, err := sqlstore.RaiseClaims(t.ctx, t.tx, user)
+	return t.tellRaised(user, n, "claims_changed", now, err)
+}
+
+func (t *txn) Epoch(user string) (uint64, error) {
+	epoch, err := sqlstore.ReadEpoch(t.ctx, t.tx, user)
+	if err != nil || epoch.N > 0 {
+		return epoch.N, err
+	}
+	// Not less than what Renew has told of everybody.
+	var restored uint64
+	err = t.tx.QueryRowContext(t.ctx, "SELECT restored_at FROM instance").Scan(&restored)
+	return restored, err
 }
 
 func (t *txn) Challenge(id string) (*account.Challenge, error) {

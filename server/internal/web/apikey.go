@@ -31,23 +31,56 @@ func (c *call) byKey(o *operation) error {
 	if !ok || !strings.HasPrefix(o.path(), apiPrefix) {
 		return nil
 	}
-	key, user, err := c.Accounts.APIKey(c.r.Context(), text, c.now)
+	key, err := c.present(text, c.now)
 	if err != nil {
-		if admit.KindOf(err) == admit.Unauthenticated {
-			c.challenge(`error="invalid_token"`)
-		}
 		return err
 	}
-	c.key, c.keyUser = key, user
-	switch {
-	case o.scope == "":
-		c.challenge(`error="insufficient_scope"`)
-		return account.ErrScope.WithHint("No API key may make this call: sign in.")
-	case !key.Has(o.scope):
-		c.challenge(`error="insufficient_scope", scope="` + o.scope + `"`)
-		return account.ErrScope.WithHint("It needs the scope " + o.scope + ".")
+	if o.scope == "" || !key.Has(o.scope) {
+		return c.lacks(o.scope)
 	}
 	return nil
+}
+
+// errNoKey refuses who shows nothing that the feed could be followed with.
+var errNoKey = admit.Unauthenticated.New("follower_unknown", "The feed is for services that show who they are.").WithHint("Send an API key with the scope feed in the Authorization header.")
+
+// followerByKey returns with what audiences the user of an API key may follow the
+// feed. It is asked again as long as the feed is followed, so each time for the
+// time that it is.
+func (c *call) followerByKey(text string) ([]string, error) {
+	key, err := c.present(text, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if !key.Has(account.ScopeFeed) {
+		return nil, c.lacks(account.ScopeFeed)
+	}
+	return key.Audiences, nil
+}
+
+// present looks at an API key that was presented.
+func (c *call) present(text string, now time.Time) (*account.APIKey, error) {
+	if c.exposed() {
+		return nil, ErrHTTPS
+	}
+	key, user, err := c.Accounts.APIKey(c.r.Context(), text, now)
+	if admit.KindOf(err) == admit.Unauthenticated {
+		c.challenge(`error="invalid_token"`)
+	}
+	if err == nil {
+		c.key, c.keyUser = key, user
+	}
+	return key, err
+}
+
+// lacks refuses a key without the scope that is needed; "" where none would do.
+func (c *call) lacks(scope string) error {
+	if scope == "" {
+		c.challenge(`error="insufficient_scope"`)
+		return account.ErrScope.WithHint("No API key may make this call: sign in.")
+	}
+	c.challenge(`error="insufficient_scope", scope="` + scope + `"`)
+	return account.ErrScope.WithHint("It needs the scope " + scope + ".")
 }
 
 // challenge says what a bearer token lacks (RFC 6750, 3).
