@@ -118,7 +118,7 @@ func (db *DB) NoteBackup(ctx context.Context, taken time.Time) error {
 
 // Renew makes a copy that was restored a database of its own: a new epoch, no
 // codes and links, for they may have been spent since, and, unless they are
-// kept, no sessions, nor anything that was made from one.
+// kept, no sessions, nor anything that was made from one, and no API keys.
 func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sessions int, err error) {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
