@@ -78,6 +78,13 @@ func TestTheSnapshotTellsWhatHasEnded(t *testing.T) {
 	ann := s.signedUp("ann")
 	sid := ann.get("session").want(200).at("session.sid")
 	ann.post("signout", nil).want(204)
+	within := feed.News{}
+	if err := s.server.Feed().Follow(t.Context(), feed.ID{}, func(n feed.News) error { within = n; return errEnough }); err != errEnough {
+		t.Fatal(err)
+	}
+	if len(within.Events) != 1 || within.Events[0].Target != sid || within.Events[0].Subject == "" {
+		t.Errorf("a program around the server hears %+v", within)
+	}
 	r := s.client().feed("GET", "/feed/snapshot", asFollower).want(200)
 	n, err := feed.ParseNews(r.body)
 	if err != nil {

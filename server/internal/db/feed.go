@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -127,7 +128,8 @@ const recent = 4096
 // Each opening of the database begins an epoch: a file that was put back from a
 // copy does not know what it lost.
 type Feed struct {
-	read *sql.DB
+	read      *sql.DB
+	followers atomic.Int64
 
 	mu   sync.Mutex
 	wake chan struct{} // closed by the next Wake; nil if nobody waits; guarded by mu
@@ -145,6 +147,9 @@ type Feed struct {
 
 // Feed returns the log as a feed.Source.
 func (db *DB) Feed() *Feed { return &db.feed }
+
+// Followers returns how many follow.
+func (f *Feed) Followers() int { return int(f.followers.Load()) }
 
 // Wake has followers look whether there is something new.
 func (f *Feed) Wake() {
@@ -167,6 +172,8 @@ func (f *Feed) woken() <-chan struct{} {
 
 // Follow implements feed.Source.
 func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) error) error {
+	f.followers.Add(1)
+	defer f.followers.Add(-1)
 	beat := time.NewTicker(feed.Heartbeat)
 	defer beat.Stop()
 	for {
