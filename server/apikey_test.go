@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -402,4 +404,60 @@ func TestTheOwnerIsToldOfANewAPIKey(t *testing.T) {
 	if events["api_key_made"] != "a test" || events["api_key_ended"] != "a test" {
 		t.Errorf("the activity holds %v", events)
 	}
+}
+
+func TestAPIKeysAreMadeAndEndedOnAPageWithoutAScript(t *testing.T) {
+	s := newSite(t)
+	ann := s.signedUp("ann")
+	page := func(path string, form url.Values) *reply { return ann.page("POST", path, form) }
+	if r := ann.page("GET", "/account/keys", nil).want(200); strings.Contains(string(r.body), "scope-admin") {
+		t.Error("who is no administrator may choose what is for administrators")
+	}
+	r := page("/account/keys", url.Values{"name": {"nightly report"}, "scope-profile": {"yes"}, "days": {"30"}}).want(201)
+	key := regexp.MustCompile(`adm_k_[0-9A-Za-z]{50}`).FindString(string(r.body))
+	s.client().get("user", withBearer(key)).want(200)
+	r = ann.page("GET", "/account/keys", nil).want(200)
+	if !strings.Contains(string(r.body), "nightly report") || strings.Contains(string(r.body), key) {
+		t.Errorf("the page is %s", r.body)
+	}
+	for _, tt := range []struct {
+		name   string
+		form   url.Values
+		status int
+		says   string
+	}{
+		{"without a name", url.Values{"name": {""}, "scope-profile": {"yes"}, "days": {"30"}}, 400, "name-error"},
+		{"without a scope", url.Values{"name": {"x"}, "days": {"30"}}, 400, "scopes-error"},
+		{"with a scope that is not offered", url.Values{"name": {"x"}, "scope-admin": {"yes"}, "days": {"30"}}, 400, "scopes-error"},
+		{"with a life that is not offered", url.Values{"name": {"x"}, "scope-profile": {"yes"}, "days": {"9999"}}, 400, "status"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := page("/account/keys", tt.form)
+			if r.status != tt.status || tt.says != "status" && !strings.Contains(string(r.body), `id="`+tt.says) {
+				t.Errorf("%d\n%s", r.status, r.body)
+			}
+		})
+	}
+	id := ann.get("api-keys").want(200).m["api_keys"].([]any)[0].(m)["id"].(string)
+	for range 2 { // the second time it is over, which is what was wanted
+		if r := page("/account/keys", url.Values{"end": {id}}).want(303); r.header.Get("Location") != "/account/keys" {
+			t.Errorf("it leads to %q", r.header.Get("Location"))
+		}
+	}
+	s.client().get("user", withBearer(key)).want(401, "api_key_refused")
+}
+
+func TestWhoHasNotProvedItselfLatelyIsAskedToBeforeAKeyIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ann := newSite(t).signedUp("ann")
+		time.Sleep(11 * time.Minute)
+		r := ann.page("GET", "/account/keys", nil).want(200)
+		if body := string(r.body); strings.Contains(body, `name="name"`) || !strings.Contains(body, "/account/confirm?return_to=/account/keys") {
+			t.Errorf("the page is %s", body)
+		}
+		r = ann.page("POST", "/account/keys", url.Values{"name": {"x"}, "scope-profile": {"yes"}, "days": {"30"}}).want(303)
+		if to := r.header.Get("Location"); !strings.HasPrefix(to, "/account/confirm?") {
+			t.Errorf("it leads to %q", to)
+		}
+	})
 }
