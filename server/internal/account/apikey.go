@@ -401,13 +401,15 @@ func (u *keyUse) next(now time.Time) map[string]time.Time {
 	return all
 }
 
-// noteUse notes that a key is in use. A failure keeps nobody out: the next minute
-// tries again.
+// noteUse notes that a key is in use. A failure keeps nobody out, nor does a
+// database that is slow to write: a later minute tries again.
 func (s *Service) noteUse(ctx context.Context, k *APIKey, now time.Time) {
 	if !s.keyUse.due(k, now) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	for used := s.keyUse.next(now); used != nil; used = s.keyUse.next(now) {
-		_ = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.UsedAPIKeys(used) })
+		_ = s.store.Update(ctx, func(tx Tx) error { return tx.UsedAPIKeys(used) })
 	}
 }

@@ -119,7 +119,7 @@ func (l *life) Type() string   { return "TIME" }
 func newTokenList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list --user USER", Short: "show the API keys of a user, without their secrets", Args: cobra.MatchAll(takes(), needs("user")),
-		Long: "Without those that have ended; expired ones stay for 30 days.\n" + beside, Example: "admit token list --user ada@example.org",
+		Long: "Without those that have ended; expired ones stay for 30 days at least.\n" + beside, Example: "admit token list --user ada@example.org",
 	}
 	user := cmd.Flags().String("user", "", "whose: the `USER`, by id or identifier")
 	asJSON := jsonFlag(cmd)

@@ -104,7 +104,7 @@ func keyCalls() []operation {
 	const p = apiPrefix
 	return []operation{{
 		call: "GET " + p + "api-keys", id: "listAPIKeys", summary: "The API keys of the user", session: true,
-		about:   "Newest first, without those that have ended. Expired ones stay for 30 days.",
+		about:   "Newest first, without those that have ended. Expired ones stay for 30 days at least.",
 		do:      bare((*call).apiKeys),
 		answers: []answers{{200, "The keys", apiKeys{}}},
 	}, {
