@@ -12,6 +12,7 @@ import (
 // build: a new edge is a design decision and is argued in the commit.
 var policy = map[string]string{
 	".":                   "",
+	"access":              "",
 	"authn":               ". problem",
 	"cookie":              ".",
 	"feed":                ".",

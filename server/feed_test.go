@@ -202,6 +202,24 @@ func TestAServerThatIsFollowedStopsAtOnce(t *testing.T) {
 	s.client().feed("GET", "/feed", asFollower).want(503, "not_ready")
 }
 
+// An alert on slow answers must not ring because a verifier was started anew.
+func TestAStreamIsNotTakenForASlowAnswer(t *testing.T) {
+	port := freePort(t)
+	s := newSite(t, followed, func(c *server.Config) { c.OpsListen = fmt.Sprintf("localhost:%d", port) })
+	s.run()
+	served := httptest.NewServer(s.handler)
+	defer served.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	lines := stream(t, ctx, served.URL, "")
+	next(t, lines)
+	ops := opsPort(port)
+	ops.becomes(t, "admit_feed_followers", 1)
+	next(t, lines) // a second later
+	cancel()
+	const quick = `admit_http_request_duration_seconds_bucket{method="GET",route="/feed",status="2xx",le="0.5"}`
+	ops.becomes(t, quick, 1)
+}
+
 func TestAReloadTearsNoStream(t *testing.T) {
 	s := newSite(t, followed)
 	served := httptest.NewServer(s.handler)

@@ -166,6 +166,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		stored = tracedStore{s.stored}
 	}
 	near := session.NewNear(stored, 0)
+	s.db.Changed = near.Forget
 	s.db.Raised = func(subject string, ended bool) {
 		near.Forget(session.EpochKey(subject))
 		if ended && s.metrics != nil {
@@ -174,6 +175,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.sessions, err = session.New[web.Data](near, &session.Options{
 		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true, Feed: ended,
+		Named: web.NamedBy(s.cookieName(web.JWTCookie), func(ctx context.Context, text string) (*session.Named, error) {
+			return s.accounts.VerifyJWT(ctx, text)
+		}),
 	}); err != nil {
 		return nil, err
 	}
@@ -190,6 +194,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
+		Signing:   s.keys,
+		Audiences: cfg.Audiences,
 		Observer:  tries,
 		Tracer:    s.tracer,
 	}); err != nil {
@@ -224,6 +230,7 @@ func (s *Server) show() error {
 		Sessions:    s.sessions,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
+		Published:   s.keys,
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,

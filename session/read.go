@@ -19,7 +19,12 @@ import (
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
 		if c.err == nil {
-			h.sid, h.tok, h.item, h.epoch = c.tok.Selector(), c.tok, c.item(), c.epoch
+			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
+			if h.named != nil {
+				h.sid = h.named.SID
+			} else {
+				h.sid = c.tok.Selector()
+			}
 			h.rec.parse(h.item.Value)
 		}
 		return c.err
@@ -28,6 +33,11 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 }
 
 func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
+	if by, err := m.name(r); err != nil {
+		return err
+	} else if by != nil {
+		return m.readNamed(r.Context(), by, h, now)
+	}
 	var buf [maxCookies]string
 	found := false
 	worst := error(ErrNone)
@@ -96,11 +106,7 @@ func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.T
 	case !h.tok.Matches(h.rec.digest):
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
-		e := &EndedError{SID: h.sid, Subject: h.item.Subject}
-		if h.rec.ended() {
-			e.Why = h.rec.data
-		}
-		return e
+		return h.why(err)
 	}
 	return err
 }
@@ -121,6 +127,12 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
+	return h.judge(epoch, now)
+}
+
+// judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
+// count.
+func (h *held) judge(epoch Epoch, now time.Time) error {
 	h.rec, h.epoch = record{}, epoch.N
 	switch {
 	case !h.rec.parse(h.item.Value):
@@ -167,7 +179,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			context requestContext[D]
 			request http.Request
 		}{context: requestContext[D]{
-			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok,
+			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok, named: h.named,
 			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch, err: err,
 		}}
 		copyRequest(&p.request, r, &p.context)
@@ -228,6 +240,7 @@ type requestContext[D any] struct {
 	manager *Manager[D]
 	read    time.Duration // since the Manager was made
 	tok     token.Token
+	named   *Named
 	value   string
 	subject string
 	version uint64

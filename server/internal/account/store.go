@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -45,6 +46,8 @@ type Tx interface {
 	Outbox
 	Keyring
 	APIKeys
+	Sessions
+	Families
 	Feed
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
@@ -94,6 +97,29 @@ type Credentials interface {
 	// Epoch is the "sev" of a token that says what else is read in the same
 	// transaction. Users who never signed in have one, too, which may be 0.
 	Epoch(user string) (uint64, error)
+}
+
+// Sessions are looked at, used and ended together with what hangs on them. What
+// they answer for one that does not live is what session.Inspect does.
+type Sessions interface {
+	Session(sid string, now time.Time) (session.Info, error)
+	// UseSession is Session, and notes that the session is in use.
+	UseSession(sid string, now time.Time) (session.Info, error)
+	// EndSession ends a session, and tells so.
+	EndSession(sid, reason string, now time.Time) error
+}
+
+// Families are refresh tokens.
+type Families interface {
+	// Family returns a family, or nil.
+	Family(id string) (*Family, error)
+	AddFamily(f *Family) error
+	// RotateFamily makes what was current the previous one, if the family has
+	// rotated n times until now.
+	RotateFamily(id string, n uint64, current token.Digest, now time.Time) error
+	EndFamily(id, reason string) error
+	// SweepFamilies removes up to limit of those that have expired.
+	SweepFamilies(now time.Time, limit int) error
 }
 
 // Challenges are what has been asked and not yet proved.
@@ -158,7 +184,7 @@ type Keyring interface {
 	// Keys returns all, those of one purpose together, newest first.
 	Keys() ([]Key, error)
 	// PutKey adds a key, or changes the state, the end and the secret of the one
-	// with its id. There is one active key of a purpose.
+	// with its id. There is at most one active key of a purpose.
 	PutKey(k Key) error
 	// SealedBy counts the messages that wait, and the challenges that are open,
 	// whose sealed text begins with head.
@@ -182,6 +208,7 @@ type KeyState string
 
 // The states, in their order.
 const (
+	KeyNext     KeyState = "next"     // it is published, and makes nothing yet
 	KeyActive   KeyState = "active"   // it makes and it opens
 	KeyRetiring KeyState = "retiring" // it opens
 	KeyRetired  KeyState = "retired"  // it is gone; its id is known

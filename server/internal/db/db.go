@@ -44,9 +44,11 @@ const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
-	file        string
-	write, read *sql.DB
-	counts      counts
+	file          string
+	write, read   *sql.DB
+	writes, reads statements
+	counts        counts
+	group         group
 
 	feed Feed
 
@@ -58,6 +60,8 @@ type DB struct {
 	// subjects may have a new epoch, and whether their sessions ended with it.
 	// Set it before the first use.
 	Raised func(subject string, ended bool)
+	// Changed is told likewise which sessions were used or ended.
+	Changed func(sid string)
 }
 
 // Open opens the SQLite database in the file, which it makes where there is
@@ -87,7 +91,6 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
-	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	if err := db.start(ctx, !fresh && db.checked); err != nil {
@@ -115,7 +118,17 @@ func (db *DB) start(ctx context.Context, check bool) error {
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
-	return db.begin(ctx)
+	var err error
+	if db.writes, err = prepare(ctx, db.write); err != nil {
+		return err
+	}
+	if db.reads, err = prepare(ctx, db.read); err != nil {
+		return err
+	}
+	if err = db.begin(ctx); err != nil {
+		return err
+	}
+	return db.feed.open(ctx, db.write, db.read)
 }
 
 // Close closes the database; nothing acknowledged is lost with or without it.
@@ -136,46 +149,38 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 		return classify(err)
 	}
 	defer tx.Rollback()
-	return classify(fn(&txn{ctx: ctx, tx: tx}))
+	return classify(fn(&txn{ctx: ctx, tx: tx, often: db.reads}))
 }
 
 // Update implements account.Store.
 func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error) {
 	ctx, span := trace.Start(ctx, "accounts write")
-	begun := time.Now()
-	defer func() {
-		span.End(err)
-		db.counts.done.Add(1)
-		db.counts.took.Add(int64(time.Since(begun)))
-		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFull) {
-			db.counts.failed.Add(1)
-		}
-	}()
+	defer func() { span.End(err) }()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	tx, err := db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return classify(err)
-	}
-	defer tx.Rollback()
-	t := &txn{ctx: ctx, tx: tx, now: begun}
-	if err := fn(t); err != nil {
-		return classify(err)
-	}
-	if err := t.finish(); err != nil {
-		return classify(err)
-	}
-	err = tx.Commit()
+	t, err := db.group.do(ctx, db, fn)
 	// Also where the commit failed: it may have happened all the same.
+	if t != nil {
+		db.committed(t)
+	}
+	return classify(err)
+}
+
+// committed tells what a transaction has changed that others keep copies of.
+func (db *DB) committed(t *txn) {
 	if db.Raised != nil {
 		for _, r := range t.raised {
 			db.Raised(r.subject, r.ended)
 		}
 	}
+	if db.Changed != nil {
+		for _, sid := range t.sessions {
+			db.Changed(sid)
+		}
+	}
 	if len(t.told) > 0 {
 		db.feed.Wake()
 	}
-	return classify(err)
 }
 
 // Auditing implements account.Store.

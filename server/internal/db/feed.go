@@ -33,11 +33,12 @@ func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it sess
 	// Also where it failed: a commit may have happened all the same.
 	defer s.feed.Wake()
 	return s.Store.Swap(sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, _ sqlstore.Write) error {
-		return tell(ctx, tx, e.At, e)
+		return s.feed.tell(ctx, tx, e.At, e)
 	}), key, old, it)
 }
 
-// Tell implements account.Feed. The events are numbered by finish.
+// Tell implements account.Feed. The events are numbered at the end of the
+// transaction, so that the row that numbers them is the last that is locked.
 func (t *txn) Tell(events ...feed.Event) error {
 	t.told = append(t.told, events...)
 	return nil
@@ -57,19 +58,15 @@ func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, er
 	return t.Tell(feed.SubjectRaised(user, n, reason, now.Add(account.ToldFor)))
 }
 
-// finish writes what is left to the end of a transaction: the row that numbers
-// events is the last that is locked.
-func (t *txn) finish() error { return tell(t.ctx, t.tx, t.now, t.told...) }
-
 // tell gives events the next numbers. Whoever has changed the row of feed_head
 // holds it until the commit, so that numbers are given in the order of commits,
 // and a later one is never visible before an earlier one.
-func tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) error {
+func (f *Feed) tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
 	var id feed.ID
-	if err := tx.QueryRowContext(ctx, sqlNumber, len(events)).Scan((*epochText)(&id.Epoch), &id.Seq); err != nil {
+	if err := tx.StmtContext(ctx, f.number).QueryRowContext(ctx, len(events)).Scan((*epochText)(&id.Epoch), &id.Seq); err != nil {
 		return fmt.Errorf("number an event: %w", err)
 	}
 	id.Seq -= uint64(len(events))
@@ -83,7 +80,7 @@ func tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) 
 		if err != nil {
 			return fmt.Errorf("tell an event: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, sqlTell, id.Seq, stamped.Until.UnixMilli(), string(text)); err != nil {
+		if _, err := tx.StmtContext(ctx, f.insert).ExecContext(ctx, id.Seq, stamped.Until.UnixMilli(), string(text)); err != nil {
 			return fmt.Errorf("tell an event: %w", err)
 		}
 	}
@@ -128,8 +125,9 @@ const recent = 4096
 // Each opening of the database begins an epoch: a file that was put back from a
 // copy does not know what it lost.
 type Feed struct {
-	read      *sql.DB
-	followers atomic.Int64
+	read           *sql.DB
+	number, insert *sql.Stmt // of the pool for writing
+	followers      atomic.Int64
 
 	mu   sync.Mutex
 	wake chan struct{} // closed by the next Wake; nil if nobody waits; guarded by mu
@@ -143,6 +141,16 @@ type Feed struct {
 	older   []feed.Event // up to the floor, those that may still matter
 	tail    []feed.Event // every event since the floor
 	cleared time.Time    // when older was last rid of what matters no more
+}
+
+// open prepares what tells. Parsed anew each time it would double what an ending
+// costs.
+func (f *Feed) open(ctx context.Context, write, read *sql.DB) (err error) {
+	f.read, f.turn = read, make(chan struct{}, 1)
+	if f.number, err = write.PrepareContext(ctx, sqlNumber); err == nil {
+		f.insert, err = write.PrepareContext(ctx, sqlTell)
+	}
+	return classify(err)
 }
 
 // Feed returns the log as a feed.Source.

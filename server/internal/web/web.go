@@ -22,12 +22,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
@@ -47,7 +49,8 @@ type Options struct {
 	Sessions    *session.Manager[Data]
 	Keys        *cookie.Keys // seal the cookies of flows and known browsers
 	Ring        func(context.Context) ([]Key, error)
-	PublicURL   string // an origin, without a slash at the end
+	Published   jose.KeySource // whose public halves anybody may have
+	PublicURL   string         // an origin, without a slash at the end
 	CookieName  func(name string) string
 	CORSOrigins []string       // exact origins that may use the API with header tokens
 	ReturnHosts []string       // hosts besides our own that return_to may name
@@ -91,6 +94,10 @@ const MaxHeader = 16 << 10
 // browser is known for so long after a sign-in. Keys must open for as long.
 const SealedLife = 180 * 24 * time.Hour
 
+// KeySetAge is for how long a copy of the published keys may be used without
+// looking again. Keys must be published for longer before they sign.
+const KeySetAge = time.Minute
+
 // permissions takes from pages what none of ours asks for: what a script that got
 // in could reach is less. Passkeys stay.
 const permissions = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), usb=()"
@@ -112,9 +119,11 @@ type server struct {
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
 	inbox   *cookie.Vault            // the key of the development inbox
+	jwt     *cookie.Cookie           // an access token
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
 	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
+	keySet  atomic.Pointer[keySet]   // the published keys as they are answered
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -159,9 +168,11 @@ func New(o Options) (*Edge, error) {
 		}
 		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
 	}
-	name := o.CookieName("admit-lang")
-	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
-		return nil, fmt.Errorf("web: %w", err)
+	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie} {
+		name = o.CookieName(name)
+		if *to, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
 	}
 	s.unknown = s.observer().Route("any", "unknown")
 	forms := "'self'"
@@ -357,7 +368,7 @@ func (c *call) admissible() error {
 	cross := c.cross
 	if strings.HasPrefix(c.r.URL.Path, apiPrefix) {
 		if c.bearer() {
-			return nil
+			return c.overheard()
 		}
 		cross = c.shared
 	}
@@ -392,6 +403,18 @@ func (c *call) bearer() bool {
 	}
 	scheme, _, _ := strings.Cut(all[0], " ")
 	return strings.EqualFold(scheme, "Bearer")
+}
+
+// overheard refuses a bearer token that came over a network in the clear: whoever
+// was on the way has it. What a trusted proxy brings came to it by HTTPS.
+func (c *call) overheard() error {
+	if c.r.TLS != nil || c.from != "" {
+		return nil
+	}
+	if peer, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil && !peer.Addr().Unmap().IsLoopback() {
+		return ErrHTTPS
+	}
+	return nil // or it came by a socket of this machine
 }
 
 // loopback reports whether a Host header names this machine, and whether by an

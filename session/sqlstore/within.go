@@ -1,0 +1,73 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/admit-auth/admit/session"
+)
+
+// What a transaction of the caller's does with a session, together with what
+// hangs on it. A [session.Near] in front of the store must be told to forget the
+// sid after the commit. Most programs never call any of it.
+
+// Look returns a session as it stands in the transaction. Errors are those of
+// session.Inspect.
+func Look(ctx context.Context, tx *sql.Tx, sid string, now time.Time) (session.Info, error) {
+	_, info, err := look(ctx, tx, sid, now)
+	return info, err
+}
+
+func look(ctx context.Context, tx *sql.Tx, sid string, now time.Time) (it session.Item, info session.Info, err error) {
+	var r row
+	err = tx.QueryRowContext(ctx, sqlGet, sid).Scan(&r.value, &r.subject, &r.expires, &r.version)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return it, info, session.ErrNone
+	case err != nil:
+		return it, info, fmt.Errorf("look at a session: %w", err)
+	}
+	it = r.item()
+	var epoch session.Epoch
+	if it.Subject != "" {
+		if epoch, err = ReadEpoch(ctx, tx, it.Subject); err != nil {
+			return it, info, err
+		}
+	}
+	info, err = session.Inspect(sid, it, epoch, now)
+	return it, info, err
+}
+
+// Use looks at a session as Look does, and notes that it is in use, as a Manager
+// would. It reports whether it wrote.
+func Use(ctx context.Context, tx *sql.Tx, sid string, now time.Time) (info session.Info, wrote bool, err error) {
+	it, info, err := look(ctx, tx, sid, now)
+	if err != nil {
+		return info, false, err
+	}
+	unseen, idle := now.Sub(info.LastSeenAt), it.Expires.Sub(info.LastSeenAt)
+	if unseen < min(time.Minute, idle/20) {
+		return info, false, nil
+	}
+	expires := millis(now.Add(idle))
+	if _, err := tx.ExecContext(ctx, sqlTouch, expires, sid, int64(it.Version), expires); err != nil {
+		return info, false, fmt.Errorf("touch a session: %w", err)
+	}
+	return info, true, nil
+}
+
+// End ends a live session. Errors are those of session.Inspect.
+func End(ctx context.Context, tx *sql.Tx, sid, reason string, now time.Time) (session.Info, error) {
+	it, info, err := look(ctx, tx, sid, now)
+	if err != nil {
+		return info, err
+	}
+	stone := session.Tombstone(it, reason, now)
+	if _, err := tx.ExecContext(ctx, sqlSwap, []byte(stone.Value), stone.Subject, millis(stone.Expires), sid, int64(it.Version)); err != nil {
+		return info, fmt.Errorf("end a session: %w", err)
+	}
+	return info, nil
+}
