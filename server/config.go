@@ -72,8 +72,8 @@ type Config struct {
 	Tracer Tracer
 
 	// FeedFollower, for programs, says with what audiences a request may follow
-	// the feed, or why not: a service that has proved itself by a certificate, for
-	// instance. Most programs never set it.
+	// the feed without an API key, or why not: a service that has proved itself by
+	// a certificate, for instance. Most programs never set it.
 	FeedFollower func(*http.Request) (audiences []string, err error)
 
 	// Again reads the configuration as it stands now, for Operator.Reload. Without

@@ -70,7 +70,7 @@ func TestWhoMayNotFollowTheFeedIsTold(t *testing.T) {
 			t.Errorf("HEAD %s is answered with %q", path, r.body)
 		}
 	}
-	newSite(t).client().feed("GET", "/feed", asFollower).want(404)
+	newSite(t).client().feed("GET", "/feed", asFollower).want(401, "follower_unknown")
 }
 
 func TestTheSnapshotTellsWhatHasEnded(t *testing.T) {

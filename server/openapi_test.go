@@ -94,9 +94,27 @@ var examples = map[string]func(s *site, example m) *reply{
 		in["approval"] = c.approved(in["action"], in["params"])
 		return c.post("approvals/redeem", in).want(204)
 	},
-	"reauthenticate":          func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
-	"listActivity":            func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
-	"disown":                  func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
+	"reauthenticate": func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
+	"listActivity":   func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
+	"disown":         func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
+	"listAPIKeys": func(s *site, _ m) *reply {
+		c := s.signedUp("ann")
+		c.key("profile")
+		return c.get("api-keys").want(200)
+	},
+	"makeAPIKey": func(s *site, in m) *reply { return s.signedUp("ann").post("api-keys", in).want(201) },
+	"endAPIKey": func(s *site, _ m) *reply {
+		c := s.signedUp("ann")
+		return c.delete("api-keys/" + c.key("profile").at("api_key.id")).want(204)
+	},
+	"adminListAPIKeys": func(s *site, _ m) *reply {
+		s.signedUp("ann").key("profile")
+		return s.administrator().get("admin/users/ann/api-keys").want(200)
+	},
+	"adminEndAPIKey": func(s *site, _ m) *reply {
+		id := s.signedUp("ann").key("profile").at("api_key.id")
+		return s.administrator().delete("admin/users/ann/api-keys/" + id + "?reason=leaked").want(204)
+	},
 	"adminListUsers":          administering("GET", "users", 200),
 	"adminAddUser":            administering("POST", "users", 201),
 	"adminGetUser":            administering("GET", "users/ann", 200),
@@ -196,6 +214,10 @@ func posting(path string, body any) trial {
 		s.signedUp("ann")
 		return s.client().post(path, body)
 	}
+}
+
+func asking(key m) trial {
+	return func(s *site) *reply { return s.signedUp("ann").post("api-keys", key) }
 }
 
 func changing(password string) trial {
@@ -594,7 +616,39 @@ var refused = map[string]trial{
 		return again(25, func() *reply { return s.another("ann", goodPassword).post(fmt.Sprint("activity/", id, "/disown"), nil) })
 	},
 
-	"statusList unknown_status_list": func(s *site) *reply { return s.client().do("GET", "/status-lists/0", nil) },
+	"statusList unknown_status_list":    func(s *site) *reply { return s.client().do("GET", "/status-lists/0", nil) },
+	"makeAPIKey api_key_name_malformed": asking(m{"name": " ", "scopes": []string{"profile"}}),
+	"makeAPIKey scope_unknown":          asking(m{"name": "x", "scopes": []string{"everything"}}),
+	"makeAPIKey scope_needs_admin":      asking(m{"name": "x", "scopes": []string{"admin:read"}}),
+	"makeAPIKey audience_malformed":     asking(m{"name": "x", "scopes": []string{"profile"}, "audiences": []string{"a b"}}),
+	"makeAPIKey audience_missing":       asking(m{"name": "x", "scopes": []string{"feed"}}),
+	"makeAPIKey api_key_life_malformed": asking(m{"name": "x", "scopes": []string{"profile"}, "expires_in": 400 * 24 * 3600}),
+	"makeAPIKey too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.post("api-keys", m{"name": "x", "scopes": []string{"profile"}}) })
+	},
+	"makeAPIKey too_many_api_keys": func(s *site) *reply {
+		s.run()
+		c := s.signedUp("ann")
+		for range 50 {
+			s.issue("ann", "profile")
+		}
+		return c.post("api-keys", m{"name": "x", "scopes": []string{"profile"}})
+	},
+	"endAPIKey unknown_api_key":          func(s *site) *reply { return s.signedUp("ann").delete("api-keys/nobody") },
+	"adminListAPIKeys admin_needed":      outsider("GET", "users/ann/api-keys"),
+	"adminListAPIKeys unknown_user":      administratorAsks("GET", "users/nobody/api-keys", nil),
+	"adminListAPIKeys unknown_parameter": administratorAsks("GET", "users/ann/api-keys?rol=x", nil),
+	"adminEndAPIKey admin_needed":        outsider("DELETE", "users/ann/api-keys/nobody"),
+	"adminEndAPIKey unknown_user":        administratorAsks("DELETE", "users/nobody/api-keys/nobody", nil),
+	"adminEndAPIKey unknown_api_key":     administratorAsks("DELETE", "users/ann/api-keys/nobody", nil),
+	"adminEndAPIKey reason_too_long":     administratorAsks("DELETE", "users/ann/api-keys/nobody?reason="+strings.Repeat("x", 501), nil),
+	"adminEndAPIKey unknown_parameter":   administratorAsks("DELETE", "users/ann/api-keys/nobody?rol=x", nil),
+	"adminEndAPIKey bad_parameter":       administratorAsks("DELETE", "users/ann/api-keys/nobody?reason=x&reason=y", nil),
+	"any api_key_refused":                func(s *site) *reply { return s.client().get("user", withBearer("adm_k_nothing")) },
+	"any insufficient_scope": func(s *site) *reply {
+		return s.client().get("session", withBearer(s.signedUp("ann").key("profile").at("token")))
+	},
 
 	"readyz not_ready": closed(func(c *client) *reply { return c.do("GET", "/readyz", nil) }),
 

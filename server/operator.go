@@ -430,14 +430,7 @@ func (s *Server) operations() map[string]operation {
 			return Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}, nil
 		}),
 		"end-session": op(func(ctx context.Context, in target) (none, error) {
-			found, err := s.sessions.Find(ctx, in.SID)
-			if err != nil {
-				return none{}, err
-			}
-			r := byOperator(in.Reason).Record(time.Now(), found.Subject, "session_ended", "")
-			r.SID = in.SID
-			ctx = s.accounts.Auditing(ctx, account.SessionEnded, *r, account.Origin{})
-			return none{}, s.sessions.EndAny(ctx, in.SID, "ended_by_operator")
+			return none{}, s.endSession(ctx, in.SID, in.Reason)
 		}),
 		"end-all": op(func(ctx context.Context, in target) (int, error) {
 			u, err := s.accounts.FindUser(ctx, in.User)
@@ -460,6 +453,7 @@ func (s *Server) operations() map[string]operation {
 		}),
 	}
 	s.keyOperations(all)
+	s.tokenOperations(all)
 	return all
 }
 

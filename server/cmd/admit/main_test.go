@@ -158,6 +158,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 				admit jwt keygen --alg ECDH-ES --public theirs.jwk > ours.jwk
 				admit jwt encrypt --alg ECDH-ES --enc A256GCM --key theirs.jwk < token > jwe
 				echo 'a long walk by the sea' | admit password hash > hash
+				admit token issue --kind api-key --user ada@example.org --name example --scope profile > key
 				cp users users.jsonl`)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)

@@ -105,14 +105,16 @@ type Options struct {
 
 // A Service is the core. It is safe for use by several goroutines.
 type Service struct {
-	store  Store
-	o      Options
-	tokens *issuer
-	lists  statusLists
-	users  userCache
-	least  atomic.Int64  // characters of a new password; SetMinPassword changes it
-	mail   chan struct{} // wakes Deliver
-	mails  mailCounters
+	store   Store
+	o       Options
+	tokens  *issuer
+	lists   statusLists
+	users   cache[User]
+	apiKeys cache[APIKey]
+	keyUse  keyUse
+	least   atomic.Int64  // characters of a new password; SetMinPassword changes it
+	mail    chan struct{} // wakes Deliver
+	mails   mailCounters
 }
 
 // New returns a service over a store.
@@ -155,57 +157,58 @@ func (s *Service) User(ctx context.Context, id string) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.users.put(u, filled)
+	s.users.put(id, u, filled)
 	return u, nil
 }
 
-// update changes rows in one transaction and forgets the users it touched
-// before anyone is answered.
+// update changes rows in one transaction and forgets what is in memory before
+// anyone is answered.
 func (s *Service) update(ctx context.Context, fn func(Tx) error) error {
 	// Whether a cancelled write happened would not be known; the store bounds
 	// how long one takes.
 	err := s.store.Update(context.WithoutCancel(ctx), fn)
 	s.users.clear()
+	s.apiKeys.clear()
 	return err
 }
 
-// userCache keeps users in memory. Any write forgets them all: writes to users
+// A cache keeps rows in memory, by their ids. Any write forgets them all: writes
 // are rare beside reads, and a cache that cannot be partly wrong is a good one.
-type userCache struct {
-	mu    sync.RWMutex
-	gen   uint64           // guarded by mu
-	users map[string]*User // guarded by mu
+type cache[Row any] struct {
+	mu   sync.RWMutex
+	gen  uint64          // guarded by mu
+	rows map[string]*Row // guarded by mu
 }
 
-const maxCachedUsers = 20_000
+const maxCached = 20_000
 
-func (c *userCache) get(id string) *User {
+func (c *cache[Row]) get(id string) *Row {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.users[id]
+	return c.rows[id]
 }
 
-func (c *userCache) begin() uint64 {
+func (c *cache[Row]) begin() uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.gen
 }
 
-func (c *userCache) put(u *User, gen uint64) {
+func (c *cache[Row]) put(id string, row *Row, gen uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if gen != c.gen {
 		return // written meanwhile
 	}
-	if c.users == nil || len(c.users) >= maxCachedUsers {
-		c.users = map[string]*User{}
+	if c.rows == nil || len(c.rows) >= maxCached {
+		c.rows = map[string]*Row{}
 	}
-	c.users[u.ID] = u
+	c.rows[id] = row
 }
 
-func (c *userCache) clear() {
+func (c *cache[Row]) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gen++
-	clear(c.users)
+	clear(c.rows)
 }

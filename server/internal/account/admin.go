@@ -140,6 +140,9 @@ func (s *Service) Change(ctx context.Context, id string, c UserChange, by By, no
 				if err := tx.RaiseEpoch(id, ""); err != nil {
 					return err
 				}
+				if err := endAPIKeys(tx, id, event, now, everyKey); err != nil {
+					return err
+				}
 			}
 			records = append(records, by.Record(now, id, event, ""))
 		}

@@ -72,6 +72,10 @@ var changeTexts = map[string]map[string][2]string{
 		"en":    {"Your password was changed", "Somebody, hopefully you, changed the password of your account. Its other sessions have ended."},
 		"zh-CN": {"您的密码已更改", "有人（希望就是您）更改了您账号的密码。其他会话已结束。"},
 	},
+	"api_key_made": {
+		"en":    {"Your account has a new API key", "Somebody, hopefully you, made an API key, with which a program can act for your account."},
+		"zh-CN": {"您的账号新建了一个 API 密钥", "有人（希望就是您）为您的账号新建了一个 API 密钥，程序可以用它代表您操作。"},
+	},
 	"disowned": {
 		"en":    {"All your sessions were ended", "Somebody, hopefully you, said that something in your account was not done by its owner. All sessions have ended, and the next sign-in must choose a new password."},
 		"zh-CN": {"您的所有会话已结束", "有人（希望就是您）报告说，您账号里有一项操作不是本人所为。所有会话已结束，下次登录必须设置新密码。"},

@@ -232,6 +232,9 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 			if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 				return err
 			}
+			if err := endAPIKeys(tx, a.Subject, "identifier_verified", now, everyKey); err != nil {
+				return err
+			}
 		} else if len(user.Identifiers) >= maxIdentifiers {
 			return ErrManyIdentifiers
 		} else {
@@ -295,9 +298,12 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 	return tx.Record(&Record{At: now, Subject: holder.ID, Actor: holder.ID, Event: event, Detail: address})
 }
 
-// void ends what is under way for a user: additions, and ways back, each of which
-// would undo what has just been settled.
+// void ends what was begun for a user before something was settled that it would
+// undo: additions, ways back, and API keys.
 func (s *Service) void(tx Tx, user string, now time.Time) error {
+	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
+		return err
+	}
 	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
 		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
 			return err

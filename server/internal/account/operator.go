@@ -157,12 +157,19 @@ func (s *Service) change(ctx context.Context, id string, by By, event, detail st
 			if err := anotherAdmin(tx, id); err != nil {
 				return err
 			}
+			// What only an administrator could have made for itself.
+			if err := endAPIKeys(tx, id, event, now, (*APIKey).privileged); err != nil {
+				return err
+			}
 		}
 		if err := tx.PutUser(user); err != nil {
 			return err
 		}
 		if ends {
 			if err := tx.RaiseEpoch(id, ""); err != nil {
+				return err
+			}
+			if err := endAPIKeys(tx, id, event, now, everyKey); err != nil {
 				return err
 			}
 		}

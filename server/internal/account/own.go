@@ -230,6 +230,9 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		if err := tx.RaiseEpoch(a.Subject, ""); err != nil {
 			return err
 		}
+		if err := endAPIKeys(tx, a.Subject, "disowned", now, everyKey); err != nil {
+			return err
+		}
 		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {
 			return err
 		}
@@ -307,10 +310,10 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
-	if err := tx.DeleteUser(user.ID); err != nil {
+	if err := s.void(tx, user.ID, now); err != nil {
 		return err
 	}
-	if err := s.void(tx, user.ID, now); err != nil {
+	if err := tx.DeleteUser(user.ID); err != nil {
 		return err
 	}
 	for _, id := range user.Identifiers {

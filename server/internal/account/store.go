@@ -45,6 +45,7 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	APIKeys
 	Sessions
 	Families
 	Feed

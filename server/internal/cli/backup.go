@@ -113,15 +113,15 @@ input. All is checked before anything is touched; cut off at any moment, the fol
 is as it was or as it should become.
 
 What was acknowledged after the backup is not there. Codes and links that were
-mailed are no longer good, and every session has ended. With --keep-sessions they
-go on, those too that were ended after the backup: a thief's that somebody ended is
-back.`,
+mailed are no longer good, every session has ended, and there are no API keys. With
+--keep-sessions they go on, those too that were ended after the backup: a thief's that
+somebody ended is back.`,
 		Example: "admit backup --to admit.tar\nadmit restore admit.tar --data elsewhere",
 	}
 	load := settingFlags(cmd, "data")
 	identityFile := cmd.Flags().String("identity-file", "", "open it with the key in `FILE`, which age-keygen wrote")
 	passphraseFile := cmd.Flags().String("passphrase-file", "", "open it with the passphrase in `FILE`")
-	keep := cmd.Flags().Bool("keep-sessions", false, "let sessions go on, those too that were ended after the backup")
+	keep := cmd.Flags().Bool("keep-sessions", false, "let sessions and API keys go on, those too that were ended after the backup")
 	force := cmd.Flags().Bool("force", false, "move what is in the folder aside, into a folder in it")
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes("FILE"), func(cmd *cobra.Command, _ []string) error {

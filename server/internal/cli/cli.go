@@ -61,7 +61,7 @@ const intro = `admit signs people in.
 
 func newRoot(args []string) *cobra.Command {
 	root := group("admit", "sign people in",
-		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion(), newHasher())
+		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newToken(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion(), newHasher())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = server.Version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
@@ -276,6 +276,7 @@ func flagError(cmd *cobra.Command, err error) error {
 var hints = map[string]string{
 	"identifier_taken": "it is here already, and stays as it is; admit user show tells more",
 	"unknown_user":     "it is an id or an identifier; admit user list shows them",
+	"unknown_api_key":  "it may have ended; admit token list shows those of a user",
 	"unknown_session":  "it may have ended; admit session list shows those that live",
 }
 

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/admit-auth/admit"
@@ -148,7 +150,17 @@ func newUserShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return writeUser(cmd, *asJSON, u)
+		keys, err := o.APIKeys(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), struct {
+				server.User
+				APIKeys int `json:"api_keys"`
+			}{u, len(keys)})
+		}
+		return table{append(slices.Clone(userHead), "API KEYS"), append(userRow(u), strconv.Itoa(len(keys)))}.write(cmd.OutOrStdout())
 	})
 }
 

@@ -118,7 +118,7 @@ func (db *DB) NoteBackup(ctx context.Context, taken time.Time) error {
 
 // Renew makes a copy that was restored a database of its own: a new epoch, no
 // codes and links, for they may have been spent since, and, unless they are
-// kept, no sessions, nor anything that was made from one.
+// kept, no sessions, nor anything that was made from one, and no API keys.
 func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sessions int, err error) {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
@@ -130,7 +130,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	}
 	statements := []string{"DELETE FROM challenges"}
 	if !keepSessions {
-		statements = append(statements, "DELETE FROM sessions", "DELETE FROM refresh_families")
+		statements = append(statements, "DELETE FROM sessions", "DELETE FROM refresh_families", "DELETE FROM api_keys")
 	}
 	for _, s := range statements {
 		if _, err := tx.ExecContext(ctx, s); err != nil {

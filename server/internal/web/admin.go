@@ -64,7 +64,7 @@ func adminCalls() []operation {
 		return append([]*admit.Error{errRole, account.ErrReason}, more...)
 	}
 	all := []operation{{
-		call: "GET " + p + "users", id: "adminListUsers", summary: "Users",
+		call: "GET " + p + "users", id: "adminListUsers", summary: "Users", scope: account.ScopeAdminRead,
 		query: append([]parameter{
 			{"search", "How the name or an identifier begins, or a whole id.", nil},
 			{"role", "Only who has this role.", nil},
@@ -75,25 +75,25 @@ func adminCalls() []operation {
 		answers: []answers{{200, "A page of users", UserList{}}},
 		refuses: reads(errParameter, errUnknown),
 	}, {
-		call: "POST " + p + "users", id: "adminAddUser", summary: "Add a user",
+		call: "POST " + p + "users", id: "adminAddUser", summary: "Add a user", scope: account.ScopeAdmin,
 		do:      byAdminTaking((*call).adminAddUser),
 		example: `{"identifiers": ["bob"], "name": "Bob", "password": "correct horse battery", "reason": "new here"}`,
 		answers: []answers{{201, "The user", ManagedUser{}}},
 		refuses: changes(append([]*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTaken, account.ErrNameTooLong, account.ErrRole}, passwordRefusals...)...),
 	}, {
-		call: "GET " + p + "users/{user}", id: "adminGetUser", summary: "A user",
+		call: "GET " + p + "users/{user}", id: "adminGetUser", summary: "A user", scope: account.ScopeAdminRead,
 		do:      byAdmin((*call).adminUser),
 		answers: []answers{{200, "The user", ManagedUser{}}},
 		refuses: reads(account.ErrUnknownUser),
 	}, {
-		call: "PATCH " + p + "users/{user}", id: "adminChangeUser", summary: "Rename, disable or enable a user",
+		call: "PATCH " + p + "users/{user}", id: "adminChangeUser", summary: "Rename, disable or enable a user", scope: account.ScopeAdmin,
 		about:   "Who is disabled is out at once.",
 		do:      byAdminTaking((*call).adminChangeUser),
 		example: `{"name": "Bob Example", "disabled": true, "reason": "lost his laptop"}`,
 		answers: []answers{{200, "The user as it is now", ManagedUser{}}},
 		refuses: changes(account.ErrUnknownUser, account.ErrNameTooLong, account.ErrLastAdmin),
 	}, {
-		call: "DELETE " + p + "users/{user}", id: "adminDeleteUser", summary: "Delete a user",
+		call: "DELETE " + p + "users/{user}", id: "adminDeleteUser", summary: "Delete a user", scope: account.ScopeAdmin,
 		query:   ofReason,
 		do:      byAdmin((*call).adminDeleteUser),
 		answers: []answers{{204, "Deleted", nil}},
@@ -112,14 +112,14 @@ func adminCalls() []operation {
 		answers: []answers{{204, "Taken away", nil}},
 		refuses: changes(account.ErrUnknownUser, errParameter, errUnknown),
 	}, {
-		call: "PUT " + p + "users/{user}/roles/{role}", id: "adminGrantRole", summary: "Give a role to a user",
+		call: "PUT " + p + "users/{user}/roles/{role}", id: "adminGrantRole", summary: "Give a role to a user", scope: account.ScopeAdmin,
 		query:   ofReason,
 		do:      byAdminTaking((*call).adminGrant),
 		example: `{}`,
 		answers: []answers{{204, "Given", nil}},
 		refuses: changes(account.ErrUnknownUser, account.ErrRole, errParameter, errUnknown),
 	}, {
-		call: "DELETE " + p + "users/{user}/roles/{role}", id: "adminRevokeRole", summary: "Take a role from a user",
+		call: "DELETE " + p + "users/{user}/roles/{role}", id: "adminRevokeRole", summary: "Take a role from a user", scope: account.ScopeAdmin,
 		query:   ofReason,
 		do:      byAdmin((*call).adminRevoke),
 		answers: []answers{{204, "Taken", nil}},
@@ -137,7 +137,7 @@ func adminCalls() []operation {
 		answers: []answers{{204, "Ended", nil}},
 		refuses: changes(account.ErrUnknownUser, errParameter, errUnknown),
 	}, {
-		call: "GET " + p + "roles", id: "adminListRoles", summary: "The roles that users have",
+		call: "GET " + p + "roles", id: "adminListRoles", summary: "The roles that users have", scope: account.ScopeAdminRead,
 		do:      byAdmin((*call).adminRoles),
 		answers: []answers{{200, "The roles", RoleList{}}},
 		refuses: reads(errUnknown),
@@ -172,14 +172,14 @@ func adminCalls() []operation {
 		answers: []answers{{200, "The keys", KeyList{}}},
 		refuses: reads(errUnknown),
 	}, {
-		call: "GET " + p + "audit", id: "adminListRecords", summary: "The audit",
+		call: "GET " + p + "audit", id: "adminListRecords", summary: "The audit", scope: account.ScopeAdminRead,
 		about:   "Latest first. With `text` a page may be shorter than was asked for, or empty, and yet have a next one: one call looks at 50,000 records at most.",
 		query:   slices.Concat(ofRecords, ofPage),
 		do:      byAdmin((*call).adminAudit),
 		answers: []answers{{200, "A page of records", RecordList{}}},
 		refuses: reads(errParameter, errUnknown),
 	}, {
-		call: "GET " + p + "audit/export", id: "adminExportRecords", summary: "The audit as a file",
+		call: "GET " + p + "audit/export", id: "adminExportRecords", summary: "The audit as a file", scope: account.ScopeAdminRead,
 		about:   "Oldest first, all that is asked for, as a stream that breaks off where it cannot be whole.",
 		query:   append([]parameter{{"format", "Lines of JSON where nothing is said.", &schema{Type: "string", Enum: []string{"csv", "jsonl"}}}}, ofRecords...),
 		do:      byAdmin((*call).adminExport),
@@ -239,6 +239,7 @@ func (c *call) administrator() (asker, error) {
 		return asker{}, errRole
 	case user.MustChange: // who knows the password may be the thief
 		return asker{}, account.ErrMustChange
+	case c.key != nil: // who made it has proved who it is, and chose its scopes
 	case c.r.Method != "GET" && c.r.Method != "HEAD":
 		// A session that was left open is not enough to change other people's
 		// accounts, nor a proof from when the clock was ahead.

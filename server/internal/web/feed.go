@@ -26,9 +26,9 @@ func forPrograms(path string) bool {
 	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath || path == keySetPath
 }
 
-// feeds registers the feed, where there is somebody who says who may follow it.
+// feeds registers the feed.
 func (s *server) feeds() {
-	if s.Feed == nil || s.FeedFollower == nil {
+	if s.Feed == nil {
 		return
 	}
 	s.handle(feedPath, (*call).failAPI, methods{"GET": following(feed.Handler), "HEAD": (*call).mayFollow})
@@ -80,6 +80,12 @@ func (c *call) mayFollow() error {
 func (c *call) follower(r *http.Request) ([]string, error) {
 	if c.exposed() {
 		return nil, ErrHTTPS
+	}
+	if text, ok := c.apiKey(); ok {
+		return c.followerByKey(text)
+	}
+	if c.FeedFollower == nil {
+		return nil, errNoKey
 	}
 	audiences, err := c.FeedFollower(r)
 	if errors.Is(err, admit.Unauthenticated) && c.w.Header()["Www-Authenticate"] == nil {

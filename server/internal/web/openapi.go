@@ -70,9 +70,12 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 		Paths:   map[string]map[string]*openCall{},
 	}
 	for _, o := range all {
-		c := &openCall{ID: o.id, Summary: o.summary, Description: o.about, Responses: map[string]*openAnswer{}}
+		c := &openCall{ID: o.id, Summary: o.summary, Description: o.told(), Responses: map[string]*openAnswer{}}
 		if o.session {
 			c.Security = []map[string][]string{{"cookie": {}}, {"token": {}}}
+			if o.scope != "" {
+				c.Security = append(c.Security, map[string][]string{"api_key": {o.scope}})
+			}
 		}
 		for _, name := range o.variables() {
 			c.Parameters = append(c.Parameters, openParameter{name, "path", variableMeans[name], true, &schema{Type: "string"}})
@@ -132,8 +135,9 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 	}
 	doc.Components = map[string]any{
 		"securitySchemes": map[string]any{
-			"cookie": map[string]string{"type": "apiKey", "in": "cookie", "name": cookie},
-			"token":  map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_s_… or a JWT"},
+			"cookie":  map[string]string{"type": "apiKey", "in": "cookie", "name": cookie},
+			"token":   map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_s_… or a JWT"},
+			"api_key": map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_k_…"},
 		},
 		"responses": answers,
 		"schemas":   known,

@@ -23,6 +23,7 @@ type operation struct {
 	about   string
 	session bool          // of a user or, where it says so, of a guest
 	proof   time.Duration // of who asks, at most so old: [call.user] refuses others; 0 where none is asked for
+	scope   string        // with which an API key may make it; "" for none
 	query   []parameter
 	do      action
 	example string // of the body, in JSON
@@ -91,6 +92,7 @@ var variableMeans = map[string]string{
 	"role":  "The name of a role.",
 	"value": "What the user signs in with.",
 	"id":    "The id of an entry of the activity.",
+	"key":   "The id of an API key, no secret.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)
@@ -109,6 +111,7 @@ var (
 	refusesAny     = []string{"method_not_allowed", "unknown_host", "https_required", "proxy_misconfigured", "untrusted_peer", "headers_too_large", "internal", "database_unavailable"}
 	refusesBody    = []string{"malformed", "unknown_field", "too_large", "unsupported_content_type"}
 	refusesUnsafe  = []string{"cross_site"}
+	refusesKey     = []string{"api_key_refused", "insufficient_scope"}
 	refusesSession = []string{"no_session", "session_ended", "session_expired", "ambiguous_session", "stale_claims", "jwt_expired", "jwt_invalid", "session_store_unavailable", "session_busy"}
 )
 
@@ -120,6 +123,9 @@ func (o *operation) general() []string {
 	}
 	if o.method() != "GET" {
 		all = append(all, refusesUnsafe...)
+	}
+	if strings.HasPrefix(o.path(), apiPrefix) {
+		all = append(all, refusesKey...)
 	}
 	if o.session {
 		all = append(all, refusesSession...)
@@ -159,6 +165,9 @@ func (s *server) register(all []operation) {
 		}
 		m[o.method()] = func(c *call) error {
 			c.parameters, c.proof = o.query, o.proof
+			if err := c.byKey(&o); err != nil {
+				return err
+			}
 			return o.do.run(c)
 		}
 	}

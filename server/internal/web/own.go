@@ -22,7 +22,7 @@ import (
 func ownCalls() []operation {
 	const p = apiPrefix
 	return []operation{{
-		call: "GET " + p + "user", id: "getUser", summary: "The user", session: true,
+		call: "GET " + p + "user", id: "getUser", summary: "The user", session: true, scope: account.ScopeProfile,
 		do:      bare((*call).apiUser),
 		answers: []answers{{200, "Who is signed in", wholeUser{}}},
 	}, {
@@ -397,6 +397,7 @@ type exported struct {
 	ExportedAt time.Time `json:"exported_at"`
 	User       User      `json:"user"`
 	Sessions   []Session `json:"sessions"`
+	APIKeys    []APIKey  `json:"api_keys"`
 	Activity   []Entry   `json:"activity"`
 }
 
@@ -414,7 +415,11 @@ func (c *call) export() error {
 	if err != nil {
 		return err
 	}
-	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), Activity: make([]Entry, len(records))}
+	keys, err := c.Accounts.APIKeys(c.r.Context(), a.Subject)
+	if err != nil {
+		return err
+	}
+	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), APIKeys: APIKeysOf(keys), Activity: make([]Entry, len(records))}
 	for n := range all {
 		out.Sessions[n] = SessionOf(&all[n], a.SID, Data{})
 	}

@@ -20,6 +20,7 @@ func ownPages() map[string]methods {
 		"/account":                    {"GET": (*call).profilePage, "POST": (*call).profileForm},
 		"/account/identifiers":        {"GET": (*call).identifiersPage, "POST": (*call).identifiersForm},
 		"/account/identifiers/verify": {"GET": (*call).additionPage, "POST": (*call).additionForm},
+		"/account/keys":               {"GET": (*call).keysPage, "POST": (*call).keysForm},
 		"/account/confirm":            {"GET": (*call).confirmPage, "POST": (*call).confirmForm},
 		"/account/confirm/asked":      {"GET": (*call).askedPage},
 		"/account/activity":           {"GET": (*call).activityPage},

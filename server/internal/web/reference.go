@@ -47,7 +47,7 @@ func newManual(all []operation) manual {
 	shown := map[string]bool{} // bodies stand with their calls
 	for _, o := range all {
 		c := manualCall{
-			ID: o.id, Call: o.call, Summary: o.summary, About: o.about, Session: o.session, Example: o.example,
+			ID: o.id, Call: o.call, Summary: o.summary, About: o.told(), Session: o.session, Example: o.example,
 		}
 		for _, p := range o.query {
 			c.Query = append(c.Query, manualMember{p.name, cmp.Or(p.schema, &schema{Type: "string"}).kind(), p.means, true})

@@ -34,8 +34,11 @@ func (c *call) note() {
 }
 
 // check returns the request's session and its user; the user is nil for a
-// guest.
+// guest. For a request with an API key it is no session: only whose key it is.
 func (c *call) check() (session.Info, *account.User, error) {
+	if c.key != nil {
+		return session.Info{Subject: c.keyUser.ID}, c.keyUser, nil
+	}
 	c.note()
 	i, err := c.Sessions.Check(c.r)
 	if err != nil {

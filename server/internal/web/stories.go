@@ -202,6 +202,24 @@ var stories = []story{
 		p.Notice = c.say("done.session_ended")
 		return p
 	}},
+	{"apikeys", func(c *call) *page { return c.tellKeys() }},
+	{"apikeys-none", func(c *call) *page {
+		p := c.tellKeys()
+		p.Form, p.Data = nil, &keyPage{}
+		return p
+	}},
+	{"apikeys-wrong", func(c *call) *page {
+		p := c.tellKeys()
+		r := c.told(account.ErrScopes)
+		r.Hint = c.say("apikeys.choose")
+		p.Data.(*keyPage).Wrong = &r
+		return c.tellWrong(p, "name", account.ErrKeyName)
+	}},
+	{"apikey", func(c *call) *page {
+		p := c.tellMember("apikey", "/account/keys")
+		p.Data = &keyPage{Text: "adm_k_0000000000000000000000000000000000000000000000000000", Of: "nightly report"}
+		return p
+	}},
 	{"activity", func(c *call) *page {
 		p := c.tellMember("activity", "/account/activity")
 		at := func(d time.Duration) moment { return c.moment(toldAt.Add(-d)) }
@@ -389,6 +407,22 @@ func (c *call) tellRows() []row {
 		{SID: "s2", Device: c.say("device", "Safari", "iPhone"), Address: "2001:db8:85a3::8a2e:370:7334", First: at(50 * time.Hour), Last: at(40 * time.Minute)},
 		{SID: "s3", Device: "curl", Address: "198.51.100.23", Token: true, First: at(700 * time.Hour), Last: at(5 * time.Hour)},
 	}
+}
+
+func (c *call) tellKeys() *page {
+	p := c.tellMember("apikeys", "/account/keys")
+	p.Form = c.keyForm(true)
+	day := 24 * time.Hour
+	d := &keyPage{Ticks: c.ticks(true), Lives: c.lives("90")}
+	for _, k := range []account.APIKey{
+		{ID: "k1", Name: "nightly report", Scopes: []string{account.ScopeAdminRead, account.ScopeProfile}, CreatedAt: toldAt.Add(-40 * day), ExpiresAt: toldAt.Add(50 * day), LastUsed: toldAt.Add(-7 * time.Hour)},
+		{ID: "k2", Name: "orders service", Scopes: []string{account.ScopeFeed}, Audiences: []string{"https://orders.example.org"}, CreatedAt: toldAt.Add(-200 * day)},
+		{ID: "k3", Name: "old laptop", Scopes: []string{account.ScopeProfile}, CreatedAt: toldAt.Add(-100 * day), ExpiresAt: toldAt.Add(-10 * day)},
+	} {
+		d.Rows = append(d.Rows, c.keyRow(&k))
+	}
+	p.Data = d
+	return p
 }
 
 func (c *call) tellSessions(rows []row) *page {

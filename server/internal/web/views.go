@@ -193,6 +193,8 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
+	case "apikeys", "apikey":
+		return "/account/security"
 	}
 	return ""
 }
@@ -215,6 +217,8 @@ func (p *page) Up() string {
 		return "/account/identifiers"
 	case "identifiers", "data", "confirm":
 		return "/account"
+	case "apikeys":
+		return "/account/security"
 	}
 	return "" // a page that asks offers the way back as an answer
 }

@@ -62,8 +62,8 @@ type Options struct {
 
 	Feed feed.Source // may be nil
 	// FeedFollower says with what audiences a request may follow the feed, or
-	// why not. It is asked again each second as long as the request lasts. The
-	// feed is not served where it is nil.
+	// why not. It is asked again each second as long as the request lasts, and not
+	// about API keys. It may be nil.
 	FeedFollower func(*http.Request) (audiences []string, err error)
 	// Streams is done when answers without an end must end; nil for never.
 	Streams context.Context
@@ -216,6 +216,9 @@ type call struct {
 	views  *views // the same for the whole of the call
 	why    string // the visitor has no session any more
 	strict bool   // a theme is tried on: what it cannot show is an error
+
+	key     *account.APIKey // that the request is made with, in place of a session; nil for none
+	keyUser *account.User   // whose it is
 
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
@@ -475,6 +478,9 @@ func (c *call) log(now time.Time) {
 	)
 	if c.sid != "" {
 		line.AddAttrs(slog.String("sid", c.sid))
+	}
+	if c.key != nil {
+		line.AddAttrs(slog.String("api_key", c.key.ID[:8]))
 	}
 	if trace := c.trace(); trace != "" {
 		line.AddAttrs(slog.String("trace_id", trace))
