@@ -15,7 +15,7 @@ type Principal struct {
 	Credential string    // how it was presented: "cookie", "token" or "jwt"
 	AuthTime   time.Time // when the subject last proved itself; zero for a guest
 	AMR        []string  // how: authentication methods (RFC 8176), such as "pwd"
-	ACR        string    // the assurance reached, "" if none is stated
+	ACR        string    // the assurance reached, such as TwoFactors; "" if none is stated
 	Roles      []string
 	Scopes     []string
 	ClientID   string // the OAuth client that acts for the subject, if one does

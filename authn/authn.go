@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/problem"
@@ -184,6 +185,41 @@ func RequireRole(role string, next http.Handler) http.Handler {
 		}
 	})
 }
+
+// RequireProof calls next for those who have proved themselves at least as
+// strongly as acr, unless that is "", and within maxAge, unless that is 0:
+//
+//	mux.Handle("/transfer", who.Require(authn.RequireProof("", 5*time.Minute, transfer)))
+//
+// All others get the challenge of RFC 9470, as a problem of code "proof_needed",
+// which tells a client to have its user prove itself once more; what is a page
+// leads there itself, by [admit.Principal.CheckProof]. It stands behind Require
+// or Handler, and judges every credential alike, by what its Principal says. Our
+// values of acr and their order are those of package admit; another issuer's
+// must be met to the letter.
+//
+// It panics where it would demand nothing, or what cannot stand in a challenge.
+func RequireProof(acr string, maxAge time.Duration, next http.Handler) http.Handler {
+	if acr == "" && maxAge == 0 || maxAge < 0 || strings.ContainsFunc(acr, unquotable) {
+		panic(fmt.Sprintf("authn: RequireProof of %q within %v", acr, maxAge))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, ok := admit.FromContext(r.Context())
+		err := p.CheckProof(acr, maxAge, time.Now())
+		if !ok || p.Guest() {
+			err = ErrNobody
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unquotable tells what is no NQCHAR (RFC 6749, appendix A): acr_values is a
+// list with spaces in between, in quotes.
+func unquotable(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }
 
 func refuse(w http.ResponseWriter, err error) {
 	problem.Write(w, err, w.Header().Get("X-Request-Id"))

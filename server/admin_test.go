@@ -93,7 +93,7 @@ func TestAnOldSignInIsNotEnoughToChangeOthers(t *testing.T) {
 		time.Sleep(16 * time.Minute)
 		for _, c := range adminCalls(s) {
 			if c[0] != "GET" {
-				root.do(c[0], c[1], nil).want(403, "recent_proof_needed")
+				root.do(c[0], c[1], nil).want(401, "proof_needed")
 			}
 		}
 		root.get("admin/users").want(200)

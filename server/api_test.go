@@ -23,7 +23,7 @@ func TestAPersonSignsUpSignsInTwiceSeesBothAndEndsOne(t *testing.T) {
 	laptop := s.client()
 	up := laptop.post("signup", m{"identifier": " Ann ", "password": goodPassword, "name": "Ann  Example"}).want(201)
 	for path, want := range map[string]string{
-		"state": "signed_in", "session.current": "true", "session.guest": "false", "session.credential": "cookie", "session.amr": "[pwd]",
+		"state": "signed_in", "session.current": "true", "session.guest": "false", "session.credential": "cookie", "session.amr": "[pwd]", "session.acr": "1fa",
 		"session.device.name": "Firefox on Linux", "session.device.address": "127.0.0.1", "user.name": "Ann Example", "token": "",
 	} {
 		if got := up.at(path); got != want {

@@ -52,7 +52,7 @@ var memberPages = []string{
 
 func TestEveryPageOfTheAccountIsLookedAt(t *testing.T) {
 	// A file, and pages of what must have begun before.
-	known := append([]string{"/account/export", "/account/identifiers/verify", "/account/activity/disown"}, memberPages...)
+	known := append([]string{"/account/export", "/account/identifiers/verify", "/account/activity/disown", "/account/confirm/asked"}, memberPages...)
 	for _, path := range newSite(t).handler.(interface{ Paths() []string }).Paths() {
 		if strings.HasPrefix(path, "/account") && !slices.Contains(known, path) {
 			t.Errorf("no test of the ASVS looks at %s", path)

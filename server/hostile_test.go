@@ -281,7 +281,7 @@ func TestAttackAStolenCookieSpendsTheBudgetsOfTheOwner(t *testing.T) {
 		thief.jar = copied(owner.jar)
 		time.Sleep(11 * time.Minute)
 		for range 30 {
-			thief.delete("identifiers/ann2").want(403, "recent_proof_needed")
+			thief.delete("identifiers/ann2").want(401, "proof_needed")
 			thief.post("activity/999/disown", nil).want(404, "unknown_record")
 		}
 		other := s.another("ann", goodPassword)

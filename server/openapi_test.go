@@ -88,9 +88,6 @@ var examples = map[string]func(s *site, example m) *reply{
 		c.post("identifiers", m{"identifier": "ann2"}).want(201)
 		return c.delete("identifiers/ann2").want(204)
 	},
-	"reauthenticate": func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
-	"listActivity":   func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
-	"disown":         func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
 	"listAPIKeys": func(s *site, _ m) *reply {
 		c := s.signedUp("ann")
 		c.key("profile")
@@ -109,6 +106,15 @@ var examples = map[string]func(s *site, example m) *reply{
 		id := s.signedUp("ann").key("profile").at("api_key.id")
 		return s.administrator().delete("admin/users/ann/api-keys/" + id + "?reason=leaked").want(204)
 	},
+	"approve": func(s *site, in m) *reply { return s.signedUp("ann").post("approvals", in).want(200) },
+	"redeem": func(s *site, in m) *reply {
+		c := s.signedUp("ann")
+		in["approval"] = c.approved(in["action"], in["params"])
+		return c.post("approvals/redeem", in).want(204)
+	},
+	"reauthenticate":          func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
+	"listActivity":            func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
+	"disown":                  func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
 	"adminListUsers":          administering("GET", "users", 200),
 	"adminAddUser":            administering("POST", "users", 201),
 	"adminGetUser":            administering("GET", "users/ann", 200),
@@ -565,6 +571,37 @@ var refused = map[string]trial{
 		c := s.signedUp("ann")
 		return again(25, func() *reply { return c.post("reauthenticate", m{"password": "a guess of mine"}) })
 	},
+	"approve action_malformed": func(s *site) *reply { return s.signedUp("ann").post("approvals", m{"action": "send money"}) },
+	"approve params_malformed": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals", m{"action": "send", "params": m{"amount": 1.5}})
+	},
+	"approve too_many_tries": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(25, func() *reply { return c.post("approvals", m{"action": "send"}) })
+	},
+	"redeem action_malformed": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals/redeem", m{"approval": "adm_o_1", "action": ""})
+	},
+	"redeem params_malformed": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals/redeem", m{"approval": "adm_o_1", "action": "send", "params": m{"amount": 1e300}})
+	},
+	"redeem approval_ended": func(s *site) *reply {
+		return s.signedUp("ann").post("approvals/redeem", m{"approval": "adm_o_1", "action": "send"})
+	},
+	"redeem approval_spent": func(s *site) *reply {
+		c := s.signedUp("ann")
+		in := m{"approval": c.approved("send", nil), "action": "send"}
+		c.post("approvals/redeem", in).want(204)
+		return c.post("approvals/redeem", in)
+	},
+	"redeem approval_mismatch": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return c.post("approvals/redeem", m{"approval": c.approved("send", m{"amount": "1"}), "action": "send", "params": m{"amount": "2"}})
+	},
+	"redeem approval_session": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return s.another("ann", goodPassword).post("approvals/redeem", m{"approval": c.approved("send", nil), "action": "send"})
+	},
 	"listActivity bad_parameter":     func(s *site) *reply { return s.signedUp("ann").get("activity?limit=0") },
 	"listActivity unknown_parameter": func(s *site) *reply { return s.signedUp("ann").get("activity?limt=1") },
 	"disown unknown_record":          func(s *site) *reply { return s.signedUp("ann").post("activity/1000000/disown", nil) },
@@ -648,7 +685,7 @@ var refused = map[string]trial{
 // anyhow bring about what a call is refused with before anybody looks at what it
 // asks for: each that is described so is tried with its example.
 var anyhow = map[string]func(s *site, send func(*client) *reply) *reply{
-	"recent_proof_needed": func(s *site, send func(*client) *reply) (r *reply) {
+	"proof_needed": func(s *site, send func(*client) *reply) (r *reply) {
 		synctest.Test(s.t.(*testing.T), func(t *testing.T) {
 			c := newSite(t).signedUp("ann")
 			c.grant(t, "ann", "admin")

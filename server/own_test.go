@@ -185,7 +185,7 @@ func whatIsSensitive(t *testing.T) {
 		c.get("user/export"),
 		c.do("DELETE", "/api/v1/user", m{"confirm": "ann"}),
 	} {
-		if r.status != 403 || r.m["code"] != "recent_proof_needed" || r.m["hint"] == nil {
+		if r.status != 401 || r.m["code"] != "proof_needed" || r.m["hint"] == nil {
 			t.Errorf("%s: %d %s", r.what, r.status, r.body)
 		}
 	}
@@ -196,7 +196,13 @@ func whatIsSensitive(t *testing.T) {
 	before := c.get("session").want(200)
 	stolen := *c
 	stolen.jar = copied(c.jar)
-	c.page("POST", "/account/confirm", url.Values{"password": {goodPassword}, "return_to": {"/account/identifiers"}}).leads("/account/identifiers")
+	c.page("POST", "/account/confirm", url.Values{"password": {goodPassword}, "return_to": {"/account/identifiers"}}).leads("/account/confirm/asked")
+	// Nothing is typed twice, and nothing has happened before it is asked for again.
+	if got := c.values(); got != "ann* ann.lee" {
+		t.Errorf("names are %s", got)
+	}
+	c.page("GET", "/account/confirm/asked", nil).want(200).says(`action="/account/identifiers"`, `name="identifier" value="other"`, "Add other")
+	c.page("GET", "/account/confirm/asked", nil).leads("/account")
 	after := c.get("session").want(200)
 	if before.at("session.sid") != after.at("session.sid") || before.at("session.auth_time") >= after.at("session.auth_time") {
 		t.Errorf("%s became %s", before.body, after.body)
@@ -206,6 +212,14 @@ func whatIsSensitive(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 	c.post("identifiers", m{"identifier": "other"}).want(201)
+
+	// What one user asked for is not done by the next one in the same browser.
+	time.Sleep(11 * time.Minute)
+	c.page("POST", "/account/identifiers", url.Values{"remove": {"other"}}).leads("/account/confirm?return_to=%2Faccount%2Fidentifiers")
+	c.post("signout", nil).want(204)
+	c.post("signup", m{"identifier": "bob", "password": goodPassword}).want(201)
+	c.page("GET", "/account/confirm/asked", nil).leads("/account")
+	c.page("POST", "/account/confirm", url.Values{"password": {goodPassword}, "return_to": {"/account/identifiers"}}).leads("/account/identifiers")
 }
 
 func TestAClientWithATokenProvesAgainAndGetsItsNextToken(t *testing.T) {

@@ -73,16 +73,16 @@ func sentinels(t *testing.T) []sentinel {
 				hints[to.X] = literal(call.Args[0])
 				return true
 			}
-			kind, ok := to.X.(*ast.SelectorExpr)
-			if !ok || to.Sel.Name != "New" || len(call.Args) != 2 {
+			if to.Sel.Name != "New" || len(call.Args) != 2 {
 				return true
 			}
-			k, ok := kindNames[kind.Sel.Name]
-			if pkg, is := kind.X.(*ast.Ident); !ok || !is || pkg.Name != "admit" {
+			name, ok := kindOf(to.X, f.Name.Name)
+			k, known := kindNames[name]
+			if !ok || !known {
 				return true
 			}
 			s := sentinel{
-				Code: literal(call.Args[0]), Kind: kind.Sel.Name, Text: literal(call.Args[1]), Hint: hints[call], Terminal: terminal,
+				Code: literal(call.Args[0]), Kind: name, Text: literal(call.Args[1]), Hint: hints[call], Terminal: terminal,
 				at: files.Position(call.Pos()).String(),
 			}
 			if s.Code == "" || s.Text == "" {
@@ -101,6 +101,20 @@ func sentinels(t *testing.T) []sentinel {
 		t.Fatalf("%d sentinels found", len(all))
 	}
 	return all
+}
+
+// kindOf returns the name of a kind of package admit: admit.Invalid, or Invalid
+// in the package itself.
+func kindOf(e ast.Expr, in string) (name string, ok bool) {
+	if id, is := e.(*ast.Ident); is && in == "admit" {
+		return id.Name, true
+	}
+	kind, is := e.(*ast.SelectorExpr)
+	if !is {
+		return "", false
+	}
+	pkg, is := kind.X.(*ast.Ident)
+	return kind.Sel.Name, is && pkg.Name == "admit"
 }
 
 // literal returns the text of string literals, also added up.
@@ -181,7 +195,8 @@ sentences may change. A server explains each code at ` + "`/problems/CODE`" + `,
 
 ## In answers
 
-429 and 503 come with ` + "`Retry-After`" + `. A part that is away is never told as 401: a client may throw its session away on 401, and only then.
+429 and 503 come with ` + "`Retry-After`" + `. A part that is away is never told as 401: a client may throw its session away on 401, and only then;
+not on ` + "`proof_needed`" + `, which says how to go on.
 
 | status | code | kind | what it says | what to do |
 |---|---|---|---|---|

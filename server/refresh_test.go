@@ -474,11 +474,11 @@ func TestAProofRaisesTheSessionAndNotTheJWTFromBefore(t *testing.T) {
 		a := s.appOf("ann")
 		time.Sleep(11 * time.Minute)
 		a.keep(s.refreshed(a.refreshToken).want(200))
-		a.post("identifiers", m{"identifier": "ann2"}).want(403, "recent_proof_needed")
+		a.post("identifiers", m{"identifier": "ann2"}).want(401, "proof_needed")
 		stolen := s.client()
 		stolen.token = a.token
 		a.post("reauthenticate", m{"password": goodPassword}).want(200)
-		stolen.post("identifiers", m{"identifier": "mallory"}).want(403, "recent_proof_needed")
+		stolen.post("identifiers", m{"identifier": "mallory"}).want(401, "proof_needed")
 		a.keep(s.refreshed(a.refreshToken).want(200))
 		a.post("identifiers", m{"identifier": "ann2"}).want(201)
 	})

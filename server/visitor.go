@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/authn"
@@ -43,6 +46,30 @@ func (s *Server) Authenticate(r *http.Request) (p admit.Principal, found bool, e
 	}
 	p.Roles = slices.Clone(u.Roles)
 	return p, true, nil
+}
+
+// Redeem spends an approval of the visitor's session, before a program does what
+// was approved: nil is returned once, and only for the action and the parameters
+// that the visitor saw and POST /api/v1/approvals was given. Params is what
+// encoding/json makes an object of, with whole numbers and amounts as texts; nil
+// stands for an empty one. What is refused is of kind admit.Forbidden or
+// admit.Conflict, with a code that says why.
+func (s *Server) Redeem(r *http.Request, approval, action string, params any) error {
+	p, found, err := s.Authenticate(r)
+	if err == nil && (!found || p.Guest()) {
+		err = authn.ErrNobody
+	}
+	if err != nil {
+		return err
+	}
+	var text []byte
+	if params != nil {
+		if text, err = json.Marshal(params); err != nil {
+			return fmt.Errorf("encode what was approved: %w", err)
+		}
+	}
+	a := account.Asker{Subject: p.Subject, SID: p.SID, Proved: p.AuthTime}
+	return s.accounts.Redeem(r.Context(), a, approval, action, text, time.Now())
 }
 
 // User returns what is known of the user with this id, or an error of kind

@@ -304,10 +304,12 @@ func (s *Service) void(tx Tx, user string, now time.Time) error {
 	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
 		return err
 	}
-	if err := tx.DeleteChallenges(purposeAdd, user, now); err != nil {
-		return err
+	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
+		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
+			return err
+		}
 	}
-	return tx.DeleteChallenges(purposeBack, user, now)
+	return nil
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.

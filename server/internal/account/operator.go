@@ -147,6 +147,7 @@ func (s *Service) change(ctx context.Context, id string, by By, event, detail st
 		if err != nil {
 			return err
 		}
+		held := user.Roles
 		user = user.clone()
 		was := admin(user)
 		if err := fn(tx, user); err != nil {
@@ -169,6 +170,13 @@ func (s *Service) change(ctx context.Context, id string, by By, event, detail st
 				return err
 			}
 			if err := endAPIKeys(tx, id, event, now, everyKey); err != nil {
+				return err
+			}
+		}
+		if !slices.Equal(held, user.Roles) {
+			// Tokens that are out say what was: who accepts them hears of it, and
+			// sessions live on.
+			if err := tx.RaiseClaims(id, now); err != nil {
 				return err
 			}
 		}

@@ -14,15 +14,18 @@ import (
 
 // What people do with their own accounts.
 
-// RecentProof is for how long a proof lets its session do what is sensitive.
-const RecentProof = 10 * time.Minute
+const (
+	// RecentProof is for how long a proof lets its session do what is sensitive.
+	RecentProof = 10 * time.Minute
+	// FreshProof is for how long it lets the session approve something.
+	FreshProof = 5 * time.Minute
+)
 
 // clockSlack is how far ahead a proof may be: clocks are set back by little.
 const clockSlack = time.Minute
 
 // What is refused to owners.
 var (
-	ErrRecentProof  = admit.Forbidden.New("recent_proof_needed", "Please confirm first that it is you.").WithHint("Give your password again (POST /api/v1/reauthenticate), which is good for 10 minutes.")
 	ErrMustChange   = admit.Forbidden.New("password_change_needed", "Choose a new password first.").WithHint("Change the password: something in this account was not done by its owner.")
 	ErrSamePassword = admit.Invalid.New("password_same", "This is the password that you have now.").WithHint("Choose another one: who did what you did not do may know it.")
 	ErrConfirmation = admit.Invalid.New("confirmation_wrong", "This is not the name that you sign in with.")
@@ -43,9 +46,11 @@ type Asker struct {
 
 // recent refuses where the last proof is too old for what is sensitive: who sits
 // down at an open browser, or stole its cookie, must not take the account.
-func (a Asker) recent(user *User, now time.Time) error {
-	if age := now.Sub(a.Proved); age > RecentProof || age < -clockSlack {
-		return ErrRecentProof
+func (a Asker) recent(user *User, now time.Time) error { return a.within(RecentProof, user, now) }
+
+func (a Asker) within(maxAge time.Duration, user *User, now time.Time) error {
+	if age := now.Sub(a.Proved); age > maxAge || age < -clockSlack {
+		return &admit.ProofError{MaxAge: maxAge}
 	}
 	if user.MustChange {
 		return ErrMustChange
@@ -58,14 +63,19 @@ func (a Asker) mark(event, detail string, now time.Time) *Record {
 	return a.From.mark(&Record{At: now, Subject: a.Subject, Actor: a.Subject, Event: event, Detail: detail, SID: a.SID})
 }
 
-// Recent returns ErrRecentProof or ErrMustChange where the asker may not do what
-// is sensitive.
+// Recent returns a *admit.ProofError or ErrMustChange where the asker may not do
+// what is sensitive.
 func (s *Service) Recent(ctx context.Context, a Asker, now time.Time) error {
+	return s.Within(ctx, a, RecentProof, now)
+}
+
+// Within is Recent for a proof that is at most so old.
+func (s *Service) Within(ctx context.Context, a Asker, maxAge time.Duration, now time.Time) error {
 	user, err := s.User(ctx, a.Subject)
 	if err != nil {
 		return err
 	}
-	return a.recent(user, now)
+	return a.within(maxAge, user, now)
 }
 
 // own runs fn on a copy of the asker's user and keeps it with a record, after a

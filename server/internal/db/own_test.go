@@ -157,8 +157,8 @@ func TestAProofIsRecentForTenMinutesAndNotFromTheFuture(t *testing.T) {
 		ago  time.Duration
 		want error
 	}{
-		{10 * time.Minute, nil}, {10*time.Minute + time.Millisecond, account.ErrRecentProof},
-		{-time.Minute, nil}, {-2 * time.Minute, account.ErrRecentProof},
+		{10 * time.Minute, nil}, {10*time.Minute + time.Millisecond, admit.ErrProof},
+		{-time.Minute, nil}, {-2 * time.Minute, admit.ErrProof},
 	} {
 		a := o.at(o.begun.Add(-tt.ago))
 		if err := o.Recent(t.Context(), a, o.begun); !errors.Is(err, tt.want) {

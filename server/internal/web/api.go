@@ -21,7 +21,11 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	return slices.Concat(sessionCalls(), refreshCalls(), ownCalls(), keyCalls(), adminCalls(), probes())
+	all := slices.Concat(sessionCalls(), refreshCalls(), ownCalls(), keyCalls(), approvalCalls(), adminCalls(), probes())
+	for i := range all {
+		all[i].demand()
+	}
+	return all
 }
 
 // sessionCalls are those about accounts and sessions of who asks.

@@ -108,12 +108,12 @@ func keyCalls() []operation {
 		do:      bare((*call).apiKeys),
 		answers: []answers{{200, "The keys", apiKeys{}}},
 	}, {
-		call: "POST " + p + "api-keys", id: "makeAPIKey", summary: "Make an API key", session: true,
+		call: "POST " + p + "api-keys", id: "makeAPIKey", summary: "Make an API key", session: true, proof: account.RecentProof,
 		about:   "A program presents it as `Authorization: Bearer adm_k_…`, and may do what its scopes say: `profile` reads who the user is; `admin:read` reads users, roles and the audit, `admin` changes users and roles as well, both while the user is an administrator; `feed` hears what ends, for the key's audiences. Only administrators may give the last three. Whatever its scopes, a key is no good for passwords, names, sessions and API keys.",
 		do:      taking((*call).apiMakeKey),
 		example: `{"name": "nightly report", "scopes": ["profile"], "expires_in": 2592000}`,
 		answers: []answers{{201, "The key, and its text this once", madeKey{}}},
-		refuses: append([]*admit.Error{account.ErrTooMany, account.ErrRecentProof, account.ErrMustChange}, keyRefusals...),
+		refuses: append([]*admit.Error{account.ErrTooMany}, keyRefusals...),
 	}, {
 		call: "DELETE " + p + "api-keys/{key}", id: "endAPIKey", summary: "End an API key", session: true,
 		do:      bare((*call).apiEndKey),
@@ -125,11 +125,11 @@ func keyCalls() []operation {
 		answers: []answers{{200, "The keys", apiKeys{}}},
 		refuses: []*admit.Error{errRole, account.ErrMustChange, account.ErrUnknownUser, errUnknown},
 	}, {
-		call: "DELETE " + p + "admin/users/{user}/api-keys/{key}", id: "adminEndAPIKey", summary: "End an API key of a user", session: true,
+		call: "DELETE " + p + "admin/users/{user}/api-keys/{key}", id: "adminEndAPIKey", summary: "End an API key of a user", session: true, proof: account.RecentProof,
 		query:   ofReason,
 		do:      byAdmin((*call).adminEndAPIKey),
 		answers: []answers{{204, "Ended", nil}},
-		refuses: []*admit.Error{errRole, account.ErrMustChange, account.ErrRecentProof, account.ErrReason, account.ErrUnknownUser, account.ErrUnknownAPIKey, errParameter, errUnknown},
+		refuses: []*admit.Error{errRole, account.ErrReason, account.ErrUnknownUser, account.ErrUnknownAPIKey, errParameter, errUnknown},
 	}}
 }
 

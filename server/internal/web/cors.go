@@ -26,7 +26,7 @@ func (c *call) share(allow []string) bool {
 	c.r.Header.Del("Cookie")
 	h["Access-Control-Allow-Origin"] = []string{origin}
 	if c.r.Method != "OPTIONS" || c.r.Header.Get("Access-Control-Request-Method") == "" {
-		h["Access-Control-Expose-Headers"] = []string{"Retry-After"}
+		h["Access-Control-Expose-Headers"] = []string{"Retry-After, WWW-Authenticate"}
 		return false
 	}
 	h["Access-Control-Allow-Methods"] = []string{strings.Join(allow, ", ")}

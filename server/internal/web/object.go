@@ -53,7 +53,7 @@ type Session struct {
 	ExpiresAt     time.Time  `json:"expires_at" doc:"The session's end whatever happens."`
 	AuthTime      *time.Time `json:"auth_time,omitempty" doc:"When the user last proved who it is; absent of a guest."`
 	AMR           []string   `json:"amr" doc:"How: RFC 8176, such as pwd."`
-	ACR           string     `json:"acr" doc:"The assurance reached, empty if none is stated."`
+	ACR           string     `json:"acr" doc:"The assurance reached: 1fa, one factor; 2fa, two; phr, what resists phishing as well. Empty of a guest."`
 	Device        Device     `json:"device"`
 	Credential    string     `json:"credential" enum:"cookie|token|jwt"`
 }

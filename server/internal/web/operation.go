@@ -6,8 +6,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
 )
 
 // An operation is one call of the API, declared once: its route, what decodes
@@ -19,8 +21,9 @@ type operation struct {
 	id      string
 	summary string
 	about   string
-	session bool   // of a user or, where it says so, of a guest
-	scope   string // with which an API key may make it; "" for none
+	session bool          // of a user or, where it says so, of a guest
+	scope   string        // with which an API key may make it; "" for none
+	proof   time.Duration // of who asks, at most so old: [call.user] refuses others; 0 where none is asked for
 	query   []parameter
 	do      action
 	example string // of the body, in JSON
@@ -69,6 +72,14 @@ func bare(h handler) action { return action{run: h} }
 
 // nothing is a body that may be left out.
 type nothing struct{}
+
+// demand says in the declaration what its proof means.
+func (o *operation) demand() {
+	if o.proof > 0 {
+		o.refuses = append(slices.Clip(o.refuses), admit.ErrProof, account.ErrMustChange)
+		o.about = strings.TrimSpace(fmt.Sprintf("%s Asks for a proof that is at most %d minutes old.", o.about, o.proof/time.Minute))
+	}
+}
 
 func (o *operation) method() string { m, _, _ := strings.Cut(o.call, " "); return m }
 func (o *operation) path() string   { _, p, _ := strings.Cut(o.call, " "); return p }
@@ -152,7 +163,7 @@ func (s *server) register(all []operation) {
 			panic(fmt.Sprintf("web: %s is declared twice", o.call))
 		}
 		m[o.method()] = func(c *call) error {
-			c.parameters = o.query
+			c.parameters, c.proof = o.query, o.proof
 			if err := c.byKey(&o); err != nil {
 				return err
 			}

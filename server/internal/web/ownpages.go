@@ -9,6 +9,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
 )
 
 // The pages of one's own account that are more than looking.
@@ -21,6 +22,7 @@ func ownPages() map[string]methods {
 		"/account/identifiers/verify": {"GET": (*call).additionPage, "POST": (*call).additionForm},
 		"/account/keys":               {"GET": (*call).keysPage, "POST": (*call).keysForm},
 		"/account/confirm":            {"GET": (*call).confirmPage, "POST": (*call).confirmForm},
+		"/account/confirm/asked":      {"GET": (*call).askedPage},
 		"/account/activity":           {"GET": (*call).activityPage},
 		"/account/activity/disown":    {"GET": (*call).disownPage, "POST": (*call).disownForm},
 		"/account/data":               {"GET": (*call).dataPage, "POST": (*call).dataForm},
@@ -34,7 +36,7 @@ func (c *call) detour(err error) string {
 	switch {
 	case errors.Is(err, account.ErrMustChange):
 		return "/account/security"
-	case errors.Is(err, account.ErrRecentProof):
+	case errors.Is(err, admit.ErrProof):
 		return "/account/confirm?" + url.Values{"return_to": {c.r.URL.Path}}.Encode()
 	}
 	return ""
@@ -267,20 +269,20 @@ func (c *call) wayBackForm(text string, l account.Link) error {
 }
 
 // confirmation is the page that asks who is signed in for the password again.
-func (c *call) confirmation() (*page, error) {
-	p, _, err := c.member("confirm")
+func (c *call) confirmation() (*page, session.Info, error) {
+	p, i, err := c.member("confirm")
 	if err != nil {
-		return nil, err
+		return nil, i, err
 	}
 	p.Form = &form{
 		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
-	return p, nil
+	return p, i, nil
 }
 
 func (c *call) confirmPage() error {
-	p, err := c.confirmation()
+	p, _, err := c.confirmation()
 	if err != nil {
 		return err
 	}
@@ -291,7 +293,7 @@ func (c *call) confirmPage() error {
 }
 
 func (c *call) confirmForm() error {
-	p, err := c.confirmation()
+	p, i, err := c.confirmation()
 	if err != nil {
 		return err
 	}
@@ -301,6 +303,9 @@ func (c *call) confirmForm() error {
 	}
 	if err != nil {
 		return c.refuse(p, err)
+	}
+	if w, ok := c.wish(i.SID); ok && w.Action == p.Form.ReturnTo {
+		return c.done("confirmed", "/account/confirm/asked")
 	}
 	if p.Form.ReturnTo == "/account/export" {
 		// A download leaves the page as it is, so there must be one.

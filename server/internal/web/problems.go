@@ -65,6 +65,7 @@ var moreOf = map[string]string{
 	"identifier_taken":     "Said of user names only: whether an e-mail address has an account is told to its owner alone.",
 	"password_too_short":   "The setting `password_min_length` says how many characters are needed.",
 	"too_many_tries":       "`Retry-After` says when.",
+	"proof_needed":         "The session is good, and must not be thrown away: `POST /api/v1/reauthenticate` makes a new proof. `WWW-Authenticate` says how old or how weak it may be at most (RFC 9470).",
 	"database_unavailable": "The session is not lost.",
 	"internal":             "The server's log knows more under the `request_id`.",
 }

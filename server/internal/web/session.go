@@ -62,8 +62,17 @@ func (c *call) userOf(i *session.Info) (*account.User, error) {
 }
 
 // user returns the request's session and its user, or session.ErrNone for a
-// guest.
+// guest. Where the operation asks for a proof it refuses one that is too old.
 func (c *call) user() (session.Info, *account.User, error) {
+	i, user, err := c.holder()
+	if err == nil && c.proof > 0 {
+		err = c.Accounts.Within(c.r.Context(), c.askerOf(i), c.proof, c.now)
+	}
+	return i, user, err
+}
+
+// holder is user however old its proof is.
+func (c *call) holder() (session.Info, *account.User, error) {
 	i, user, err := c.check()
 	if err == nil && user == nil {
 		err = session.ErrNone
@@ -73,7 +82,9 @@ func (c *call) user() (session.Info, *account.User, error) {
 
 // start signs a user in who has just proved itself, and remembers the browser.
 func (c *call) start(user *account.User, in guise, remember bool, amr ...string) (*session.Session[Data], error) {
-	o := &session.StartOptions{AMR: amr, AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT}
+	o := &session.StartOptions{
+		AMR: amr, ACR: admit.OneFactor, AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT,
+	}
 	if remember {
 		o.Persistent, o.Lifetime, o.Idle = in == asCookie, rememberFor, rememberIdle // only a cookie can outlive a browser
 	}

@@ -131,6 +131,11 @@ var stories = []story{
 	}},
 	{"confirm", func(c *call) *page { return c.tellConfirm() }},
 	{"confirm-wrong", func(c *call) *page { return c.tellWrong(c.tellConfirm(), "password", account.ErrBadPassword) }},
+	{"asked", func(c *call) *page {
+		p := c.tellMember("asked", "/account/confirm/asked")
+		p.Data = wish{"/account/identifiers", c.say("asked.remove", "ann"), []wished{{"remove", "ann"}}}
+		return p
+	}},
 	{"identifiers", func(c *call) *page { return c.tellNames() }},
 	{"identifiers-taken", func(c *call) *page { return c.tellWrong(c.tellNames(), "identifier", account.ErrTaken) }},
 	{"identifiers-unverified", func(c *call) *page {

@@ -187,7 +187,7 @@ func (p *page) Failed() bool { return p.Form != nil && p.Form.failed() }
 // Section is the tab of the account that the page stands under, "" elsewhere.
 func (p *page) Section() string {
 	switch p.Name {
-	case "account", "identifiers", "addition", "data", "confirm":
+	case "account", "identifiers", "addition", "data", "confirm", "asked":
 		return "/account"
 	case "activity", "disown":
 		return "/account/activity"
@@ -546,6 +546,7 @@ func (c *call) failPage(err error) {
 	}
 	if to := c.detour(err); to != "" {
 		c.code = seen.Code
+		c.keepAsked(err)
 		c.seeOther(to)
 		return
 	}

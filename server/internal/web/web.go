@@ -118,6 +118,7 @@ type server struct {
 	link    *cookie.Vault            // the link that this browser has opened
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
+	asked   *cookie.Vault            // what waits for a proof
 	inbox   *cookie.Vault            // the key of the development inbox
 	jwt     *cookie.Cookie           // an access token
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
@@ -159,6 +160,7 @@ func New(o Options) (*Edge, error) {
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},
+		{&s.asked, "admit-asked", askedLife},
 		{&s.inbox, "admit-inbox", 12 * time.Hour},
 	} {
 		name := o.CookieName(v.name)
@@ -221,7 +223,8 @@ type call struct {
 	noted   bool // the session was read, and that it is in use is noted
 	foreign bool // a script of one of CORSOrigins asks
 
-	parameters []parameter // of the query, as they are declared
+	parameters []parameter   // of the query, as they are declared
+	proof      time.Duration // how old one may be, as it is declared; 0 for any
 
 	seen   func(status int, took time.Duration) // the Observer, of this route
 	route  string                               // the method and the pattern: not the path, which may hold a secret
