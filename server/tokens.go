@@ -16,6 +16,9 @@ import (
 
 // What the command line does with opaque tokens.
 
+// ScopeProfile lets an API key read who its user is: the least that it may do.
+const ScopeProfile = account.ScopeProfile
+
 // A NewAPIKey is what an operator asks of one.
 type NewAPIKey struct {
 	User      string        `json:"user"` // an id or identifier

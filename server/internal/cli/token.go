@@ -18,8 +18,8 @@ func newToken() *cobra.Command {
 
 func newTokenIssue() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "issue --kind api-key --user USER --name NAME --scope SCOPE", Short: "make an API key",
-		Args: cobra.MatchAll(takes(), needs("kind", "user", "name", "scope")),
+		Use: "issue --kind api-key --user USER --name NAME", Short: "make an API key",
+		Args: cobra.MatchAll(takes(), needs("kind", "user", "name")),
 		Long: `Writes the key, which can be shown this once: only a digest of it is kept. A program
 presents it as Authorization: Bearer adm_k_…, and may do what its scopes name:
 
@@ -35,7 +35,7 @@ presents it as Authorization: Bearer adm_k_…, and may do what its scopes name:
 	oneOf(cmd, "kind", "what to make, as `KIND`: api-key", "api-key")
 	cmd.Flags().StringVar(&in.User, "user", "", "for whom: the `USER`, by id or identifier")
 	cmd.Flags().StringVar(&in.Name, "name", "", "what uses it, as `TEXT`")
-	scopes := cmd.Flags().StringArray("scope", nil, "what it may do: a `SCOPE`; may be given again")
+	scopes := cmd.Flags().StringArray("scope", []string{server.ScopeProfile}, "what it may do: a `SCOPE`; may be given again")
 	audiences := cmd.Flags().StringArray("audience", nil, "whose news it may hear, with the scope feed: an `AUDIENCE`; may be given again")
 	life := lifeFlag(cmd)
 	because(cmd)

@@ -22,8 +22,8 @@ type operation struct {
 	summary string
 	about   string
 	session bool          // of a user or, where it says so, of a guest
-	proof   time.Duration // of who asks, at most so old: [call.user] refuses others; 0 where none is asked for
 	scope   string        // with which an API key may make it; "" for none
+	proof   time.Duration // of who asks, at most so old: [call.user] refuses others; 0 where none is asked for
 	query   []parameter
 	do      action
 	example string // of the body, in JSON
