@@ -73,8 +73,13 @@ func parseKey(text string, public bool) (*Key, error) {
 		}
 		m[name] = value
 	}
-	if public && (m["d"] != "" || m["k"] != "") {
-		return nil, errors.New("a key that is not public")
+	if public {
+		// Of RSA each of these alone gives the rest away.
+		for _, secret := range []string{"d", "k", "p", "q", "dp", "dq", "qi", "oth"} {
+			if m[secret] != "" {
+				return nil, errors.New("a key that is not public")
+			}
+		}
 	}
 	k := &Key{}
 	var kty, alg string
