@@ -14,6 +14,7 @@ var policy = map[string]string{
 	".":                   "",
 	"authn":               ". problem",
 	"cookie":              ".",
+	"dpop":                ". jose",
 	"feed":                ".",
 	"feed/feedtest":       ". feed",
 	"jose":                ".",
