@@ -12,6 +12,7 @@ import (
 // build: a new edge is a design decision and is argued in the commit.
 var policy = map[string]string{
 	".":                   "",
+	"access":              ". feed jose revocation statuslist",
 	"authn":               ". problem",
 	"cookie":              ".",
 	"dpop":                ". jose",
@@ -24,6 +25,7 @@ var policy = map[string]string{
 	"session":             ". cookie feed token",
 	"session/sessiontest": ". session token",
 	"session/sqlstore":    ". session",
+	"statuslist":          ".",
 	"token":               ".",
 }
 

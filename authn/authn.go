@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/problem"
@@ -92,14 +93,47 @@ func (a *Authenticator) Authenticate(r *http.Request) (admit.Principal, error) {
 		}
 	}
 	switch {
+	case refused != nil && header:
+		return admit.Principal{}, fmt.Errorf("authenticate: %w", challenged(refused))
 	case refused != nil:
 		return admit.Principal{}, fmt.Errorf("authenticate: %w", refused)
 	case any:
 		return who, nil
+	case header && bearer(r):
+		return admit.Principal{}, challenged(ErrUnknown)
 	case header:
 		return admit.Principal{}, ErrUnknown
 	}
 	return admit.Principal{}, ErrNobody
+}
+
+// bearer reports whether the Authorization header is to bring a bearer token.
+// To who tried something else, the challenge names no error (RFC 6750 section
+// 3.1).
+func bearer(r *http.Request) bool {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer")
+}
+
+// A refusedToken is the refusal of a token that an Authorization header
+// brought: package problem asks for the challenge.
+type refusedToken struct{ error }
+
+func (e refusedToken) Unwrap() error { return e.error }
+
+// Challenge says that the token is of no use, so that the client gets another
+// (RFC 6750 section 3.1).
+func (refusedToken) Challenge() string { return `Bearer error="invalid_token"` }
+
+// challenged gives a refusal its challenge, unless the source has brought one.
+func challenged(err error) error {
+	if _, ok := errors.AsType[interface {
+		error
+		Challenge() string
+	}](err); ok || !errors.Is(err, admit.Unauthenticated) {
+		return err
+	}
+	return refusedToken{err}
 }
 
 // Handler lets next know who is asking, if anybody is: for pages that are

@@ -362,3 +362,24 @@ func FuzzPEM(f *testing.F) {
 		}
 	})
 }
+
+// Who has a key that was taken back could otherwise leave out the kid by which
+// verifiers hear of it.
+func TestAttackATokenWithoutAKidIsOfTheKeyThatSignedIt(t *testing.T) {
+	key, err := GenerateKey(ES256, "k1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := key.Public()
+	key.id = ""
+	token := sign(t, newSigner(t, key), goodClaims())
+	v, err := NewVerifier[access](NewKeySet(published), Expected{[]Algorithm{ES256}, issuer, []string{audience}, "at+jwt"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time the header is known
+		if c, err := v.Verify(t.Context(), token); err != nil || c.Header.KeyID != "k1" {
+			t.Errorf("kid %q, %v", c.Header.KeyID, err)
+		}
+	}
+}

@@ -17,7 +17,7 @@ import (
 // made.
 type Header struct {
 	Algorithm   Algorithm
-	KeyID       string // kid
+	KeyID       string // kid; where a verified token has none, that of the key
 	Type        string // typ, such as "at+jwt"
 	ContentType string // cty, "JWT" where the payload is one itself
 }

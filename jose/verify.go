@@ -388,6 +388,10 @@ func (o *opener) open(ctx context.Context, s *scratch) (*KeySet, Header, error) 
 	}
 	for _, k := range candidates {
 		if k.verify(scheme, s, input) {
+			// Who looks whether a key has ended must know which one it was.
+			if h.KeyID == "" {
+				h.KeyID = k.id
+			}
 			if len(candidates) == 1 { // else the next token with this header may be another's
 				o.learn(set, string(header), headerKey{h, scheme, k})
 			}

@@ -14,6 +14,7 @@
 package problem
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
@@ -53,6 +54,10 @@ type Problem struct {
 
 	// RetryAfter is when to try again, in whole seconds; it is sent as a header.
 	RetryAfter int `json:"-"`
+
+	// Challenge is what goes with status 401 as WWW-Authenticate, in place of a
+	// bare "Bearer".
+	Challenge string `json:"-"`
 }
 
 // A Field says what is wrong with one input.
@@ -97,7 +102,9 @@ func Status(k admit.Kind) int {
 }
 
 // Of returns what a client may see of an error. An error along its chain that
-// has a method Reason() string, such as session.EndedError, gives the reason.
+// has a method Reason() string, such as session.EndedError, gives the reason;
+// one that has a method Challenge() string the challenge (RFC 9110 section
+// 11.6.1).
 func Of(err error) Problem {
 	e := shown(err)
 	p := Problem{Type: "about:blank", Status: Status(e.Kind()), Detail: e.Error(), Code: e.Code(), Hint: e.Hint()}
@@ -110,6 +117,12 @@ func Of(err error) Problem {
 		Reason() string
 	}](err); ok {
 		p.Reason = r.Reason()
+	}
+	if c, ok := errors.AsType[interface {
+		error
+		Challenge() string
+	}](err); ok {
+		p.Challenge = c.Challenge()
 	}
 	p.Errors = fields(nil, err)
 	switch e.Kind() {
@@ -178,7 +191,7 @@ func (p Problem) Write(w http.ResponseWriter) {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
 	if p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
-		h.Set("WWW-Authenticate", "Bearer") // RFC 9110, 15.5.2 demands a challenge
+		h.Set("WWW-Authenticate", cmp.Or(p.Challenge, "Bearer")) // RFC 9110, 15.5.2 demands a challenge
 	}
 	b, err := json.Marshal(p)
 	if err != nil { // strings and numbers only

@@ -59,7 +59,7 @@ export type Claims<Own = {}> = Readonly<{
   iss: string
   aud: string | readonly string[]
   exp: number
-  sub?: string
+  sub: string
   iat?: number
   nbf?: number
   jti?: string

@@ -83,7 +83,7 @@ export function createVerifier(options) {
     const claims = readClaims(parts.payload, types)
     if (claims.iss !== o.issuer) throw new Refusal('jwt_issuer')
     if (![claims.aud].flat().some((a) => audience.includes(a))) throw new Refusal('jwt_audience')
-    if (claims.exp === undefined) throw new Refusal('jwt_claim_missing')
+    if (claims.exp === undefined || !claims.sub) throw new Refusal('jwt_claim_missing')
     inTime(claims, now)
     const known = { claims, names: o.feed && (await namesOf(claims, key.kid)) }
     memory.put(set, token, known)
@@ -103,6 +103,9 @@ export function createVerifier(options) {
     if (known === undefined) known = await read(token, now)
     else inTime(known.claims, now)
     if (o.feed) ended.check(known.names, now)
+    // Who stole a token that is bound to a key has no key: it must not count as
+    // one that needs none (RFC 9449 section 7.1).
+    if (known.claims.cnf !== undefined) throw new Refusal('token_bound')
     return known.claims
   }
 

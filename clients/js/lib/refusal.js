@@ -1,5 +1,5 @@
 // Why a token is refused: code → status, sentence, hint. Codes and sentences are
-// those of the Go packages jose, revocation and authn.
+// those of the Go packages jose, revocation, access and authn.
 const reasons = {
   jwt_malformed: [401, 'The token is not well-formed.'],
   jwt_too_long: [401, 'The token is too long.'],
@@ -17,6 +17,7 @@ const reasons = {
   jwt_audience: [401, 'The token is for another audience.'],
   session_ended: [401, 'This session has been ended.'],
   stale_claims: [401, 'What this token says is out of date.', 'refresh it; the session may live on'],
+  token_bound: [401, 'This token counts only with a proof of the key that it is bound to.', 'present it with DPoP'],
   not_signed_in: [401, 'You are not signed in.'],
   unknown_credential: [401, 'The Authorization header is not one that counts here.'],
   ambiguous_credentials: [401, 'The request carries credentials of different people, so none counts.'],

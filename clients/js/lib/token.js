@@ -62,7 +62,7 @@ const types = {
 const registered = {
   iss: 'string', sub: 'string', aud: 'audience', exp: 'date', nbf: 'date', iat: 'date', jti: 'string',
   sid: 'string', gid: 'string', sev: 'epoch', client_id: 'string', scope: 'string', roles: 'strings',
-  auth_time: 'date', acr: 'string', amr: 'strings',
+  auth_time: 'date', acr: 'string', amr: 'strings', cnf: 'object',
 }
 
 /** How all claims must look that are known here: admit's own, and those that the service names. */

@@ -67,6 +67,21 @@ test('a token has one spelling', async () => {
   assert.equal(await code(verify('a.b.c.d.e', { at })), 'jwt_encrypted')
 })
 
+test('attack: a token that is bound to a key is no bearer token', async () => {
+  const verify = verifier()
+  for (const cnf of [{ jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' }, { 'x5t#S256': 'x' }, {}]) {
+    const token = await signed({}, { cnf })
+    for (const time of ['first', 'remembered']) assert.equal(await code(verify(token, { at })), 'token_bound', time)
+  }
+  for (const cnf of [null, 'jkt', []]) assert.equal(await code(verify(await signed({}, { cnf }), { at })), 'jwt_claims')
+  assert.equal(await code(verify(await signed(), { at })), '')
+})
+
+test('nobody is no subject', async () => {
+  const verify = verifier()
+  for (const sub of [undefined, '']) assert.equal(await code(verify(await signed({}, { sub }), { at })), 'jwt_claim_missing')
+})
+
 test('a signature is the key’s and of this very text', async () => {
   const verify = verifier()
   const good = await signed()
