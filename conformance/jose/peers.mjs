@@ -32,6 +32,17 @@ const work = {
     if (job.alg.startsWith('HS')) return jose.exportJWK(await jose.generateSecret(job.alg, { extractable: true }))
     return jose.exportJWK((await jose.generateKeyPair(job.alg, { extractable: true, crv: job.crv })).privateKey)
   },
+  // DPoP proofs (RFC 9449), which bring their key along.
+  async 'jose verify proof'(job) {
+    const { payload, protectedHeader } = await jose.jwtVerify(job.token, jose.EmbeddedJWK, { algorithms: [job.alg], typ: 'dpop+jwt', maxTokenAge: 60, requiredClaims: ['jti', 'htm', 'htu', 'iat'] })
+    return { ...payload, jkt: await jose.calculateJwkThumbprint(protectedHeader.jwk) }
+  },
+  async 'jose sign proof'(job) {
+    const { privateKey, publicKey } = await jose.generateKeyPair(job.alg)
+    const jwk = await jose.exportJWK(publicKey)
+    const proof = await new jose.SignJWT(job.claims).setIssuedAt().setProtectedHeader({ alg: job.alg, typ: 'dpop+jwt', jwk }).sign(privateKey)
+    return { proof, jkt: await jose.calculateJwkThumbprint(jwk) }
+  },
   async 'jose thumbprint'(job) {
     return jose.calculateJwkThumbprint(job.jwk)
   },
