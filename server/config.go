@@ -36,6 +36,7 @@ type Config struct {
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
+	Audiences         []string   `name:"audiences" arg:"URL" help:"who the JWTs of a sign-in are for, such as https://api.example.org; without any, the public URL"`
 	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`

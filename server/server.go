@@ -32,6 +32,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -164,6 +165,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		stored = tracedStore{s.stored}
 	}
 	near := session.NewNear(stored, 0)
+	s.db.Changed = near.Forget
 	s.db.Raised = func(subject string) {
 		near.Forget(session.EpochKey(subject))
 		if s.metrics != nil {
@@ -172,6 +174,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.sessions, err = session.New[web.Data](near, &session.Options{
 		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true, Feed: ended,
+		Named: web.NamedBy(s.cookieName(web.JWTCookie), func(ctx context.Context, text string) (*session.Named, error) {
+			return s.accounts.VerifyJWT(ctx, text)
+		}),
 	}); err != nil {
 		return nil, err
 	}
@@ -181,6 +186,10 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Dev {
 		s.inbox = &notify.Inbox{}
 	}
+	signing, err := newStubSigning()
+	if err != nil {
+		return nil, err
+	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
 		Policy:    cfg.PasswordPolicy(),
@@ -188,12 +197,32 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
+		Signing:   signing,
+		Audiences: cfg.Audiences,
 		Observer:  tries,
 		Tracer:    s.tracer,
 	}); err != nil {
 		return nil, err
 	}
 	return s, s.accounts.ExpectHashes(ctx)
+}
+
+// stubSigning is a STUB until branch keys is merged.
+type stubSigning struct {
+	key *jose.Key
+	set *jose.KeySet
+}
+
+func (s *stubSigning) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }
+
+func (s *stubSigning) Signing() *jose.Key { return s.key }
+
+func newStubSigning() (*stubSigning, error) {
+	key, err := jose.GenerateKey(jose.ES256, "")
+	if err != nil {
+		return nil, err
+	}
+	return &stubSigning{key, jose.NewKeySet(key)}, nil
 }
 
 // edge makes the handler, and the links that the terminal shows.

@@ -29,6 +29,7 @@ type Manager[D any] struct {
 	lifetime time.Duration
 	idle     time.Duration
 	bearer   bool
+	named    func(*http.Request) (*Named, error)
 	feed     feed.Sink
 	queue    queue
 	made     time.Time
@@ -64,6 +65,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		lifetime: cmp.Or(o.Lifetime, 12*time.Hour),
 		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
+		named:    o.Named,
 		feed:     o.Feed,
 		made:     time.Now(),
 	}
@@ -99,10 +101,12 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 
 // A held is a session as it was read: who it is, and the record to write over.
 type held struct {
-	sid  string
-	tok  token.Token // none where it was found by its sid
-	item Item
-	rec  record
+	sid   string
+	tok   token.Token // none where it was found by its sid
+	named *Named      // by which it was found; nil for none
+	item  Item
+	epoch uint64 // of the subject
+	rec   record
 }
 
 func (h *held) info() Info {
@@ -117,11 +121,15 @@ func (h *held) info() Info {
 		Device:        Device{rec.text[2], rec.text[3], rec.text[4]},
 		Persistent:    rec.flags&flagPersistent != 0,
 		Bearer:        rec.flags&flagBearer != 0,
+		JWT:           rec.flags&flagJWT != 0,
 		amr:           rec.text[0],
 	}
 	i.LastSeenAt = i.IdleExpiresAt.Add(-time.Duration(rec.idle) * time.Millisecond)
 	if rec.auth != 0 {
 		i.AuthTime = time.UnixMilli(rec.auth)
+	}
+	if h.named != nil && h.named.AuthTime.Before(i.AuthTime) {
+		i.AuthTime = h.named.AuthTime // a token that was stolen before is not raised along with a new proof
 	}
 	if i.ExpiresAt.Before(i.IdleExpiresAt) {
 		i.IdleExpiresAt = i.ExpiresAt
@@ -227,7 +235,8 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // again, by these methods: AuthTime is now, and the session has a new token, so
 // that one which was stolen before is not raised along with it. The id and the
 // data stay. A cookie is set; with Bearer, Session.Token is what the client
-// presents from now on.
+// presents from now on. A session of Options.Named has no token: what the program
+// makes of it from now on tells of the proof, and what it has made does not.
 //
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
@@ -256,9 +265,12 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 			}
 		}
 		next := h
-		next.tok = h.tok.WithNewVerifier()
-		next.rec.flags |= flagPrevious
-		next.rec.previous, next.rec.digest, next.rec.auth = h.rec.digest, next.tok.Digest(), now.UnixMilli()
+		if h.named == nil {
+			next.tok = h.tok.WithNewVerifier()
+			next.rec.flags |= flagPrevious
+			next.rec.previous, next.rec.digest = h.rec.digest, next.tok.Digest()
+		}
+		next.named, next.rec.auth = nil, now.UnixMilli()
 		next.rec.text[0] = union(h.rec.text[0], amr)
 		next.item.Expires = now.Add(time.Duration(h.rec.idle) * time.Millisecond)
 		next.item.Value = next.rec.value([]byte(h.rec.data))
@@ -271,7 +283,10 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		if err != nil {
 			return nil, err
 		}
-		if next.rec.flags&flagBearer != 0 {
+		switch {
+		case h.named != nil:
+			return s, nil
+		case next.rec.flags&flagBearer != 0:
 			s.Token = admit.NewSecret(next.tok.Reveal())
 			return s, nil
 		}
@@ -306,6 +321,9 @@ func (m *Manager[D]) write(ctx context.Context, h *held, data []byte) error {
 
 // reread reads a held session anew. It must still be alive.
 func (m *Manager[D]) reread(ctx context.Context, h *held, now time.Time) error {
+	if h.named != nil {
+		return m.readNamed(ctx, h.named, h, now)
+	}
 	return m.check(ctx, h, h.rec.flags&flagBearer != 0, now)
 }
 
@@ -361,8 +379,8 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	if o == nil {
 		o = &StartOptions{}
 	}
-	if o.Bearer && !m.bearer {
-		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer")
+	if o.Bearer && !m.bearer || o.JWT && m.named == nil {
+		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer, or JWT without Named")
 	}
 	encoded, err := m.codec.Encode(&data, before)
 	if err != nil {
@@ -377,11 +395,13 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),
 		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
 	}
-	if o.Persistent && !o.Bearer { // a touch would put the token into a cookie
-		h.rec.flags |= flagPersistent
-	}
-	if o.Bearer {
+	switch {
+	case o.Bearer: // not persistent: a touch would put the token into a cookie
 		h.rec.flags |= flagBearer
+	case o.JWT:
+		h.rec.flags |= flagJWT
+	case o.Persistent:
+		h.rec.flags |= flagPersistent
 	}
 	if subject != "" {
 		at := o.AuthTime
@@ -402,10 +422,14 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		return nil, storeError(err)
 	}
 	s := &Session[D]{Info: h.info(), Data: data}
-	if o.Bearer {
+	switch {
+	case o.Bearer:
 		s.Token = admit.NewSecret(h.tok.Reveal())
-	} else if err := m.setCookie(w, &h, now); err != nil {
-		return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
+	case o.JWT: // nobody ever has the token, so that it is none
+	default:
+		if err := m.setCookie(w, &h, now); err != nil {
+			return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
+		}
 	}
 	m.sweep(ctx, now)
 	return s, nil
@@ -476,8 +500,22 @@ func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, except 
 func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
 	now := time.Now()
 	m.forget(r)
+	by, err := m.name(r)
+	if by != nil {
+		var h held
+		err = m.readNamed(r.Context(), by, &h, now)
+		if err == nil || errors.Is(err, ErrStale) {
+			err = m.bury(r.Context(), &h, reason, now)
+		}
+	}
+	if err != nil && !errors.Is(err, admit.Unauthenticated) {
+		return err
+	}
 	var buf [maxCookies]string
 	texts, bearer := m.presented(r, buf[:0])
+	if by != nil || err != nil {
+		texts = nil // it is judged by that alone
+	}
 	for _, text := range texts {
 		tok, err := token.Parse(token.Session, text)
 		if err != nil {
@@ -553,13 +591,7 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 // was when it ended. ErrEnded if somebody else was first.
 func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
 	for range maxRetries {
-		stone := Item{Value: tombstone(h.rec.digest, reason), Subject: h.item.Subject, Expires: now.Add(graveTime)}
-		if h.tok == (token.Token{}) && stone.Expires.Before(h.item.Expires) {
-			// Ended by somebody else than its holder, who may come back for as
-			// long as the session would have waited, and is told why it is gone.
-			stone.Expires = h.item.Expires
-		}
-		_, err := m.store.Swap(ctx, h.sid, h.item.Version, stone)
+		_, err := m.store.Swap(ctx, h.sid, h.item.Version, h.stone(reason, now))
 		if err == nil {
 			return m.tell(ctx, now, feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end()))
 		}
@@ -571,6 +603,17 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		}
 	}
 	return ErrBusy
+}
+
+// stone returns the tombstone of a live session.
+func (h *held) stone(reason string, now time.Time) Item {
+	stone := Item{Value: tombstone(h.rec.digest, reason), Subject: h.item.Subject, Expires: now.Add(graveTime)}
+	if h.tok == (token.Token{}) && stone.Expires.Before(h.item.Expires) {
+		// Ended by somebody else than its holder, who may come back for as
+		// long as the session would have waited, and is told why it is gone.
+		stone.Expires = h.item.Expires
+	}
+	return stone
 }
 
 // EndAll ends every session of the subject but one; an empty except spares

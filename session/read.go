@@ -19,7 +19,12 @@ import (
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
 		if c.err == nil {
-			h.sid, h.tok, h.item = c.tok.Selector(), c.tok, c.item()
+			h.tok, h.named, h.item = c.tok, c.named, c.item()
+			if h.named != nil {
+				h.sid = h.named.SID
+			} else {
+				h.sid = c.tok.Selector()
+			}
 			h.rec.parse(h.item.Value)
 		}
 		return c.err
@@ -28,6 +33,11 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 }
 
 func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
+	if by, err := m.name(r); err != nil {
+		return err
+	} else if by != nil {
+		return m.readNamed(r.Context(), by, h, now)
+	}
 	var buf [maxCookies]string
 	found := false
 	worst := error(ErrNone)
@@ -121,7 +131,13 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
-	h.rec = record{}
+	return h.judge(epoch, now)
+}
+
+// judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
+// count.
+func (h *held) judge(epoch Epoch, now time.Time) error {
+	h.rec, h.epoch = record{}, epoch.N
 	switch {
 	case !h.rec.parse(h.item.Value):
 		return ErrNone
@@ -167,7 +183,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			context requestContext[D]
 			request http.Request
 		}{context: requestContext[D]{
-			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok,
+			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok, named: h.named,
 			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), err: err,
 		}}
 		copyRequest(&p.request, r, &p.context)
@@ -228,6 +244,7 @@ type requestContext[D any] struct {
 	manager *Manager[D]
 	read    time.Duration // since the Manager was made
 	tok     token.Token
+	named   *Named
 	value   string
 	subject string
 	version uint64

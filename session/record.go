@@ -55,6 +55,7 @@ const (
 	flagSubject
 	flagPrevious
 	flagDigest // of a tombstone that has one
+	flagJWT
 )
 
 // maxText bounds each text in a record; longer ones are cut.

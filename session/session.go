@@ -39,6 +39,7 @@ var (
 	ErrEnded     = admit.Unauthenticated.New("session_ended", "This session has been ended.")
 	ErrExpired   = admit.Unauthenticated.New("session_expired", "This session has expired.")
 	ErrAmbiguous = admit.Unauthenticated.New("ambiguous_session", "Your browser sent two different sessions, so neither counts.")
+	ErrStale     = admit.Unauthenticated.New("stale_claims", "What this token says is out of date.").WithHint("refresh it; the session may live on")
 )
 
 // An EndedError is ErrEnded for the holder of the session's token, who may
@@ -84,6 +85,7 @@ type Info struct {
 	Device        Device
 	Persistent    bool // the cookie outlives the browser
 	Bearer        bool // the token is sent in the Authorization header, not in a cookie
+	JWT           bool // tokens that the program makes name it: see Options.Named
 
 	amr string
 }
@@ -99,10 +101,13 @@ func (i *Info) Guest() bool { return i.Subject == "" }
 // with.
 func (i *Info) AMR() []string { return strings.Fields(i.amr) }
 
-// Credential returns how the session is presented: "cookie" or "token".
+// Credential returns how the session is presented: "cookie", "token" or "jwt".
 func (i *Info) Credential() string {
-	if i.Bearer {
+	switch {
+	case i.Bearer:
 		return "token"
+	case i.JWT:
+		return "jwt"
 	}
 	return "cookie"
 }
@@ -150,6 +155,13 @@ type Options struct {
 	// begun for.
 	Bearer bool
 
+	// Named looks at a request before anything else does, and returns what its
+	// credential names where that is one of the program's own making, such as a
+	// JWT that it has verified; nil where it carries none. Such a request is
+	// judged by it alone, and its session is one that was begun for it
+	// (StartOptions.JWT). Most programs leave it nil.
+	Named func(*http.Request) (*Named, error)
+
 	// Feed is told of every ending, after it is durable and before it is
 	// answered. Most programs of one process leave it nil.
 	Feed feed.Sink
@@ -169,4 +181,5 @@ type StartOptions struct {
 	Idle       time.Duration // default: the Manager's
 	Persistent bool          // the cookie outlives the browser ("remember me")
 	Bearer     bool          // no cookie: Session.Token is for the Authorization header
+	JWT        bool          // neither: the program makes tokens that name the session
 }

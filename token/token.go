@@ -81,7 +81,11 @@ func New(kind Kind) Token {
 // complete returns the token whose prefix and selector b holds, with a fresh
 // verifier.
 func complete(b []byte) Token {
-	b = appendWord(b)
+	return sealed(appendWord(b))
+}
+
+// sealed returns the token of a body with its checksum.
+func sealed(b []byte) Token {
 	sum := checksum(string(b))
 	b = append(b, make([]byte, checksumLen)...)
 	for i := Len - 1; i >= bodyLen; i-- {
@@ -186,6 +190,25 @@ func IsSelector(text string) bool { return len(text) == wordLen && base62(text) 
 // WithNewVerifier returns a token with a fresh verifier and t's kind and
 // selector: the same record, a new secret.
 func (t Token) WithNewVerifier() Token { return complete([]byte(t.text[:prefixLen+wordLen])) }
+
+// WithVerifier returns a token with t's kind and selector whose verifier is made
+// of 32 bytes that nobody can guess, such as a MAC: the same bytes give the same
+// token. Most programs never call it.
+func (t Token) WithVerifier(seed [32]byte) Token {
+	b := append(make([]byte, 0, Len), t.text[:prefixLen+wordLen]...)
+	for range wordLen {
+		// The next digit is the remainder of a long division. 62^22 is 2^131, so
+		// that of 2^256 seeds no token is likelier than another by more than 2^-125.
+		rest := uint(0)
+		for i, c := range seed {
+			rest = rest<<8 | uint(c)
+			seed[i] = byte(rest / 62)
+			rest %= 62
+		}
+		b = append(b, digits[rest])
+	}
+	return sealed(b)
+}
 
 // Digest returns what the record keeps in place of the token: the first 128
 // bits of SHA-256 over its text without the checksum. It is not salted: the

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -96,30 +97,37 @@ type Options struct {
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
 	PublicURL string       // without a slash at the end
+	Signing   Signing      // access tokens
+	Audiences []string     // of access tokens; nil for PublicURL
 	Observer  Observer     // may be nil
 	Tracer    trace.Tracer // may be nil
 }
 
 // A Service is the core. It is safe for use by several goroutines.
 type Service struct {
-	store Store
-	o     Options
-	users userCache
-	least atomic.Int64  // characters of a new password; SetMinPassword changes it
-	mail  chan struct{} // wakes Deliver
-	mails mailCounters
+	store  Store
+	o      Options
+	tokens *issuer
+	users  userCache
+	least  atomic.Int64  // characters of a new password; SetMinPassword changes it
+	mail   chan struct{} // wakes Deliver
+	mails  mailCounters
 }
 
 // New returns a service over a store.
 func New(store Store, o Options) (*Service, error) {
-	if store == nil || o.Passwords == nil || o.Limiter == nil || o.Keys == nil {
-		return nil, errors.New("account: a store, passwords, a limiter and keys are needed")
+	if store == nil || o.Passwords == nil || o.Limiter == nil || o.Keys == nil || o.Signing == nil {
+		return nil, errors.New("account: a store, passwords, a limiter and keys, for signing too, are needed")
 	}
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
 	s := &Service{store: store, o: o, mail: make(chan struct{}, 1)}
 	s.SetMinPassword(o.Policy.MinLength)
+	var err error
+	if s.tokens, err = newIssuer(o.Signing, o.PublicURL, o.Audiences); err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
 	return s, nil
 }
 

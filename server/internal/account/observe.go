@@ -7,6 +7,7 @@ import "sync/atomic"
 type Observer interface {
 	SignIn(err error)
 	SignUp(step string, err error) // "begin", or "prove" that mail arrived
+	Refresh(repeated bool, err error)
 }
 
 // nobody is the Observer where there is none.
@@ -14,6 +15,7 @@ type nobody struct{}
 
 func (nobody) SignIn(error)         {}
 func (nobody) SignUp(string, error) {}
+func (nobody) Refresh(bool, error)  {}
 
 // A MailCount is what became of messages since New.
 type MailCount struct{ Sent, Failed, GivenUp uint64 }

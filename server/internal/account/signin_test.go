@@ -9,6 +9,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 )
 
@@ -25,7 +26,7 @@ func TestAttackTheTimeOfARefusalTellsWhoHasAnAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := &countingStore{}
-	s, err := New(store, Options{Passwords: passwords, Limiter: spent{}, Keys: keys})
+	s, err := New(store, Options{Passwords: passwords, Limiter: spent{}, Keys: keys, Signing: newSigning(t), PublicURL: "https://id.example.org"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestAttackAFloodOfSignUpsShutsOwnersOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(&countingStore{}, Options{Passwords: passwords, Limiter: unlimited{}, Keys: keys})
+	s, err := New(&countingStore{}, Options{Passwords: passwords, Limiter: unlimited{}, Keys: keys, Signing: newSigning(t), PublicURL: "https://id.example.org"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,3 +93,22 @@ type spent struct{}
 
 func (spent) Take(string, Budget, time.Time) time.Duration { return time.Second }
 func (spent) Refund(string, Budget)                        {}
+
+// signing is one key that signs access tokens.
+type signing struct {
+	key *jose.Key
+	set *jose.KeySet
+}
+
+func newSigning(t testing.TB) *signing {
+	t.Helper()
+	key, err := jose.GenerateKey(jose.ES256, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signing{key, jose.NewKeySet(key)}
+}
+
+func (s *signing) Signing() *jose.Key { return s.key }
+
+func (s *signing) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -43,6 +45,9 @@ type Tx interface {
 	Audit
 	Outbox
 	Keyring
+	Sessions
+	Families
+	Tell(events ...feed.Event) error // STUB until branch feed is merged
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -84,6 +89,30 @@ type Credentials interface {
 	// RaiseEpoch ends every session of the user but the one with the sid except;
 	// "" spares none.
 	RaiseEpoch(user, except string) error
+}
+
+// Sessions are looked at, used and ended together with what hangs on them. What
+// they answer for one that does not live is what session.Inspect does.
+type Sessions interface {
+	// Session returns a session, and its subject's epoch.
+	Session(sid string, now time.Time) (session.Info, uint64, error)
+	// UseSession is Session, and notes that the session is in use.
+	UseSession(sid string, now time.Time) (session.Info, uint64, error)
+	// EndSession ends a session, and tells so.
+	EndSession(sid, reason string, now time.Time) error
+}
+
+// Families are refresh tokens.
+type Families interface {
+	// Family returns a family, or nil.
+	Family(id string) (*Family, error)
+	AddFamily(f *Family) error
+	// RotateFamily makes what was current the previous one, if the family has
+	// rotated n times until now.
+	RotateFamily(id string, n uint64, current token.Digest, now time.Time) error
+	EndFamily(id, reason string) error
+	// SweepFamilies removes up to limit of those that have expired.
+	SweepFamilies(now time.Time, limit int) error
 }
 
 // Challenges are what has been asked and not yet proved.

@@ -47,6 +47,7 @@ type DB struct {
 	file        string
 	write, read *sql.DB
 	counts      counts
+	group       group
 
 	schema  Schema
 	checked bool // before the start was over
@@ -55,6 +56,8 @@ type DB struct {
 	// Raised is told, after the commit and before Update returns, which
 	// subjects may have a new epoch. Set it before the first use.
 	Raised func(subject string)
+	// Changed is told likewise which sessions were used or ended.
+	Changed func(sid string)
 }
 
 // Open opens the SQLite database in the file, which it makes where there is
@@ -137,33 +140,29 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 // Update implements account.Store.
 func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error) {
 	ctx, span := trace.Start(ctx, "accounts write")
-	defer func(begun time.Time) {
-		span.End(err)
-		db.counts.done.Add(1)
-		db.counts.took.Add(int64(time.Since(begun)))
-		if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFull) {
-			db.counts.failed.Add(1)
-		}
-	}(time.Now())
+	defer func() { span.End(err) }()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	tx, err := db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return classify(err)
-	}
-	defer tx.Rollback()
-	t := &txn{ctx: ctx, tx: tx}
-	if err := fn(t); err != nil {
-		return classify(err)
-	}
-	err = tx.Commit()
+	t, err := db.group.do(ctx, db, fn)
 	// Also where the commit failed: it may have happened all the same.
+	if t != nil {
+		db.committed(t)
+	}
+	return classify(err)
+}
+
+// committed tells what a transaction has changed that others keep copies of.
+func (db *DB) committed(t *txn) {
 	if db.Raised != nil {
 		for _, subject := range t.raised {
 			db.Raised(subject)
 		}
 	}
-	return classify(err)
+	if db.Changed != nil {
+		for _, sid := range t.sessions {
+			db.Changed(sid)
+		}
+	}
 }
 
 // Auditing implements account.Store.

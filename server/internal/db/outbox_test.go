@@ -10,6 +10,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -36,7 +37,7 @@ func accounts(t *testing.T, d *db.DB, keys string) *account.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := account.New(d, account.Options{Passwords: passwords, Limiter: limit.New(), Keys: ring, CanMail: true, PublicURL: "https://id.example.org"})
+	s, err := account.New(d, account.Options{Passwords: passwords, Limiter: limit.New(), Keys: ring, CanMail: true, PublicURL: "https://id.example.org", Signing: newSigning(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,3 +136,22 @@ func TestMailDoesNotWaitForAClockThatWasSetBack(t *testing.T) {
 		t.Errorf("MailCount = %+v, want one sent", c)
 	}
 }
+
+// signing is one key that signs access tokens.
+type signing struct {
+	key *jose.Key
+	set *jose.KeySet
+}
+
+func newSigning(t testing.TB) *signing {
+	t.Helper()
+	key, err := jose.GenerateKey(jose.ES256, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signing{key, jose.NewKeySet(key)}
+}
+
+func (s *signing) Signing() *jose.Key { return s.key }
+
+func (s *signing) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }

@@ -9,6 +9,7 @@ import (
 
 	sqlite "modernc.org/sqlite"
 
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -19,7 +20,12 @@ type txn struct {
 	ctx    context.Context
 	tx     *sql.Tx
 	raised []string // subjects
+
+	sessions []string // that were used or ended
 }
+
+// STUB until branch feed is merged.
+func (t *txn) Tell(events ...feed.Event) error { return nil }
 
 func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 

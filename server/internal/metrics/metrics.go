@@ -29,6 +29,7 @@ type Metrics struct {
 	problems *prometheus.CounterVec
 	signIns  *prometheus.CounterVec
 	signUps  *prometheus.CounterVec
+	refreshs *prometheus.CounterVec
 	begun    *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	endedAll *prometheus.CounterVec
@@ -53,6 +54,7 @@ func New(version string) *Metrics {
 		problems: counter("admit_problems_total", "Requests that were refused or failed, by the code of the problem.", "code"),
 		signIns:  counter("admit_sign_ins_total", "Tries to sign in with a password, by outcome: ok, or the code of the refusal.", "outcome"),
 		signUps:  counter("admit_sign_ups_total", "Steps of signing up, by step (begin, prove) and outcome: ok, or the code of the refusal.", "step", "outcome"),
+		refreshs: counter("admit_refreshes_total", "Refresh tokens that were presented, by outcome: ok; refresh_repeated, where the answer before was lost or another tab asked too; or the code of the refusal.", "outcome"),
 		begun:    counter("admit_sessions_begun_total", "Sessions begun, by kind: user or guest.", "kind"),
 		ended:    counter("admit_sessions_ended_total", "Sessions that were ended one by one, by reason. Those that expire are not counted.", "reason"),
 		endedAll: counter("admit_subjects_ended_total", "Times that all sessions of a user were ended at once, by reason.", "reason"),
@@ -65,7 +67,7 @@ func New(version string) *Metrics {
 		Name: "admit_build_info", Help: "1, with the version that runs.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.problems, m.signIns, m.signUps, m.begun, m.ended, m.endedAll, m.events, build,
+	m.registry.MustRegister(m.requests, m.problems, m.signIns, m.signUps, m.refreshs, m.begun, m.ended, m.endedAll, m.events, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -130,6 +132,15 @@ func (m *Metrics) SignIn(err error) { m.signIns.WithLabelValues(outcome(err)).In
 
 // SignUp counts a step of signing up.
 func (m *Metrics) SignUp(step string, err error) { m.signUps.WithLabelValues(step, outcome(err)).Inc() }
+
+// Refresh counts a refresh token that was presented.
+func (m *Metrics) Refresh(repeated bool, err error) {
+	what := outcome(err)
+	if repeated && err == nil {
+		what = "refresh_repeated"
+	}
+	m.refreshs.WithLabelValues(what).Inc()
+}
 
 // outcome is "ok" or the code of a refusal.
 func outcome(err error) string {

@@ -13,15 +13,15 @@ import (
 
 // What the API itself refuses.
 var (
-	errAs       = admit.Invalid.New("as_unsupported", `A session is given out as "cookie" or as "token".`)
-	errForeign  = admit.Invalid.New("cookie_unsupported", "Pages of another origin are given no cookie.").WithHint(`Ask with "as": "token".`)
+	errAs       = admit.Invalid.New("as_unsupported", "A session is not given out in this form.").WithHint(`"cookie", "token" or "jwt"; a guest's "cookie" or "token".`)
+	errForeign  = admit.Invalid.New("cookie_unsupported", "Pages of another origin are given no cookie.").WithHint(`Ask with "as": "token" or "jwt".`)
 	errSignedIn = admit.Conflict.New("signed_in", "You are signed in already.").WithHint("Sign out first.")
 )
 
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	return slices.Concat(sessionCalls(), ownCalls(), adminCalls(), probes())
+	return slices.Concat(sessionCalls(), refreshCalls(), ownCalls(), adminCalls(), probes())
 }
 
 // sessionCalls are those about accounts and sessions of who asks.
@@ -33,7 +33,7 @@ func sessionCalls() []operation {
 		example: `{"identifier": "ann", "password": "correct horse battery", "name": "Ann"}`,
 		answers: []answers{{201, "Signed in", signedIn{}}, {202, "Mail is on its way", checkMail{}}},
 		refuses: append([]*admit.Error{
-			errAs, errForeign, account.ErrIdentifier, account.ErrPhone, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
+			errAs, errForeign, errJWTCookie, account.ErrIdentifier, account.ErrPhone, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
 		}, passwordRefusals...),
 	}, {
 		call: "POST " + apiPrefix + "signup/verify", id: "verifySignUp", summary: "Prove the e-mail address of a sign-up",
@@ -41,14 +41,14 @@ func sessionCalls() []operation {
 		do:      taking((*call).apiVerify),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
 		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{errAs, errForeign, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
 	}, {
 		call: "POST " + apiPrefix + "signin", id: "signIn", summary: "Sign in with a password",
 		about:   "The session has a new id; what it held as a guest's is kept. A user has at most 100 sessions: the next sign-in ends the one that was not used for longest.",
 		do:      taking((*call).apiSignIn),
 		example: `{"identifier": "ann", "password": "correct horse battery", "as": "token"}`,
 		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{errAs, errForeign, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
 	}, {
 		call: "POST " + apiPrefix + "guest", id: "beginGuest", summary: "Begin a guest's session",
 		about:   "Its `guest_id` stays when the guest signs up or in, so that an application can give the user what the guest did. A guest who asks again keeps it and gets a new session.",
@@ -119,13 +119,23 @@ func probes() []operation {
 
 // A presentation says in which form a client wants its session.
 type presentation struct {
-	as
+	As string `json:"as,omitempty" enum:"cookie|token|jwt" doc:"In which form the session is given out; a cookie where nothing is said."`
+	jwtCookie
 	Remember bool `json:"remember,omitempty" doc:"30 days, 14 unused, and the cookie outlives the browser; otherwise 12 hours, 1 unused."`
 }
 
 type as struct {
 	As string `json:"as,omitempty" enum:"cookie|token" doc:"In which form the session is given out; a cookie where nothing is said."`
 }
+
+// A guise is the form in which a session is given out.
+type guise uint8
+
+const (
+	asCookie guise = iota
+	asToken
+	asJWT
+)
 
 // bearer reports whether the session is a token for the Authorization header
 // and not a cookie.
@@ -139,6 +149,21 @@ func (p as) bearer(c *call) (bool, error) {
 		return false, &admit.FieldError{Field: "as", Err: errForeign}
 	}
 	return false, nil
+}
+
+// guise returns the form that is asked for.
+func (p presentation) guise(c *call) (guise, error) {
+	if p.As == "jwt" {
+		return asJWT, p.jwtCookie.check(c)
+	}
+	if p.Cookie {
+		return 0, &admit.FieldError{Field: "cookie", Err: errJWTCookie}
+	}
+	bearer, err := as{p.As}.bearer(c)
+	if bearer {
+		return asToken, err
+	}
+	return asCookie, err
 }
 
 type signUp struct {
@@ -155,7 +180,7 @@ type checkMail struct {
 }
 
 func (c *call) apiSignUp(in *signUp) error {
-	bearer, err := in.bearer(c)
+	guise, err := in.guise(c)
 	if err != nil {
 		return err
 	}
@@ -164,13 +189,13 @@ func (c *call) apiSignUp(in *signUp) error {
 		return err
 	}
 	if user != nil {
-		s, err := c.start(user, bearer, in.Remember, "pwd")
+		s, err := c.start(user, guise, in.Remember, "pwd")
 		if err != nil {
 			return err
 		}
-		return c.signedIn(http.StatusCreated, user, s)
+		return c.signedIn(http.StatusCreated, user, s, in.jwtCookie)
 	}
-	if !bearer {
+	if guise == asCookie {
 		// For the mailed link, which is good in the browser that asked.
 		if err := c.flow.Set(c.w, []byte(flow)); err != nil {
 			return err
@@ -186,7 +211,7 @@ type verifySignUp struct {
 }
 
 func (c *call) apiVerify(in *verifySignUp) error {
-	bearer, err := in.bearer(c)
+	guise, err := in.guise(c)
 	if err != nil {
 		return err
 	}
@@ -194,11 +219,11 @@ func (c *call) apiVerify(in *verifySignUp) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.start(user, bearer, in.Remember, "pwd")
+	s, err := c.start(user, guise, in.Remember, "pwd")
 	if err != nil {
 		return err
 	}
-	return c.signedIn(http.StatusOK, user, s)
+	return c.signedIn(http.StatusOK, user, s, in.jwtCookie)
 }
 
 type signIn struct {
@@ -208,15 +233,15 @@ type signIn struct {
 }
 
 func (c *call) apiSignIn(in *signIn) error {
-	bearer, err := in.bearer(c)
+	guise, err := in.guise(c)
 	if err != nil {
 		return err
 	}
-	user, s, err := c.signIn(in.Identifier, in.Password, bearer, in.Remember)
+	user, s, err := c.signIn(in.Identifier, in.Password, guise, in.Remember)
 	if err != nil {
 		return err
 	}
-	return c.signedIn(http.StatusOK, user, s)
+	return c.signedIn(http.StatusOK, user, s, in.jwtCookie)
 }
 
 // A signedIn is the answer to whoever has a session from now on.
@@ -225,6 +250,7 @@ type signedIn struct {
 	Session Session `json:"session"`
 	User    User    `json:"user"`
 	Token   string  `json:"token,omitempty" doc:"For the Authorization header, where a token was asked for. It is shown this once."`
+	tokens
 }
 
 // A guest is the answer to whoever has a guest's session from now on.
@@ -234,8 +260,20 @@ type guest struct {
 	Token   string  `json:"token,omitempty" doc:"As of sign-in."`
 }
 
-func (c *call) signedIn(status int, user *account.User, s *session.Session[Data]) error {
-	return c.json(status, signedIn{"signed_in", SessionOf(&s.Info, s.SID, s.Data), UserOf(user), s.Token.Reveal()})
+// signedIn answers whoever has just signed in, with JWTs where the session is for
+// them.
+func (c *call) signedIn(status int, user *account.User, s *session.Session[Data], to jwtCookie) error {
+	out := signedIn{State: "signed_in", Session: SessionOf(&s.Info, s.SID, s.Data), User: UserOf(user), Token: s.Token.Reveal()}
+	if s.JWT {
+		t, err := c.Accounts.BeginFamily(c.r.Context(), s.SID, account.Grant{Client: account.OwnClient}, c.now)
+		if err != nil {
+			return err
+		}
+		if out.tokens, err = c.hand(t, to); err != nil {
+			return err
+		}
+	}
+	return c.json(status, out)
 }
 
 type beginGuest struct{ as }

@@ -55,7 +55,7 @@ type Session struct {
 	AMR           []string   `json:"amr" doc:"How: RFC 8176, such as pwd."`
 	ACR           string     `json:"acr" doc:"The assurance reached, empty if none is stated."`
 	Device        Device     `json:"device"`
-	Credential    string     `json:"credential" enum:"cookie|token"`
+	Credential    string     `json:"credential" enum:"cookie|token|jwt"`
 }
 
 // A Device is what a user recognises a session by, as the API shows it.

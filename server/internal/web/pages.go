@@ -179,7 +179,7 @@ func (c *call) signInForm() error {
 	in, err := c.input(p.Form)
 	if err == nil {
 		var user *account.User
-		user, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), false, p.Form.Checked)
+		user, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), asCookie, p.Form.Checked)
 		if err == nil && user.MustChange {
 			err = account.ErrMustChange
 		}
@@ -257,7 +257,7 @@ func (c *call) signUp(p *page, setup string) error {
 
 // welcome signs in who has just signed up.
 func (c *call) welcome(user *account.User, target string) error {
-	if _, err := c.start(user, false, false, "pwd"); err != nil {
+	if _, err := c.start(user, asCookie, false, "pwd"); err != nil {
 		return err
 	}
 	c.flow.Delete(c.w)

@@ -69,10 +69,10 @@ func (c *call) user() (session.Info, *account.User, error) {
 }
 
 // start signs a user in who has just proved itself, and remembers the browser.
-func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (*session.Session[Data], error) {
-	o := &session.StartOptions{AMR: amr, AuthTime: c.now, Device: c.deviceInfo(), Bearer: bearer}
+func (c *call) start(user *account.User, in guise, remember bool, amr ...string) (*session.Session[Data], error) {
+	o := &session.StartOptions{AMR: amr, AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT}
 	if remember {
-		o.Persistent, o.Lifetime, o.Idle = !bearer, rememberFor, rememberIdle // only a cookie can outlive a browser
+		o.Persistent, o.Lifetime, o.Idle = in == asCookie, rememberFor, rememberIdle // only a cookie can outlive a browser
 	}
 	if err := c.makeRoom(user.ID); err != nil {
 		return nil, err
@@ -84,19 +84,20 @@ func (c *call) start(user *account.User, bearer, remember bool, amr ...string) (
 	}
 	c.sid = s.SID[:8]
 	c.observer().SessionBegun(false)
-	if bearer {
+	if in != asCookie {
 		return s, nil
 	}
+	c.dropJWT()
 	return s, c.remember(user.ID)
 }
 
 // signIn signs in whoever knows the password.
-func (c *call) signIn(identifier string, password admit.Secret, bearer, remember bool) (*account.User, *session.Session[Data], error) {
+func (c *call) signIn(identifier string, password admit.Secret, in guise, remember bool) (*account.User, *session.Session[Data], error) {
 	user, err := c.Accounts.SignIn(c.r.Context(), identifier, password, c.knownOrigin(), c.now)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := c.start(user, bearer, remember, "pwd")
+	s, err := c.start(user, in, remember, "pwd")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,6 +180,7 @@ func (c *call) signOut() error {
 		return err
 	}
 	r := c.auditing(account.SessionEnded, account.Record{Event: "signed_out", Subject: i.Subject})
+	c.dropJWT()
 	return c.Sessions.End(c.w, r, "signed_out")
 }
 

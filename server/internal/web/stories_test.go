@@ -19,6 +19,7 @@ import (
 	"text/template/parse"
 
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -43,7 +44,7 @@ func newEdge(t testing.TB, theme *Theme) (*Edge, error) {
 		t.Fatal(err)
 	}
 	accounts, err := account.New(store, account.Options{
-		Passwords: passwords, Limiter: limit.New(), Keys: keys, CanMail: true, PublicURL: "https://id.example.org",
+		Passwords: passwords, Limiter: limit.New(), Keys: keys, CanMail: true, PublicURL: "https://id.example.org", Signing: newSigning(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -287,3 +288,22 @@ type discard struct{ h http.Header }
 func (d discard) Header() http.Header         { return d.h }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
+
+// signing is one key that signs access tokens.
+type signing struct {
+	key *jose.Key
+	set *jose.KeySet
+}
+
+func newSigning(t testing.TB) *signing {
+	t.Helper()
+	key, err := jose.GenerateKey(jose.ES256, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signing{key, jose.NewKeySet(key)}
+}
+
+func (s *signing) Signing() *jose.Key { return s.key }
+
+func (s *signing) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }

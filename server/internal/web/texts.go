@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -265,21 +266,23 @@ var events = map[string]phrase{
 	"role_revoked":            {"A role was taken back", "收回了角色"},
 	"user_renamed":            {"Name changed", "修改了名字"},
 	"audit_exported":          {"The audit was exported", "导出了审计记录"},
+	"refresh_token_replayed":  {"An old token of an app was presented again, so somebody had copied it; its session was ended", "一个应用的旧令牌被再次使用，说明有人复制了它；该会话已结束"},
 }
 
 // reasons are what the pages and the API tell of why a session ended.
 var reasons = map[string]phrase{
-	"signed_out":           {"You signed out.", "您已退出登录。"},
-	"signed_in_again":      {"You have signed in again since.", "您之后又重新登录了。"},
-	"proved_again":         {"You have confirmed your password since, in another window.", "您之后在另一个窗口确认了密码。"},
-	"ended_by_user":        {"You were signed out because you ended this session from another device.", "您已退出登录，因为您在另一台设备上结束了这个会话。"},
-	"ended_by_operator":    {"You were signed out by the operator of this server.", "服务器的管理员结束了您的会话。"},
-	"displaced":            {"You were signed out because you had too many sessions.", "您已退出登录，因为您的会话太多了。"},
-	"password_changed":     {"You were signed out because the password was changed.", "您已退出登录，因为密码已被修改。"},
-	"disowned":             {"You were signed out because you told us that something in your account was not done by you.", "您已退出登录，因为您报告了一项非本人操作。"},
-	"way_back_taken":       {"You were signed out because the account was taken back by its address.", "您已退出登录，因为账号已通过原来的邮箱找回。"},
-	"identifier_verified":  {"You were signed out because an address of the account was verified.", "您已退出登录，因为账号的一个邮箱通过了验证。"},
-	"first_proof_took_all": {"You were signed out because the owner of the address proved it.", "您已退出登录，因为邮箱的主人完成了验证。"},
+	"signed_out":             {"You signed out.", "您已退出登录。"},
+	"signed_in_again":        {"You have signed in again since.", "您之后又重新登录了。"},
+	"proved_again":           {"You have confirmed your password since, in another window.", "您之后在另一个窗口确认了密码。"},
+	"ended_by_user":          {"You were signed out because you ended this session from another device.", "您已退出登录，因为您在另一台设备上结束了这个会话。"},
+	"ended_by_operator":      {"You were signed out by the operator of this server.", "服务器的管理员结束了您的会话。"},
+	"displaced":              {"You were signed out because you had too many sessions.", "您已退出登录，因为您的会话太多了。"},
+	"password_changed":       {"You were signed out because the password was changed.", "您已退出登录，因为密码已被修改。"},
+	"disowned":               {"You were signed out because you told us that something in your account was not done by you.", "您已退出登录，因为您报告了一项非本人操作。"},
+	"way_back_taken":         {"You were signed out because the account was taken back by its address.", "您已退出登录，因为账号已通过原来的邮箱找回。"},
+	"identifier_verified":    {"You were signed out because an address of the account was verified.", "您已退出登录，因为账号的一个邮箱通过了验证。"},
+	"refresh_token_replayed": {"You were signed out because an old token of this session was presented again: somebody may have copied it.", "您已退出登录，因为这个会话的一个旧令牌被再次使用：可能有人复制了它。"},
+	"first_proof_took_all":   {"You were signed out because the owner of the address proved it.", "您已退出登录，因为邮箱的主人完成了验证。"},
 }
 
 // A refusal is what a page says of an error: what happened and what to do.
@@ -287,19 +290,24 @@ type refusal struct{ Text, Hint string }
 
 // refusals are the sentences of admit.Error in Chinese, by their codes.
 var refusals = map[string]refusal{
-	account.ErrBadCredentials.Code(): {"登录名或密码不正确。", ""},
-	account.ErrBadPassword.Code():    {"当前密码不正确。", ""},
-	account.ErrBadCode.Code():        {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
-	account.ErrFlowEnded.Code():      {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，15 分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
-	account.ErrChanged.Code():        {"密码刚刚被改过了。", ""},
-	account.ErrTaken.Code():          {"这个名字已被使用。", "请换一个，或者直接登录。"},
-	account.ErrMail.Code():           {"这里还不能发送邮件。", "请使用用户名注册。"},
-	account.ErrPhone.Code():          {"这里还不能使用手机号码。", ""},
-	account.ErrIdentifier.Code():     {"这既不是邮箱，也不是用户名。", "用户名是 2 到 64 个字母、数字、点、横线或下划线。"},
-	account.ErrNameTooLong.Code():    {"名字最多 200 个字符。", ""},
-	account.ErrTooMany.Code():        {"尝试次数过多。", "请稍后再试。"},
-	account.ErrUnknownUser.Code():    {"没有这个用户。", ""},
-	account.ErrDisabled.Code():       {"这个用户已被停用。", ""},
+	account.ErrBadCredentials.Code():  {"登录名或密码不正确。", ""},
+	account.ErrBadPassword.Code():     {"当前密码不正确。", ""},
+	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
+	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，15 分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
+	account.ErrChanged.Code():         {"密码刚刚被改过了。", ""},
+	account.ErrTaken.Code():           {"这个名字已被使用。", "请换一个，或者直接登录。"},
+	account.ErrMail.Code():            {"这里还不能发送邮件。", "请使用用户名注册。"},
+	account.ErrPhone.Code():           {"这里还不能使用手机号码。", ""},
+	account.ErrIdentifier.Code():      {"这既不是邮箱，也不是用户名。", "用户名是 2 到 64 个字母、数字、点、横线或下划线。"},
+	account.ErrNameTooLong.Code():     {"名字最多 200 个字符。", ""},
+	account.ErrRefreshToken.Code():    {"这个刷新令牌无效。", "请重新登录。"},
+	account.ErrRefreshReplayed.Code(): {"这个刷新令牌已经用过，所以它的会话已被结束。", "请重新登录。客户端只保留最新的令牌，丢弃旧的；出示旧令牌的人可能是偷来的。"},
+	account.ErrJWT.Code():             {"这个 JWT 在这里无效。", ""},
+	jose.ErrExpired.Code():            {"令牌已过期。", "请刷新它。"},
+	session.ErrStale.Code():           {"这个令牌的内容已经过时。", "请刷新它；会话可能仍然有效。"},
+	account.ErrTooMany.Code():         {"尝试次数过多。", "请稍后再试。"},
+	account.ErrUnknownUser.Code():     {"没有这个用户。", ""},
+	account.ErrDisabled.Code():        {"这个用户已被停用。", ""},
 
 	account.ErrRecentProof.Code():       {"请先确认是您本人。", "请再输入一次密码，10 分钟内有效。"},
 	account.ErrMustChange.Code():        {"请先设置新密码。", "这个账号报告过非本人操作，所以要先修改密码。"},

@@ -103,6 +103,7 @@ type server struct {
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
 	inbox   *cookie.Vault            // the key of the development inbox
+	jwt     *cookie.Cookie           // an access token
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
 	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
@@ -150,9 +151,11 @@ func New(o Options) (*Edge, error) {
 		}
 		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
 	}
-	name := o.CookieName("admit-lang")
-	if s.tongue, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
-		return nil, fmt.Errorf("web: %w", err)
+	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie} {
+		name = o.CookieName(name)
+		if *to, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
 	}
 	s.unknown = s.observer().Route("any", "unknown")
 	forms := "'self'"
@@ -344,7 +347,7 @@ func (c *call) admissible() error {
 	cross := c.cross
 	if strings.HasPrefix(c.r.URL.Path, apiPrefix) {
 		if c.bearer() {
-			return nil
+			return c.overheard()
 		}
 		cross = c.shared
 	}
@@ -379,6 +382,18 @@ func (c *call) bearer() bool {
 	}
 	scheme, _, _ := strings.Cut(all[0], " ")
 	return strings.EqualFold(scheme, "Bearer")
+}
+
+// overheard refuses a bearer token that came over a network in the clear: whoever
+// was on the way has it. What a trusted proxy brings came to it by HTTPS.
+func (c *call) overheard() error {
+	if c.r.TLS != nil || c.from != "" {
+		return nil
+	}
+	if peer, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil && !peer.Addr().Unmap().IsLoopback() {
+		return ErrHTTPS
+	}
+	return nil // or it came by a socket of this machine
 }
 
 // loopback reports whether a Host header names this machine, and whether by an

@@ -1,0 +1,150 @@
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/access"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/session"
+)
+
+// Why a JWT does not count here. What else is wrong with one is told as a hint,
+// for whoever writes a client.
+var (
+	ErrJWT        = admit.Unauthenticated.New("jwt_invalid", "This JWT does not count here.")
+	errJWTExpired = jose.ErrExpired.WithHint("Refresh it: POST /api/v1/refresh.")
+)
+
+const (
+	// AccessLife is how long an access JWT is good for: what verifies it must
+	// hear, or remember, no ending for longer.
+	AccessLife = 5 * time.Minute
+	// OwnClient is the client_id of the server's own sign-in.
+	OwnClient = "admit"
+
+	accessType = "at+jwt" // RFC 9068 section 2.1
+	// remembered tokens need no signature checked again. 16,000 take some 16 MB.
+	remembered = 16 << 10
+)
+
+// Signing is the keys that access tokens are signed with.
+type Signing interface {
+	// Signing returns the key that signs now. As long as it is the same one, so
+	// is the pointer.
+	Signing() *jose.Key
+	jose.KeySource // with every key that has signed what still lives
+}
+
+// An issuer makes access tokens, and checks those that come back.
+type issuer struct {
+	keys      Signing
+	issuer    string
+	audiences []string
+	verifier  *jose.Verifier[access.Claims]
+	signer    atomic.Pointer[signer] // of the key that signed last
+}
+
+type signer struct {
+	key *jose.Key
+	*jose.Signer[access.Claims]
+}
+
+func newIssuer(keys Signing, public string, audiences []string) (*issuer, error) {
+	if len(audiences) == 0 {
+		audiences = []string{public}
+	}
+	i := &issuer{keys: keys, issuer: public, audiences: audiences}
+	var err error
+	i.verifier, err = jose.NewVerifier(keys, jose.Expected{
+		Algorithms: []jose.Algorithm{jose.ES256},
+		Issuer:     public,
+		// Also where the audiences are services elsewhere: here its holder
+		// signs out.
+		Audience: append([]string{public}, audiences...),
+		Type:     accessType,
+	}, &jose.VerifierOptions[access.Claims]{Remember: remembered, Check: ours})
+	return i, err
+}
+
+// errClient and errBound say what else is wrong with a token of ours.
+var (
+	errClient = errors.New("the token was made for another client")
+	errBound  = errors.New("the token is bound to a key, and comes without a proof of it")
+)
+
+func ours(_ context.Context, c *jose.Claims[access.Claims], _ time.Time) error {
+	switch {
+	case c.Data.ClientID != OwnClient:
+		return errClient
+	case c.Data.Confirmation != nil:
+		return errBound
+	}
+	return nil
+}
+
+// sign returns the token of these claims. It is no work for a transaction.
+func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
+	key := i.keys.Signing()
+	s := i.signer.Load()
+	if s == nil || s.key != key {
+		made, err := jose.NewSigner[access.Claims](key, accessType, nil)
+		if err != nil {
+			return admit.Secret{}, fmt.Errorf("sign an access token: %w", err)
+		}
+		s = &signer{key, made}
+		i.signer.Store(s)
+	}
+	text, err := s.Sign(c)
+	if err != nil {
+		return admit.Secret{}, fmt.Errorf("sign an access token: %w", err)
+	}
+	return admit.NewSecret(text), nil
+}
+
+// claims are those of an access token for a session that lives. Epoch was read
+// before the user was, or in the same transaction: a race then makes a token that
+// is stale from the start, and never one with a role that was revoked.
+func (i *issuer) claims(info *session.Info, epoch uint64, user *User, f *Family, now time.Time) *jose.Claims[access.Claims] {
+	c := &jose.Claims[access.Claims]{
+		Issuer: i.issuer, Subject: user.ID, Audience: i.audiences, IssuedAt: now, ID: rand.Text(),
+		Expires: now.Add(AccessLife),
+		Data: access.Claims{
+			ClientID: f.Client, Scope: f.Scope, Roles: user.Roles,
+			SID: info.SID, GID: f.ID, SEV: epoch,
+			AuthTime: info.AuthTime.Unix(), ACR: info.ACR, AMR: info.AMR(),
+		},
+	}
+	if info.ExpiresAt.Before(c.Expires) {
+		c.Expires = info.ExpiresAt // nobody tells verifiers of an end that comes by itself
+	}
+	if f.JKT != "" {
+		c.Data.Confirmation = &access.Confirmation{JKT: f.JKT}
+	}
+	return c
+}
+
+// VerifyJWT returns what an access token of the server's own sign-in says of its
+// session. Whether that lives, and whether the token is stale, is for the store
+// of sessions to say: nobody's memory of endings comes in between.
+func (s *Service) VerifyJWT(ctx context.Context, text string) (*session.Named, error) {
+	c, err := s.tokens.verifier.Verify(ctx, text)
+	switch {
+	case err == nil:
+		return &session.Named{SID: c.Data.SID, Subject: c.Subject, Epoch: c.Data.SEV, AuthTime: time.Unix(c.Data.AuthTime, 0)}, nil
+	case errors.Is(err, jose.ErrExpired):
+		return nil, errJWTExpired
+	case errors.Is(err, admit.Unavailable):
+		return nil, err
+	}
+	why := err.Error()
+	if e, ok := errors.AsType[*admit.Error](err); ok {
+		why = e.Code() + ": " + e.Error()
+	}
+	return nil, ErrJWT.WithHint(why)
+}

@@ -1,0 +1,201 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
+)
+
+// maxGroup updates share a transaction, so that none waits for long before the
+// commit that makes it durable: some 20 ms.
+const maxGroup = 64
+
+// A group lets updates that come at the same time share a transaction, for it is
+// the sync to disk that costs. Whoever comes when nobody is at work leads, as in
+// package sqlstore: it runs those that wait, each behind a savepoint, so that of
+// one that is refused nothing is left; commits; and lets the first of those who
+// came meanwhile lead.
+type group struct {
+	mu      sync.Mutex
+	busy    bool      // somebody leads; guarded by mu
+	waiting []*update // the first one leads next; guarded by mu
+}
+
+// An update is one call of Update. It may run more than once, each time where
+// nothing is left of the time before.
+type update struct {
+	ctx  context.Context
+	fn   func(account.Tx) error
+	kept *txn // what was committed, or may have been
+	err  error
+	died any       // what fn panicked with
+	turn chan bool // false: all that is there; true: lead
+}
+
+// do runs one, and returns the transaction where it may have been kept: always
+// without an error, and with one where the commit failed.
+func (g *group) do(ctx context.Context, db *DB, fn func(account.Tx) error) (*txn, error) {
+	u := &update{ctx: ctx, fn: fn, turn: make(chan bool, 1)}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, u)
+	lead := !g.busy
+	g.busy = true
+	g.mu.Unlock()
+	if !lead {
+		select {
+		case lead = <-u.turn:
+		case <-ctx.Done():
+			if g.withdraw(u) {
+				return nil, ctx.Err()
+			}
+			lead = <-u.turn // it is under way, and each group ends in time
+		}
+	}
+	if lead {
+		g.lead(db)
+	}
+	if u.died != nil {
+		panic(u.died)
+	}
+	return u.kept, u.err
+}
+
+// withdraw takes one back that nobody runs yet.
+func (g *group) withdraw(u *update) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiting, u)
+	if i < 0 {
+		return false
+	}
+	select {
+	case <-u.turn: // it was to lead
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+		g.pass()
+	default:
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+	return true
+}
+
+// pass lets the next one lead. The group is locked.
+func (g *group) pass() {
+	if len(g.waiting) == 0 {
+		g.busy, g.waiting = false, nil
+		return
+	}
+	g.waiting[0].turn <- true
+}
+
+// lead runs those who wait. The caller's own is the first of them.
+func (g *group) lead(db *DB) {
+	g.mu.Lock()
+	n := min(len(g.waiting), maxGroup)
+	all := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	g.mu.Unlock()
+	defer func() {
+		for _, u := range all[1:] {
+			u.turn <- false
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.pass()
+	}()
+	if n > 1 && db.together(all) {
+		return
+	}
+	for i := range all {
+		db.together(all[i : i+1])
+	}
+}
+
+// together runs updates in one transaction. It reports false, and nothing is
+// kept, where one of several failed in a way that a savepoint may not mend, such
+// as a full disk, which takes the whole transaction along: each is then run in
+// its own, so that it harms nobody else.
+func (db *DB) together(all []*update) (done bool) {
+	begun := time.Now()
+	var failed error
+	defer func() {
+		db.counts.done.Add(1)
+		db.counts.took.Add(int64(time.Since(begun)))
+		if failed != nil {
+			db.counts.failed.Add(1)
+		}
+	}()
+	deadline := begun.Add(writeTimeout)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(all[0].ctx), deadline)
+	defer cancel()
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		failed = err
+		for _, u := range all {
+			u.err = err
+		}
+		return true
+	}
+	defer tx.Rollback()
+	var kept []*update
+	for _, u := range all {
+		// What cancels one request must not interrupt a statement: SQLite would
+		// undo the whole transaction.
+		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
+		defer cancel()
+		t := &txn{ctx: own, tx: tx}
+		u.run(t, len(all) > 1)
+		switch {
+		case u.err == nil && u.died == nil:
+			u.kept = t
+			kept = append(kept, u)
+		case u.died == nil && !refused(u.err):
+			failed = u.err
+			if len(all) > 1 {
+				return false
+			}
+		}
+	}
+	if len(kept) == 0 {
+		return true
+	}
+	failed = tx.Commit()
+	for _, u := range kept {
+		u.err = failed
+	}
+	return true
+}
+
+// run runs the update in a transaction that it may share.
+func (u *update) run(t *txn, shared bool) {
+	u.kept, u.err, u.died = nil, nil, nil
+	if shared {
+		if u.err = t.exec("SAVEPOINT one"); u.err != nil {
+			return
+		}
+	}
+	func() {
+		defer func() { u.died = recover() }()
+		u.err = u.fn(t)
+	}()
+	end := "RELEASE one"
+	switch {
+	case !shared || u.err != nil && !refused(u.err):
+		return
+	case u.err != nil || u.died != nil:
+		end = "ROLLBACK TO one; RELEASE one"
+	}
+	if err := t.exec(end); err != nil {
+		u.err, u.died = err, nil // all of it runs once more
+	}
+}
+
+// refused reports whether fn said no, and no statement failed.
+func refused(err error) bool {
+	e, ok := errors.AsType[*admit.Error](err)
+	return ok && !errors.Is(e, admit.Unavailable)
+}

@@ -1,0 +1,76 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/admit-auth/admit/token"
+)
+
+// A Named is what a credential that was verified says of the session that it
+// presents.
+type Named struct {
+	SID, Subject string
+	Epoch        uint64    // the subject's, when the credential was made
+	AuthTime     time.Time // the proof that it was made after
+}
+
+// name returns what the request's credential names where it is one of
+// Options.Named.
+func (m *Manager[D]) name(r *http.Request) (*Named, error) {
+	if m.named == nil {
+		return nil, nil
+	}
+	return m.named(r)
+}
+
+// readNamed reads the session that a credential names. Its holder held the
+// session, so it may know what became of it.
+func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time.Time) error {
+	h.sid, h.tok, h.named = by.SID, token.Token{}, by
+	if !token.IsSelector(by.SID) {
+		return ErrNone
+	}
+	err := m.alive(ctx, h, now)
+	switch {
+	case errors.Is(err, ErrEnded):
+		e := &EndedError{SID: h.sid, Subject: h.item.Subject}
+		if h.rec.ended() {
+			e.Why = h.rec.data
+		}
+		return e
+	case err != nil:
+		return err
+	case h.rec.flags&flagJWT == 0 || h.item.Subject == "" || h.item.Subject != by.Subject:
+		return ErrNone // a session is good only in the place it was begun for
+	case by.Epoch < h.epoch:
+		return ErrStale
+	}
+	return nil
+}
+
+// Inspect returns what is known about the session that a store keeps as it, or
+// why it does not count: ErrNone, ErrEnded or ErrExpired. Most programs never
+// call it: it is for databases that look at a session in a transaction of their
+// own.
+func Inspect(sid string, it Item, epoch Epoch, now time.Time) (Info, error) {
+	h := held{sid: sid, item: it}
+	if err := h.judge(epoch, now); err != nil {
+		if h.rec.ended() && errors.Is(err, ErrEnded) {
+			err = &EndedError{SID: sid, Subject: it.Subject, Why: h.rec.data}
+		}
+		return Info{}, err
+	}
+	return h.info(), nil
+}
+
+// Tombstone returns what takes the place of a live session's item when it ends
+// for this reason. Most programs never call it: it is for databases that end a
+// session in a transaction of their own.
+func Tombstone(it Item, reason string, now time.Time) Item {
+	h := held{item: it}
+	h.rec.parse(it.Value)
+	return h.stone(reason, now)
+}
