@@ -152,20 +152,20 @@ func (v *Verifier) CheckAt(r *http.Request, token, jkt string, now time.Time) er
 	default:
 		err = v.spend(p, now)
 	}
-	return v.challenged(err)
+	return v.Challenged(err)
 }
 
 // Prove returns the thumbprint (RFC 7638) of the key that the sender of a
 // request has proved to have, for a token that he is about to be given: what
-// goes into its cnf.jkt. The proof is spent. Who gives tokens answers a refusal
-// with status 400 (RFC 9449 section 8).
+// goes into its cnf.jkt. The proof is spent. The token endpoint of OAuth answers
+// a refusal with status 400 (RFC 9449 section 8).
 func (v *Verifier) Prove(r *http.Request, now time.Time) (jkt string, err error) {
 	p, err := v.read(r, "", now)
 	if err == nil {
 		err = v.spend(p, now)
 	}
 	if err != nil {
-		return "", v.challenged(err)
+		return "", v.Challenged(err)
 	}
 	return p.jkt, nil
 }
@@ -181,8 +181,10 @@ func (e refusal) Unwrap() error { return e.error }
 // Challenge returns what WWW-Authenticate says.
 func (e refusal) Challenge() string { return e.challenge }
 
-// challenged gives a refusal its challenge. [ErrBusy] has none.
-func (v *Verifier) challenged(err error) error {
+// Challenged gives a refusal its challenge: of a proof, or of a token that needed
+// one. Check and Prove have done so already. What does not say that the sender is
+// unknown, such as [ErrBusy], has none.
+func (v *Verifier) Challenged(err error) error {
 	if !errors.Is(err, admit.Unauthenticated) {
 		return err
 	}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
@@ -44,7 +45,8 @@ type Data struct {
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
-	Keys        *cookie.Keys // seal the cookies of flows and known browsers
+	Proofs      *dpop.Verifier // of requests to PublicURL
+	Keys        *cookie.Keys   // seal the cookies of flows and known browsers
 	Ring        func(context.Context) ([]Key, error)
 	PublicURL   string // an origin, without a slash at the end
 	CookieName  func(name string) string
@@ -197,8 +199,9 @@ type call struct {
 	why    string // the visitor has no session any more
 	strict bool   // a theme is tried on: what it cannot show is an error
 
-	noted   bool // the session was read, and that it is in use is noted
-	foreign bool // a script of one of CORSOrigins asks
+	noted   bool   // the session was read, and that it is in use is noted
+	foreign bool   // a script of one of CORSOrigins asks
+	jkt     string // thumbprint of the key that tokens will be bound to; "" for none
 
 	parameters []parameter // of the query, as they are declared
 
@@ -346,7 +349,7 @@ func (c *call) admissible() error {
 	}
 	cross := c.cross
 	if strings.HasPrefix(c.r.URL.Path, apiPrefix) {
-		if c.bearer() {
+		if c.bearer() || c.proves() {
 			return c.overheard()
 		}
 		cross = c.shared
