@@ -343,7 +343,7 @@ func TestSignUpRefusals(t *testing.T) {
 		{"no name", m{"password": goodPassword}, 400, "identifier", "identifier_malformed"},
 		{"a phone number", m{"identifier": "+49 30 1234", "password": goodPassword}, 400, "identifier", "identifier_unsupported"},
 		{"a long name to be called", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}, 400, "name", "name_too_long"},
-		{"a JWT, which is yet to come", m{"identifier": "bob", "password": goodPassword, "as": "jwt"}, 400, "as", "as_unsupported"},
+		{"a cookie for what is no JWT", m{"identifier": "bob", "password": goodPassword, "as": "token", "cookie": true}, 400, "cookie", "jwt_cookie_unsupported"},
 		{"a form of session that is none", m{"identifier": "bob", "password": goodPassword, "as": "scroll"}, 400, "as", "as_unsupported"},
 	} {
 		c := s.client()

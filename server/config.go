@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -69,6 +70,11 @@ type Config struct {
 	// Tracer, for programs, gets the spans in place of a collector. Most programs
 	// set OTLPEndpoint.
 	Tracer Tracer
+
+	// FeedFollower, for programs, says with what audiences a request may follow
+	// the feed, or why not: a service that has proved itself by a certificate, for
+	// instance. Most programs never set it.
+	FeedFollower func(*http.Request) (audiences []string, err error)
 
 	// Again reads the configuration as it stands now, for Operator.Reload. Without
 	// it a running server cannot be asked to.

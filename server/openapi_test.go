@@ -44,6 +44,11 @@ var examples = map[string]func(s *site, example m) *reply{
 		s.signedUp("ann")
 		return s.client().post("signin", in).want(200)
 	},
+	"refresh": func(s *site, in m) *reply {
+		s.signedUp("ann")
+		in["refresh_token"] = s.appOf("ann").refreshToken
+		return s.client().post("refresh", in).want(200)
+	},
 	"beginGuest":       func(s *site, in m) *reply { return s.client().post("guest", in).want(201) },
 	"signOut":          func(s *site, in m) *reply { return s.signedUp("ann").post("signout", in).want(204) },
 	"getSession":       func(s *site, _ m) *reply { return s.signedUp("ann").get("session").want(200) },
@@ -275,6 +280,38 @@ var refused = map[string]trial{
 	"verifySignUp too_many_tries": func(s *site) *reply {
 		flow := s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword}).want(202).at("flow")
 		return again(60, func() *reply { return s.client().post("signup/verify", m{"flow": flow, "code": "1"}) })
+	},
+
+	"signUp jwt_cookie_unsupported":       posting("signup", m{"identifier": "bob", "password": goodPassword, "cookie": true}),
+	"verifySignUp jwt_cookie_unsupported": posting("signup/verify", m{"flow": "adm_o_nobody", "code": "123456", "cookie": true}),
+	"signIn jwt_cookie_unsupported":       posting("signin", m{"identifier": "ann", "password": goodPassword, "cookie": true}),
+	"refresh refresh_token_invalid":       posting("refresh", m{"refresh_token": "adm_r_of_nobody"}),
+	"refresh cookie_unsupported":          foreign("refresh", m{"refresh_token": "adm_r_of_nobody", "cookie": true}),
+	"refresh refresh_token_replayed": func(s *site) *reply {
+		s.signedUp("ann")
+		a := s.appOf("ann")
+		old := a.refreshToken
+		for range 2 {
+			a.keep(s.refreshed(a.refreshToken).want(200))
+		}
+		return s.refreshed(old)
+	},
+	"refresh session_ended": func(s *site) *reply {
+		s.signedUp("ann")
+		a := s.appOf("ann")
+		a.post("signout", nil).want(204)
+		return s.refreshed(a.refreshToken)
+	},
+	"any jwt_invalid": func(s *site) *reply {
+		a := s.client()
+		a.token = "eyJhbGciOiJub25lIn0.e30."
+		return a.get("session")
+	},
+	"any stale_claims": func(s *site) *reply {
+		s.signedUp("ann")
+		a := s.appOf("ann")
+		a.delete("sessions").want(204)
+		return a.get("session")
 	},
 
 	"signIn as_unsupported":     as("scroll", "signin", signIn),
@@ -586,6 +623,7 @@ var elsewhere = map[string]string{
 	"password_changed": "TestAttackTheOldPasswordSetsANewOneAfterTheOwnerDid",
 	"session_expired":  "TestAnUnusedSessionExpiresAndAUsedOneAtTheEndOfItsLife",
 	"session_busy":     "TestEveryRefusalHasItsStatusAndCode",
+	"jwt_expired":      "TestAJWTExpiresInFiveMinutesAndItsSessionLater",
 	"internal":         "TestStrangersSeeNothingOfWhatIsWrapped",
 
 	"https_required":      "TestAClientsAddressIsTakenFromTrustedProxiesOnly",

@@ -45,7 +45,6 @@ import (
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
-	"github.com/admit-auth/admit/session/sqlstore"
 )
 
 // Why a server does not start.
@@ -79,7 +78,7 @@ type Server struct {
 	lock      *os.File
 	keys      *keyring.Ring
 	db        *db.DB
-	stored    *sqlstore.Store
+	stored    *db.SessionStore
 	passwords *password.Hasher
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
@@ -96,6 +95,8 @@ type Server struct {
 	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
+	streams     context.Context // done when answers without an end must end
+	endStreams  context.CancelFunc
 	certificate func() time.Time // when the certificate expires; nil where it is not from files
 }
 
@@ -129,6 +130,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, live: cfg}
+	s.streams, s.endStreams = context.WithCancel(context.WithoutCancel(ctx))
 	s.log, s.lines = cfg.logger()
 	defer func() {
 		if err != nil {
@@ -168,9 +170,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	near := session.NewNear(stored, 0)
 	s.db.Changed = near.Forget
-	s.db.Raised = func(subject string) {
+	s.db.Raised = func(subject string, ended bool) {
 		near.Forget(session.EpochKey(subject))
-		if s.metrics != nil {
+		if ended && s.metrics != nil {
 			s.metrics.SubjectEnded("account_changed")
 		}
 	}
@@ -268,6 +270,10 @@ func (s *Server) show() error {
 		Ready:       s.db.Ping,
 		Before:      s.face.now.Load(),
 		Tracer:      s.tracer,
+
+		Feed:         s.db.Feed(),
+		FeedFollower: s.cfg.FeedFollower,
+		Streams:      s.streams,
 	}
 	if s.metrics != nil {
 		o.Observer = s.metrics
@@ -364,6 +370,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {
@@ -375,6 +382,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.https.run(background, s.log) })
 	<-ctx.Done()
 	s.stopping.Store(true)
+	s.endStreams()
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer done()
 	err = drain(patience)
@@ -390,9 +398,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// Close lets go of the data folder. It may be called more than once.
+// Close ends the streams of the feed and lets go of the data folder. It may be
+// called more than once.
 func (s *Server) Close() (err error) {
 	s.closing.Do(func() {
+		if s.endStreams != nil {
+			s.endStreams()
+		}
 		closeAll(s.listeners)
 		closeAll(s.plain)
 		if s.ops != nil {

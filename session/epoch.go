@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -36,31 +37,49 @@ const epochPrefix = "e:"
 const epochOwner = "*"
 
 // An Epoch is what a subject's epoch record says. Sessions that were begun in an
-// earlier epoch than N have ended, but for the one that was spared: so that
-// ending all others is one write, which nothing can come between. Most programs
-// never see one.
+// earlier epoch than the floor have ended, but for the one that was spared: so
+// that ending all others is one write, which nothing can come between. Tokens
+// that were made from sessions carry N, and have ended where theirs is smaller.
+// Most programs never see one.
 type Epoch struct {
-	N      uint64 // the time of the first, in Unix milliseconds, and one more for each ending; up to 1<<48 - 1
+	N      uint64 // the time of the first, in Unix milliseconds, and one more for each raise; up to 1<<48 - 1
+	Floor  uint64 // sessions that were begun in it or later live; 0 stands for N
 	Spared string // the spared session's sid; "" where none was
 	Since  uint64 // the spared session is good if it was begun in this epoch or later
 }
 
-// ParseEpoch reads the value of an epoch record: N, and where a session was
-// spared Since and its sid, with a space in between. Anything else is the zero
-// Epoch, in which no session lives.
+// ParseEpoch reads the value of an epoch record: N, then the floor if it is
+// another, then, where a session was spared, Since and its sid, with spaces in
+// between. Anything else is the zero Epoch, in which no session lives.
 func ParseEpoch(value string) Epoch { return parseEpoch([]byte(value)) }
 
 // parseEpoch allocates nothing where no session was spared.
-func parseEpoch(value []byte) Epoch {
-	n, rest, one := number(value)
-	if one && rest == nil {
-		return Epoch{N: n}
+func parseEpoch(value []byte) (e Epoch) {
+	numbers := value
+	if i := bytes.LastIndexByte(value, ' '); i >= 0 && token.IsSelector(string(value[i+1:])) {
+		e.Spared, numbers = string(value[i+1:]), value[:i]
 	}
-	since, sid, two := number(rest)
-	if !one || !two || !token.IsSelector(string(sid)) {
-		return Epoch{}
+	var n [3]uint64
+	count := 0
+	for ; numbers != nil && count < len(n); count++ {
+		var ok bool
+		if n[count], numbers, ok = number(numbers); !ok {
+			return Epoch{}
+		}
 	}
-	return Epoch{n, string(sid), since}
+	e.N = n[0]
+	if e.Spared != "" {
+		count--
+		e.Since = n[count]
+	}
+	switch {
+	case numbers == nil && count == 1:
+		return e
+	case numbers == nil && count == 2 && 0 < n[1] && n[1] < e.N:
+		e.Floor = n[1]
+		return e
+	}
+	return Epoch{}
 }
 
 // number reads the decimal number that text begins with, and the space behind
@@ -87,23 +106,43 @@ func (e Epoch) Next(sid string) Epoch {
 	if !token.IsSelector(sid) {
 		return next
 	}
-	next.Spared, next.Since = sid, e.N
+	next.Spared, next.Since = sid, e.floor()
 	if e.Spared == sid {
 		next.Since = e.Since
 	}
 	return next
 }
 
+// NextClaims returns the epoch after e, in which every session of e lives and
+// tokens that were made before do not: what they say of the subject, such as its
+// roles, has changed.
+func (e Epoch) NextClaims() Epoch {
+	e.N, e.Floor = e.N+1, e.floor()
+	return e
+}
+
+// floor is the first epoch whose sessions live.
+func (e Epoch) floor() uint64 {
+	if e.Floor == 0 {
+		return e.N
+	}
+	return e.Floor
+}
+
 // String returns the value of an epoch record.
 func (e Epoch) String() string {
-	if e.Spared == "" {
-		return strconv.FormatUint(e.N, 10)
+	text := strconv.FormatUint(e.N, 10)
+	if e.Floor != 0 {
+		text += fmt.Sprintf(" %d", e.Floor)
 	}
-	return fmt.Sprintf("%d %d %s", e.N, e.Since, e.Spared)
+	if e.Spared != "" {
+		text += fmt.Sprintf(" %d %s", e.Since, e.Spared)
+	}
+	return text
 }
 
 // alive reports whether a session is good that was begun in the epoch begun.
 // Where the epoch is missing none is: the store forgot what would have told.
 func (e Epoch) alive(sid string, begun uint64) bool {
-	return e.N > 0 && (begun >= e.N || e.Spared != "" && sid == e.Spared && begun >= e.Since)
+	return e.N > 0 && (begun >= e.floor() || e.Spared != "" && sid == e.Spared && begun >= e.Since)
 }

@@ -29,6 +29,7 @@ func FuzzParseEpoch(f *testing.F) {
 	for _, s := range []string{
 		"", "0", "1", "007", "+1", "-1", "1_000", "281474976710655", "281474976710656", "18446744073709551617", "1764086400000", "2 1",
 		"2 1 0123456789012345678901", "2  0123456789012345678901", "2 1 0123456789012345678901 ", "2 1 zzzzzzzzzzzzzzzzzzzzzz", "2 1 0000000000000000000000",
+		"2 1", "1 2", "2 2", "2 0", "2 1 0", "3 2 1 0123456789012345678901", "3 2 1 1 0123456789012345678901", "3 2 0123456789012345678901", "3 0123456789012345678901",
 	} {
 		f.Add(s)
 	}
@@ -64,7 +65,18 @@ func TestAnEpochSparesTheSessionThatWasGoodBefore(t *testing.T) {
 		{"nor where another was spared in between", first.Next(here).Next(there).Next(here), 100, false, false},
 		{"what is no sid spares none", first.Next("nonsense"), 100, false, false},
 		{"a later session lives", first.Next(here).Next(here), 102, true, true},
+		{"claims change", first.NextClaims(), 100, true, true},
+		{"claims change three times", first.NextClaims().NextClaims().NextClaims(), 100, true, true},
+		{"all are ended after claims changed", first.NextClaims().Next(""), 100, false, false},
+		{"one is spared after claims changed", first.NextClaims().Next(here), 100, true, false},
+		{"claims change after one was spared", first.Next(here).NextClaims(), 100, true, false},
+		{"claims change after all were ended", first.Next("").NextClaims(), 100, false, false},
+		{"one is spared, claims change, and it is spared again", first.Next(here).NextClaims().Next(here), 100, true, false},
+		{"sparing revives nobody after claims changed", first.Next(here).NextClaims().Next(there), 100, false, false},
 	} {
+		if claims := test.epoch.NextClaims(); claims.N != test.epoch.N+1 {
+			t.Errorf("%s: %v is followed by %v", test.name, test.epoch, claims)
+		}
 		for sid, want := range map[string]bool{here: test.hereLives, there: test.thereToo} {
 			if got := test.epoch.alive(sid, test.begun); got != want {
 				t.Errorf("%s: %v: alive = %t, want %t", test.name, test.epoch, got, want)

@@ -122,6 +122,7 @@ func (h *held) info() Info {
 		Persistent:    rec.flags&flagPersistent != 0,
 		Bearer:        rec.flags&flagBearer != 0,
 		JWT:           rec.flags&flagJWT != 0,
+		Epoch:         h.epoch,
 		amr:           rec.text[0],
 	}
 	i.LastSeenAt = i.IdleExpiresAt.Add(-time.Duration(rec.idle) * time.Millisecond)
@@ -412,6 +413,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		if h.rec.epoch, err = m.epochFor(ctx, subject, h.rec.end(), now); err != nil {
 			return nil, err
 		}
+		h.epoch = h.rec.epoch
 	}
 	h.item = Item{
 		Value:   h.rec.value(encoded),
@@ -466,7 +468,7 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 			}
 			return ParseEpoch(it.Value).N, nil
 		case err == nil:
-			if _, err := m.raise(ctx, subject, it, "", end); err != nil && !changed(err) {
+			if err := m.raise(ctx, subject, it, ParseEpoch(it.Value).Next(""), end); err != nil && !changed(err) {
 				return 0, storeError(err)
 			}
 		case errors.Is(err, ErrNotFound):
@@ -483,15 +485,14 @@ func (m *Manager[D]) epochFor(ctx context.Context, subject string, end, now time
 	return 0, ErrBusy
 }
 
-// raise swaps an epoch record for the next epoch, which spares one session.
-func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, except string, end time.Time) (uint64, error) {
-	epoch := ParseEpoch(it.Value).Next(except)
+// raise swaps an epoch record for the next epoch.
+func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, epoch Epoch, end time.Time) error {
 	next := Item{Value: epoch.String(), Subject: epochOwner, Expires: it.Expires}
 	if next.Expires.Before(end) {
 		next.Expires = end
 	}
 	_, err := m.store.Swap(ctx, EpochKey(subject), it.Version, next)
-	return epoch.N, err
+	return err
 }
 
 // End signs the request's session out: its record is gone, the cookie is
@@ -591,9 +592,10 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 // was when it ended. ErrEnded if somebody else was first.
 func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
 	for range maxRetries {
-		_, err := m.store.Swap(ctx, h.sid, h.item.Version, h.stone(reason, now))
+		ended := feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end())
+		_, err := m.store.Swap(withEnding(ctx, ended, now), h.sid, h.item.Version, h.stone(reason, now))
 		if err == nil {
-			return m.tell(ctx, now, feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end()))
+			return m.tell(ctx, now, ended)
 		}
 		if !changed(err) {
 			return storeError(err)
@@ -641,14 +643,16 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 				return ErrUnknown
 			}
 		}
-		n, err := m.raise(ctx, subject, it, except, it.Expires)
+		epoch := ParseEpoch(it.Value).Next(except)
+		raised := feed.SubjectRaised(subject, epoch.N, reason, it.Expires)
+		err = m.raise(withEnding(ctx, raised, now), subject, it, epoch, it.Expires)
 		if changed(err) {
 			continue
 		}
 		if err != nil {
 			return storeError(err)
 		}
-		return m.tell(ctx, now, feed.SubjectRaised(subject, n, reason, it.Expires))
+		return m.tell(ctx, now, raised)
 	}
 	return ErrBusy
 }
@@ -719,6 +723,7 @@ func (m *Manager[D]) listSome(ctx context.Context, subject, after string, limit 
 			if !epochs[e.Subject].alive(e.Key, h.rec.epoch) {
 				continue
 			}
+			h.epoch = epochs[e.Subject].N
 		}
 		live = append(live, h.info())
 	}

@@ -19,7 +19,7 @@ import (
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
 		if c.err == nil {
-			h.tok, h.named, h.item = c.tok, c.named, c.item()
+			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
 			if h.named != nil {
 				h.sid = h.named.SID
 			} else {
@@ -184,7 +184,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			request http.Request
 		}{context: requestContext[D]{
 			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok, named: h.named,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), err: err,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch, err: err,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
@@ -249,6 +249,7 @@ type requestContext[D any] struct {
 	subject string
 	version uint64
 	expires int64 // Unix microseconds
+	epoch   uint64
 	err     error
 }
 

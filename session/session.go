@@ -87,6 +87,11 @@ type Info struct {
 	Bearer        bool // the token is sent in the Authorization header, not in a cookie
 	JWT           bool // tokens that the program makes name it: see Options.Named
 
+	// Epoch is the subject's when the session was read: the "sev" of a token
+	// that is made from it. What else the token says of the subject must be
+	// read later, so that a change in between makes it stale. 0 for a guest.
+	Epoch uint64
+
 	amr string
 }
 
@@ -163,7 +168,8 @@ type Options struct {
 	Named func(*http.Request) (*Named, error)
 
 	// Feed is told of every ending, after it is durable and before it is
-	// answered. Most programs of one process leave it nil.
+	// answered. Most programs of one process leave it nil. A store that keeps a
+	// feed beside its records is told with each write: see [Ending].
 	Feed feed.Sink
 
 	// InsecureAllowHTTP sets the cookie without Secure, for development on

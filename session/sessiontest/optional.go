@@ -63,11 +63,14 @@ func epochs(k *kit) {
 		}
 		for value, n := range map[string]uint64{
 			"1764086400000": 1764086400000, "281474976710655": 1<<48 - 1, "281474976710656": 0, "18446744073709551617": 0, "": 0, "x": 0, "-1": 0, "1 ": 0, "007": 7, "1\x002": 0,
-			"2 1 " + sid: 2, "2 1 x": 0, "2  " + sid: 0, "2 1": 0,
+			"2 1 " + sid: 2, "2 1 x": 0, "2  " + sid: 0, "2 1": 2, "1 2": 0, "2 1 1 " + sid: 2, "2 1 1": 0,
 		} {
 			epoch = k.swap(session.EpochKey(subject), epoch.Version, session.Item{Value: value, Subject: "*", Expires: exp})
 			want := session.Epoch{N: n}
-			if n == 2 {
+			if strings.HasPrefix(value, "2 1 1") || value == "2 1" {
+				want.Floor = min(n, 1)
+			}
+			if n == 2 && strings.HasSuffix(value, sid) {
 				want.Since, want.Spared = 1, sid
 			}
 			with(fmt.Sprint("of-", i), it, want)

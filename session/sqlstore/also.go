@@ -18,8 +18,18 @@ type alsoKey struct{}
 // transaction of each record that is added or swapped under it, so that what
 // fn writes is kept together with the change or not at all. It may run more
 // than once for one change, each time in a transaction of which nothing was
-// kept before. Most programs never call it: it is for audits.
+// kept before. What an outer context's fn writes is written first. Most programs
+// never call it: it is for audits, and for a feed (see [session.Ending]).
 func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) context.Context {
+	if outer, ok := ctx.Value(alsoKey{}).(func(context.Context, *sql.Tx, Write) error); ok {
+		inner := fn
+		fn = func(ctx context.Context, tx *sql.Tx, w Write) error {
+			if err := outer(ctx, tx, w); err != nil {
+				return err
+			}
+			return inner(ctx, tx, w)
+		}
+	}
 	return context.WithValue(ctx, alsoKey{}, fn)
 }
 

@@ -249,6 +249,43 @@ func (s *Store) Durability() session.Durability { return s.durability }
 // and one that was not good before stays so. A [session.Near] in front of the
 // store must be told to forget session.EpochKey(subject) then.
 func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject, except string) (uint64, error) {
+	return raise(ctx, tx, subject, func(e session.Epoch) session.Epoch { return e.Next(except) })
+}
+
+// RaiseClaims is RaiseEpoch that ends no session, only the tokens that were made
+// from the subject's sessions: what they say of it, such as its roles, has
+// changed.
+func RaiseClaims(ctx context.Context, tx *sql.Tx, subject string) (uint64, error) {
+	return raise(ctx, tx, subject, session.Epoch.NextClaims)
+}
+
+// BeginEpoch gives a subject its first epoch in a transaction of the caller's, as
+// its first sign-in would, and returns it; it changes nothing where there is one.
+// It is for subjects that have other credentials than sessions. Forgotten at
+// expires, the epoch after it is later all the same, for it is the time.
+func BeginEpoch(ctx context.Context, tx *sql.Tx, subject string, now, expires time.Time) (uint64, error) {
+	epoch := session.Epoch{N: uint64(max(now.UnixMilli(), 1))}
+	// The owner is that of all epochs, who has no sessions.
+	if _, err := tx.ExecContext(ctx, sqlAdd, session.EpochKey(subject), []byte(epoch.String()), "*", millis(expires), rand.Uint64N(maxFirst)+1); err != nil {
+		return 0, fmt.Errorf("begin epoch: %w", err)
+	}
+	epoch, err := ReadEpoch(ctx, tx, subject)
+	return epoch.N, err
+}
+
+// ReadEpoch returns a subject's epoch as a transaction of the caller's sees it,
+// the zero one where it has none: the "sev" of tokens that say what else is read
+// in the same transaction.
+func ReadEpoch(ctx context.Context, tx *sql.Tx, subject string) (session.Epoch, error) {
+	var r row
+	err := tx.QueryRowContext(ctx, sqlGet, session.EpochKey(subject)).Scan(&r.value, &r.subject, &r.expires, &r.version)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return session.Epoch{}, fmt.Errorf("read epoch: %w", err)
+	}
+	return session.ParseEpoch(r.value), nil
+}
+
+func raise(ctx context.Context, tx *sql.Tx, subject string, next func(session.Epoch) session.Epoch) (uint64, error) {
 	key := session.EpochKey(subject)
 	for {
 		var r row
@@ -259,7 +296,7 @@ func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject, except string) (uint64
 		if err != nil {
 			return 0, fmt.Errorf("raise epoch: %w", err)
 		}
-		epoch := session.ParseEpoch(r.value).Next(except)
+		epoch := next(session.ParseEpoch(r.value))
 		res, err := tx.ExecContext(ctx, sqlRaise, []byte(epoch.String()), key, r.version)
 		if err != nil {
 			return 0, fmt.Errorf("raise epoch: %w", err)

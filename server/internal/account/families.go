@@ -108,7 +108,7 @@ func (s *Service) BeginFamily(ctx context.Context, sid string, g Grant, now time
 	tok := token.New(token.Refresh)
 	var claims *jose.Claims[access.Claims]
 	err := s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		info, epoch, err := tx.Session(sid, now)
+		info, err := tx.Session(sid, now)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *Service) BeginFamily(ctx context.Context, sid string, g Grant, now time
 			ID: gid(tok), SID: sid, User: user.ID, Client: g.Client, Scope: g.Scope, JKT: g.JKT,
 			Current: tok.Digest(), RotatedAt: now, Expires: info.ExpiresAt,
 		}
-		claims = s.tokens.claims(&info, epoch, user, f, now)
+		claims = s.tokens.claims(&info, user, f, now)
 		if err := tx.SweepFamilies(now, sweptFamilies); err != nil {
 			return err
 		}
@@ -244,12 +244,12 @@ func (r *refresh) look(tx Tx) error {
 	if r.verdict == rotates {
 		return nil // read again in the transaction that rotates
 	}
-	info, epoch, err := tx.Session(r.family.SID, r.now)
+	info, err := tx.Session(r.family.SID, r.now)
 	if err != nil {
 		return gone(err)
 	}
 	if r.verdict == repeats {
-		return r.claim(tx, &info, epoch)
+		return r.claim(tx, &info)
 	}
 	return nil
 }
@@ -262,18 +262,18 @@ func (r *refresh) act(tx Tx) error {
 	if r.verdict == replayed {
 		return r.end(tx)
 	}
-	info, epoch, err := tx.UseSession(r.family.SID, r.now)
+	info, err := tx.UseSession(r.family.SID, r.now)
 	if err != nil {
 		return gone(err)
 	}
-	if err := r.claim(tx, &info, epoch); err != nil || r.verdict == repeats {
+	if err := r.claim(tx, &info); err != nil || r.verdict == repeats {
 		return err
 	}
 	return tx.RotateFamily(r.family.ID, r.family.N, r.next.Digest(), r.now)
 }
 
 // claim notes what the access token says.
-func (r *refresh) claim(tx Tx, info *session.Info, epoch uint64) error {
+func (r *refresh) claim(tx Tx, info *session.Info) error {
 	user, err := tx.User(info.Subject)
 	switch {
 	case errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled:
@@ -281,7 +281,7 @@ func (r *refresh) claim(tx Tx, info *session.Info, epoch uint64) error {
 	case err != nil:
 		return err
 	}
-	r.claims = r.tokens.claims(info, epoch, user, r.family, r.now)
+	r.claims = r.tokens.claims(info, user, r.family, r.now)
 	return nil
 }
 
@@ -299,6 +299,3 @@ func (r *refresh) end(tx Tx) error {
 	}
 	return tx.Record(r.origin.mark(&Record{At: r.now, Subject: f.User, Event: "refresh_token_replayed", SID: f.SID}))
 }
-
-// ToldFor is a STUB until branch feed is merged.
-const ToldFor = 11 * time.Minute

@@ -101,16 +101,16 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 	return admit.NewSecret(text), nil
 }
 
-// claims are those of an access token for a session that lives. Epoch was read
+// claims are those of an access token for a session that lives. Its epoch was read
 // before the user was, or in the same transaction: a race then makes a token that
 // is stale from the start, and never one with a role that was revoked.
-func (i *issuer) claims(info *session.Info, epoch uint64, user *User, f *Family, now time.Time) *jose.Claims[access.Claims] {
+func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time) *jose.Claims[access.Claims] {
 	c := &jose.Claims[access.Claims]{
 		Issuer: i.issuer, Subject: user.ID, Audience: i.audiences, IssuedAt: now, ID: rand.Text(),
 		Expires: now.Add(AccessLife),
 		Data: access.Claims{
 			ClientID: f.Client, Scope: f.Scope, Roles: user.Roles,
-			SID: info.SID, GID: f.ID, SEV: epoch,
+			SID: info.SID, GID: f.ID, SEV: info.Epoch,
 			AuthTime: info.AuthTime.Unix(), ACR: info.ACR, AMR: info.AMR(),
 		},
 	}

@@ -47,7 +47,7 @@ type Tx interface {
 	Keyring
 	Sessions
 	Families
-	Tell(events ...feed.Event) error // STUB until branch feed is merged
+	Feed
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -87,17 +87,23 @@ type Credentials interface {
 	PasswordHashes(fn func(hash string)) error
 
 	// RaiseEpoch ends every session of the user but the one with the sid except;
-	// "" spares none.
+	// "" spares none. The feed is told.
 	RaiseEpoch(user, except string) error
+	// RaiseClaims is called where what tokens say of the user changes, such as its
+	// roles: those that are out are refused as stale, and no session ends. The
+	// feed is told.
+	RaiseClaims(user string, now time.Time) error
+	// Epoch is the "sev" of a token that says what else is read in the same
+	// transaction. Users who never signed in have one, too, which may be 0.
+	Epoch(user string) (uint64, error)
 }
 
 // Sessions are looked at, used and ended together with what hangs on them. What
 // they answer for one that does not live is what session.Inspect does.
 type Sessions interface {
-	// Session returns a session, and its subject's epoch.
-	Session(sid string, now time.Time) (session.Info, uint64, error)
+	Session(sid string, now time.Time) (session.Info, error)
 	// UseSession is Session, and notes that the session is in use.
-	UseSession(sid string, now time.Time) (session.Info, uint64, error)
+	UseSession(sid string, now time.Time) (session.Info, error)
 	// EndSession ends a session, and tells so.
 	EndSession(sid, reason string, now time.Time) error
 }
@@ -157,6 +163,20 @@ type Outbox interface {
 	Unpost(Posted) error // not a later one that got its id
 	Postpone(p Posted, until time.Time) error
 }
+
+// Feed tells those who accept credentials without asking what has ended.
+type Feed interface {
+	// Tell keeps events for them in this transaction. Who calls it ends a grant,
+	// an API key, a signing key; what ends sessions and raises epochs tells so
+	// itself. An event's Until is six minutes after the expiry of the last
+	// credential that it can concern: five of leeway that a verifier may grant,
+	// and one for its clock.
+	Tell(events ...feed.Event) error
+}
+
+// ToldFor is how long the ending of a session and a raised epoch are told: an
+// access token that was made before lives five minutes at most, and then six.
+const ToldFor = 11 * time.Minute
 
 // Keyring is the secrets of the server itself.
 type Keyring interface {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 	sqlite "modernc.org/sqlite"
 )
@@ -74,8 +76,11 @@ func (db *DB) TryWrite(ctx context.Context) error {
 	return classify(err)
 }
 
-// begin makes the one row of the table instance.
+// begin makes the one row of the table instance, and begins an epoch of the feed.
 func (db *DB) begin(ctx context.Context) error {
+	if _, err := db.write.ExecContext(ctx, "UPDATE feed_head SET epoch = ?", feed.NewEpoch().String()); err != nil {
+		return classify(err)
+	}
 	_, err := db.write.ExecContext(ctx, `INSERT INTO instance (id, epoch, restored_at, backed_up_at, probed_at)
 		SELECT 1, ?, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM instance)`, newEpoch())
 	return classify(err)
@@ -113,7 +118,7 @@ func (db *DB) NoteBackup(ctx context.Context, taken time.Time) error {
 
 // Renew makes a copy that was restored a database of its own: a new epoch, no
 // codes and links, for they may have been spent since, and, unless they are
-// kept, no sessions.
+// kept, no sessions, nor anything that was made from one.
 func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sessions int, err error) {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
@@ -134,6 +139,13 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE instance SET epoch = ?, restored_at = ?", newEpoch(), now.UnixMilli()); err != nil {
 		return 0, classify(err)
+	}
+	if !keepSessions {
+		// The backup does not know what was made after it: all of it is out of date.
+		// Epochs begin anew, with the time.
+		if err := tell(ctx, tx, now, feed.EveryoneRaised(uint64(now.UnixMilli()), "restored", now.Add(account.ToldFor))); err != nil {
+			return 0, err
+		}
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
 		VALUES (?, '', 'operator', 'restored', ?, '', '', '', '')`, now.UnixMilli(), map[bool]string{true: "sessions kept", false: "sessions ended"}[keepSessions])

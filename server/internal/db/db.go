@@ -49,13 +49,16 @@ type DB struct {
 	counts      counts
 	group       group
 
+	feed Feed
+
 	schema  Schema
 	checked bool // before the start was over
 	damage  atomic.Pointer[error]
 
 	// Raised is told, after the commit and before Update returns, which
-	// subjects may have a new epoch. Set it before the first use.
-	Raised func(subject string)
+	// subjects may have a new epoch, and whether their sessions ended with it.
+	// Set it before the first use.
+	Raised func(subject string, ended bool)
 	// Changed is told likewise which sessions were used or ended.
 	Changed func(sid string)
 }
@@ -87,6 +90,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
+	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	if err := db.start(ctx, !fresh && db.checked); err != nil {
@@ -121,8 +125,9 @@ func (db *DB) start(ctx context.Context, check bool) error {
 func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close()) }
 
 // Sessions returns the session store that shares this database.
-func (db *DB) Sessions(ctx context.Context) (*sqlstore.Store, error) {
-	return sqlstore.New(ctx, db.write, db.read)
+func (db *DB) Sessions(ctx context.Context) (*SessionStore, error) {
+	s, err := sqlstore.New(ctx, db.write, db.read)
+	return &SessionStore{s, &db.feed}, err
 }
 
 // View implements account.Store.
@@ -154,14 +159,17 @@ func (db *DB) Update(ctx context.Context, fn func(account.Tx) error) (err error)
 // committed tells what a transaction has changed that others keep copies of.
 func (db *DB) committed(t *txn) {
 	if db.Raised != nil {
-		for _, subject := range t.raised {
-			db.Raised(subject)
+		for _, r := range t.raised {
+			db.Raised(r.subject, r.ended)
 		}
 	}
 	if db.Changed != nil {
 		for _, sid := range t.sessions {
 			db.Changed(sid)
 		}
+	}
+	if len(t.told) > 0 {
+		db.feed.Wake()
 	}
 }
 

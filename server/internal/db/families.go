@@ -10,16 +10,16 @@ import (
 	"github.com/admit-auth/admit/token"
 )
 
-func (t *txn) Session(sid string, now time.Time) (session.Info, uint64, error) {
+func (t *txn) Session(sid string, now time.Time) (session.Info, error) {
 	return sqlstore.Look(t.ctx, t.tx, sid, now)
 }
 
-func (t *txn) UseSession(sid string, now time.Time) (session.Info, uint64, error) {
-	info, epoch, wrote, err := sqlstore.Use(t.ctx, t.tx, sid, now)
+func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
+	info, wrote, err := sqlstore.Use(t.ctx, t.tx, sid, now)
 	if wrote {
 		t.sessions = append(t.sessions, sid)
 	}
-	return info, epoch, err
+	return info, err
 }
 
 func (t *txn) EndSession(sid, reason string, now time.Time) error {

@@ -147,7 +147,7 @@ func (db *DB) together(all []*update) (done bool) {
 		// undo the whole transaction.
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
-		t := &txn{ctx: own, tx: tx}
+		t := &txn{ctx: own, tx: tx, now: begun}
 		u.run(t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
@@ -180,7 +180,9 @@ func (u *update) run(t *txn, shared bool) {
 	}
 	func() {
 		defer func() { u.died = recover() }()
-		u.err = u.fn(t)
+		if u.err = u.fn(t); u.err == nil {
+			u.err = t.finish()
+		}
 	}()
 	end := "RELEASE one"
 	switch {

@@ -23,7 +23,7 @@ import (
 )
 
 // openSessions opens the database in a file, and its session store.
-func openSessions(t testing.TB, file string) (*DB, *sqlstore.Store) {
+func openSessions(t testing.TB, file string) (*DB, *SessionStore) {
 	t.Helper()
 	db, err := Open(t.Context(), file)
 	if err != nil {
@@ -37,19 +37,19 @@ func openSessions(t testing.TB, file string) (*DB, *sqlstore.Store) {
 	return db, s
 }
 
-func newSessions(t testing.TB) (*DB, *sqlstore.Store) {
+func newSessions(t testing.TB) (*DB, *SessionStore) {
 	return openSessions(t, filepath.Join(t.TempDir(), "admit.db"))
 }
 
 func TestSessionsInSQLiteKeepThePromises(t *testing.T) {
-	runSuite(t, func(s *sqlstore.Store) session.Store { return s })
+	runSuite(t, func(s *SessionStore) session.Store { return s })
 }
 
 func TestSessionsInSQLiteWithCopiesNearKeepThePromises(t *testing.T) {
-	runSuite(t, func(s *sqlstore.Store) session.Store { return session.NewNear(s, 0) })
+	runSuite(t, func(s *SessionStore) session.Store { return session.NewNear(s, 0) })
 }
 
-func runSuite(t *testing.T, wrap func(*sqlstore.Store) session.Store) {
+func runSuite(t *testing.T, wrap func(*SessionStore) session.Store) {
 	sessiontest.Run(t, func(t testing.TB) sessiontest.Backend {
 		file := filepath.Join(t.TempDir(), "admit.db")
 		db, s := openSessions(t, file)
@@ -289,6 +289,50 @@ func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
 	}
 }
 
+func TestAChangeOfClaimsEndsNoSession(t *testing.T) {
+	db, s := newSessions(t)
+	near := session.NewNear(s, 0)
+	m, err := session.New[struct{}](near, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Raised = func(subject string, ended bool) {
+		if ended {
+			t.Errorf("sessions of %s have ended", subject)
+		}
+		near.Forget(session.EpochKey(subject))
+	}
+	for _, subject := range []string{"alice", "张伟", "#"} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "https://example.org/", nil)
+		begun, err := m.Start(w, r, subject, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Cookie", strings.Split(w.Header().Get("Set-Cookie"), ";")[0])
+		for n := begun.Epoch + 1; n < begun.Epoch+4; n++ {
+			var read uint64
+			if err := db.Update(t.Context(), func(tx account.Tx) (err error) {
+				if err := tx.RaiseClaims(subject, time.Now()); err != nil {
+					return err
+				}
+				read, err = tx.Epoch(subject)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if i, err := m.Check(r); err != nil || i.Epoch != n || read != n {
+				t.Fatalf("%s: the epoch is %d and %d, %v; want %d", subject, i.Epoch, read, err, n)
+			}
+		}
+		if err := m.EndAll(t.Context(), subject, "", "sign_out"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Check(r); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("%s: after all have ended: %v", subject, err)
+		}
+	}
+}
+
 // The disk may have a commit of which it said that it failed. A cache that was
 // not told would go on with sessions that have ended.
 func TestACommitThatFailedIsToldToTheCache(t *testing.T) {
@@ -297,7 +341,7 @@ func TestACommitThatFailedIsToldToTheCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := ""
-	db.Raised = func(subject string) { told += subject }
+	db.Raised = func(subject string, ended bool) { told += fmt.Sprint(subject, " ", ended) }
 	err := db.Update(t.Context(), func(tx account.Tx) error {
 		if err := tx.RaiseEpoch("alice", ""); err != nil {
 			return err
@@ -307,7 +351,7 @@ func TestACommitThatFailedIsToldToTheCache(t *testing.T) {
 		}
 		return tx.SetPasswordHash("nobody", "a hash", time.Now()) // refused by the commit
 	})
-	if admit.KindOf(err) != admit.Unavailable || told != "alice" {
+	if admit.KindOf(err) != admit.Unavailable || told != "alice true" {
 		t.Errorf("%v, and the cache was told of %q, want Unavailable and alice", err, told)
 	}
 	if err := db.Update(t.Context(), func(tx account.Tx) error { return nil }); err != nil {

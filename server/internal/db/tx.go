@@ -19,13 +19,18 @@ import (
 type txn struct {
 	ctx    context.Context
 	tx     *sql.Tx
-	raised []string // subjects
+	now    time.Time // when the transaction began; zero in one that only reads
+	raised []raise
+	told   []feed.Event // that finish writes
 
 	sessions []string // that were used or ended
 }
 
-// STUB until branch feed is merged.
-func (t *txn) Tell(events ...feed.Event) error { return nil }
+// A raise is a subject with a new epoch, and whether sessions ended with it.
+type raise struct {
+	subject string
+	ended   bool
+}
 
 func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 
@@ -167,9 +172,26 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 }
 
 func (t *txn) RaiseEpoch(user, except string) error {
-	t.raised = append(t.raised, user)
-	_, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user, except)
-	return err
+	t.raised = append(t.raised, raise{user, true})
+	n, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user, except)
+	return t.tellRaised(user, n, "account_changed", t.now, err)
+}
+
+func (t *txn) RaiseClaims(user string, now time.Time) error {
+	t.raised = append(t.raised, raise{user, false})
+	n, err := sqlstore.RaiseClaims(t.ctx, t.tx, user)
+	return t.tellRaised(user, n, "claims_changed", now, err)
+}
+
+func (t *txn) Epoch(user string) (uint64, error) {
+	epoch, err := sqlstore.ReadEpoch(t.ctx, t.tx, user)
+	if err != nil || epoch.N > 0 {
+		return epoch.N, err
+	}
+	// Not less than what Renew has told of everybody.
+	var restored uint64
+	err = t.tx.QueryRowContext(t.ctx, "SELECT restored_at FROM instance").Scan(&restored)
+	return restored, err
 }
 
 func (t *txn) Challenge(id string) (*account.Challenge, error) {

@@ -28,6 +28,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/dpop"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
@@ -41,7 +42,7 @@ type Data struct {
 	Guest string `json:"guest,omitempty"`
 }
 
-// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases and Dev are needed.
+// Options of the handler. All but CORSOrigins, ReturnHosts, Proxies, Aliases, Dev and the feed are needed.
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
@@ -57,6 +58,14 @@ type Options struct {
 	Log         *slog.Logger
 	Ready       func(context.Context) error
 	Dev         *Dev // nil but with --dev
+
+	Feed feed.Source // may be nil
+	// FeedFollower says with what audiences a request may follow the feed, or
+	// why not. It is asked again each second as long as the request lasts. The
+	// feed is not served where it is nil.
+	FeedFollower func(*http.Request) (audiences []string, err error)
+	// Streams is done when answers without an end must end; nil for never.
+	Streams context.Context
 
 	Theme  *Theme // nil for ours
 	Before *Edge  // whose place it takes, and whose pages are still open; may be nil
@@ -181,6 +190,7 @@ func New(o Options) (*Edge, error) {
 	)
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
+	s.feeds()
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	return &Edge{s}, s.wear(o.Theme, o.Before)
@@ -280,7 +290,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.finish()
 	c.views = s.look
 	headers, fail := s.headers, (*call).failPage
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if forPrograms(r.URL.Path) {
 		headers, fail = s.plain, (*call).failAPI
 	}
 	h := w.Header()
@@ -420,7 +430,7 @@ func (c *call) finish() {
 		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		if c.status == 0 {
 			fail := (*call).failPage
-			if strings.HasPrefix(c.r.URL.Path, "/api/") {
+			if forPrograms(c.r.URL.Path) {
 				fail = (*call).failAPI
 			}
 			fail(c, errors.New("panic"))

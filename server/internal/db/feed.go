@@ -1,0 +1,298 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/sqlstore"
+)
+
+// A SessionStore is the store of sessions of a database. It tells the feed what
+// ends, in the transaction that ends it.
+type SessionStore struct {
+	*sqlstore.Store
+	feed *Feed
+}
+
+// Swap implements session.Store.
+func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
+	e, ends := session.Ending(ctx)
+	if !ends {
+		return s.Store.Swap(ctx, key, old, it)
+	}
+	e.Until = e.At.Add(account.ToldFor)
+	// Also where it failed: a commit may have happened all the same.
+	defer s.feed.Wake()
+	return s.Store.Swap(sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, _ sqlstore.Write) error {
+		return tell(ctx, tx, e.At, e)
+	}), key, old, it)
+}
+
+// Tell implements account.Feed. The events are numbered by finish.
+func (t *txn) Tell(events ...feed.Event) error {
+	t.told = append(t.told, events...)
+	return nil
+}
+
+// firstEpoch is how long the epoch is kept of a user who has API keys and never
+// signed in: longer than what was made from them lives.
+const firstEpoch = 24 * time.Hour
+
+func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, err error) error {
+	if err == nil && n == 0 {
+		n, err = sqlstore.BeginEpoch(t.ctx, t.tx, user, now, now.Add(firstEpoch))
+	}
+	if err != nil {
+		return err
+	}
+	return t.Tell(feed.SubjectRaised(user, n, reason, now.Add(account.ToldFor)))
+}
+
+// finish writes what is left to the end of a transaction: the row that numbers
+// events is the last that is locked.
+func (t *txn) finish() error { return tell(t.ctx, t.tx, t.now, t.told...) }
+
+// tell gives events the next numbers. Whoever has changed the row of feed_head
+// holds it until the commit, so that numbers are given in the order of commits,
+// and a later one is never visible before an earlier one.
+func tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	var id feed.ID
+	if err := tx.QueryRowContext(ctx, sqlNumber, len(events)).Scan((*epochText)(&id.Epoch), &id.Seq); err != nil {
+		return fmt.Errorf("number an event: %w", err)
+	}
+	id.Seq -= uint64(len(events))
+	for _, e := range events {
+		id.Seq++
+		stamped, err := e.Stamp(id, now)
+		if err != nil {
+			return err
+		}
+		text, err := json.Marshal(stamped)
+		if err != nil {
+			return fmt.Errorf("tell an event: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, sqlTell, id.Seq, stamped.Until.UnixMilli(), string(text)); err != nil {
+			return fmt.Errorf("tell an event: %w", err)
+		}
+	}
+	return nil
+}
+
+// What the feed asks. A reading is one statement, so that the head and the events
+// up to it are of one moment.
+const (
+	sqlNumber = "UPDATE feed_head SET seq = seq + ? WHERE id = 1 RETURNING epoch, seq"
+
+	sqlTell = "INSERT INTO feed (seq, until, event) VALUES (?, ?, ?)"
+
+	sqlNews = `SELECT h.epoch, h.seq, f.seq, f.event FROM feed_head h
+		LEFT JOIN feed f ON f.seq > max(?, h.seq - ?) ORDER BY f.seq`
+
+	sqlAll = `SELECT h.epoch, h.seq, f.seq, f.event FROM feed_head h
+		LEFT JOIN feed f ON f.until > ? ORDER BY f.seq`
+
+	sqlSweepFeed = "DELETE FROM feed WHERE seq IN (SELECT seq FROM feed WHERE until <= ? ORDER BY until LIMIT ?)"
+)
+
+// epochText is an epoch as feed_head has it.
+type epochText feed.Epoch
+
+// Scan implements sql.Scanner.
+func (e *epochText) Scan(value any) error {
+	text, _ := value.(string)
+	id, err := feed.ParseID(text + "-0")
+	*e = epochText(id.Epoch)
+	return err
+}
+
+// recent is how many of the latest events a follower may be behind before it
+// hears a snapshot instead.
+const recent = 4096
+
+// A Feed is the database's log of what has ended, as its followers see it. All of
+// them share one reader: it reads on when one of them asks for what is newer than
+// the last reading. So a wake only wakes, and what counts is read from the log.
+//
+// Each opening of the database begins an epoch: a file that was put back from a
+// copy does not know what it lost.
+type Feed struct {
+	read *sql.DB
+
+	mu   sync.Mutex
+	wake chan struct{} // closed by the next Wake; nil if nobody waits; guarded by mu
+
+	// Who has sent to turn may read, and has all below. The slices are in order
+	// and only ever appended to or replaced, so that followers may read what they
+	// were given without it.
+	turn    chan struct{}
+	head    feed.ID
+	asOf    time.Time    // as of when head is the whole truth
+	older   []feed.Event // up to the floor, those that may still matter
+	tail    []feed.Event // every event since the floor
+	cleared time.Time    // when older was last rid of what matters no more
+}
+
+// Feed returns the log as a feed.Source.
+func (db *DB) Feed() *Feed { return &db.feed }
+
+// Wake has followers look whether there is something new.
+func (f *Feed) Wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wake != nil {
+		close(f.wake)
+		f.wake = nil
+	}
+}
+
+func (f *Feed) woken() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wake == nil {
+		f.wake = make(chan struct{})
+	}
+	return f.wake
+}
+
+// Follow implements feed.Source.
+func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) error) error {
+	beat := time.NewTicker(feed.Heartbeat)
+	defer beat.Stop()
+	for {
+		wake := f.woken()
+		n, err := f.since(ctx, after, time.Now())
+		if err != nil {
+			return err
+		}
+		if err := hear(n); err != nil {
+			return err
+		}
+		after = n.Head
+		select {
+		case <-wake:
+		case <-beat.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// since returns what a follower at this position has to hear, from a reading that
+// is not older than now.
+func (f *Feed) since(ctx context.Context, after feed.ID, now time.Time) (feed.News, error) {
+	if err := ctx.Err(); err != nil {
+		return feed.News{}, err
+	}
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return feed.News{}, ctx.Err()
+	}
+	var err error
+	if f.asOf.Before(now) {
+		err = f.readOn(ctx)
+	}
+	n, older, tail := feed.News{Head: f.head, At: f.asOf.UTC().Truncate(time.Millisecond)}, f.older, f.tail
+	<-f.turn
+	switch {
+	case ctx.Err() != nil:
+		return feed.News{}, ctx.Err()
+	case err != nil:
+		return feed.News{}, classify(err)
+	}
+	floor := n.Head.Seq - uint64(len(tail))
+	if after.Epoch != n.Head.Epoch || after.Seq < floor || after.Seq > n.Head.Seq {
+		n.Reset = true
+		n.Events = slices.Concat(mattering(older, n.At), mattering(tail, n.At))
+	} else if behind := tail[after.Seq-floor:]; len(behind) > 0 {
+		n.Events = behind[:len(behind):len(behind)]
+	}
+	return n, nil
+}
+
+// mattering returns a new slice with the events that still matter.
+func mattering(events []feed.Event, now time.Time) (out []feed.Event) {
+	for _, e := range events {
+		if e.Until.After(now) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// readOn reads what is new, or everything where that does not lead on from what
+// is known: nobody followed for so long that events in between were swept. It
+// needs the turn.
+func (f *Feed) readOn(ctx context.Context) error {
+	now := time.Now()
+	head, events, err := f.query(ctx, sqlNews, f.head.Seq, recent)
+	if err != nil {
+		return err
+	}
+	if f.head.Epoch == head.Epoch && f.head.Seq+uint64(len(events)) == head.Seq {
+		f.tail = append(f.tail, events...)
+	} else {
+		if head, f.older, err = f.query(ctx, sqlAll, now.UnixMilli()); err != nil {
+			return err
+		}
+		f.tail = nil
+	}
+	f.head, f.asOf = head, now
+	// Waiting until it is twice as long makes the work of moving one event
+	// constant.
+	if surplus := len(f.tail) - recent; surplus >= recent {
+		f.older = append(f.older[:len(f.older):len(f.older)], f.tail[:surplus]...)
+		f.tail = append(make([]feed.Event, 0, 2*recent), f.tail[surplus:]...)
+	}
+	// What a mass sign-out told must not be kept for as long as it is quiet.
+	if now.Sub(f.cleared) >= time.Minute {
+		f.older, f.cleared = mattering(f.older, now), now
+	}
+	return nil
+}
+
+// query returns the head and events, in the epoch of the head.
+func (f *Feed) query(ctx context.Context, query string, args ...any) (head feed.ID, events []feed.Event, err error) {
+	rows, err := f.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return head, nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var seq sql.NullInt64
+		var text sql.NullString
+		if err := rows.Scan((*epochText)(&head.Epoch), &head.Seq, &seq, &text); err != nil {
+			return head, nil, err
+		}
+		if !seq.Valid {
+			continue // the head alone
+		}
+		e, err := feed.ParseEvent([]byte(text.String))
+		if err != nil || int64(e.ID.Seq) != seq.Int64 {
+			return head, nil, fmt.Errorf("%w: event %d is none (%v)", ErrCorrupt, seq.Int64, err)
+		}
+		e.ID.Epoch = head.Epoch
+		events = append(events, e)
+	}
+	return head, events, rows.Err()
+}
+
+// SweepFeed removes up to limit events that matter no more, and returns how many.
+func (db *DB) SweepFeed(ctx context.Context, now time.Time, limit int) (int, error) {
+	res, err := db.write.ExecContext(ctx, sqlSweepFeed, now.UnixMilli(), limit)
+	if err != nil {
+		return 0, classify(err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}

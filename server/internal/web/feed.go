@@ -1,0 +1,85 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/feed"
+)
+
+// The feed: what has ended, for services that accept credentials without asking.
+
+const (
+	feedPath     = "/feed"
+	snapshotPath = feedPath + "/snapshot"
+)
+
+// forPrograms reports whether programs ask there and not people, so that a
+// refusal is a problem and no page.
+func forPrograms(path string) bool {
+	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath
+}
+
+// feeds registers the feed, where there is somebody who says who may follow it.
+func (s *server) feeds() {
+	if s.Feed == nil || s.FeedFollower == nil {
+		return
+	}
+	s.handle(feedPath, (*call).failAPI, methods{"GET": following(feed.Handler), "HEAD": (*call).mayFollow})
+	s.handle(snapshotPath, (*call).failAPI, methods{"GET": following(feed.SnapshotHandler), "HEAD": (*call).mayFollow})
+}
+
+// following answers with one end of the feed until the follower goes, may follow
+// no more, or the server stops: what http.Server.Shutdown waits for would never
+// end by itself.
+func following(handler func(feed.Source, func(*http.Request) ([]string, error), *feed.HandlerOptions) http.Handler) func(*call) error {
+	return func(c *call) error {
+		ctx, cancel := context.WithCancel(c.r.Context())
+		defer cancel()
+		if c.Streams != nil {
+			if c.Streams.Err() != nil {
+				return errNotReady
+			}
+			defer context.AfterFunc(c.Streams, cancel)()
+		}
+		var refused error
+		o := &feed.HandlerOptions{Refuse: func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err }}
+		handler(c.Feed, c.follower, o).ServeHTTP(c.w, c.r.WithContext(ctx))
+		if refused == nil {
+			c.status = http.StatusOK
+		}
+		return refused
+	}
+}
+
+// mayFollow answers HEAD: the head of what GET would answer, which has no end.
+func (c *call) mayFollow() error {
+	if _, err := c.follower(c.r); err != nil {
+		return err
+	}
+	c.begin(http.StatusOK)
+	return nil
+}
+
+// follower returns with what audiences a follower may be concerned.
+func (c *call) follower(r *http.Request) ([]string, error) {
+	if c.exposed() {
+		return nil, ErrHTTPS
+	}
+	audiences, err := c.FeedFollower(r)
+	if errors.Is(err, admit.Unauthenticated) && c.w.Header()["Www-Authenticate"] == nil {
+		c.w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	return audiences, err
+}
+
+// exposed reports whether everybody on the way can read what the request bears.
+// With a proxy, admissible has looked already.
+func (c *call) exposed() bool {
+	from, err := netip.ParseAddrPort(c.r.RemoteAddr)
+	return c.r.TLS == nil && len(c.Proxies) == 0 && err == nil && !from.Addr().Unmap().IsLoopback()
+}
