@@ -41,11 +41,18 @@ func newIssuer(t testing.TB) *issuer {
 	i := &issuer{feed: feed.NewLog(nil), streams: map[context.Context]context.CancelFunc{}}
 	i.rotate(t, "k1")
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /oauth/jwks", func(w http.ResponseWriter, _ *http.Request) {
+	var cached []byte // by what stands in between, until someone wants it newer
+	mux.HandleFunc("GET /oauth/jwks", func(w http.ResponseWriter, r *http.Request) {
 		i.fetched.Add(1)
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		json.NewEncoder(w).Encode(jose.NewKeySet(i.keys...))
+		if cached == nil || r.Header.Get("Cache-Control") == "no-cache" {
+			var err error
+			if cached, err = json.Marshal(jose.NewKeySet(i.keys...)); err != nil {
+				t.Error(err)
+			}
+		}
+		w.Write(cached)
 	})
 	mux.Handle("GET /feed", feed.Handler(i.feed, func(r *http.Request) ([]string, error) {
 		if r.Header.Get("Authorization") != "Bearer "+feedKey {

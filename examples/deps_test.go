@@ -10,14 +10,14 @@ import (
 // This is policy: what each package of this module may import besides the
 // standard library, the library and the clients of its stores. A package that is not listed fails.
 var policy = map[string]string{
-	"":              "",
-	"beside":        "",
-	"concepts":      "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
-	"embedded":      "admit admit/authn admit/server",
-	"verify-token":  "admit admit/authn admit/jose",
-	"visit-cookie":  "admit/cookie",
-	"visits":        "admit/session",
-	"visits-sealed": "admit/cookie",
+	"":                "",
+	"beside":          "",
+	"concepts":        "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
+	"embedded":        "admit admit/authn admit/server",
+	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
+	"visit-cookie":    "admit/cookie",
+	"visits":          "admit/session",
+	"visits-sealed":   "admit/cookie",
 }
 
 const module = "github.com/admit-auth/admit/examples"

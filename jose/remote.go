@@ -242,6 +242,8 @@ func (s *RemoteKeySet) get(ctx context.Context) error {
 		return away(err)
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
+	// A cache in between may still have a set with a key that was taken back.
+	r.Header.Set("Cache-Control", "no-cache")
 	answer, err := s.o.Client.Do(r)
 	if err != nil {
 		return away(err)

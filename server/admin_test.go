@@ -336,7 +336,7 @@ func TestAnAdministratorSeesAndEndsSessions(t *testing.T) {
 
 func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
 	s, root := administered(t)
-	made, err := s.operator().RotateKey(t.Context())
+	made, err := s.operator().RotateKey(t.Context(), "cookies")
 	if err != nil {
 		t.Fatal(err)
 	}

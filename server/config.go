@@ -47,7 +47,7 @@ type Config struct {
 	LogFormat         string     `name:"log_format" arg:"FORMAT" help:"how to log: text or json"`
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
 	MasterKeyCommand  string     `name:"master_key_command" arg:"COMMAND" help:"program that writes the master key, with its arguments, parted at spaces; run at start, for 30 seconds at most, without a shell"`
-	KeyRotation       string     `name:"key_rotation" arg:"DAYS" help:"days after which a new key is made, and the old one only opens what it sealed; 0 is never"`
+	KeyRotation       string     `name:"key_rotation" arg:"DAYS" help:"days after which another key seals or signs, and the old one only opens or verifies what it made; 0 is never"`
 	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
 
 	// How strangers reach it.

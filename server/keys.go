@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,9 +37,16 @@ const (
 	commandTime    = 30 * time.Second
 	tendEvery      = time.Minute
 	defaultKeyDays = 90
+
+	// signedLife is the longest that a verifier may take a JWT of ours for good:
+	// 5 minutes, and a minute of leeway.
+	signedLife = 6 * time.Minute
+	// publishedAhead is how long a signing key is public before it signs: a copy
+	// of the set is as old as caches may have it, and its renewal may fail once.
+	publishedAhead = web.KeySetAge + 30*time.Second
 )
 
-// keyEvery is how long a key makes new values.
+// keyEvery is how long a key makes new values, for each purpose.
 func (c Config) keyEvery() time.Duration {
 	days, err := strconv.Atoi(c.KeyRotation)
 	if err != nil {
@@ -184,7 +192,7 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
-		Masters: masters, Life: web.SealedLife, Every: s.cfg.keyEvery(), Adopt: adopt,
+		Masters: masters, Life: web.SealedLife, Signed: signedLife, Ahead: publishedAhead, Every: s.cfg.keyEvery(), Adopt: adopt,
 	}, now); err != nil || adopt == "" {
 		return err
 	}
@@ -200,7 +208,7 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 
 // listKeys returns the keys as the API shows them.
 func (s *Server) listKeys(ctx context.Context) ([]web.Key, error) {
-	keys, err := s.keys.List(ctx)
+	keys, err := s.keys.List(ctx, time.Now())
 	shown := make([]web.Key, len(keys))
 	for i, k := range keys {
 		shown[i] = web.Key(k)
@@ -241,9 +249,16 @@ func (o *Operator) Keys(ctx context.Context) ([]Key, error) {
 	return ask[[]Key](ctx, o, "keys", none{})
 }
 
-// RotateKey puts a new key in front of the active one, and returns it.
-func (o *Operator) RotateKey(ctx context.Context) (Key, error) {
-	return ask[Key](ctx, o, "rotate-key", none{})
+// RotateKey puts another key in front of the active one of a purpose, "cookies"
+// or "signing", and returns it.
+func (o *Operator) RotateKey(ctx context.Context, purpose string) (Key, error) {
+	return ask[Key](ctx, o, "rotate-key", keyPurpose{purpose})
+}
+
+// KeySet returns the JWK set that the server publishes: all that verifiers need
+// to know, and nothing that signs.
+func (o *Operator) KeySet(ctx context.Context) (json.RawMessage, error) {
+	return ask[json.RawMessage](ctx, o, "key-set", none{})
 }
 
 // RetireKey erases a key, by force also one that is needed, and returns what is
@@ -281,6 +296,9 @@ func ResetKeys(ctx context.Context, cfg Config) (n int, err error) {
 
 // What crosses the socket.
 type (
+	keyPurpose struct {
+		Purpose string `json:"purpose"`
+	}
 	keyTarget struct {
 		ID    string `json:"id"`
 		Force bool   `json:"force,omitempty"`
@@ -293,9 +311,16 @@ type (
 
 // keyOperations adds what is offered for keys.
 func (s *Server) keyOperations(to map[string]operation) {
-	to["keys"] = op(func(ctx context.Context, _ none) ([]Key, error) { return s.keys.List(ctx) })
-	to["rotate-key"] = op(func(ctx context.Context, _ none) (Key, error) {
-		return s.keys.Rotate(ctx, byOperator("").Actor, time.Now())
+	to["keys"] = op(func(ctx context.Context, _ none) ([]Key, error) { return s.keys.List(ctx, time.Now()) })
+	to["rotate-key"] = op(func(ctx context.Context, in keyPurpose) (Key, error) {
+		return s.keys.Rotate(ctx, in.Purpose, byOperator("").Actor, time.Now())
+	})
+	to["key-set"] = op(func(ctx context.Context, _ none) (json.RawMessage, error) {
+		set, err := s.keys.KeySet(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(set)
 	})
 	to["retire-key"] = op(func(ctx context.Context, in keyTarget) (KeyLoss, error) {
 		return s.keys.Retire(ctx, in.ID, in.Force, byOperator("").Actor, time.Now())
@@ -317,6 +342,6 @@ func (s *Server) keyOperations(to map[string]operation) {
 		if err != nil {
 			return nil, err
 		}
-		return s.keys.List(ctx)
+		return s.keys.List(ctx, time.Now())
 	})
 }

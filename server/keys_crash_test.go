@@ -51,7 +51,7 @@ func TestKillNineWhileKeysChangeLosesNone(t *testing.T) {
 			var made []string
 			defer func() { acknowledged <- made }()
 			for n := 0; ; n++ {
-				k, err := o.RotateKey(ctx)
+				k, err := o.RotateKey(ctx, "cookies")
 				if err != nil {
 					return
 				}

@@ -59,7 +59,7 @@ func TestNobodyIsSignedOutByThreeRotationsUnderLoad(t *testing.T) {
 		if i == 3 {
 			break
 		}
-		if _, err := o.RotateKey(t.Context()); err != nil {
+		if _, err := o.RotateKey(t.Context(), "cookies"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestARefusalToRetireSaysWhatWouldBeLost(t *testing.T) {
 	s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword}).want(202)
 	s.server.Close() // and nothing delivers the mail
 	o := s.operator()
-	if _, err := o.RotateKey(t.Context()); err != nil {
+	if _, err := o.RotateKey(t.Context(), "cookies"); err != nil {
 		t.Fatal(err)
 	}
 	all, err := o.Keys(t.Context())

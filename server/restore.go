@@ -14,6 +14,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/archive"
 	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/keyring"
 )
 
 // ErrNotEmpty refuses to restore over what is there.
@@ -50,7 +51,8 @@ const (
 // off, the folder is afterwards, once Restore or a server has opened it again,
 // as it was or as it should become, and nothing between.
 //
-// The database begins a new epoch: whoever followed its news begins anew.
+// The database begins a new epoch: whoever followed its news begins anew. It
+// gets new signing keys: what was taken back after the backup would live again.
 func Restore(ctx context.Context, cfg Config, in io.Reader, o RestoreOptions) (r RestoreReport, err error) {
 	ids, err := o.identities()
 	if err != nil {
@@ -168,6 +170,9 @@ func prepare(ctx context.Context, dir string, keepSessions bool, now time.Time) 
 		return 0, err
 	}
 	if sessions, err = d.Renew(ctx, keepSessions, now); err != nil {
+		return 0, err
+	}
+	if err := keyring.Forget(ctx, d, now); err != nil {
 		return 0, err
 	}
 	return sessions, d.Close()

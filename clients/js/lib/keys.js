@@ -209,7 +209,8 @@ export class RemoteKeys {
 
   async #load() {
     const answer = await fetch(this.#url, {
-      headers: { accept: 'application/jwk-set+json, application/json' },
+      // A cache in between may still have a set with a key that was taken back.
+      headers: { accept: 'application/jwk-set+json, application/json', 'cache-control': 'no-cache' },
       redirect: 'error', // to elsewhere, perhaps to plain HTTP
       signal: AbortSignal.timeout(5000),
     })

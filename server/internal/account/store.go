@@ -48,6 +48,7 @@ type Tx interface {
 	Sessions
 	Families
 	Feed
+	Places
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -183,7 +184,7 @@ type Keyring interface {
 	// Keys returns all, those of one purpose together, newest first.
 	Keys() ([]Key, error)
 	// PutKey adds a key, or changes the state, the end and the secret of the one
-	// with its id. There is one active key of a purpose.
+	// with its id. There is at most one active key of a purpose.
 	PutKey(k Key) error
 	// SealedBy counts the messages that wait, and the challenges that are open,
 	// whose sealed text begins with head.
@@ -207,6 +208,7 @@ type KeyState string
 
 // The states, in their order.
 const (
+	KeyNext     KeyState = "next"     // it is published, and makes nothing yet
 	KeyActive   KeyState = "active"   // it makes and it opens
 	KeyRetiring KeyState = "retiring" // it opens
 	KeyRetired  KeyState = "retired"  // it is gone; its id is known

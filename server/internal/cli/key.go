@@ -11,15 +11,17 @@ import (
 
 func newKey() *cobra.Command {
 	return group("key", "look at the server's own keys, and change them",
-		newKeyList(), newKeyRotate(), newKeyRetire(), newKeyReseal(), newKeyReset())
+		newKeyList(), newKeyRotate(), newKeyRetire(), newKeyExport(), newKeyReseal(), newKeyReset())
 }
 
 func newKeyList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "show the server's own keys, without their secrets", Args: takes(),
-		Long: `An active key makes new values. A retiring one opens what it made, until all of that
-has expired; then it retires by itself, and its bytes are erased. The server rotates
-keys by itself too: see the setting key_rotation.
+		Long: `Keys for cookies seal, keys for signing make JWTs. An active key makes new values. A
+retiring one opens or verifies what it made, until all of that has expired; then it
+retires by itself, and its bytes are erased. A next one is published and does not sign
+yet, so that every verifier knows it when it does. The server rotates keys by itself
+too: see the setting key_rotation.
 ` + beside,
 		Example: "admit key list --json",
 	}
@@ -51,19 +53,35 @@ func writeKeys(cmd *cobra.Command, asJSON bool, v any, keys ...server.Key) error
 
 func newKeyRotate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rotate", Short: "put a new key in front; nobody is signed out", Args: takes(),
-		Long: `The new key seals from now on. The one before opens what it sealed until that has
-expired. For a key that leaked this is not enough: see admit key retire.
+		Use: "rotate [--purpose cookies | signing]", Short: "put another key in front; nobody is signed out",
+		Long: `For cookies, a new key seals from now on, and the one before opens what it sealed until
+that has expired. For signing, the next key signs from now on, the one before verifies
+what it signed, and there is another next one. Where the next one is so young that
+verifiers may not know it, it waits for at most 90 seconds. For a key that leaked this
+is not enough: see admit key retire.
 ` + beside,
-		Example: "admit key rotate",
+		Example: "admit key rotate\nadmit key rotate --purpose signing",
 	}
+	purpose := cmd.Flags().String("purpose", "cookies", "rotate the keys for this `PURPOSE`: cookies or signing")
 	asJSON := jsonFlag(cmd)
+	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
+		if *purpose != "cookies" && *purpose != "signing" {
+			return misused(cmd, "%s: no keys are for %q, but for cookies and for signing", cmd.CommandPath(), *purpose)
+		}
+		return nil
+	})
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
-		k, err := o.RotateKey(ctx)
+		k, err := o.RotateKey(ctx, *purpose)
 		if err != nil {
 			return err
 		}
-		return writeKeys(cmd, *asJSON, k, k)
+		if err := writeKeys(cmd, *asJSON, k, k); err != nil {
+			return err
+		}
+		if k.NotBefore != nil {
+			say(cmd, "it signs from %s on, when every verifier knows it", moment(*k.NotBefore))
+		}
+		return nil
 	})
 }
 
@@ -73,6 +91,11 @@ func newKeyRetire() *cobra.Command {
 		Long: `Refuses to erase a key that may be needed, and says what would be lost. With --force
 it is erased all the same, and where it is the active one a new one takes its place:
 this is for a key that leaked. Sessions go on: no key has made them.
+
+In the place of an active key for signing a fresh one signs at once, and the next one,
+which lay beside it, is replaced too. The published set is without them, and the feed
+says so: verifiers that follow it refuse tokens of the key within a second, others
+when they fetch the set, after a minute at most. Clients get new tokens by a refresh.
 ` + beside,
 		Example: "admit key retire $ID --force",
 	}
@@ -96,6 +119,23 @@ this is for a key that leaked. Sessions go on: no key has made them.
 			say(cmd, "%s", lost)
 		}
 		return nil
+	})
+}
+
+func newKeyExport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "export", Short: "print the public keys that JWTs are verified with", Args: takes(),
+		Long: `Prints the JWK set that the server publishes at /oauth/jwks, as one line of JSON: the
+public halves of the keys that sign, will, or did for tokens that may be alive.
+` + beside,
+		Example: "admit key export > jwks.json",
+	}
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
+		set, err := o.KeySet(ctx)
+		if err != nil {
+			return err
+		}
+		return writeJSON(cmd.OutOrStdout(), set)
 	})
 }
 
@@ -154,9 +194,9 @@ func newKeyReset() *cobra.Command {
 		Use: "reset", Short: "erase all keys, where the master key is lost", Args: takes(),
 		Long: `For keys that nobody can open any more: the master key is lost, or a key was damaged
 and there is no backup. What they sealed is lost: browsers are strangers until they
-sign in again, mail that waits is not sent, sign-ups under way begin again. Users and
-sessions stay. The next start makes a new key. No server may run on the data folder.
-Asks before, at a terminal.`,
+sign in again, mail that waits is not sent, sign-ups under way begin again. JWTs count
+no longer, until a refresh. Users and sessions stay. The next start makes new keys. No
+server may run on the data folder. Asks before, at a terminal.`,
 		Example: "admit key reset",
 	}
 	load := settingFlags(cmd, "data")
@@ -172,7 +212,7 @@ Asks before, at a terminal.`,
 			return err
 		}
 		n, err := server.ResetKeys(cmd.Context(), cfg)
-		return told(cmd, err, "%s erased; the next start makes a new one", several(n, "key is", "keys are"))
+		return told(cmd, err, "%s erased; the next start makes new ones", several(n, "key is", "keys are"))
 	}
 	return cmd
 }

@@ -3,8 +3,9 @@
 // They stand in the database, sealed by a master key where there is one. [Open]
 // makes them on the first start; what it returns hands out rings that follow
 // every change, so that no program is restarted for a new key. Each key has one
-// purpose, an id, and a state: active, retiring (it only opens what it made),
-// retired (its bytes are gone).
+// purpose, an id, and a state: next (it is public, and makes nothing yet),
+// active, retiring (it only opens or verifies what it made), retired (its bytes
+// are gone).
 package keyring
 
 import (
@@ -17,10 +18,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/server/internal/account"
 )
 
@@ -28,13 +31,17 @@ import (
 var (
 	ErrUnknown = admit.NotFound.New("unknown_key", "There is no such key.").WithHint("admit key list shows them")
 	ErrActive  = admit.Conflict.New("key_active", "This key is the one in use.").WithHint("admit key rotate puts a new one in front of it; if it leaked, --force replaces it at once")
+	ErrPurpose = admit.Invalid.New("unknown_purpose", "There are no keys for this purpose.").WithHint("the purposes are cookies and signing")
+	ErrTooMany = admit.Conflict.New("too_many_keys", "More signing keys are public than verifiers take in one set.").WithHint("wait until some have retired: admit key list says when")
 	ErrNeeded  = admit.Conflict.New("key_needed", "This key may still be needed.")
 	ErrChanged = admit.Conflict.New("keys_changed", "Somebody else has just changed the keys.").WithHint("look at admit key list, and try again")
 )
 
-// Cookies is the purpose of the keys that seal cookies, and what waits in the
-// database.
-const Cookies = "cookies"
+// What keys are for.
+const (
+	Cookies = "cookies" // they seal cookies, and what waits in the database
+	Signing = "signing" // they sign JWTs, and their public halves are published
+)
 
 // byServer is who did it, in the audit, where nobody asked.
 const byServer = "server"
@@ -42,7 +49,9 @@ const byServer = "server"
 // Options of a Ring.
 type Options struct {
 	Masters []*MasterKey  // the first seals, all open; none: the keys stand unsealed
-	Life    time.Duration // the longest that anything lives which a key has made
+	Life    time.Duration // the longest that anything lives which a key has sealed
+	Signed  time.Duration // the longest that a verifier may take a JWT for good, its leeway included
+	Ahead   time.Duration // how long a key is public before it signs: longer than any verifier's copy of the set goes unrenewed
 	Every   time.Duration // when an active key is replaced by itself; 0: never
 	Adopt   string        // keys that a file held until now, as package cookie writes them
 }
@@ -53,6 +62,7 @@ type Ring struct {
 	store   account.Store
 	o       Options
 	cookies *cookie.Keys
+	public  atomic.Pointer[published]
 
 	mu      sync.Mutex   // one change at a time; also guards:
 	masters []*MasterKey // that the rows are sealed with
@@ -64,6 +74,7 @@ type row struct {
 	account.Key
 	box    box
 	secret []byte
+	signs  *jose.Key // what the secret of a signing key is, in rows that were seen
 }
 
 // A Key is one as it is shown.
@@ -72,6 +83,7 @@ type Key struct {
 	Purpose   string           `json:"purpose"`
 	State     account.KeyState `json:"state"`
 	CreatedAt time.Time        `json:"created_at"`
+	NotBefore *time.Time       `json:"not_before,omitempty"` // when a next key begins to sign, once that is decided
 	NotAfter  *time.Time       `json:"not_after,omitempty"`  // when a retiring key retires
 	MasterKey string           `json:"master_key,omitempty"` // id of the one that seals it
 }
@@ -88,7 +100,7 @@ func Open(ctx context.Context, store account.Store, o Options, now time.Time) (*
 	if err == nil {
 		err = r.see(rows)
 	}
-	if err == nil && (o.Adopt != "" || r.cookies == nil || !sealedBy(rows, o.Masters)) {
+	if err == nil && (o.Adopt != "" || !complete(rows) || !sealedBy(rows, o.Masters)) {
 		err = r.change(ctx, o.Masters, func(tx account.Tx, rows []row) error {
 			if err := reseal(tx, rows, o.Masters, byServer, now); err != nil {
 				return err
@@ -124,7 +136,10 @@ func read(tx account.Tx, masters []*MasterKey) (rows []row, err error) {
 
 // Check reports why keys could not be opened with these master keys.
 func Check(keys []account.Key, masters []*MasterKey) error {
-	_, err := unsealed(keys, masters)
+	rows, err := unsealed(keys, masters)
+	if err == nil {
+		err = parseSigning(rows, nil)
+	}
 	return err
 }
 
@@ -157,7 +172,7 @@ func unsealed(keys []account.Key, masters []*MasterKey) (rows []row, err error) 
 }
 
 func order(s account.KeyState) int {
-	return slices.Index([]account.KeyState{account.KeyActive, account.KeyRetiring, account.KeyRetired}, s)
+	return slices.Index([]account.KeyState{account.KeyActive, account.KeyNext, account.KeyRetiring, account.KeyRetired}, s)
 }
 
 // see makes rows what is used from now on. Mu is held, but in Open.
@@ -172,6 +187,9 @@ func (r *Ring) see(rows []row) error {
 		return nil // the first start
 	}
 	keys, err := cookiesOf(secrets)
+	if err == nil {
+		err = parseSigning(rows, r.seen)
+	}
 	if err != nil {
 		return err
 	}
@@ -180,8 +198,14 @@ func (r *Ring) see(rows []row) error {
 	} else {
 		r.cookies.Replace(keys)
 	}
+	r.publish(rows)
 	r.seen = rows
 	return nil
+}
+
+// complete reports whether there is all that a ring needs.
+func complete(rows []row) bool {
+	return active(rows, Cookies) != nil && active(rows, Signing) != nil && next(rows) != nil
 }
 
 // change runs fn in a transaction on the rows as they are. What it wrote must
@@ -209,9 +233,9 @@ func (r *Ring) change(ctx context.Context, masters []*MasterKey, fn func(tx acco
 	return errors.Join(err, r.see(rows))
 }
 
-// begin adopts the keys of a file, and makes the first one where there is none.
+// begin adopts the keys of a file, and makes the first ones where there are none.
 func (r *Ring) begin(tx account.Tx, rows []row, now time.Time) error {
-	active := find(rows, func(one row) bool { return one.Purpose == Cookies && one.State == account.KeyActive }) != nil
+	sealing := active(rows, Cookies) != nil
 	var secrets [][]byte
 	if r.o.Adopt != "" {
 		var err error
@@ -229,21 +253,23 @@ func (r *Ring) begin(tx account.Tx, rows []row, now time.Time) error {
 			continue
 		}
 		k := account.Key{ID: id, Purpose: Cookies, State: account.KeyActive, CreatedAt: now.Add(-time.Duration(i) * time.Second)}
-		if active {
+		if sealing {
 			k.State, k.NotAfter = account.KeyRetiring, now.Add(r.o.Life)
 		}
-		active = true
+		sealing = true
 		if err := put(tx, k, r.masters, secret, "key_adopted", byServer, now); err != nil {
 			return err
 		}
 	}
-	if !active {
-		return r.make(tx, rows, byServer, now)
+	if !sealing {
+		if err := r.make(tx, rows, byServer, now); err != nil {
+			return err
+		}
 	}
-	return nil
+	return r.beginSigning(tx, rows, byServer, now)
 }
 
-// make adds a new active key.
+// make adds a new active key that seals.
 func (r *Ring) make(tx account.Tx, rows []row, actor string, now time.Time) error {
 	for {
 		secret := make([]byte, 32)
@@ -268,10 +294,10 @@ func put(tx account.Tx, k account.Key, masters []*MasterKey, secret []byte, even
 	return tx.Record(&account.Record{At: now, Actor: actor, Event: event, Detail: k.ID})
 }
 
-// rotate makes a new key, and lets the one that was active open for as long as
-// something that it made can live.
+// rotate makes a new key that seals, and lets the one that was active open for
+// as long as something that it made can live.
 func (r *Ring) rotate(tx account.Tx, rows []row, actor string, now time.Time) error {
-	if old := active(rows); old != nil {
+	if old := active(rows, Cookies); old != nil {
 		k := old.Key
 		k.State, k.NotAfter = account.KeyRetiring, now.Add(r.o.Life)
 		if err := tx.PutKey(k); err != nil {
@@ -286,8 +312,10 @@ func retire(tx account.Tx, k account.Key, actor string, now time.Time) error {
 	if err := tx.PutKey(k); err != nil {
 		return err
 	}
-	if err := tx.DeleteSealedBy(head(k.ID)); err != nil {
-		return err
+	if k.Purpose == Cookies {
+		if err := tx.DeleteSealedBy(head(k.ID)); err != nil {
+			return err
+		}
 	}
 	return tx.Record(&account.Record{At: now, Actor: actor, Event: "key_retired", Detail: k.ID})
 }
@@ -328,12 +356,12 @@ func find(rows []row, is func(row) bool) *row {
 	return nil
 }
 
-func active(rows []row) *row {
-	return find(rows, func(one row) bool { return one.Purpose == Cookies && one.State == account.KeyActive })
+func active(rows []row, purpose string) *row {
+	return find(rows, func(one row) bool { return one.Purpose == purpose && one.State == account.KeyActive })
 }
 
-// List returns all keys, retired ones last.
-func (r *Ring) List(ctx context.Context) ([]Key, error) {
+// List returns all keys as they are at a time, retired ones last.
+func (r *Ring) List(ctx context.Context, now time.Time) ([]Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var rows []row
@@ -341,38 +369,77 @@ func (r *Ring) List(ctx context.Context) ([]Key, error) {
 		rows, err = read(tx, r.masters)
 		return err
 	})
+	return r.shown(rows, now), err
+}
+
+// shown returns rows as they are shown, those in use first.
+func (r *Ring) shown(rows []row, now time.Time) []Key {
 	keys := make([]Key, len(rows))
 	for i, one := range rows {
-		keys[i] = shown(one)
+		keys[i] = Key{ID: one.ID, Purpose: one.Purpose, State: one.State, CreatedAt: one.CreatedAt.UTC(), MasterKey: one.box.master}
+		if !one.NotAfter.IsZero() {
+			end := one.NotAfter.UTC()
+			keys[i].NotAfter = &end
+		}
 	}
-	return keys, err
+	r.showTurns(keys, rows, now)
+	slices.SortStableFunc(keys, func(a, b Key) int { return order(a.State) - order(b.State) })
+	return keys
 }
 
-func shown(one row) Key {
-	k := Key{ID: one.ID, Purpose: one.Purpose, State: one.State, CreatedAt: one.CreatedAt.UTC(), MasterKey: one.box.master}
-	if !one.NotAfter.IsZero() {
-		end := one.NotAfter.UTC()
-		k.NotAfter = &end
+// Rotate puts another key in front of the active one and returns it. Nobody is
+// signed out: the old one opens, or verifies, what it made until that has
+// expired. A key that signs takes its turn once it has been public for long
+// enough: at once, but for several rotations in a row.
+func (r *Ring) Rotate(ctx context.Context, purpose, actor string, now time.Time) (Key, error) {
+	rotate := r.rotate
+	switch purpose {
+	case Cookies:
+	case Signing:
+		rotate = r.rotateSigning
+	default:
+		return Key{}, ErrPurpose
 	}
-	return k
-}
-
-// Rotate puts a new key in front of the active one and returns it. Nobody is
-// signed out: the old one opens what it made until that has expired.
-func (r *Ring) Rotate(ctx context.Context, actor string, now time.Time) (Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	erased := false
 	err := r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
 		// Another process must not rotate what this one has not seen.
-		if known, is := active(r.seen), active(rows); known != nil && is != nil && known.ID != is.ID {
+		if known, is := active(r.seen, purpose), active(rows, purpose); known != nil && is != nil && known.ID != is.ID {
 			return ErrChanged
 		}
-		return r.rotate(tx, rows, actor, now)
+		erased = find(rows, func(one row) bool { return over(one, now) }) != nil
+		if err := retireOver(tx, rows, now); err != nil {
+			return err
+		}
+		return rotate(tx, rows, actor, now)
 	})
+	if err == nil && erased {
+		err = r.store.Scrub(ctx)
+	}
 	if err != nil {
 		return Key{}, err
 	}
-	return shown(*active(r.seen)), nil
+	id := active(r.seen, purpose).ID
+	keys := r.shown(r.seen, now)
+	return keys[slices.IndexFunc(keys, func(k Key) bool { return k.ID == id })], nil
+}
+
+// over reports whether a retiring key is of no use any more.
+func over(one row, now time.Time) bool {
+	return one.State == account.KeyRetiring && !now.Before(one.NotAfter)
+}
+
+// retireOver retires the keys whose time is over.
+func retireOver(tx account.Tx, rows []row, now time.Time) error {
+	for _, one := range rows {
+		if over(one, now) {
+			if err := retire(tx, one.Key, byServer, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // A Loss is what cannot be opened without a key.
@@ -380,6 +447,8 @@ type Loss struct {
 	Browsers   bool `json:"browsers"`   // that signed in while it was active are known no longer
 	Mail       int  `json:"mail"`       // messages that wait
 	Challenges int  `json:"challenges"` // sign-ups and the like under way
+
+	Tokens bool `json:"tokens,omitempty"` // JWTs that it signed count no longer
 }
 
 // String tells it to a person.
@@ -387,6 +456,9 @@ func (l Loss) String() string {
 	var all []string
 	if l.Browsers {
 		all = append(all, "browsers that signed in with it are strangers until they sign in again")
+	}
+	if l.Tokens {
+		all = append(all, "JWTs that it has signed count no longer, and who holds one gets another by a refresh")
 	}
 	for _, part := range []struct {
 		n         int
@@ -421,12 +493,20 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 		case one.State == account.KeyActive && !force:
 			return ErrActive
 		}
-		loss.Browsers = one.State == account.KeyActive || now.Before(one.NotAfter)
-		if loss.Mail, loss.Challenges, err = tx.SealedBy(head(id), now); err != nil {
-			return err
+		needed := one.State == account.KeyActive || one.State == account.KeyRetiring && now.Before(one.NotAfter)
+		if one.Purpose == Signing {
+			loss.Tokens = needed
+		} else {
+			loss.Browsers = needed
+			if loss.Mail, loss.Challenges, err = tx.SealedBy(head(id), now); err != nil {
+				return err
+			}
 		}
 		if loss != (Loss{}) && !force {
 			return ErrNeeded.WithHint("it retires by itself at " + one.NotAfter.UTC().Format("2006-01-02 15:04 UTC") + "; with --force, " + loss.String())
+		}
+		if one.Purpose == Signing {
+			return r.revoke(tx, rows, *one, actor, now)
 		}
 		if one.State == account.KeyActive {
 			if err := r.rotate(tx, rows, actor, now); err != nil {
@@ -458,8 +538,12 @@ func (r *Ring) Reseal(ctx context.Context, masters []*MasterKey, actor string, n
 
 // Reset erases all keys of a store, whether they can be opened or not, and
 // returns how many: for a master key that is lost for good. The next Open makes
-// a new one. No other process may have the keys open.
+// new ones. No other process may have the keys open.
 func Reset(ctx context.Context, store account.Store, actor string, now time.Time) (n int, err error) {
+	return reset(ctx, store, func(account.Key) bool { return true }, actor, now)
+}
+
+func reset(ctx context.Context, store account.Store, which func(account.Key) bool, actor string, now time.Time) (n int, err error) {
 	err = store.Update(context.WithoutCancel(ctx), func(tx account.Tx) error {
 		n = 0
 		keys, err := tx.Keys()
@@ -467,10 +551,10 @@ func Reset(ctx context.Context, store account.Store, actor string, now time.Time
 			return err
 		}
 		for _, k := range keys {
-			if k.State == account.KeyRetired {
+			if k.State == account.KeyRetired || !which(k) {
 				continue
 			}
-			if err := retire(tx, k, actor, now); err != nil {
+			if err := errors.Join(retire(tx, k, actor, now), tell(tx, k, now)); err != nil {
 				return err
 			}
 			n++
@@ -486,11 +570,6 @@ func Reset(ctx context.Context, store account.Store, actor string, now time.Time
 // Tend does what is due, and sees what other processes did: call it every minute
 // or so. It reports whether it rotated or retired a key.
 func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
-	due := func(rows []row) bool {
-		one := active(rows)
-		return r.o.Every > 0 && one != nil && now.Sub(one.CreatedAt) >= r.o.Every
-	}
-	over := func(one row) bool { return one.State == account.KeyRetiring && !now.Before(one.NotAfter) }
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var rows []row
@@ -501,19 +580,17 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 	if err == nil && !slices.EqualFunc(rows, r.seen, func(a, b row) bool { return a.Key == b.Key }) {
 		err = r.see(rows)
 	}
-	if err != nil || !due(rows) && find(rows, over) == nil {
+	if err != nil || len(r.due(rows, now)) == 0 && find(rows, func(one row) bool { return over(one, now) }) == nil {
 		return false, err
 	}
 	err = r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
-		for _, one := range rows {
-			if over(one) {
-				if err := retire(tx, one.Key, byServer, now); err != nil {
-					return err
-				}
-			}
+		if err := retireOver(tx, rows, now); err != nil {
+			return err
 		}
-		if due(rows) { // still: another process may have been faster
-			return r.rotate(tx, rows, byServer, now)
+		for _, rotate := range r.due(rows, now) { // still: another process may have been faster
+			if err := rotate(tx, rows, byServer, now); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -521,6 +598,21 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 		err = r.store.Scrub(ctx)
 	}
 	return err == nil, err
+}
+
+// due returns the rotations whose time has come.
+func (r *Ring) due(rows []row, now time.Time) (all []func(account.Tx, []row, string, time.Time) error) {
+	if r.o.Every == 0 {
+		return nil
+	}
+	if one := active(rows, Cookies); one != nil && now.Sub(one.CreatedAt) >= r.o.Every {
+		all = append(all, r.rotate)
+	}
+	// The next key was made when the active one began to sign.
+	if one := next(rows); one != nil && now.Sub(one.CreatedAt) >= r.o.Every {
+		all = append(all, r.rotateSigning)
+	}
+	return all
 }
 
 // cookiesOf makes a ring of secrets, newest first.

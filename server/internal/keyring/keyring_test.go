@@ -45,7 +45,7 @@ func masters(t testing.TB, lines ...string) []*keyring.MasterKey {
 }
 
 func options(masters ...*keyring.MasterKey) keyring.Options {
-	return keyring.Options{Masters: masters, Life: 180 * day, Every: 90 * day}
+	return keyring.Options{Masters: masters, Life: 180 * day, Signed: 6 * time.Minute, Ahead: 90 * time.Second, Every: 90 * day}
 }
 
 func open(t testing.TB, store account.Store, o keyring.Options, now time.Time) *keyring.Ring {
@@ -57,18 +57,34 @@ func open(t testing.TB, store account.Store, o keyring.Options, now time.Time) *
 	return r
 }
 
-// states are those of all keys, in the order of the list.
-func states(t testing.TB, r *keyring.Ring) string {
+// list returns the keys for one purpose.
+func list(t testing.TB, r *keyring.Ring, purpose string, now time.Time) (keys []keyring.Key) {
 	t.Helper()
-	all, err := r.List(t.Context())
+	all, err := r.List(t.Context(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var states []string
 	for _, k := range all {
+		if k.Purpose == purpose {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// statesOf are those of keys, in the order of the list.
+func statesOf(keys []keyring.Key) string {
+	var states []string
+	for _, k := range keys {
 		states = append(states, string(k.State))
 	}
 	return strings.Join(states, " ")
+}
+
+// states are those of the keys that seal.
+func states(t testing.TB, r *keyring.Ring) string {
+	t.Helper()
+	return statesOf(list(t, r, keyring.Cookies, begin))
 }
 
 func opens(r *keyring.Ring, sealed string, now time.Time) error {
@@ -136,7 +152,7 @@ func TestNoKeyIsOpenUnlessAllAre(t *testing.T) {
 				o = options(masters(t, tt.before...)...)
 			}
 			r := open(t, d, o, begin)
-			if _, err := r.Rotate(t.Context(), "operator", begin.Add(time.Second)); err != nil {
+			if _, err := r.Rotate(t.Context(), keyring.Cookies, "operator", begin.Add(time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			sealed := string(r.Cookies().Seal(nil, "c", []byte("v"), begin))
@@ -166,7 +182,7 @@ func TestNoKeyIsOpenUnlessAllAre(t *testing.T) {
 			if err := opens(again, sealed, begin); err != nil {
 				t.Error(err)
 			}
-			all, err := again.List(t.Context())
+			all, err := again.List(t.Context(), begin)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,6 +209,7 @@ func TestKeysRotateAndRetireByThemselves(t *testing.T) {
 		{90 * day, true, "active retiring", true},
 		{90*day + time.Minute, false, "active retiring", true},
 		{180 * day, true, "active retiring retiring", true},
+		{180*day + 6*time.Minute, true, "active retiring retiring", true}, // one that signed has retired
 		{270*day - time.Minute, false, "active retiring retiring", true},
 		{270 * day, true, "active retiring retiring retired", false},
 	} {
@@ -247,7 +264,7 @@ func TestTwoProcessesCannotRotateAtOnce(t *testing.T) {
 	var fine, late atomic.Int32
 	for _, r := range rings {
 		work.Go(func() {
-			switch _, err := r.Rotate(context.WithoutCancel(t.Context()), "operator", now.Add(time.Second)); {
+			switch _, err := r.Rotate(context.WithoutCancel(t.Context()), keyring.Cookies, "operator", now.Add(time.Second)); {
 			case err == nil:
 				fine.Add(1)
 			case errors.Is(err, keyring.ErrChanged):
@@ -262,7 +279,7 @@ func TestTwoProcessesCannotRotateAtOnce(t *testing.T) {
 		t.Errorf("%d rotated, %d were told", fine.Load(), late.Load())
 	}
 	// And has seen it then.
-	if _, err := rings[0].Rotate(t.Context(), "operator", now.Add(2*time.Second)); err != nil && !errors.Is(err, keyring.ErrChanged) {
+	if _, err := rings[0].Rotate(t.Context(), keyring.Cookies, "operator", now.Add(2*time.Second)); err != nil && !errors.Is(err, keyring.ErrChanged) {
 		t.Error(err)
 	}
 }
@@ -270,7 +287,7 @@ func TestTwoProcessesCannotRotateAtOnce(t *testing.T) {
 func TestAProcessSeesWhatAnotherDidToTheKeys(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "admit.db")
 	one, two := open(t, database(t, file), options(), begin), open(t, database(t, file), options(), begin)
-	if _, err := one.Rotate(t.Context(), "operator", begin.Add(time.Second)); err != nil {
+	if _, err := one.Rotate(t.Context(), keyring.Cookies, "operator", begin.Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	sealed := string(one.Cookies().Seal(nil, "c", []byte("v"), begin))
@@ -285,13 +302,9 @@ func TestAProcessSeesWhatAnotherDidToTheKeys(t *testing.T) {
 func TestAKeyThatIsNeededIsErasedOnlyByForce(t *testing.T) {
 	d := fresh(t)
 	r := open(t, d, options(), begin)
-	all, err := r.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := all[0].ID
+	id := list(t, r, keyring.Cookies, begin)[0].ID
 	sealed := string(r.Cookies().Seal(nil, "c", []byte("v"), begin))
-	err = d.Update(t.Context(), func(tx account.Tx) error {
+	err := d.Update(t.Context(), func(tx account.Tx) error {
 		return errors.Join(
 			tx.Post("", string(r.Cookies().Seal(nil, "outbox", nil, begin)), begin),
 			tx.PutChallenge(&account.Challenge{ID: "one", Expires: begin.Add(time.Hour), Sealed: string(r.Cookies().Seal(nil, "challenge one", nil, begin))}),
@@ -308,7 +321,7 @@ func TestAKeyThatIsNeededIsErasedOnlyByForce(t *testing.T) {
 	if _, err := r.Retire(t.Context(), "000000", true, "operator", now); !errors.Is(err, keyring.ErrUnknown) {
 		t.Errorf("an unknown key: %v", err)
 	}
-	if _, err := r.Rotate(t.Context(), "operator", now); err != nil {
+	if _, err := r.Rotate(t.Context(), keyring.Cookies, "operator", now); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Retire(t.Context(), id, false, "operator", now); !errors.Is(err, keyring.ErrNeeded) {
@@ -328,10 +341,7 @@ func TestAKeyThatIsNeededIsErasedOnlyByForce(t *testing.T) {
 		t.Errorf("once more: %+v, %v", loss, err)
 	}
 	// The active one leaked: another takes its place in the same moment.
-	if all, err = r.List(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if loss, err = r.Retire(t.Context(), all[0].ID, true, "operator", now.Add(time.Second)); err != nil || !loss.Browsers {
+	if loss, err = r.Retire(t.Context(), list(t, r, keyring.Cookies, begin)[0].ID, true, "operator", now.Add(time.Second)); err != nil || !loss.Browsers {
 		t.Errorf("the active key, by force: %+v, %v", loss, err)
 	}
 	if got := states(t, r); got != "active retired retired" {
@@ -368,11 +378,7 @@ func TestAFileOfKeysIsTakenOver(t *testing.T) {
 	}
 	// A file from a backup brings no key back that was retired, and one that is
 	// not known only opens.
-	all, err := r.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Retire(t.Context(), all[1].ID, true, "operator", begin.Add(time.Hour)); err != nil {
+	if _, err := r.Retire(t.Context(), list(t, r, keyring.Cookies, begin)[1].ID, true, "operator", begin.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	o.Adopt = cookie.GenerateKey() + "\n" + file
@@ -401,7 +407,7 @@ func TestTheMasterKeyChangesWhileKeysAreInUse(t *testing.T) {
 		if err := r.Reseal(t.Context(), tt.with, "operator", begin); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
-		if _, err := r.Rotate(t.Context(), "operator", begin); err != nil {
+		if _, err := r.Rotate(t.Context(), keyring.Cookies, "operator", begin); err != nil {
 			t.Fatalf("%s, then rotate: %v", tt.name, err)
 		}
 		again := open(t, d, options(tt.with...), begin)
@@ -421,8 +427,8 @@ func TestChangesOfOneProcessWaitForEachOther(t *testing.T) {
 	for _, do := range []func() error{
 		func() error { return r.Reseal(ctx, a, "operator", begin) },
 		func() error { return r.Reseal(ctx, b, "operator", begin) },
-		func() error { _, err := r.Rotate(ctx, "operator", begin); return err },
-		func() error { _, err := r.List(ctx); return err },
+		func() error { _, err := r.Rotate(ctx, keyring.Cookies, "operator", begin); return err },
+		func() error { _, err := r.List(ctx, begin); return err },
 		func() error { _, err := r.Tend(ctx, begin); return err },
 	} {
 		work.Go(func() {

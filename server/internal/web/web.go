@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -29,6 +30,7 @@ import (
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
@@ -49,7 +51,8 @@ type Options struct {
 	Proofs      *dpop.Verifier // of requests to PublicURL
 	Keys        *cookie.Keys   // seal the cookies of flows and known browsers
 	Ring        func(context.Context) ([]Key, error)
-	PublicURL   string // an origin, without a slash at the end
+	Published   jose.KeySource // whose public halves anybody may have
+	PublicURL   string         // an origin, without a slash at the end
 	CookieName  func(name string) string
 	CORSOrigins []string       // exact origins that may use the API with header tokens
 	ReturnHosts []string       // hosts besides our own that return_to may name
@@ -93,6 +96,10 @@ const MaxHeader = 16 << 10
 // browser is known for so long after a sign-in. Keys must open for as long.
 const SealedLife = 180 * 24 * time.Hour
 
+// KeySetAge is for how long a copy of the published keys may be used without
+// looking again. Keys must be published for longer before they sign.
+const KeySetAge = time.Minute
+
 // permissions takes from pages what none of ours asks for: what a script that got
 // in could reach is less. Passkeys stay.
 const permissions = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), usb=()"
@@ -118,6 +125,7 @@ type server struct {
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
 	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
+	keySet  atomic.Pointer[keySet]   // the published keys as they are answered
 }
 
 // A header is a field with its value, ready to be set without an allocation.

@@ -29,6 +29,7 @@ type issuer struct {
 	feed     *feed.Log
 	refusing bool
 	fetched  int
+	cached   []byte // of the keys, by what stands in between
 }
 
 func main() {
@@ -99,11 +100,19 @@ func (i *issuer) authorize(r *http.Request) ([]string, error) {
 	return []string{audience}, nil
 }
 
-func (i *issuer) jwks(w http.ResponseWriter, _ *http.Request) {
+// jwks answers as a cache does that stands in between.
+func (i *issuer) jwks(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.fetched++
-	json.NewEncoder(w).Encode(jose.NewKeySet(i.keys...))
+	if i.cached == nil || r.Header.Get("Cache-Control") == "no-cache" {
+		var err error
+		if i.cached, err = json.Marshal(jose.NewKeySet(i.keys...)); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	}
+	w.Write(i.cached)
 }
 
 func (i *issuer) addKey(o *order) (any, error) {

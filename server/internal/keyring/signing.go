@@ -1,0 +1,287 @@
+package keyring
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/server/internal/account"
+)
+
+// Keys that sign are published before they are used, so that no verifier meets a
+// kid that it does not know. There is always a next one, and a rotation gives it
+// the turn. Where rotations follow each other faster than verifiers renew their
+// copies of the set, a key waits for its turn until it has been public for
+// Options.Ahead, and the one before goes on: states in the database say in which
+// order, and [pick] says whose turn it is.
+
+const (
+	// maxPublic is what jose, and so a verifier of ours, takes in one set, less
+	// what one rotation adds.
+	maxPublic = 256 - 2
+	// keyNews is for how long the feed tells that a key was taken back: past the
+	// last moment at which a verifier that cannot renew its set uses the old one,
+	// which is 24 hours with package jose. A token that a thief signs says itself
+	// when it expires.
+	keyNews = 25 * time.Hour
+)
+
+// published is what the ring shows of the keys that sign. It does not change.
+type published struct {
+	set     *jose.KeySet // of public halves
+	signers []signer     // newest first
+}
+
+// A signer is a key that may sign.
+type signer struct {
+	id    string
+	key   *jose.Key // in what is published
+	made  time.Time
+	from  time.Time // when every verifier knows it
+	until time.Time // when the one after it takes over; zero for the last
+}
+
+// Signing returns the key that signs now.
+func (r *Ring) Signing() *jose.Key {
+	all := r.public.Load().signers
+	if len(all) == 1 {
+		return all[0].key
+	}
+	return pick(all, time.Now()).key
+}
+
+// KeySet implements [jose.KeySource] with the public halves of all keys that are
+// published. It is another set after each change, so that what a verifier
+// remembers dies with the key that signed it.
+func (r *Ring) KeySet(context.Context, string) (*jose.KeySet, error) {
+	return r.public.Load().set, nil
+}
+
+// pick returns whose turn it is: the newest that every verifier knows. While
+// there is none, it is one that has been public for longest: who knows any key
+// that could sign knows that one.
+func pick(all []signer, now time.Time) *signer {
+	var first *signer
+	for i := range all {
+		switch s := &all[i]; {
+		case !s.until.IsZero() && !now.Before(s.until):
+		case !now.Before(s.from):
+			return s
+		case first == nil || s.made.Before(first.made):
+			first = s
+		}
+	}
+	return first
+}
+
+func (r *Ring) signers(rows []row) (all []signer) {
+	for _, one := range rows {
+		if one.Purpose != Signing || one.State != account.KeyActive && one.State != account.KeyRetiring {
+			continue
+		}
+		s := signer{id: one.ID, key: one.signs, made: one.CreatedAt, from: one.CreatedAt.Add(r.o.Ahead)}
+		if one.State == account.KeyRetiring {
+			s.until = one.NotAfter.Add(-r.o.Signed) // what it signs until then expires in time
+		}
+		all = append(all, s)
+	}
+	// The active one stands in front. Of two that were made at once, the one that
+	// retires later had its turn later.
+	slices.SortStableFunc(all, func(a, b signer) int {
+		if a.until.IsZero() || b.until.IsZero() {
+			return a.until.Compare(b.until)
+		}
+		return cmp.Or(b.made.Compare(a.made), b.until.Compare(a.until))
+	})
+	return all
+}
+
+// publish shows the keys among rows that sign. Mu is held, but in Open.
+func (r *Ring) publish(rows []row) {
+	var public []*jose.Key
+	var ids []string
+	for _, one := range rows {
+		if one.signs != nil {
+			public = append(public, one.signs.Public())
+			ids = append(ids, one.ID)
+		}
+	}
+	p := &published{set: jose.NewKeySet(public...), signers: r.signers(rows)}
+	// The same keys are the same set: what was remembered under it stays.
+	if old := r.public.Load(); old != nil {
+		var before []string
+		for _, k := range old.set.Keys() {
+			before = append(before, k.ID())
+		}
+		if slices.Equal(slices.Sorted(slices.Values(before)), slices.Sorted(slices.Values(ids))) {
+			p.set = old.set
+		}
+	}
+	r.public.Store(p)
+}
+
+// showTurns gives keys, which are those of rows, the states that they have at a
+// time.
+func (r *Ring) showTurns(keys []Key, rows []row, now time.Time) {
+	all := r.signers(rows)
+	turn := pick(all, now)
+	if turn == nil {
+		return
+	}
+	waits := true
+	for i := range all {
+		k := &keys[slices.IndexFunc(keys, func(k Key) bool { return k.ID == all[i].id })]
+		switch {
+		case &all[i] == turn:
+			k.State, k.NotAfter, waits = account.KeyActive, nil, false
+		case waits:
+			from := all[i].from.UTC()
+			k.State, k.NotAfter, k.NotBefore = account.KeyNext, nil, &from
+		}
+	}
+}
+
+func next(rows []row) *row {
+	return find(rows, func(one row) bool { return one.State == account.KeyNext })
+}
+
+// beginSigning makes the keys that are missing.
+func (r *Ring) beginSigning(tx account.Tx, rows []row, actor string, now time.Time) error {
+	if active(rows, Signing) == nil {
+		if err := r.makeSigning(tx, account.KeyActive, actor, now); err != nil {
+			return err
+		}
+	}
+	if next(rows) == nil {
+		return r.makeSigning(tx, account.KeyNext, actor, now)
+	}
+	return nil
+}
+
+// makeSigning adds a new key that signs. Its id is random: 64 bits, which are
+// never the same twice and are short in each token.
+func (r *Ring) makeSigning(tx account.Tx, state account.KeyState, actor string, now time.Time) error {
+	id := make([]byte, 8)
+	rand.Read(id)
+	k, err := jose.GenerateKey(jose.ES256, hex.EncodeToString(id))
+	if err != nil {
+		return err
+	}
+	jwk, err := k.Reveal()
+	if err != nil {
+		return err
+	}
+	return put(tx, account.Key{ID: k.ID(), Purpose: Signing, State: state, CreatedAt: now}, r.masters, []byte(jwk.Reveal()), "key_made", actor, now)
+}
+
+// parseSigning reads the keys that sign. Those that are known, which never
+// change, are taken from there: there are hundreds while rotations follow each
+// other. Its errors do not quote them.
+func parseSigning(rows, known []row) error {
+	before := map[string]*jose.Key{}
+	for _, one := range known {
+		before[one.ID] = one.signs
+	}
+	for i := range rows {
+		one := &rows[i]
+		if one.Purpose != Signing || one.secret == nil {
+			continue
+		}
+		if one.signs = before[one.ID]; one.signs != nil {
+			continue
+		}
+		k, err := jose.ParseKey(one.secret)
+		if err != nil || k.ID() != one.ID || !k.IsPrivate() || k.Public() == nil || k.Algorithm() == "" {
+			return fmt.Errorf("key %s: %w", one.ID, ErrDamaged)
+		}
+		one.signs = k
+	}
+	return nil
+}
+
+// rotateSigning gives the next key the turn, and makes another next one.
+func (r *Ring) rotateSigning(tx account.Tx, rows []row, actor string, now time.Time) error {
+	public := 0
+	for _, one := range rows {
+		if one.Purpose == Signing && one.secret != nil && !over(one, now) {
+			public++
+		}
+	}
+	old, next := active(rows, Signing), next(rows)
+	switch {
+	case public >= maxPublic:
+		return ErrTooMany
+	case old == nil || next == nil:
+		return r.beginSigning(tx, rows, actor, now)
+	}
+	turn := next.CreatedAt.Add(r.o.Ahead)
+	if turn.Before(now) {
+		turn = now
+	}
+	k := old.Key
+	k.State, k.NotAfter = account.KeyRetiring, turn.Add(r.o.Signed)
+	if err := tx.PutKey(k); err != nil { // first: one key is active at a time
+		return err
+	}
+	k = next.Key
+	k.State = account.KeyActive
+	if err := errors.Join(tx.PutKey(k), tx.Record(&account.Record{At: now, Actor: actor, Event: "key_promoted", Detail: k.ID})); err != nil {
+		return err
+	}
+	return r.makeSigning(tx, account.KeyNext, actor, now)
+}
+
+// revoke erases a key that signs, and tells it to those who remember tokens.
+//
+// In the place of the active one a fresh one signs at once, and not the next:
+// that lies beside it, and who has got the one has the other. And no verifier
+// knows a fresh kid, so the first token that it sees makes it renew its set,
+// which is without the key that leaked.
+func (r *Ring) revoke(tx account.Tx, rows []row, one row, actor string, now time.Time) error {
+	for _, k := range rows {
+		erase := k.ID == one.ID || one.State == account.KeyActive && k.Purpose == Signing && k.State == account.KeyNext
+		switch late := now.Add(r.o.Signed); {
+		case erase:
+			if err := errors.Join(retire(tx, k.Key, actor, now), tell(tx, k.Key, now)); err != nil {
+				return err
+			}
+		case one.State == account.KeyActive && k.Purpose == Signing && k.State == account.KeyRetiring && k.NotAfter.After(late):
+			k.NotAfter = late // its turn is over now
+			if err := tx.PutKey(k.Key); err != nil {
+				return err
+			}
+		}
+	}
+	if one.State == account.KeyActive {
+		if err := r.makeSigning(tx, account.KeyActive, actor, now); err != nil {
+			return err
+		}
+	}
+	if one.State != account.KeyRetiring {
+		return r.makeSigning(tx, account.KeyNext, actor, now)
+	}
+	return nil
+}
+
+// tell tells those who remember tokens that a key counts no longer.
+func tell(tx account.Tx, k account.Key, now time.Time) error {
+	if k.Purpose != Signing {
+		return nil
+	}
+	return tx.Tell(feed.KeyEnded(k.ID, "key_retired", now.Add(keyNews)))
+}
+
+// Forget erases the signing keys of a store that was restored, whether they can
+// be opened or not: what was taken back after the backup would live again, and
+// no token from before counts any longer. The next Open makes new ones.
+func Forget(ctx context.Context, store account.Store, now time.Time) error {
+	_, err := reset(ctx, store, func(k account.Key) bool { return k.Purpose == Signing }, byServer, now)
+	return err
+}

@@ -1,0 +1,69 @@
+package web
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit/jose"
+)
+
+// A keySet is a JWK set as it is answered.
+type keySet struct {
+	set  *jose.KeySet
+	text []byte
+	etag string
+}
+
+// publishedKeys answers with the keys that JWTs of ours are verified with. They
+// are for everybody: package jose writes public halves only, and a set that it
+// cannot write so is an error.
+//
+// Scripts of any origin may read them. Whoever asks gets the same, no cookie is
+// looked at, and an origin that was left out would have a program fetch for it
+// what is no secret; with one answer for all, caches need not keep origins apart.
+func (c *call) publishedKeys() error {
+	set, err := c.Published.KeySet(c.r.Context(), "")
+	if err != nil {
+		return err
+	}
+	p := c.keySet.Load()
+	if p == nil || p.set != set {
+		text, err := json.Marshal(set)
+		if err != nil {
+			return fmt.Errorf("publish keys: %w", err)
+		}
+		sum := sha256.Sum256(text)
+		p = &keySet{set, text, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+		c.keySet.Store(p)
+	}
+	h := c.w.Header()
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(KeySetAge/time.Second)))
+	h.Set("Etag", p.etag)
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	if unchanged(c.r.Header.Get("If-None-Match"), p.etag) {
+		c.begin(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Type", "application/jwk-set+json")
+	h.Set("Content-Length", strconv.Itoa(len(p.text)))
+	c.begin(http.StatusOK)
+	c.w.Write(p.text) // who is gone needs no answer
+	return nil
+}
+
+// unchanged reports whether If-None-Match has the tag (RFC 9110 section 13.1.2).
+func unchanged(field, etag string) bool {
+	for tag := range strings.SplitSeq(field, ",") {
+		if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag || tag == "*" {
+			return true
+		}
+	}
+	return false
+}
