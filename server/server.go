@@ -33,7 +33,6 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/feed"
-	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -194,10 +193,6 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.Dev {
 		s.inbox = &notify.Inbox{}
 	}
-	signing, err := newStubSigning()
-	if err != nil {
-		return nil, err
-	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
 		Policy:    cfg.PasswordPolicy(),
@@ -205,7 +200,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
 		PublicURL: s.publicURL(),
-		Signing:   signing,
+		Signing:   s.keys,
 		Audiences: cfg.Audiences,
 		Observer:  tries,
 		Tracer:    s.tracer,
@@ -213,24 +208,6 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, s.accounts.ExpectHashes(ctx)
-}
-
-// stubSigning is a STUB until branch keys is merged.
-type stubSigning struct {
-	key *jose.Key
-	set *jose.KeySet
-}
-
-func (s *stubSigning) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }
-
-func (s *stubSigning) Signing() *jose.Key { return s.key }
-
-func newStubSigning() (*stubSigning, error) {
-	key, err := jose.GenerateKey(jose.ES256, "")
-	if err != nil {
-		return nil, err
-	}
-	return &stubSigning{key, jose.NewKeySet(key)}, nil
 }
 
 // edge makes the handler, and the links that the terminal shows.
