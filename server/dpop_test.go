@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/server"
@@ -222,6 +223,30 @@ func decode(t *testing.T, answer *http.Response, status int, into any) {
 	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestAProgramAroundTheServerTakesProofs(t *testing.T) {
+	s := newSite(t)
+	s.signedUp("ann")
+	k := s.boundAppOf("ann")
+	own := s.server.Visitors(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _ := admit.FromContext(r.Context())
+		io.WriteString(w, p.SID)
+	}))
+	visit := func() *reply {
+		r := httptest.NewRequest("GET", "http://localhost/own", nil)
+		r.Header.Set("Authorization", "Bearer "+k.token)
+		k.proof(r)
+		w := httptest.NewRecorder()
+		own.ServeHTTP(w, r)
+		return k.learn(&reply{t: t, what: "visit", status: w.Code, header: w.Header(), body: w.Body.Bytes()})
+	}
+	if r := visit(); string(r.body) != claims(t, k.token)["sid"] {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	k.learn(&reply{header: http.Header{"Dpop-Nonce": {"old"}}})
+	visit().want(401) // and the answer told the nonce
+	visit().want(200)
 }
 
 // A transport of the library's does all of it, over a network.

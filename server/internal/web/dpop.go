@@ -66,20 +66,27 @@ func proven(r *http.Request, text string, proofs *dpop.Verifier, verify VerifyJW
 	return p.by, nil
 }
 
-// proves reports whether the request presents a token with a proof: no more than a
-// bearer token does a browser send one by itself.
-func (c *call) proves() bool {
-	all := c.r.Header["Authorization"]
+// Proving returns a request that presents a token with a proof so that this is
+// checked once, and false where it does not.
+func Proving(r *http.Request) (*http.Request, bool) {
+	all := r.Header["Authorization"]
 	if len(all) != 1 {
-		return false
+		return r, false
 	}
 	scheme, _, _ := strings.Cut(all[0], " ")
 	if !strings.EqualFold(scheme, proofScheme) {
-		return false
+		return r, false
 	}
-	c.r = c.r.WithContext(context.WithValue(c.r.Context(), provingKey{}, &proving{}))
-	c.tellNonce()
-	return true
+	return r.WithContext(context.WithValue(r.Context(), provingKey{}, &proving{})), true
+}
+
+// proves reports whether the request presents a token with a proof: no more than a
+// bearer token does a browser send one by itself.
+func (c *call) proves() (yes bool) {
+	if c.r, yes = Proving(c.r); yes {
+		c.tellNonce()
+	}
+	return yes
 }
 
 // bind notes the key that the client wants its tokens bound to, if it has sent a
