@@ -111,6 +111,17 @@ func TestOnlyTheWantOfANonceIsAskedAgain(t *testing.T) {
 			t.Errorf("request %d: %d %s after %d", i, status, text, asked.Load())
 		}
 	}
+	// Nor is one that tells no nonce.
+	wants := 0
+	none := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wants++
+		w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer none.Close()
+	if send(t, c, "GET", none.URL, "", nil); wants != 1 {
+		t.Errorf("asked %d times without a nonce", wants)
+	}
 	big := strings.Repeat("x", 40<<10)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("DPoP-Nonce", "n")

@@ -66,6 +66,14 @@ func TestAFloodMakesOldProofsOlderAndRefusesNoNewOne(t *testing.T) {
 	if got := r.use(jkt, "late", now-500, now); got != forgotten {
 		t.Errorf("a proof of before what was forgotten: %v", got)
 	}
+	// What was forgotten may be of the floor's own moment.
+	floor := r.shards[shardOf(jkt)%16].floor
+	if got := r.use(jkt, "a", floor, now); got != forgotten {
+		t.Errorf("a proof of the floor's time: %v", got)
+	}
+	if got := r.use(jkt, "b", floor+1, now); got != fresh {
+		t.Errorf("a proof of the moment after: %v", got)
+	}
 	// Another key's room is another.
 	other := string(jkt[0]+1) + jkt[1:]
 	if got := r.use(other, "late", now-500, now); got != fresh {

@@ -10,7 +10,7 @@ import (
 // not an absolute one of http or https, or names a user.
 func normal(uri string) (string, bool) {
 	u, err := url.Parse(uri)
-	if err != nil || u.Opaque != "" || u.User != nil || u.Hostname() == "" {
+	if err != nil || u.User != nil || u.Hostname() == "" {
 		return "", false
 	}
 	host := strings.TrimSuffix(strings.ToLower(u.Host), ":")
