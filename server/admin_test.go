@@ -342,15 +342,23 @@ func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
 	}
 	r := root.get("admin/keys").want(200) // and not more than is described
 	keys := r.m["keys"].([]any)
-	if len(keys) != 2 {
+	if len(keys) != 4 {
 		t.Fatalf("%s", r.body)
 	}
-	first, second := keys[0].(m), keys[1].(m)
+	first, second := keys[0].(m), keys[3].(m)
 	if first["id"] != made.ID || first["state"] != "active" || first["not_after"] != nil {
 		t.Errorf("the new key is %v", first)
 	}
 	if second["state"] != "retiring" || second["not_after"] == nil || second["purpose"] != "cookies" {
 		t.Errorf("the old key is %v", second)
+	}
+	for i, state := range []string{"active", "next"} {
+		if k := keys[1+i].(m); k["purpose"] != "signing" || k["state"] != state {
+			t.Errorf("key %d is %v", 1+i, k)
+		}
+	}
+	if bytes.Contains(r.body, []byte(`"d"`)) {
+		t.Errorf("%s", r.body)
 	}
 }
 

@@ -4,7 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/admit-auth/admit/feed"
 )
+
+// Feed returns the news of what has ended, for a program that holds the server
+// inside: a revocation.Set follows it without a network. It tells all of it, names
+// included; what is served at /feed is for others.
+func (s *Server) Feed() feed.Source { return s.db.Feed() }
 
 const (
 	feedEvery = time.Minute

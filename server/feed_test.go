@@ -78,6 +78,13 @@ func TestTheSnapshotTellsWhatHasEnded(t *testing.T) {
 	ann := s.signedUp("ann")
 	sid := ann.get("session").want(200).at("session.sid")
 	ann.post("signout", nil).want(204)
+	within := feed.News{}
+	if err := s.server.Feed().Follow(t.Context(), feed.ID{}, func(n feed.News) error { within = n; return errEnough }); err != errEnough {
+		t.Fatal(err)
+	}
+	if len(within.Events) != 1 || within.Events[0].Target != sid || within.Events[0].Subject == "" {
+		t.Errorf("a program around the server hears %+v", within)
+	}
 	r := s.client().feed("GET", "/feed/snapshot", asFollower).want(200)
 	n, err := feed.ParseNews(r.body)
 	if err != nil {
@@ -193,6 +200,24 @@ func TestAServerThatIsFollowedStopsAtOnce(t *testing.T) {
 	}
 	// Where the connection still stands.
 	s.client().feed("GET", "/feed", asFollower).want(503, "not_ready")
+}
+
+// An alert on slow answers must not ring because a verifier was started anew.
+func TestAStreamIsNotTakenForASlowAnswer(t *testing.T) {
+	port := freePort(t)
+	s := newSite(t, followed, func(c *server.Config) { c.OpsListen = fmt.Sprintf("localhost:%d", port) })
+	s.run()
+	served := httptest.NewServer(s.handler)
+	defer served.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	lines := stream(t, ctx, served.URL, "")
+	next(t, lines)
+	ops := opsPort(port)
+	ops.becomes(t, "admit_feed_followers", 1)
+	next(t, lines) // a second later
+	cancel()
+	const quick = `admit_http_request_duration_seconds_bucket{method="GET",route="/feed",status="2xx",le="0.5"}`
+	ops.becomes(t, quick, 1)
 }
 
 func TestAReloadTearsNoStream(t *testing.T) {

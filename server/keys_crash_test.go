@@ -51,14 +51,14 @@ func TestKillNineWhileKeysChangeLosesNone(t *testing.T) {
 			var made []string
 			defer func() { acknowledged <- made }()
 			for n := 0; ; n++ {
-				k, err := o.RotateKey(ctx, "cookies")
+				k, err := o.RotateKey(ctx, []string{"cookies", "signing"}[n%2])
 				if err != nil {
 					return
 				}
 				if made = append(made, k.ID); n == 0 {
 					close(first)
 				}
-				with := map[bool]string{true: a, false: b}[n%2 == 1]
+				with := map[bool]string{true: a, false: b}[n%4 < 2]
 				if _, err := o.ResealKeys(ctx, server.Reseal{Masters: admit.NewSecret(with)}); err != nil {
 					return
 				}
@@ -81,12 +81,10 @@ func TestKillNineWhileKeysChangeLosesNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		known := map[string]bool{}
-		active := 0
+		states := map[string]int{}
 		for _, k := range all {
 			known[k.ID] = true
-			if k.State == "active" {
-				active++
-			}
+			states[k.Purpose+" "+string(k.State)]++
 			if k.MasterKey != all[0].MasterKey || k.MasterKey == "" {
 				t.Errorf("keys are sealed by %q and by %q", k.MasterKey, all[0].MasterKey)
 			}
@@ -99,8 +97,13 @@ func TestKillNineWhileKeysChangeLosesNone(t *testing.T) {
 				t.Errorf("key %s is lost", id)
 			}
 		}
-		if active != 1 {
-			t.Errorf("%d keys are active", active)
+		for _, one := range []string{"cookies active", "signing active"} {
+			if states[one] != 1 {
+				t.Errorf("keys are %v", states)
+			}
+		}
+		if states["signing next"] == 0 {
+			t.Errorf("keys are %v", states)
 		}
 		if err := o.Close(); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,16 @@ import (
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server"
 )
+
+// keysFor returns the keys for one purpose.
+func keysFor(t testing.TB, o *server.Operator, purpose string) []server.Key {
+	t.Helper()
+	all, err := o.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(k server.Key) bool { return k.Purpose != purpose })
+}
 
 func TestNobodyIsSignedOutByThreeRotationsUnderLoad(t *testing.T) {
 	s := newSite(t)
@@ -88,11 +100,14 @@ func TestNobodyIsSignedOutByThreeRotationsUnderLoad(t *testing.T) {
 		}
 	}
 	ann.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
-	all, err := o.Keys(t.Context())
-	if err != nil || len(all) != 4 {
-		t.Fatalf("keys are %v, %v", all, err)
+	if all := keysFor(t, o, "cookies"); len(all) != 4 {
+		t.Fatalf("keys are %v", all)
 	}
-	// Even when the older keys leak and are erased, sessions go on.
+	all, err := o.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Even when they all leak and are erased, sessions go on.
 	for _, k := range all {
 		if _, err := o.RetireKey(t.Context(), k.ID, true); err != nil {
 			t.Error(err)
@@ -110,11 +125,7 @@ func TestARefusalToRetireSaysWhatWouldBeLost(t *testing.T) {
 	if _, err := o.RotateKey(t.Context(), "cookies"); err != nil {
 		t.Fatal(err)
 	}
-	all, err := o.Keys(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = o.RetireKey(t.Context(), all[1].ID, false)
+	_, err := o.RetireKey(t.Context(), keysFor(t, o, "cookies")[1].ID, false)
 	e, ok := errors.AsType[*admit.Error](err)
 	if !ok || e.Code() != "key_needed" {
 		t.Fatalf("it says %v", err)
@@ -136,6 +147,32 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 	s.open()
 	t.Cleanup(func() { s.server.Close() })
 	s.run()
+	// And what signs, as it stands there now.
+	pool, err := sql.Open("sqlite", filepath.Join(s.data, "admit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signs []string
+	rows, err := pool.Query("SELECT sealed FROM keys WHERE purpose = 'signing'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var sealed string
+		if err := rows.Scan(&sealed); err != nil {
+			t.Fatal(err)
+		}
+		text, _ := strings.CutPrefix(sealed, "plain.")
+		jwk, _ := base64.RawURLEncoding.DecodeString(text)
+		_, d, _ := strings.Cut(string(jwk), `"d":"`)
+		if len(d) < 43 {
+			t.Fatalf("no private key in %q", jwk)
+		}
+		signs = append(signs, text, d[:43])
+	}
+	if err := errors.Join(rows.Err(), rows.Close(), pool.Close()); err != nil || len(signs) != 4 {
+		t.Fatal(signs, err)
+	}
 	holds := func() (files []string) {
 		t.Helper()
 		seen := 0
@@ -145,6 +182,11 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 			}
 			text, err := os.ReadFile(path)
 			seen++
+			for _, form := range signs {
+				if bytes.Contains(text, []byte(form)) {
+					files = append(files, filepath.Base(path)+" (it signs)")
+				}
+			}
 			for _, line := range []string{newer, older} {
 				raw, _ := base64.StdEncoding.DecodeString(line)
 				for _, form := range []string{string(raw), strings.TrimRight(line, "="), base64.RawURLEncoding.EncodeToString(raw), fmt.Sprintf("%x", raw)} {
@@ -160,7 +202,7 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 		}
 		return files
 	}
-	if got := strings.Join(holds(), " "); !strings.Contains(got, "admit.db") || strings.Contains(got, "keys") {
+	if got := strings.Join(holds(), " "); !strings.Contains(got, "admit.db") || !strings.Contains(got, "(it signs)") || strings.Contains(got, "keys") {
 		t.Fatalf("unsealed keys stand in %q: the test looks for the wrong thing", got)
 	}
 	c := s.signedUp("ann")

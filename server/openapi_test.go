@@ -111,6 +111,7 @@ var examples = map[string]func(s *site, example m) *reply{
 	"adminListRecords":        administering("GET", "audit", 200),
 	"adminExportRecords":      administering("GET", "audit/export?format=csv", 200),
 	"describe":                func(s *site, _ m) *reply { return s.client().do("GET", "/openapi.json", nil).want(200) },
+	"keySet":                  func(s *site, _ m) *reply { return s.client().do("GET", "/oauth/jwks", nil).want(200) },
 	"healthz":                 func(s *site, _ m) *reply { return s.client().do("GET", "/healthz", nil).want(200) },
 	"readyz":                  func(s *site, _ m) *reply { return s.client().do("GET", "/readyz", nil).want(200) },
 }

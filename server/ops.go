@@ -117,6 +117,8 @@ func (s *Server) measure() {
 	m.Counter("admit_outbox_failures_total", "Times that handing one over failed.", nil, func() float64 { return float64(s.accounts.MailCount().Failed) })
 	m.Counter("admit_outbox_given_up_total", "Messages given up after a day.", nil, func() float64 { return float64(s.accounts.MailCount().GivenUp) })
 
+	m.Gauge("admit_feed_followers", "Services that follow the feed, and snapshots being read.", nil, func() float64 { return float64(s.db.Feed().Followers()) })
+
 	accounts, sessions := metrics.Labels{"of": "accounts"}, metrics.Labels{"of": "sessions"}
 	const done, took, failed = "Transactions that wrote, by what they are of.", "Time that they took, waiting for their turn and the disk included.", "Transactions that failed for want of a disk or of time."
 	m.Counter("admit_database_transactions_total", done, accounts, func() float64 { return float64(s.db.Stats().Transactions) })

@@ -115,6 +115,7 @@ func TestMetricsTellWhatHappenedAndNobodysNames(t *testing.T) {
 		`admit_subjects_ended_total{reason="ended_by_user"}`:                                           1,
 		`admit_feed_events_total{kind="sid"}`:                                                          1,
 		`admit_feed_events_total{kind="sub"}`:                                                          1,
+		`admit_feed_followers`:                                                                         0,
 		`admit_problems_total{code="bad_credentials"}`:                                                 1,
 		`admit_password_hashes_total`:                                                                  4,
 		`admit_password_refused_total`:                                                                 0,

@@ -10,7 +10,8 @@ import (
 type endingKey struct{}
 
 // Ending returns what a Manager ends by the Swap that has this context: a
-// session, or the sessions of a subject; At is when. It is for a store that
+// session, the sessions of a subject, or the tokens that were made from them; At
+// is when. It is for a store that
 // keeps a feed in the same database. What tells the ending then stands with what
 // ends it in one transaction, and a crash between the two cannot be. Most
 // programs never call it: Options.Feed is told after the write.

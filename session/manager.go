@@ -626,24 +626,46 @@ func (m *Manager[D]) EndAll(ctx context.Context, subject, except, reason string)
 		return errors.New("session: EndAll of nobody")
 	}
 	now := time.Now()
+	return m.raiseTo(ctx, subject, reason, now, func(epoch Epoch) (Epoch, error) {
+		if except != "" {
+			h := held{sid: except}
+			if err := m.alive(ctx, &h, now); err != nil {
+				return Epoch{}, err
+			}
+			if h.item.Subject != subject {
+				return Epoch{}, ErrUnknown
+			}
+		}
+		return epoch.Next(except), nil
+	})
+}
+
+// RaiseClaims makes tokens that were made from the subject's sessions before out
+// of date, and ends no session: call it when what such tokens say of the subject
+// has changed, such as its roles. It is one write, and told to the feed. Most
+// programs make no tokens and never call it.
+func (m *Manager[D]) RaiseClaims(ctx context.Context, subject, reason string) error {
+	if subject == "" {
+		return errors.New("session: RaiseClaims of nobody")
+	}
+	return m.raiseTo(ctx, subject, reason, time.Now(), func(epoch Epoch) (Epoch, error) { return epoch.NextClaims(), nil })
+}
+
+// raiseTo swaps the subject's epoch for the next one, and tells it. There is none
+// where no session was ever begun.
+func (m *Manager[D]) raiseTo(ctx context.Context, subject, reason string, now time.Time, next func(Epoch) (Epoch, error)) error {
 	for range maxRetries {
 		it, err := m.store.Get(ctx, EpochKey(subject))
 		if errors.Is(err, ErrNotFound) {
-			return nil // nothing was ever begun
+			return nil
 		}
 		if err != nil {
 			return storeError(err)
 		}
-		if except != "" {
-			h := held{sid: except}
-			if err := m.alive(ctx, &h, now); err != nil {
-				return err
-			}
-			if h.item.Subject != subject {
-				return ErrUnknown
-			}
+		epoch, err := next(ParseEpoch(it.Value))
+		if err != nil {
+			return err
 		}
-		epoch := ParseEpoch(it.Value).Next(except)
 		raised := feed.SubjectRaised(subject, epoch.N, reason, it.Expires)
 		err = m.raise(withEnding(ctx, raised, now), subject, it, epoch, it.Expires)
 		if changed(err) {

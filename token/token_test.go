@@ -160,3 +160,24 @@ func TestATokenHoldsTwice128Bits(t *testing.T) {
 		t.Errorf("of %d tokens %d selectors and %d verifiers differ", n, len(selectors), len(verifiers))
 	}
 }
+
+func TestATokenFromASeedIsAlwaysTheSameAndAsGoodAsARandomOne(t *testing.T) {
+	random := New(Refresh)
+	seen := map[string]bool{}
+	for i := range 1000 {
+		seed := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		made := random.WithVerifier(seed)
+		if made != random.WithVerifier(seed) {
+			t.Fatalf("seed %d gives two tokens", i)
+		}
+		parsed, err := Parse(Refresh, made.Reveal())
+		if err != nil || parsed != made || parsed.Selector() != random.Selector() || seen[made.Reveal()] {
+			t.Fatalf("seed %d gives %q: %v", i, made.Reveal(), err)
+		}
+		seen[made.Reveal()] = true
+	}
+	// The verifier is the seed modulo 62^22, the last digit first.
+	if got, want := random.WithVerifier([32]byte{31: 63}).Reveal()[28:50], "1100000000000000000000"; got != want {
+		t.Errorf("the verifier of 63 is %q, want %q", got, want)
+	}
+}

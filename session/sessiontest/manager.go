@@ -200,6 +200,43 @@ func endAll(k *kit) {
 	}
 }
 
+func claimsChange(k *kit) {
+	m := k.manager()
+	for _, subject := range []string{"alice", "张伟", "#"} {
+		here, there, gone := &browser{}, &browser{}, &browser{}
+		k.start(m, gone, subject)
+		if err := m.EndAll(k.ctx, subject, "", "sign_out_everywhere"); err != nil {
+			k.Fatalf("EndAll: %v", err)
+		}
+		epoch := k.start(m, here, subject).Epoch
+		k.start(m, there, subject)
+		for range 3 {
+			if err := m.RaiseClaims(k.ctx, subject, "role_changed"); err != nil {
+				k.Fatalf("RaiseClaims: %v", err)
+			}
+			epoch++
+			for _, b := range []*browser{here, there} {
+				if s := k.alive(m, b); s.Epoch != epoch {
+					k.Fatalf("the epoch of %q is %d, want %d", subject, s.Epoch, epoch)
+				}
+			}
+			k.ended(m, gone)
+		}
+		if err := m.EndAll(k.ctx, subject, k.alive(m, here).SID, "password_changed"); err != nil {
+			k.Fatalf("EndAll: %v", err)
+		}
+		if err := m.RaiseClaims(k.ctx, subject, "role_changed"); err != nil {
+			k.Fatalf("RaiseClaims: %v", err)
+		}
+		k.alive(m, here)
+		k.ended(m, there)
+		k.ended(m, gone)
+	}
+	if err := m.RaiseClaims(k.ctx, "nobody who ever signed in", "role_changed"); err != nil {
+		k.Fatalf("RaiseClaims: %v", err)
+	}
+}
+
 func listSessions(k *kit) {
 	m := k.manager()
 	if _, ok := k.Store.(session.Lister); !ok {

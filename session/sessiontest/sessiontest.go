@@ -72,6 +72,7 @@ var checks = []check{
 	{"an ended session is not revived by an update in flight", notRevived},
 	{"a sign-in keeps the guest's data and kills its id", signIn},
 	{"end all ends every session but one at once", endAll},
+	{"a change of claims ends no session, and none that has ended comes back", claimsChange},
 	{"sessions are listed", listSessions},
 }
 

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -158,6 +159,7 @@ type refresh struct {
 	jkt    string
 	origin Origin
 	now    time.Time
+	asks   context.Context // of who waits for the answer
 
 	family  *Family
 	verdict verdict
@@ -173,7 +175,7 @@ type refresh struct {
 // once good has been copied: then the family ends, and the session with it, since
 // nobody can tell which of its holders is the thief.
 func (s *Service) Refresh(ctx context.Context, presented admit.Secret, jkt string, from Origin, now time.Time) (t *Tokens, err error) {
-	r := &refresh{Service: s, jkt: jkt, origin: from, now: now}
+	r := &refresh{Service: s, jkt: jkt, origin: from, now: now, asks: ctx}
 	defer func() { s.o.Observer.Refresh(t != nil && t.Repeated, err) }()
 	if r.token, err = token.Parse(token.Refresh, presented.Reveal()); err != nil {
 		return nil, ErrRefreshToken
@@ -189,7 +191,7 @@ func (s *Service) Refresh(ctx context.Context, presented admit.Secret, jkt strin
 		}
 	}
 	if r.verdict == replayed {
-		return nil, ErrRefreshReplayed
+		return nil, cmp.Or(ctx.Err(), error(ErrRefreshReplayed))
 	}
 	if t, err = s.issue(r.claims, r.next, now); err == nil {
 		t.Repeated = r.verdict == repeats
@@ -260,6 +262,12 @@ func (r *refresh) act(tx Tx) error {
 		return err
 	}
 	if r.verdict == replayed {
+		// A request that was given up may come to its turn after the one that was
+		// sent in its place, and after that one's successor was used. Who has hung
+		// up gets nothing, and is no thief.
+		if r.asks.Err() != nil {
+			return nil
+		}
 		return r.end(tx)
 	}
 	info, err := tx.UseSession(r.family.SID, r.now)

@@ -47,6 +47,7 @@ type issuer struct {
 	issuer    string
 	audiences []string
 	verifier  *jose.Verifier[access.Claims]
+	oneTime   *jose.Verifier[oneTimeClaims]
 	signer    atomic.Pointer[signer] // of the key that signed last
 }
 
@@ -69,6 +70,12 @@ func newIssuer(keys Signing, public string, audiences []string) (*issuer, error)
 		Audience: append([]string{public}, audiences...),
 		Type:     accessType,
 	}, &jose.VerifierOptions[access.Claims]{Remember: remembered, Check: ours})
+	if err != nil {
+		return nil, err
+	}
+	i.oneTime, err = jose.NewVerifier[oneTimeClaims](keys, jose.Expected{
+		Algorithms: []jose.Algorithm{jose.ES256}, Issuer: public, Audience: []string{public}, Type: oneTimeType,
+	}, nil)
 	return i, err
 }
 

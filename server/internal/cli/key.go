@@ -92,10 +92,10 @@ func newKeyRetire() *cobra.Command {
 it is erased all the same, and where it is the active one a new one takes its place:
 this is for a key that leaked. Sessions go on: no key has made them.
 
-In the place of an active key for signing a fresh one signs at once, and the next one,
-which lay beside it, is replaced too. The published set is without them, and the feed
-says so: verifiers that follow it refuse tokens of the key within a second, others
-when they fetch the set, after a minute at most. Clients get new tokens by a refresh.
+With an active key for signing all others for signing are erased, which lay beside it,
+and a fresh one signs at once. The published set is without them, and the feed says so:
+verifiers that follow it refuse their tokens within a second, others when they fetch the
+set, after a minute at most. Clients get new tokens by a refresh.
 ` + beside,
 		Example: "admit key retire $ID --force",
 	}

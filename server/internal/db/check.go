@@ -143,7 +143,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if !keepSessions {
 		// The backup does not know what was made after it: all of it is out of date.
 		// Epochs begin anew, with the time.
-		if err := tell(ctx, tx, now, feed.EveryoneRaised(uint64(now.UnixMilli()), "restored", now.Add(account.ToldFor))); err != nil {
+		if err := db.feed.tell(ctx, tx, now, feed.EveryoneRaised(uint64(now.UnixMilli()), "restored", now.Add(account.ToldFor))); err != nil {
 			return 0, err
 		}
 	}

@@ -44,10 +44,11 @@ const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
-	file        string
-	write, read *sql.DB
-	counts      counts
-	group       group
+	file          string
+	write, read   *sql.DB
+	writes, reads statements
+	counts        counts
+	group         group
 
 	feed Feed
 
@@ -90,7 +91,6 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	if db.read, err = open(file, "_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
-	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
 	db.read.SetMaxOpenConns(8)
 	db.read.SetMaxIdleConns(8)
 	if err := db.start(ctx, !fresh && db.checked); err != nil {
@@ -118,7 +118,17 @@ func (db *DB) start(ctx context.Context, check bool) error {
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
-	return db.begin(ctx)
+	var err error
+	if db.writes, err = prepare(ctx, db.write); err != nil {
+		return err
+	}
+	if db.reads, err = prepare(ctx, db.read); err != nil {
+		return err
+	}
+	if err = db.begin(ctx); err != nil {
+		return err
+	}
+	return db.feed.open(ctx, db.write, db.read)
 }
 
 // Close closes the database; nothing acknowledged is lost with or without it.
@@ -139,7 +149,7 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 		return classify(err)
 	}
 	defer tx.Rollback()
-	return classify(fn(&txn{ctx: ctx, tx: tx}))
+	return classify(fn(&txn{ctx: ctx, tx: tx, often: db.reads}))
 }
 
 // Update implements account.Store.

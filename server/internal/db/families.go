@@ -31,12 +31,18 @@ func (t *txn) EndSession(sid, reason string, now time.Time) error {
 	return t.Tell(feed.SessionEnded(sid, info.Subject, reason, now.Add(account.ToldFor)))
 }
 
+const (
+	sqlFamily = `SELECT sid, user_id, client_id, scope, jkt, ended, expires_at, n, current, previous, rotated_at
+		FROM refresh_families WHERE id = ?`
+	sqlRotate = `UPDATE refresh_families SET n = n + 1, previous = current, current = ?, rotated_at = ?
+		WHERE id = ? AND n = ? AND ended = ''`
+)
+
 func (t *txn) Family(id string) (*account.Family, error) {
 	f := &account.Family{ID: id}
 	var current, previous []byte
 	var expires, rotated int64
-	err := t.tx.QueryRowContext(t.ctx, `SELECT sid, user_id, client_id, scope, jkt, ended, expires_at, n, current, previous, rotated_at
-		FROM refresh_families WHERE id = ?`, id).
+	err := t.row(sqlFamily, id).
 		Scan(&f.SID, &f.User, &f.Client, &f.Scope, &f.JKT, &f.Ended, &expires, &f.N, &current, &previous, &rotated)
 	if noRows(err) {
 		return nil, nil
@@ -57,8 +63,7 @@ func (t *txn) AddFamily(f *account.Family) error {
 }
 
 func (t *txn) RotateFamily(id string, n uint64, current token.Digest, now time.Time) error {
-	return t.exec(`UPDATE refresh_families SET n = n + 1, previous = current, current = ?, rotated_at = ?
-		WHERE id = ? AND n = ? AND ended = ''`, current[:], now.UnixMilli(), id, n)
+	return t.exec(sqlRotate, current[:], now.UnixMilli(), id, n)
 }
 
 func (t *txn) EndFamily(id, reason string) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -32,11 +33,12 @@ func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it sess
 	// Also where it failed: a commit may have happened all the same.
 	defer s.feed.Wake()
 	return s.Store.Swap(sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, _ sqlstore.Write) error {
-		return tell(ctx, tx, e.At, e)
+		return s.feed.tell(ctx, tx, e.At, e)
 	}), key, old, it)
 }
 
-// Tell implements account.Feed. The events are numbered by finish.
+// Tell implements account.Feed. The events are numbered at the end of the
+// transaction, so that the row that numbers them is the last that is locked.
 func (t *txn) Tell(events ...feed.Event) error {
 	t.told = append(t.told, events...)
 	return nil
@@ -56,19 +58,15 @@ func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, er
 	return t.Tell(feed.SubjectRaised(user, n, reason, now.Add(account.ToldFor)))
 }
 
-// finish writes what is left to the end of a transaction: the row that numbers
-// events is the last that is locked.
-func (t *txn) finish() error { return tell(t.ctx, t.tx, t.now, t.told...) }
-
 // tell gives events the next numbers. Whoever has changed the row of feed_head
 // holds it until the commit, so that numbers are given in the order of commits,
 // and a later one is never visible before an earlier one.
-func tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) error {
+func (f *Feed) tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
 	var id feed.ID
-	if err := tx.QueryRowContext(ctx, sqlNumber, len(events)).Scan((*epochText)(&id.Epoch), &id.Seq); err != nil {
+	if err := tx.StmtContext(ctx, f.number).QueryRowContext(ctx, len(events)).Scan((*epochText)(&id.Epoch), &id.Seq); err != nil {
 		return fmt.Errorf("number an event: %w", err)
 	}
 	id.Seq -= uint64(len(events))
@@ -82,7 +80,7 @@ func tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) 
 		if err != nil {
 			return fmt.Errorf("tell an event: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, sqlTell, id.Seq, stamped.Until.UnixMilli(), string(text)); err != nil {
+		if _, err := tx.StmtContext(ctx, f.insert).ExecContext(ctx, id.Seq, stamped.Until.UnixMilli(), string(text)); err != nil {
 			return fmt.Errorf("tell an event: %w", err)
 		}
 	}
@@ -127,7 +125,9 @@ const recent = 4096
 // Each opening of the database begins an epoch: a file that was put back from a
 // copy does not know what it lost.
 type Feed struct {
-	read *sql.DB
+	read           *sql.DB
+	number, insert *sql.Stmt // of the pool for writing
+	followers      atomic.Int64
 
 	mu   sync.Mutex
 	wake chan struct{} // closed by the next Wake; nil if nobody waits; guarded by mu
@@ -143,8 +143,21 @@ type Feed struct {
 	cleared time.Time    // when older was last rid of what matters no more
 }
 
+// open prepares what tells. Parsed anew each time it would double what an ending
+// costs.
+func (f *Feed) open(ctx context.Context, write, read *sql.DB) (err error) {
+	f.read, f.turn = read, make(chan struct{}, 1)
+	if f.number, err = write.PrepareContext(ctx, sqlNumber); err == nil {
+		f.insert, err = write.PrepareContext(ctx, sqlTell)
+	}
+	return classify(err)
+}
+
 // Feed returns the log as a feed.Source.
 func (db *DB) Feed() *Feed { return &db.feed }
+
+// Followers returns how many follow.
+func (f *Feed) Followers() int { return int(f.followers.Load()) }
 
 // Wake has followers look whether there is something new.
 func (f *Feed) Wake() {
@@ -167,6 +180,8 @@ func (f *Feed) woken() <-chan struct{} {
 
 // Follow implements feed.Source.
 func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) error) error {
+	f.followers.Add(1)
+	defer f.followers.Add(-1)
 	beat := time.NewTicker(feed.Heartbeat)
 	defer beat.Stop()
 	for {

@@ -28,7 +28,7 @@ func (t teller) Append(ctx context.Context, now time.Time, events ...feed.Event)
 	}
 	defer tx.Rollback()
 	defer t.feed.Wake()
-	if err := tell(ctx, tx, now, events...); err != nil {
+	if err := t.feed.tell(ctx, tx, now, events...); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -147,8 +147,8 @@ func (db *DB) together(all []*update) (done bool) {
 		// undo the whole transaction.
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
-		t := &txn{ctx: own, tx: tx, now: begun}
-		u.run(t, len(all) > 1)
+		t := &txn{ctx: own, tx: tx, often: db.writes, now: begun}
+		db.one(u, t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
 			u.kept = t
@@ -170,26 +170,31 @@ func (db *DB) together(all []*update) (done bool) {
 	return true
 }
 
-// run runs the update in a transaction that it may share.
-func (u *update) run(t *txn, shared bool) {
+const (
+	savepoint = "SAVEPOINT one"
+	release   = "RELEASE one"
+)
+
+// one runs an update in a transaction that it may share.
+func (db *DB) one(u *update, t *txn, shared bool) {
 	u.kept, u.err, u.died = nil, nil, nil
 	if shared {
-		if u.err = t.exec("SAVEPOINT one"); u.err != nil {
+		if u.err = t.exec(savepoint); u.err != nil {
 			return
 		}
 	}
 	func() {
 		defer func() { u.died = recover() }()
 		if u.err = u.fn(t); u.err == nil {
-			u.err = t.finish()
+			u.err = db.feed.tell(t.ctx, t.tx, t.now, t.told...)
 		}
 	}()
-	end := "RELEASE one"
+	end := release
 	switch {
 	case !shared || u.err != nil && !refused(u.err):
 		return
 	case u.err != nil || u.died != nil:
-		end = "ROLLBACK TO one; RELEASE one"
+		end = "ROLLBACK TO one; " + release
 	}
 	if err := t.exec(end); err != nil {
 		u.err, u.died = err, nil // all of it runs once more

@@ -19,9 +19,10 @@ import (
 type txn struct {
 	ctx    context.Context
 	tx     *sql.Tx
-	now    time.Time // when the transaction began; zero in one that only reads
+	often  statements // of the pool
+	now    time.Time  // when the transaction began; zero in one that only reads
 	raised []raise
-	told   []feed.Event // that finish writes
+	told   []feed.Event // that are yet to be written
 
 	sessions []string // that were used or ended
 }
@@ -36,14 +37,49 @@ func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
-func (t *txn) exec(query string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, query, args...)
+// statements are what is asked often, prepared once for each connection of a
+// pool: to parse them was a third of what a refresh costs the database.
+type statements map[string]*sql.Stmt
+
+var often = []string{sqlUser, sqlIdentifiers, sqlRoles, sqlFamily, sqlRotate, savepoint, release}
+
+func prepare(ctx context.Context, pool *sql.DB) (statements, error) {
+	all := statements{}
+	for _, query := range often {
+		stmt, err := pool.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, classify(err)
+		}
+		all[query] = stmt
+	}
+	return all, nil
+}
+
+func (t *txn) exec(query string, args ...any) (err error) {
+	if stmt := t.often[query]; stmt != nil {
+		_, err = t.tx.StmtContext(t.ctx, stmt).ExecContext(t.ctx, args...)
+	} else {
+		_, err = t.tx.ExecContext(t.ctx, query, args...)
+	}
 	return err
+}
+
+func (t *txn) row(query string, args ...any) *sql.Row {
+	if stmt := t.often[query]; stmt != nil {
+		return t.tx.StmtContext(t.ctx, stmt).QueryRowContext(t.ctx, args...)
+	}
+	return t.tx.QueryRowContext(t.ctx, query, args...)
 }
 
 // query calls scan for each row.
 func (t *txn) query(scan func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := t.tx.QueryContext(t.ctx, query, args...)
+	var rows *sql.Rows
+	var err error
+	if stmt := t.often[query]; stmt != nil {
+		rows, err = t.tx.StmtContext(t.ctx, stmt).QueryContext(t.ctx, args...)
+	} else {
+		rows, err = t.tx.QueryContext(t.ctx, query, args...)
+	}
 	if err != nil {
 		return err
 	}
@@ -56,9 +92,13 @@ func (t *txn) query(scan func(*sql.Rows) error, query string, args ...any) error
 	return rows.Err()
 }
 
-func (t *txn) User(id string) (*account.User, error) {
-	return t.user("SELECT id, name, locale, disabled, must_change, created_at FROM users WHERE id = ?", id)
-}
+const (
+	sqlUser        = "SELECT id, name, locale, disabled, must_change, created_at FROM users WHERE id = ?"
+	sqlIdentifiers = "SELECT value, kind, verified, is_primary FROM identifiers WHERE user_id = ? ORDER BY position"
+	sqlRoles       = "SELECT role FROM user_roles WHERE user_id = ? ORDER BY role"
+)
+
+func (t *txn) User(id string) (*account.User, error) { return t.user(sqlUser, id) }
 
 func (t *txn) UserByIdentifier(value string) (*account.User, error) {
 	return t.user(`SELECT u.id, u.name, u.locale, u.disabled, u.must_change, u.created_at
@@ -66,7 +106,7 @@ func (t *txn) UserByIdentifier(value string) (*account.User, error) {
 }
 
 func (t *txn) user(query, arg string) (*account.User, error) {
-	u, err := scanUser(t.tx.QueryRowContext(t.ctx, query, arg))
+	u, err := scanUser(t.row(query, arg))
 	if noRows(err) {
 		return nil, account.ErrUnknownUser
 	}
@@ -91,7 +131,7 @@ func (t *txn) complete(u *account.User) error {
 		err := rows.Scan(&id.Value, &id.Kind, &id.Verified, &id.Primary)
 		u.Identifiers = append(u.Identifiers, id)
 		return err
-	}, "SELECT value, kind, verified, is_primary FROM identifiers WHERE user_id = ? ORDER BY position", u.ID)
+	}, sqlIdentifiers, u.ID)
 	if err != nil {
 		return err
 	}
@@ -100,7 +140,7 @@ func (t *txn) complete(u *account.User) error {
 		err := rows.Scan(&role)
 		u.Roles = append(u.Roles, role)
 		return err
-	}, "SELECT role FROM user_roles WHERE user_id = ? ORDER BY role", u.ID)
+	}, sqlRoles, u.ID)
 }
 
 func (t *txn) PutUser(u *account.User) error {

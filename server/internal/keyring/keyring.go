@@ -490,7 +490,7 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 			return ErrUnknown
 		case one.State == account.KeyRetired:
 			return nil
-		case one.State == account.KeyActive && !force:
+		case r.inUse(rows, *one, now) && !force:
 			return ErrActive
 		}
 		needed := one.State == account.KeyActive || one.State == account.KeyRetiring && now.Before(one.NotAfter)

@@ -238,33 +238,33 @@ func (r *Ring) rotateSigning(tx account.Tx, rows []row, actor string, now time.T
 	return r.makeSigning(tx, account.KeyNext, actor, now)
 }
 
+// inUse reports whether a key is active, or it is a key's turn that others wait
+// for.
+func (r *Ring) inUse(rows []row, one row, now time.Time) bool {
+	turn := pick(r.signers(rows), now)
+	return one.State == account.KeyActive || turn != nil && turn.id == one.ID
+}
+
 // revoke erases a key that signs, and tells it to those who remember tokens.
 //
-// In the place of the active one a fresh one signs at once, and not the next:
-// that lies beside it, and who has got the one has the other. And no verifier
-// knows a fresh kid, so the first token that it sees makes it renew its set,
-// which is without the key that leaked.
+// With one in use it erases all, and a fresh one signs at once, not the next:
+// they lie beside each other, and who has got the one has the others. And no
+// verifier knows a fresh kid, so the first token that it sees makes it renew its
+// set, which is without the key that leaked.
 func (r *Ring) revoke(tx account.Tx, rows []row, one row, actor string, now time.Time) error {
+	all := r.inUse(rows, one, now)
 	for _, k := range rows {
-		erase := k.ID == one.ID || one.State == account.KeyActive && k.Purpose == Signing && k.State == account.KeyNext
-		switch late := now.Add(r.o.Signed); {
-		case erase:
-			if err := errors.Join(retire(tx, k.Key, actor, now), tell(tx, k.Key, now)); err != nil {
-				return err
-			}
-		case one.State == account.KeyActive && k.Purpose == Signing && k.State == account.KeyRetiring && k.NotAfter.After(late):
-			k.NotAfter = late // its turn is over now
-			if err := tx.PutKey(k.Key); err != nil {
-				return err
-			}
+		if k.ID != one.ID && (!all || k.Purpose != Signing || k.State == account.KeyRetired) {
+			continue
 		}
-	}
-	if one.State == account.KeyActive {
-		if err := r.makeSigning(tx, account.KeyActive, actor, now); err != nil {
+		if err := errors.Join(retire(tx, k.Key, actor, now), tell(tx, k.Key, now)); err != nil {
 			return err
 		}
 	}
-	if one.State != account.KeyRetiring {
+	switch {
+	case all:
+		return r.beginSigning(tx, nil, actor, now)
+	case one.State == account.KeyNext:
 		return r.makeSigning(tx, account.KeyNext, actor, now)
 	}
 	return nil

@@ -244,6 +244,9 @@ func TestAKeyThatWaitsForItsTurnIsShownAsWaiting(t *testing.T) {
 		if third.State != account.KeyNext || third.NotBefore == nil || !third.NotBefore.Equal(third.CreatedAt.Add(ahead)) {
 			t.Errorf("after the second, %+v", third)
 		}
+		if _, err := r.Retire(t.Context(), second.ID, false, "operator", time.Now()); !errors.Is(err, keyring.ErrActive) {
+			t.Errorf("to retire the one that goes on meanwhile: %v", err)
+		}
 		if got := statesOf(signing(t, r, time.Now())); got != "active next next retiring" {
 			t.Errorf("the states are %s", got)
 		}
@@ -254,11 +257,15 @@ func TestAKeyThatWaitsForItsTurnIsShownAsWaiting(t *testing.T) {
 		if got := r.Signing().ID(); got != second.ID {
 			t.Errorf("just before its turn, %s signs", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if got := r.Signing().ID(); got != third.ID {
 			t.Errorf("at its turn, %s signs", got)
 		}
 		keys := signing(t, r, time.Now())
+		// The states are those that the commands go by.
+		if _, err := r.Retire(t.Context(), third.ID, false, "operator", time.Now()); !errors.Is(err, keyring.ErrActive) {
+			t.Errorf("to retire the one whose turn it is: %v", err)
+		}
 		if got := statesOf(keys); got != "active next retiring retiring" || keys[0].ID != third.ID || keys[0].NotBefore != nil {
 			t.Errorf("the keys are %+v", keys)
 		}
@@ -365,7 +372,7 @@ func TestInAnEmergencyAFreshKeySignsAndNothingOfTheOldOneCounts(t *testing.T) {
 			t.Errorf("the verifier beside it says %v", err)
 		}
 		after := signing(t, r, time.Now())
-		if got := statesOf(after); got != "active next retiring retired retired" {
+		if got := statesOf(after); got != "active next retired retired retired" {
 			t.Errorf("the states are %s", got)
 		}
 		for _, k := range after[:2] {
@@ -407,13 +414,13 @@ func TestInAnEmergencyAFreshKeySignsAndNothingOfTheOldOneCounts(t *testing.T) {
 		}
 		// The feed tells of every key that could have signed for a thief, and the
 		// audit of who did it.
-		got, want := told(t, d), []string{before[0].ID, before[1].ID, after[0].ID, after[1].ID}
+		got, want := told(t, d), []string{before[0].ID, before[1].ID, before[2].ID, after[0].ID, after[1].ID}
 		if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 			t.Errorf("the feed tells of %v, want %v", got, want)
 		}
 		err = d.View(t.Context(), func(tx account.Tx) error {
 			all, _, err := tx.Records(&account.RecordQuery{Event: "key_retired", Limit: 100})
-			for _, k := range before[:2] {
+			for _, k := range before {
 				if !slices.ContainsFunc(all, func(r account.Record) bool { return r.Detail == k.ID && r.Actor == "operator" }) {
 					t.Errorf("the audit does not have %s in %v", k.ID, all)
 				}
@@ -482,6 +489,48 @@ func TestWhatIsRememberedOutlivesWhatChangesNoKey(t *testing.T) {
 	// And of another process's change, everything is seen.
 	if other, err := keyring.Open(t.Context(), d, options(), time.Now()); !errors.Is(err, keyring.ErrMasterMissing) {
 		t.Errorf("%v, %v", other, err)
+	}
+}
+
+func TestInAnEmergencyNoneThatWaitedSigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := ring(t)
+		time.Sleep(time.Hour)
+		for range 3 {
+			rotate(t, r, time.Now())
+			time.Sleep(time.Second)
+		}
+		before := signing(t, r, time.Now())
+		if got := statesOf(before); got != "active next next next retiring" {
+			t.Fatalf("the states are %s", got)
+		}
+		if _, err := r.Retire(t.Context(), r.Signing().ID(), true, "operator", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		after := signing(t, r, time.Now())
+		if got := statesOf(after); got != "active next retired retired retired retired retired" {
+			t.Errorf("the states are %s", got)
+		}
+		if r.Signing().ID() != after[0].ID || slices.ContainsFunc(before, func(k keyring.Key) bool { return k.ID == after[0].ID }) {
+			t.Errorf("%s signs", r.Signing().ID())
+		}
+	})
+}
+
+func TestAskingForKeysAllocatesNothing(t *testing.T) {
+	r, _ := ring(t)
+	v := r.Signing()
+	for _, rotations := range []int{0, 3} {
+		for range rotations {
+			rotate(t, r, time.Now())
+		}
+		n := testing.AllocsPerRun(100, func() {
+			v = r.Signing()
+			_, _ = r.KeySet(t.Context(), v.ID())
+		})
+		if n != 0 {
+			t.Errorf("after %d rotations, %v allocations", rotations, n)
+		}
 	}
 }
 

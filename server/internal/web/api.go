@@ -105,7 +105,7 @@ func probes() []operation {
 		do:      bare((*call).openAPI),
 		answers: []answers{{200, "OpenAPI 3.1", map[string]any{}}},
 	}, {
-		call: "GET /oauth/jwks", id: "keySet", summary: "The keys that JWTs are verified with",
+		call: "GET " + keySetPath, id: "keySet", summary: "The keys that JWTs are verified with",
 		about:   "A JWK set (RFC 7517) of public keys: those that sign, will, or did for tokens that may be alive. A key is in it for longer than the answer may be kept before it signs. Scripts of any origin may read it; with `If-None-Match` an answer that is known is not sent again.",
 		do:      bare((*call).publishedKeys),
 		answers: []answers{{200, "The set", media{"application/jwk-set+json"}}, {304, "It is the one that was named", nil}},

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
@@ -21,7 +23,7 @@ const (
 // forPrograms reports whether programs ask there and not people, so that a
 // refusal is a problem and no page.
 func forPrograms(path string) bool {
-	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath
+	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath || path == keySetPath
 }
 
 // feeds registers the feed, where there is somebody who says who may follow it.
@@ -46,9 +48,18 @@ func following(handler func(feed.Source, func(*http.Request) ([]string, error), 
 			}
 			defer context.AfterFunc(c.Streams, cancel)()
 		}
+		// How long a stream lasts is no measure of how slow we are.
+		var begun time.Duration
+		seen := c.seen
+		c.seen = func(status int, took time.Duration) { seen(status, cmp.Or(begun, took)) }
+		authorize := func(r *http.Request) ([]string, error) {
+			audiences, err := c.follower(r)
+			begun = cmp.Or(begun, time.Since(c.now))
+			return audiences, err
+		}
 		var refused error
 		o := &feed.HandlerOptions{Refuse: func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err }}
-		handler(c.Feed, c.follower, o).ServeHTTP(c.w, c.r.WithContext(ctx))
+		handler(c.Feed, authorize, o).ServeHTTP(c.w, c.r.WithContext(ctx))
 		if refused == nil {
 			c.status = http.StatusOK
 		}

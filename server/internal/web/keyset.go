@@ -13,6 +13,8 @@ import (
 	"github.com/admit-auth/admit/jose"
 )
 
+const keySetPath = "/oauth/jwks"
+
 // A keySet is a JWK set as it is answered.
 type keySet struct {
 	set  *jose.KeySet
