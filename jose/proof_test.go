@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -90,5 +91,28 @@ func TestAnyPrivateMemberMakesAKeyPrivate(t *testing.T) {
 		if _, err := ParsePublicKey([]byte(public + `,"` + name + `":"AQAB"}`)); !errors.Is(err, ErrBadKey) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAThumbprintIsOfTheBareKey(t *testing.T) {
+	for _, alg := range []Algorithm{ES256, ES384, ES512, EdDSA, RS256, HS256} {
+		key, err := GenerateKey(alg, "k1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := sha256.Sum256(key.appendJWK(nil, true))
+		if got := key.Thumbprint(); got != encode64(digest[:]) {
+			t.Errorf("%s: %s of %s", alg, got, key.appendJWK(nil, true))
+		}
+	}
+}
+
+func BenchmarkThumbprint(b *testing.B) {
+	key, err := GenerateKey(ES256, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		key.Thumbprint()
 	}
 }
