@@ -707,7 +707,7 @@ func TestACheckTakesFewAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		i++
-	}); n > 56 {
+	}); n > 46 {
 		t.Errorf("%v allocations", n)
 	}
 }
