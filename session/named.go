@@ -35,14 +35,8 @@ func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time
 	}
 	err := m.alive(ctx, h, now)
 	switch {
-	case errors.Is(err, ErrEnded):
-		e := &EndedError{SID: h.sid, Subject: h.item.Subject}
-		if h.rec.ended() {
-			e.Why = h.rec.data
-		}
-		return e
 	case err != nil:
-		return err
+		return h.why(err)
 	case h.rec.flags&flagJWT == 0 || h.item.Subject == "" || h.item.Subject != by.Subject:
 		return ErrNone // a session is good only in the place it was begun for
 	case by.Epoch < h.epoch:
@@ -58,12 +52,21 @@ func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time
 func Inspect(sid string, it Item, epoch Epoch, now time.Time) (Info, error) {
 	h := held{sid: sid, item: it}
 	if err := h.judge(epoch, now); err != nil {
-		if h.rec.ended() && errors.Is(err, ErrEnded) {
-			err = &EndedError{SID: sid, Subject: it.Subject, Why: h.rec.data}
-		}
-		return Info{}, err
+		return Info{}, h.why(err)
 	}
 	return h.info(), nil
+}
+
+// why makes ErrEnded say why.
+func (h *held) why(err error) error {
+	if !errors.Is(err, ErrEnded) {
+		return err
+	}
+	e := &EndedError{SID: h.sid, Subject: h.item.Subject}
+	if h.rec.ended() {
+		e.Why = h.rec.data
+	}
+	return e
 }
 
 // Tombstone returns what takes the place of a live session's item when it ends

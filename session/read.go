@@ -106,11 +106,7 @@ func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.T
 	case !h.tok.Matches(h.rec.digest):
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
-		e := &EndedError{SID: h.sid, Subject: h.item.Subject}
-		if h.rec.ended() {
-			e.Why = h.rec.data
-		}
-		return e
+		return h.why(err)
 	}
 	return err
 }

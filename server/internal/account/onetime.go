@@ -28,6 +28,7 @@ type OneTime struct {
 const (
 	purposeOneTime = "one-time "
 	purposeSpent   = "spent"
+	spentBefore    = "spent before" // id of the one challenge that SpentBefore makes
 	oneTimeType    = "one-time+jwt" // so that it is taken for nothing else
 )
 
@@ -106,9 +107,15 @@ func (s *Service) SpendOneTimeJWT(ctx context.Context, purpose string, presented
 	}
 	err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		id := purposeSpent + " " + c.ID
-		if was, err := tx.Challenge(id); err != nil {
+		was, err := tx.Challenge(id)
+		if err != nil {
 			return err
-		} else if was != nil {
+		}
+		restored, err := tx.Challenge(spentBefore)
+		if err != nil {
+			return err
+		}
+		if was != nil || restored != nil && c.IssuedAt.Before(restored.Expires.Add(-MaxOneTimeLife)) {
 			return ErrOneTime
 		}
 		// Removes what has expired, too.
@@ -121,4 +128,10 @@ func (s *Service) SpendOneTimeJWT(ctx context.Context, purpose string, presented
 		return "", err
 	}
 	return c.Subject, nil
+}
+
+// SpentBefore returns what stands in a database that was restored: every one-time
+// JWT that was made before counts as spent, for which were is not known.
+func SpentBefore(now time.Time) *Challenge {
+	return &Challenge{ID: spentBefore, Purpose: purposeSpent, Target: spentBefore, Expires: now.Add(MaxOneTimeLife)}
 }

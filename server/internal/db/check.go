@@ -130,12 +130,17 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	}
 	statements := []string{"DELETE FROM challenges"}
 	if !keepSessions {
-		statements = append(statements, "DELETE FROM sessions")
+		statements = append(statements, "DELETE FROM sessions", "DELETE FROM refresh_families")
 	}
 	for _, s := range statements {
 		if _, err := tx.ExecContext(ctx, s); err != nil {
 			return 0, classify(err)
 		}
+	}
+	// What has been spent since is not known.
+	t := &txn{ctx: ctx, tx: tx}
+	if err := t.PutChallenge(account.SpentBefore(now)); err != nil {
+		return 0, classify(err)
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE instance SET epoch = ?, restored_at = ?", newEpoch(), now.UnixMilli()); err != nil {
 		return 0, classify(err)

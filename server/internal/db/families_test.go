@@ -317,3 +317,7 @@ func claimsOf(t testing.TB, jwt admit.Secret) (c access.Claims) {
 	}
 	return c
 }
+
+func addUser(tx account.Tx, name string) error {
+	return tx.PutUser(&account.User{ID: name, CreatedAt: time.UnixMilli(1), Identifiers: []account.Identifier{{Value: name, Kind: account.Username}}})
+}

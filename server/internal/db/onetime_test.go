@@ -117,3 +117,28 @@ func TestAOneTimeTokenIsGoodForOnePurposeAndNotForLong(t *testing.T) {
 		}
 	})
 }
+
+// A backup from before a token was spent does not make it good again.
+func TestARestoredDatabaseRevivesNoOneTimeToken(t *testing.T) {
+	oneTimes(t, func(t *testing.T, d *desk, issue func(account.OneTime, time.Time) admit.Secret, spend func(string, admit.Secret, time.Time) (string, error)) {
+		now := time.Now()
+		tok := issue(account.OneTime{Purpose: "approve", Subject: "ann", Life: time.Hour}, now.Add(-time.Minute))
+		_, tokens := d.family(account.Grant{Client: account.OwnClient}, now)
+		if _, err := d.db.Renew(t.Context(), true, now); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := spend("approve", tok, now); !errors.Is(err, account.ErrOneTime) {
+			t.Errorf("spent again: %v", err)
+		}
+		if subject, err := spend("approve", issue(account.OneTime{Purpose: "approve", Subject: "ann"}, now.Add(time.Second)), now.Add(time.Second)); err != nil || subject != "ann" {
+			t.Errorf("one from after: %q, %v", subject, err)
+		}
+		if tokens, err := d.refresh(tokens.Refresh, "", now); err != nil {
+			t.Errorf("a session that is kept: %v", err)
+		} else if _, err := d.db.Renew(t.Context(), false, now); err != nil {
+			t.Error(err)
+		} else if _, err := d.refresh(tokens.Refresh, "", now); !errors.Is(err, account.ErrRefreshToken) {
+			t.Errorf("a session that is not: %v", err)
+		}
+	})
+}

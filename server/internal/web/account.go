@@ -85,7 +85,7 @@ func (c *call) sessionsPage() error {
 	for _, each := range all {
 		r := row{
 			SID: each.SID, Device: c.deviceText(each.Device), Address: c.addressText(each.Device.Address),
-			Current: each.SID == i.SID, Token: each.Bearer,
+			Current: each.SID == i.SID, Token: each.Bearer || each.JWT,
 			First: c.moment(each.CreatedAt), Last: c.moment(each.LastSeenAt),
 		}
 		if r.Current {

@@ -111,7 +111,7 @@ func (c *call) apiRefresh(in *refresh) error {
 	}
 	t, err := c.Accounts.Refresh(c.r.Context(), in.RefreshToken, c.jkt, c.origin(), c.now)
 	if err != nil {
-		return err
+		return c.because(err)
 	}
 	if t.Repeated {
 		c.code = "refresh_repeated" // for the log

@@ -133,7 +133,7 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 	doc.Components = map[string]any{
 		"securitySchemes": map[string]any{
 			"cookie": map[string]string{"type": "apiKey", "in": "cookie", "name": cookie},
-			"token":  map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_s_…"},
+			"token":  map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_s_… or a JWT"},
 		},
 		"responses": answers,
 		"schemas":   known,

@@ -126,6 +126,7 @@ func (m manual) markdown() string {
 - A body is ` + "`application/json`" + ` in UTF-8, at most 64 KiB; a field that is not listed here is refused. Where no field is needed, a body may be left out.
 - Times are RFC 3339 in UTC.
 - A session is presented as the **cookie** that the answer sets or, with ` + "`\"as\": \"token\"`, as `Authorization: Bearer adm_s_…`. A request with an `Authorization`" + ` header is judged by that alone.
+- With ` + "`\"as\": \"jwt\"`" + ` it is presented as a **JWT** that is good for five minutes and is [refreshed](../how-to/sign-in-from-an-app.md).
 - A list gives ` + "`next` where there is more: the parameter `after`" + ` of the next call. A parameter that is not listed here is refused.
 - The calls of administrators, under ` + "`/api/v1/admin/`, need the role `admin`. What they change is in the audit, in the same transaction, with who did it and the `reason`" + ` that was given.
 - Each answer is ` + "`Cache-Control: no-store`. Each refusal is `application/problem+json`" + ` (RFC 9457) with a [code](problems.md).

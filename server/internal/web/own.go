@@ -199,7 +199,7 @@ func (c *call) apiAddIdentifier(in *addIdentifier) error {
 	if user != nil {
 		return c.json(http.StatusCreated, identifiersOf(user))
 	}
-	if !i.Bearer {
+	if i.Credential() == "cookie" {
 		// For the mailed link, which is good in the browser that asked.
 		if err := c.flow.Set(c.w, []byte(flow)); err != nil {
 			return err

@@ -302,6 +302,7 @@ var refusals = map[string]refusal{
 	account.ErrNameTooLong.Code():     {"名字最多 200 个字符。", ""},
 	account.ErrRefreshToken.Code():    {"这个刷新令牌无效。", "请重新登录。"},
 	account.ErrRefreshReplayed.Code(): {"这个刷新令牌已经用过，所以它的会话已被结束。", "请重新登录。客户端只保留最新的令牌，丢弃旧的；出示旧令牌的人可能是偷来的。"},
+	account.ErrOneTime.Code():         {"这个令牌无效，或已经失效。", "它只能用一次，有效期也很短。请重新获取一个。"},
 	account.ErrJWT.Code():             {"这个 JWT 在这里无效。", ""},
 	jose.ErrExpired.Code():            {"令牌已过期。", "请刷新它。"},
 	session.ErrStale.Code():           {"这个令牌的内容已经过时。", "请刷新它；会话可能仍然有效。"},
