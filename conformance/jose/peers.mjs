@@ -4,6 +4,8 @@ import { createPrivateKey, createPublicKey, webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as jose from 'jose'
 import jsonwebtoken from 'jsonwebtoken'
+import { createProofs } from '../../clients/js/index.js'
+import { createProver } from '../../clients/js/prover.js'
 
 globalThis.crypto ??= webcrypto // which Node 18 does not do by itself
 
@@ -42,6 +44,16 @@ const work = {
     const jwk = await jose.exportJWK(publicKey)
     const proof = await new jose.SignJWT(job.claims).setIssuedAt().setProtectedHeader({ alg: job.alg, typ: 'dpop+jwt', jwk }).sign(privateKey)
     return { proof, jkt: await jose.calculateJwkThumbprint(jwk) }
+  },
+  // Our own for Node, which must agree with that for Go.
+  async 'ours check proof'(job) {
+    const proofs = createProofs('https://api.example.test', { algorithms: [job.alg], nonceKey: Buffer.from(job.text, 'base64url') })
+    await proofs.check({ method: 'POST', url: '/orders/4711?page=1', rawHeaders: ['DPoP', job.token] }, job.claims.token, job.claims.jkt)
+    return 'taken'
+  },
+  async 'ours sign proof'(job) {
+    const prover = await createProver()
+    return { proof: await prover.proof(job.claims.htm, job.claims.htu, job.claims.token), jkt: prover.thumbprint }
   },
   async 'jose thumbprint'(job) {
     return jose.calculateJwkThumbprint(job.jwk)
