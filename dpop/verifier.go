@@ -25,10 +25,11 @@ type Options struct {
 	// Window is how long a nonce is good; without nonces, how old the iat of a
 	// proof may be: 1 minute unless set, at most 10.
 	Window time.Duration
-	// NonceKey, of 32 bytes or more and for nothing else, lets several processes take each other's
-	// nonces. Unless set each verifier makes its own, so that what was used
-	// before a restart is not good after it. Which proofs were used, each
-	// process knows for itself: with a common key a proof counts once at each.
+	// NonceKey, of 32 bytes or more and for nothing else, lets several processes
+	// take each other's nonces. Unless set each verifier makes its own, so that
+	// what was used before a restart is not good after it. Which proofs were
+	// used, each process knows for itself: with a common key a proof counts once
+	// at each.
 	NonceKey []byte
 	// MaxReplays is how many used proofs are remembered: 262,144 unless set.
 	// Each takes some 40 bytes while it could be used again.
