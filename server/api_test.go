@@ -537,8 +537,15 @@ func guarded(t *testing.T, r *reply, https bool) {
 		}
 	}
 	one("X-Content-Type-Options", "nosniff")
-	one("Cross-Origin-Resource-Policy", "same-origin")
-	if !strings.Contains(r.what, "/static/") {
+	keys := strings.Contains(r.what, " /oauth/jwks")
+	switch {
+	case keys && r.status == 200: // what everybody may have
+		one("Cross-Origin-Resource-Policy", "cross-origin")
+		one("Cache-Control", "public, max-age=60")
+	case strings.Contains(r.what, "/static/"):
+		one("Cross-Origin-Resource-Policy", "same-origin")
+	default:
+		one("Cross-Origin-Resource-Policy", "same-origin")
 		one("Cache-Control", "no-store")
 	}
 	csp := strings.Join(r.header["Content-Security-Policy"], "\n")
@@ -558,7 +565,7 @@ func guarded(t *testing.T, r *reply, https bool) {
 	if https {
 		one("Strict-Transport-Security", "max-age=31536000; includeSubDomains") // ASVS 3.4.1
 	}
-	if strings.Contains(r.what, " /api/") {
+	if keys || strings.Contains(r.what, " /api/") {
 		return
 	}
 	one("Referrer-Policy", "same-origin", "no-referrer")

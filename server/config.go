@@ -404,6 +404,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return text == "" || isOrigin(text, "https") || isOrigin(text, "http"), "an https origin without a path, such as https://id.example.org"
 	case "cors_origins":
 		return isOrigin(text, "https") || isOrigin(text, "http"), "a list of exact origins, such as https://app.example.org; http is for loopback hosts only"
+	case "audiences":
+		return text != "" && len(text) <= 200 && strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) < 0, "a list of names of services, such as https://api.example.org"
 	case "return_hosts":
 		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or app.example.org:8443"
 	case "theme", "tls_cert", "tls_key":

@@ -50,7 +50,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "ops_listen": "localhost:9090", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
 		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
-		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b",
+		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b", "audiences": "https://api.example.org,files",
 	}
 	var env []string
 	var file strings.Builder
@@ -114,6 +114,7 @@ func TestMistakesAreRefusedWhereTheyStand(t *testing.T) {
 		{name: "a setting twice", file: "data: a\ndata: b", want: ErrConfigTwice, says: "admit.yaml:2: data", hint: "it stands on line 1 too"},
 		{name: "a list for a text", file: "listen: [a]", want: ErrConfigValue, says: "admit.yaml:1: listen", hint: "listen is a host and a port, such as localhost:8080"},
 		{name: "a text for a list", file: "cors_origins: https://a.example", want: ErrConfigValue},
+		{name: "an audience with a space", file: "audiences: ['https://api.example.org https://b.example']", want: ErrConfigValue},
 		{name: "a map for a list", file: "cors_origins: {a: b}", want: ErrConfigValue},
 		{name: "a list in a list", file: "cors_origins: [[https://a.example]]", want: ErrConfigValue},
 		{name: "nothing", file: "listen:", want: ErrConfigValue},
@@ -238,7 +239,7 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 	}
 	got.origins, want.origins = nil, nil
 	for _, c := range []*Config{&got, &want} { // nil and empty are one
-		c.ReturnHosts, c.ACME, c.TrustedProxy = nil, nil, nil
+		c.ReturnHosts, c.ACME, c.TrustedProxy, c.Audiences = nil, nil, nil, nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -429,6 +430,9 @@ func TestAttackATokenIsOverheardOnPlainHTTP(t *testing.T) {
 		for _, address := range []string{"192.0.2.7:4711", "10.0.0.5:4711", "[2001:db8::1]:4711", "[::ffff:192.0.2.7]:4711"} {
 			c.address = address
 			c.get("session").want(403, "https_required")
+			page := httptest.NewRequest("GET", "http://localhost/account/sessions", nil)
+			page.Header.Set("Authorization", "Bearer "+c.token)
+			c.send(page).want(403)
 			c.get("session", func(r *http.Request) { r.TLS = &tls.ConnectionState{} }).want(200)
 		}
 		c.address = "[::1]:4711"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/revocation"
 	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/web"
 )
@@ -145,5 +146,73 @@ func TestRotatingUnderFullLoadFailsNoVerification(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWhoFollowsTheFeedRefusesTokensOfAKeyThatWasTakenBackInUnderASecond(t *testing.T) {
+	s, err := New(t.Context(), Config{Data: t.TempDir(), Dev: true, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	edge := httptest.NewServer(s.Handler())
+	defer edge.Close()
+	away, err := jose.NewRemoteKeySet(edge.URL+"/oauth/jwks", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := revocation.New(nil)
+	ctx, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer stop()
+	work.Go(func() { _ = ended.Run(ctx, s.db.Feed()) }) // it ends with ctx
+	type ids struct {
+		digests revocation.Digests
+	}
+	v, err := jose.NewVerifier(away, jose.Expected{
+		Algorithms: []jose.Algorithm{jose.ES256}, Issuer: "us", Audience: []string{"you"}, Type: "at+jwt",
+	}, &jose.VerifierOptions[ids]{
+		Remember: 1000,
+		Prepare:  func(c *jose.Claims[ids]) { c.Data.digests = revocation.IDs{Key: c.Header.KeyID}.Digest() },
+		Check: func(_ context.Context, c *jose.Claims[ids], now time.Time) error {
+			return ended.Check(&c.Data.digests, now)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := jose.NewSigner[ids](s.keys.Signing(), "at+jwt", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := by.Sign(&jose.Claims[ids]{Issuer: "us", Audience: []string{"you"}, Expires: time.Now().Add(5 * time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); ; {
+		if _, err := v.Verify(t.Context(), token); err == nil {
+			break
+		} else if !errors.Is(err, revocation.ErrStale) || time.Since(begun) > 10*time.Second {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := s.keys.Retire(t.Context(), s.keys.Signing().ID(), true, "operator", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); ; {
+		_, err := v.Verify(t.Context(), token)
+		took := time.Since(begun)
+		if err != nil {
+			if !errors.Is(err, revocation.ErrEnded) {
+				t.Error(err)
+			}
+			t.Logf("refused after %v", took)
+			return
+		}
+		if took > time.Second {
+			t.Fatal("it is not refused")
+		}
 	}
 }

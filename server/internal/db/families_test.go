@@ -34,7 +34,9 @@ type desk struct {
 	line     string // of keys
 	keys     *cookie.Keys
 	accounts *account.Service
+	near     *session.Near
 	sessions *session.Manager[struct{}]
+	named    *session.Named // by the credential of every request
 }
 
 func newDesk(t testing.TB) *desk {
@@ -62,9 +64,9 @@ func (d *desk) open() {
 	})
 	var store *db.SessionStore
 	store, errs[3] = d.db.Sessions(d.Context())
-	near := session.NewNear(store, 0)
-	d.db.Changed = near.Forget
-	d.sessions, errs[4] = session.New[struct{}](near, &session.Options{Named: func(*http.Request) (*session.Named, error) { return nil, nil }})
+	d.near = session.NewNear(store, 0)
+	d.db.Changed = d.near.Forget
+	d.sessions, errs[4] = session.New[struct{}](d.near, &session.Options{Named: func(*http.Request) (*session.Named, error) { return d.named, nil }})
 	if err := errors.Join(errs[2:]...); err != nil {
 		d.Fatal(err)
 	}
@@ -245,6 +247,54 @@ func TestAnAbandonedRequestIsTakenForNoThief(t *testing.T) {
 	}
 	if _, err := d.refresh(next.Refresh, "", now); err != nil {
 		t.Errorf("the family has ended: %v", err)
+	}
+}
+
+// A role is taken away while a JWT that has it is good for minutes yet.
+func TestAttackAJWTIsUsedWithARoleThatWasTakenAway(t *testing.T) {
+	d := newDesk(t)
+	now := time.Now()
+	d.db.Raised = func(subject string, _ bool) { d.near.Forget(session.EpochKey(subject)) }
+	role := func(roles ...string) {
+		t.Helper()
+		err := d.db.Update(t.Context(), func(tx account.Tx) error {
+			u, err := tx.User("ann")
+			if err != nil {
+				return err
+			}
+			u.Roles = roles
+			return errors.Join(tx.PutUser(u), tx.RaiseClaims("ann", now))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	role("admin")
+	_, tokens := d.family(account.Grant{Client: account.OwnClient}, now)
+	present := func() error {
+		t.Helper()
+		named, _, err := d.accounts.VerifyJWT(t.Context(), tokens.Access.Reveal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.named = named
+		defer func() { d.named = nil }()
+		_, err = d.sessions.Check(httptest.NewRequest("GET", "/", nil))
+		return err
+	}
+	if err := present(); err != nil || len(claimsOf(t, tokens.Access).Roles) != 1 {
+		t.Fatalf("with the role: %v", err)
+	}
+	role()
+	if err := present(); !errors.Is(err, session.ErrStale) {
+		t.Errorf("after it was taken away: %v", err)
+	}
+	var err error
+	if tokens, err = d.refresh(tokens.Refresh, "", now); err != nil {
+		t.Fatal(err)
+	}
+	if err := present(); err != nil || len(claimsOf(t, tokens.Access).Roles) != 0 {
+		t.Errorf("the next one: %v, roles %v", err, claimsOf(t, tokens.Access).Roles)
 	}
 }
 

@@ -365,11 +365,14 @@ func (c *call) admissible() error {
 	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
 		return problem.ErrHost
 	}
-	cross := c.cross
-	if strings.HasPrefix(c.r.URL.Path, apiPrefix) {
-		if c.bearer() || c.proves() {
-			return c.overheard()
+	api, bearer := strings.HasPrefix(c.r.URL.Path, apiPrefix), c.bearer() || c.proves()
+	if bearer {
+		if err := c.overheard(); err != nil || api {
+			return err
 		}
+	}
+	cross := c.cross
+	if api {
 		cross = c.shared
 	}
 	if err := cross.Check(c.r); err != nil {
