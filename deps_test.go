@@ -15,6 +15,7 @@ var policy = map[string]string{
 	"access":              ". feed jose revocation statuslist",
 	"authn":               ". problem",
 	"cookie":              ".",
+	"dpop":                ". jose",
 	"feed":                ".",
 	"feed/feedtest":       ". feed",
 	"jose":                ".",

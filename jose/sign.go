@@ -74,8 +74,12 @@ func newSigning(key *Key, h Header) (*signing, error) {
 	if !h.valid() {
 		return nil, errHeader
 	}
-	header := base64.RawURLEncoding.AppendEncode(nil, h.appendJSON(nil, ""))
-	return &signing{key: key, scheme: s, header: append(header, '.')}, nil
+	return &signing{key: key, scheme: s, header: encodeHeader(h.appendJSON(nil, ""))}, nil
+}
+
+// encodeHeader returns a header as it stands in a token, with the dot after it.
+func encodeHeader(text []byte) []byte {
+	return append(base64.RawURLEncoding.AppendEncode(nil, text), '.')
 }
 
 // scratch returns room for one token; put it back into the pool.

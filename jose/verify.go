@@ -371,18 +371,9 @@ func (o *opener) open(ctx context.Context, s *scratch) (*KeySet, Header, error) 
 			return set, k.header, s.open(first, second)
 		}
 	}
-	if s.payload, ok = decode64(s.payload[:0], header); !ok {
-		return nil, Header{}, ErrMalformed
-	}
-	h, err := parseHeader(string(s.payload))
+	h, _, err := o.header(s, header)
 	if err != nil {
 		return nil, Header{}, err
-	}
-	if !slices.ContainsFunc(o.algs, h.Algorithm.same) {
-		return nil, Header{}, ErrAlgorithm
-	}
-	if o.typ != "" && !sameType(h.Type, o.typ) {
-		return nil, Header{}, ErrType
 	}
 	scheme, _ := h.Algorithm.scheme()
 	candidates := set.lookup(h.KeyID, h.Algorithm)
@@ -408,6 +399,25 @@ func (o *opener) open(ctx context.Context, s *scratch) (*KeySet, Header, error) 
 		}
 	}
 	return nil, Header{}, ErrSignature
+}
+
+// header reads an encoded header, which must be of our algorithms and type. The
+// key that it brings along, if any, is returned as it stands.
+func (o *opener) header(s *scratch, encoded []byte) (h Header, jwk string, err error) {
+	ok := false
+	if s.payload, ok = decode64(s.payload[:0], encoded); !ok {
+		return h, "", ErrMalformed
+	}
+	if h, jwk, err = parseHeader(string(s.payload)); err != nil {
+		return Header{}, "", err
+	}
+	if !slices.ContainsFunc(o.algs, h.Algorithm.same) {
+		return Header{}, "", ErrAlgorithm
+	}
+	if o.typ != "" && !sameType(h.Type, o.typ) {
+		return Header{}, "", ErrType
+	}
+	return h, jwk, nil
 }
 
 // only leaves out keys that do not say their algorithm where more than one of
@@ -458,16 +468,17 @@ func dots(token []byte) (first, second int, err error) {
 }
 
 // parseHeader reads a JWS header. Keys that it brings along (jwk, jku, x5u,
-// x5c) are passed over: an attacker brings his own.
-func parseHeader(text string) (h Header, err error) {
+// x5c) are passed over: an attacker brings his own. Only a proof asks for its
+// jwk.
+func parseHeader(text string) (h Header, jwk string, err error) {
 	o, err := newObject(text)
 	if err != nil {
-		return h, fmt.Errorf("header: %w: %w", err, ErrMalformed)
+		return h, "", fmt.Errorf("header: %w: %w", err, ErrMalformed)
 	}
 	for {
 		name, raw, ok, err := o.next()
 		if err != nil {
-			return h, fmt.Errorf("header: %w: %w", err, ErrMalformed)
+			return h, "", fmt.Errorf("header: %w: %w", err, ErrMalformed)
 		}
 		if !ok {
 			break
@@ -483,21 +494,23 @@ func parseHeader(text string) (h Header, err error) {
 			h.Type, ok = stringValue(raw)
 		case "cty":
 			h.ContentType, ok = stringValue(raw)
+		case "jwk":
+			jwk = raw
 		case "crit", "b64": // no extension is supported; b64 is one (RFC 7797)
-			return h, ErrCritical
+			return h, "", ErrCritical
 		case "enc", "zip":
-			return h, ErrEncrypted
+			return h, "", ErrEncrypted
 		default:
-			ok = !taken([]string{"alg", "kid", "typ", "cty", "crit", "b64", "enc", "zip"}, name)
+			ok = !taken([]string{"alg", "kid", "typ", "cty", "jwk", "crit", "b64", "enc", "zip"}, name)
 		}
 		if !ok {
-			return h, fmt.Errorf("header %q: %w", name, ErrMalformed)
+			return h, "", fmt.Errorf("header %q: %w", name, ErrMalformed)
 		}
 	}
 	if h.Algorithm == "" {
-		return h, ErrAlgorithm
+		return h, "", ErrAlgorithm
 	}
-	return h, nil
+	return h, jwk, nil
 }
 
 // sameType compares media types as RFC 7515 section 4.1.9 says.

@@ -89,7 +89,7 @@ func TestPagesOfAConfiguredOriginUseTokensAndNeverCookies(t *testing.T) {
 	}
 	preflight := c.do("OPTIONS", "/api/v1/session", nil, asks, func(r *http.Request) { r.Header.Set("Access-Control-Request-Method", "GET") }).want(204)
 	for name, want := range map[string]string{
-		"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "Authorization, Content-Type",
+		"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "GET, HEAD", "Access-Control-Allow-Headers": "Authorization, Content-Type, DPoP",
 		"Access-Control-Allow-Credentials": "", "Vary": "Origin",
 	} {
 		if got := preflight.header.Get(name); got != want {

@@ -678,6 +678,52 @@ var refused = map[string]trial{
 		other.delete("sessions/" + sid).want(204)
 		return c.get("session")
 	},
+	"signUp invalid_dpop_proof":        unproven("signup", signUp, "invalid_dpop_proof"),
+	"signUp dpop_proof_replayed":       unproven("signup", signUp, "dpop_proof_replayed"),
+	"signUp use_dpop_nonce":            unproven("signup", signUp, "use_dpop_nonce"),
+	"verifySignUp invalid_dpop_proof":  unproven("signup/verify", verify, "invalid_dpop_proof"),
+	"verifySignUp dpop_proof_replayed": unproven("signup/verify", verify, "dpop_proof_replayed"),
+	"verifySignUp use_dpop_nonce":      unproven("signup/verify", verify, "use_dpop_nonce"),
+	"signIn invalid_dpop_proof":        unproven("signin", signIn, "invalid_dpop_proof"),
+	"signIn dpop_proof_replayed":       unproven("signin", signIn, "dpop_proof_replayed"),
+	"signIn use_dpop_nonce":            unproven("signin", signIn, "use_dpop_nonce"),
+	"refresh jwt_cookie_unsupported": func(s *site) *reply {
+		k := s.keyholder()
+		return k.post("refresh", m{"refresh_token": "adm_r_nobody", "cookie": true}, k.proof)
+	},
+	"refresh invalid_dpop_proof":  unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "invalid_dpop_proof"),
+	"refresh dpop_proof_replayed": unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "dpop_proof_replayed"),
+	"refresh use_dpop_nonce":      unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "use_dpop_nonce"),
+	"any token_bound":             func(s *site) *reply { s.signedUp("ann"); return s.boundAppOf("ann").get("session") },
+	"any token_unbound": func(s *site) *reply {
+		s.signedUp("ann")
+		k := s.keyholder()
+		k.token = s.appOf("ann").token
+		return k.get("session", k.proof)
+	},
+	"any invalid_dpop_proof": func(s *site) *reply {
+		s.signedUp("ann")
+		k := s.boundAppOf("ann")
+		return k.get("session", k.proof, func(r *http.Request) { r.Header.Del("DPoP") })
+	},
+	"any dpop_proof_replayed": func(s *site) *reply {
+		s.signedUp("ann")
+		k, sent := s.boundAppOf("ann"), ""
+		k.get("session", k.proof, func(r *http.Request) { sent = r.Header.Get("DPoP") })
+		return k.get("session", k.proof, func(r *http.Request) { r.Header.Set("DPoP", sent) })
+	},
+	"any use_dpop_nonce": func(s *site) *reply {
+		s.signedUp("ann")
+		k := s.boundAppOf("ann")
+		k.learn(&reply{header: http.Header{"Dpop-Nonce": {"old"}}})
+		return k.get("session", k.proof)
+	},
+	"any dpop_other_key": func(s *site) *reply {
+		s.signedUp("ann")
+		k := s.keyholder()
+		k.token = s.boundAppOf("ann").token
+		return k.get("session", k.proof)
+	},
 	"any ambiguous_session": func(s *site) *reply {
 		ann, bob := s.signedUp("ann"), s.signedUp("bob")
 		return ann.get("session", func(r *http.Request) {

@@ -403,7 +403,7 @@ func TestPagesOfAConfiguredOriginRefreshAndSendJWTs(t *testing.T) {
 			r.Header.Set("Access-Control-Request-Headers", "authorization,content-type")
 		}).want(204)
 		if h := r.header; h.Get("Access-Control-Allow-Origin") != origin || !strings.Contains(h.Get("Access-Control-Allow-Methods"), method) ||
-			h.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type" || h.Get("Access-Control-Allow-Credentials") != "" {
+			h.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, DPoP" || h.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("a preflight for %s is answered with %v", path, h)
 		}
 	}

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -80,6 +81,7 @@ type Server struct {
 	hashers   *hashers // nil where passwords are hashed here
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
+	proofs    *dpop.Verifier
 	inbox     *notify.Inbox // nil but with --dev
 	face      face          // the handler, which Reload changes
 	live      Config        // cfg as Reload has changed it, while face.change is held; all else reads cfg, which stays
@@ -173,9 +175,13 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 			s.metrics.SubjectEnded("account_changed")
 		}
 	}
+	// Whether plain HTTP will do is for who answers requests to say.
+	if s.proofs, err = dpop.NewVerifier(s.publicURL(), &dpop.Options{InsecureAllowHTTP: true}); err != nil {
+		return nil, err
+	}
 	if s.sessions, err = session.New[web.Data](near, &session.Options{
 		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true, Feed: ended,
-		Named: web.NamedBy(s.cookieName(web.JWTCookie), func(ctx context.Context, text string) (*session.Named, error) {
+		Named: web.NamedBy(s.cookieName(web.JWTCookie), s.proofs, func(ctx context.Context, text string) (*session.Named, string, error) {
 			return s.accounts.VerifyJWT(ctx, text)
 		}),
 	}); err != nil {
@@ -233,6 +239,7 @@ func (s *Server) show() error {
 	o := web.Options{
 		Accounts:    s.accounts,
 		Sessions:    s.sessions,
+		Proofs:      s.proofs,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
 		Published:   s.keys,

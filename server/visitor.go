@@ -12,6 +12,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/authn"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -27,7 +28,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.face.Serv
 // as the server's own pages do. What requires somebody, or a role, checks it
 // itself or stands behind [authn.RequireRole].
 func (s *Server) Visitors(next http.Handler) http.Handler {
-	return s.sessions.Handler(authn.New(s).Handler(next))
+	h := s.sessions.Handler(authn.New(s).Handler(next))
+	return s.proofs.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, _ = web.Proving(r)
+		h.ServeHTTP(w, r)
+	}))
 }
 
 // Authenticate makes a Server an [authn.Source], beside others that a program

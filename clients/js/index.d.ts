@@ -75,8 +75,11 @@ export type Claims<Own = {}> = Readonly<{
 } & Partial<Own>>
 
 export interface Verifier<Own = {}> {
-  /** Resolves with the claims of a token that counts now, or rejects with a Refusal. */
-  (token: string, options?: { at?: number }): Promise<Claims<Own>>
+  /**
+   * Resolves with the claims of a token that counts now, or rejects with a Refusal. With prove, only a token that is bound to a key
+   * counts, and prove is called with that key's thumbprint.
+   */
+  (token: string, options?: { at?: number; prove?: (jkt: string) => Promise<void> }): Promise<Claims<Own>>
   /** Resolves with the first news of the feed. */
   readonly ready: Promise<void>
   /** Stops following the feed. */
@@ -102,4 +105,34 @@ export class Refusal extends Error {
 export function guard<Own = {}>(
   verify: Verifier<Own>,
   handler: (req: IncomingMessage, res: ServerResponse, claims: Claims<Own>, next?: (err?: unknown) => void) => unknown,
+  /** With proofs, tokens that are bound to a key count too, in requests with the scheme DPoP. */
+  options?: { proofs?: Proofs },
 ): (req: IncomingMessage, res: ServerResponse, next?: (err?: unknown) => void) => Promise<unknown>
+
+/** Checks proofs of possession (DPoP, RFC 9449). */
+export interface Proofs {
+  /** Rejects with a Refusal unless the request proves that its sender has the key with this thumbprint: cnf.jkt of the verified token. */
+  check(req: IncomingMessage, token: string, jkt: string, options?: { at?: number }): Promise<void>
+  /** A nonce for the header DPoP-Nonce; undefined where none is demanded. */
+  nonce(now?: number): string | undefined
+  /** What WWW-Authenticate says of a refusal. */
+  challenge(code: string): string
+}
+
+/** The origin is the service's as clients write it, such as "https://api.example.org"; a path in it goes before that of requests. */
+export function createProofs(origin: string, options?: {
+  /** ES256 and EdDSA unless set. */
+  algorithms?: Algorithm[]
+  /** How long a nonce is good, in seconds; without nonces, how old a proof may be: 60 unless set. */
+  window?: number
+  /** Of 32 bytes: several processes take each other's nonces. */
+  nonceKey?: Uint8Array
+  /** How many used proofs are remembered: 65,536 unless set. */
+  maxReplays?: number
+  /** The longest proof in characters: 4,096 unless set. */
+  maxLength?: number
+  /** Proofs can be made in advance, and the sender's clock must be right. */
+  insecureNoNonce?: boolean
+  /** The origin may be plain HTTP off loopback. */
+  insecureAllowHTTP?: boolean
+}): Proofs

@@ -3,10 +3,11 @@ import { Ended, namesOf } from './lib/ended.js'
 import { follow } from './lib/feed.js'
 import { accepts, algorithms, GivenKeys, RemoteKeys, signer } from './lib/keys.js'
 import { Memory } from './lib/memory.js'
+import { createProofs } from './lib/proofs.js'
 import { Refusal } from './lib/refusal.js'
 import { claimTypes, mediaType, readClaims, readHeader, split } from './lib/token.js'
 
-export { Refusal }
+export { createProofs, Refusal }
 
 const iatGrace = 30 // seconds ahead that iat may be: nothing depends on it
 
@@ -96,7 +97,7 @@ export function createVerifier(options) {
     if (now < Math.max(nbf - o.leeway, iat - o.leeway - iatGrace) * 1000) throw new Refusal('jwt_not_yet_valid')
   }
 
-  async function verify(token, { at: now = Date.now() } = {}) {
+  async function verify(token, { at: now = Date.now(), prove } = {}) {
     if (typeof token !== 'string') throw new Refusal('jwt_malformed')
     if (token.length > o.maxLength) throw new Refusal('jwt_too_long')
     let known = memory.get(await keys.get(), token)
@@ -105,7 +106,11 @@ export function createVerifier(options) {
     if (o.feed) ended.check(known.names, now)
     // Who stole a token that is bound to a key has no key: it must not count as
     // one that needs none (RFC 9449 section 7.1).
-    if (known.claims.cnf !== undefined) throw new Refusal('token_bound')
+    const { cnf } = known.claims
+    if (cnf === undefined) {
+      if (prove) throw new Refusal('token_unbound')
+    } else if (!prove || !isText(cnf.jkt)) throw new Refusal('token_bound')
+    else await prove(cnf.jkt)
     return known.claims
   }
 
@@ -135,13 +140,15 @@ function safe(from, { insecureAllowHTTP }) {
  * all others with a problem (RFC 9457).
  * @type {typeof import('./index.js').guard}
  */
-export function guard(verify, handler) {
+export function guard(verify, handler, { proofs } = {}) {
   return async (req, res, next) => {
     let claims
     try {
-      claims = await verify(bearer(req))
+      const { token, proves } = presented(req, proofs)
+      if (proofs && (proves || req.headers.dpop !== undefined)) tell(res, proofs)
+      claims = await verify(token, proves ? { prove: (jkt) => proofs.check(req, token, jkt) } : {})
     } catch (err) {
-      if (err instanceof Refusal) return refuse(res, err)
+      if (err instanceof Refusal) return refuse(res, err, proofs)
       if (next) return next(err)
       // Thrown from here it would end the process.
       return refuse(res, { status: 500, message: 'Something went wrong on our side.', code: 'internal' })
@@ -150,21 +157,37 @@ export function guard(verify, handler) {
   }
 }
 
-function bearer(req) {
+// A new nonce with each answer: so no request comes back for want of one but
+// the first (RFC 9449 section 8.2).
+function tell(res, proofs) {
+  const nonce = proofs.nonce()
+  if (nonce !== undefined) res.setHeader('DPoP-Nonce', nonce)
+}
+
+function presented(req, proofs) {
   const sent = req.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization')
   if (sent.length === 0) throw new Refusal('not_signed_in')
   if (sent.length > 1) throw new Refusal('ambiguous_credentials')
-  const found = /^Bearer +([^ ]+)$/i.exec(req.headers.authorization)
-  if (found === null) throw new Refusal('unknown_credential')
-  return found[1]
+  const found = /^(Bearer|DPoP) +([^ ]+)$/i.exec(req.headers.authorization)
+  const proves = found?.[1].toLowerCase() === 'dpop'
+  if (found === null || (proves && !proofs)) throw new Refusal('unknown_credential')
+  return { token: found[2], proves }
 }
 
-function refuse(res, { status, message: detail, code, hint = undefined, retryAfter = undefined }) {
+// What goes with status 401: the Go packages authn, access and dpop say the same.
+function challenge(code, proofs) {
+  if (code === 'not_signed_in') return 'Bearer'
+  if (proofs && code === 'token_bound') return 'DPoP error="invalid_token"'
+  if (/dpop/.test(code)) return proofs.challenge(code)
+  return 'Bearer error="invalid_token"'
+}
+
+function refuse(res, { status, message: detail, code, hint = undefined, retryAfter = undefined }, proofs) {
   res.statusCode = status
   res.setHeader('Content-Type', 'application/problem+json')
   res.setHeader('Cache-Control', 'no-store')
   res.setHeader('X-Content-Type-Options', 'nosniff')
   if (retryAfter) res.setHeader('Retry-After', String(retryAfter))
-  if (status === 401) res.setHeader('WWW-Authenticate', code === 'not_signed_in' ? 'Bearer' : 'Bearer error="invalid_token"')
+  if (status === 401) res.setHeader('WWW-Authenticate', challenge(code, proofs))
   res.end(`${JSON.stringify({ type: 'about:blank', title: STATUS_CODES[status], status, detail, code, hint })}\n`)
 }

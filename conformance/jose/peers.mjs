@@ -4,6 +4,8 @@ import { createPrivateKey, createPublicKey, webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as jose from 'jose'
 import jsonwebtoken from 'jsonwebtoken'
+import { createProofs } from '../../clients/js/index.js'
+import { createProver } from '../../clients/js/prover.js'
 
 globalThis.crypto ??= webcrypto // which Node 18 does not do by itself
 
@@ -31,6 +33,27 @@ const work = {
   async 'jose generate'(job) {
     if (job.alg.startsWith('HS')) return jose.exportJWK(await jose.generateSecret(job.alg, { extractable: true }))
     return jose.exportJWK((await jose.generateKeyPair(job.alg, { extractable: true, crv: job.crv })).privateKey)
+  },
+  // DPoP proofs (RFC 9449), which bring their key along.
+  async 'jose verify proof'(job) {
+    const { payload, protectedHeader } = await jose.jwtVerify(job.token, jose.EmbeddedJWK, { algorithms: [job.alg], typ: 'dpop+jwt', maxTokenAge: 60, requiredClaims: ['jti', 'htm', 'htu', 'iat'] })
+    return { ...payload, jkt: await jose.calculateJwkThumbprint(protectedHeader.jwk) }
+  },
+  async 'jose sign proof'(job) {
+    const { privateKey, publicKey } = await jose.generateKeyPair(job.alg)
+    const jwk = await jose.exportJWK(publicKey)
+    const proof = await new jose.SignJWT(job.claims).setIssuedAt().setProtectedHeader({ alg: job.alg, typ: 'dpop+jwt', jwk }).sign(privateKey)
+    return { proof, jkt: await jose.calculateJwkThumbprint(jwk) }
+  },
+  // Our own for Node, which must agree with that for Go.
+  async 'ours check proof'(job) {
+    const proofs = createProofs('https://api.example.test', { algorithms: [job.alg], nonceKey: Buffer.from(job.text, 'base64url') })
+    await proofs.check({ method: 'POST', url: '/orders/4711?page=1', rawHeaders: ['DPoP', job.token] }, job.claims.token, job.claims.jkt)
+    return 'taken'
+  },
+  async 'ours sign proof'(job) {
+    const prover = await createProver()
+    return { proof: await prover.proof(job.claims.htm, job.claims.htu, job.claims.token), jkt: prover.thumbprint }
   },
   async 'jose thumbprint'(job) {
     return jose.calculateJwkThumbprint(job.jwk)

@@ -72,7 +72,8 @@ export async function signer(candidates, { input, signature }) {
   throw new Refusal('jwt_signature')
 }
 
-async function importKey(jwk, algs) {
+/** The key of a JWK, if it is public, good and for one of these algorithms. */
+export async function importKey(jwk, algs) {
   const optional = (name) => {
     if (jwk[name] !== undefined && typeof jwk[name] !== 'string') throw new TypeError(`${name} is no string`)
     return jwk[name]
@@ -85,7 +86,8 @@ async function importKey(jwk, algs) {
   if (fits.length !== 1) throw new TypeError('for no accepted algorithm, or for several')
   const [alg] = fits
   const { kty, crv, size, import: params, verify } = schemes[alg]
-  if (jwk.d !== undefined) throw new TypeError('a private key that is published is none')
+  // Of RSA each of these alone gives the rest away.
+  if (['d', 'k', 'p', 'q', 'dp', 'dq', 'qi', 'oth'].some((name) => jwk[name] !== undefined)) throw new TypeError('a private key that is published is none')
   const bytes = (name, length) => {
     const found = typeof jwk[name] === 'string' && decode64(jwk[name])
     if (!found || found.length === 0 || (length !== undefined && found.length !== length)) throw new TypeError(`${name} is malformed`)
@@ -107,10 +109,26 @@ async function importKey(jwk, algs) {
     if (kty === 'EC') {
       bytes('y', size)
       bare.y = jwk.y
-    }
+    } else if (!goodPoint(bytes('x', size))) throw new TypeError('a point of small order')
   }
   // WebCrypto refuses points that are not on the curve.
-  return { kid, alg, verify, signatureSize, key: await subtle.importKey('jwk', bare, params, false, ['verify']) }
+  return { kid, alg, bare, verify, signatureSize, key: await subtle.importKey('jwk', bare, params, false, ['verify']) }
+}
+
+const prime = 2n ** 255n - 19n
+const eighth = 2707385501144840649318225287225658788936804267575313519463743609750303402022n
+const small = [0n, 1n, prime - 1n, eighth, prime - eighth] // the y of the eight points whose order divides 8
+
+/**
+ * Whether an Ed25519 key is neither a point of small order, for which a
+ * signature can be made up, nor a second spelling of one (RFC 8032 section
+ * 5.1.3).
+ */
+function goodPoint(x) {
+  const y = Buffer.from(x).reverse()
+  y[0] &= 0x7f
+  const n = BigInt(`0x${y.toString('hex')}`)
+  return n < prime && !small.includes(n)
 }
 
 /** Keys that are given and do not change. */

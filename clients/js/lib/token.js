@@ -11,11 +11,12 @@ export function split(token) {
   return { header, payload, signature, input: token.slice(0, token.lastIndexOf('.')) }
 }
 
-const headerNames = new Set(['alg', 'kid', 'typ', 'cty', 'crit', 'b64', 'enc', 'zip'])
+const headerNames = new Set(['alg', 'kid', 'typ', 'cty', 'jwk', 'crit', 'b64', 'enc', 'zip'])
 
 /**
  * The header parameters that count. Keys that it brings along (jwk, jku, x5u,
- * x5c) are passed over: an attacker brings his own.
+ * x5c) are passed over: an attacker brings his own. Only a proof asks for its
+ * jwk.
  */
 export function readHeader(bytes) {
   let all
@@ -32,7 +33,7 @@ export function readHeader(bytes) {
       if (headerNames.has(fold(name))) throw new Refusal('jwt_malformed')
       continue
     }
-    if (typeof value !== 'string') throw new Refusal('jwt_malformed')
+    if (typeof value !== 'string' && name !== 'jwk') throw new Refusal('jwt_malformed')
     header[name] = value
   }
   return header

@@ -79,18 +79,12 @@ func newIssuer(keys Signing, public string, audiences []string) (*issuer, error)
 	return i, err
 }
 
-// errClient and errBound say what else is wrong with a token of ours.
-var (
-	errClient = errors.New("the token was made for another client")
-	errBound  = errors.New("the token is bound to a key, and comes without a proof of it")
-)
+// errClient says what else is wrong with a token of ours.
+var errClient = errors.New("the token was made for another client")
 
 func ours(_ context.Context, c *jose.Claims[access.Claims], _ time.Time) error {
-	switch {
-	case c.Data.ClientID != OwnClient:
+	if c.Data.ClientID != OwnClient {
 		return errClient
-	case c.Data.Confirmation != nil:
-		return errBound
 	}
 	return nil
 }
@@ -137,21 +131,26 @@ func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time
 }
 
 // VerifyJWT returns what an access token of the server's own sign-in says of its
-// session. Whether that lives, and whether the token is stale, is for the store
-// of sessions to say: nobody's memory of endings comes in between.
-func (s *Service) VerifyJWT(ctx context.Context, text string) (*session.Named, error) {
+// session, and the thumbprint of the key that it is bound to, "" for none: then it
+// counts only with a proof of that key. Whether the session lives, and whether the
+// token is stale, is for the store of sessions to say: nobody's memory of endings
+// comes in between.
+func (s *Service) VerifyJWT(ctx context.Context, text string) (by *session.Named, jkt string, err error) {
 	c, err := s.tokens.verifier.Verify(ctx, text)
 	switch {
 	case err == nil:
-		return &session.Named{SID: c.Data.SID, Subject: c.Subject, Epoch: c.Data.SEV, AuthTime: time.Unix(c.Data.AuthTime, 0)}, nil
+		if c.Data.Confirmation != nil {
+			jkt = c.Data.Confirmation.JKT
+		}
+		return &session.Named{SID: c.Data.SID, Subject: c.Subject, Epoch: c.Data.SEV, AuthTime: time.Unix(c.Data.AuthTime, 0)}, jkt, nil
 	case errors.Is(err, jose.ErrExpired):
-		return nil, errJWTExpired
+		return nil, "", errJWTExpired
 	case errors.Is(err, admit.Unavailable):
-		return nil, err
+		return nil, "", err
 	}
 	why := err.Error()
 	if e, ok := errors.AsType[*admit.Error](err); ok {
 		why = e.Code() + ": " + e.Error()
 	}
-	return nil, ErrJWT.WithHint(why)
+	return nil, "", ErrJWT.WithHint(why)
 }

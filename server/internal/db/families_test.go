@@ -273,7 +273,7 @@ func TestAttackAJWTIsUsedWithARoleThatWasTakenAway(t *testing.T) {
 	_, tokens := d.family(account.Grant{Client: account.OwnClient}, now)
 	present := func() error {
 		t.Helper()
-		named, err := d.accounts.VerifyJWT(t.Context(), tokens.Access.Reveal())
+		named, _, err := d.accounts.VerifyJWT(t.Context(), tokens.Access.Reveal())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -108,7 +108,7 @@ func TestAOneTimeTokenIsGoodForOnePurposeAndNotForLong(t *testing.T) {
 			t.Errorf("after the longest life: %v", err)
 		}
 		// A token for access is none for this, nor this one for that.
-		if _, err := d.accounts.VerifyJWT(t.Context(), tok.Reveal()); err == nil {
+		if _, _, err := d.accounts.VerifyJWT(t.Context(), tok.Reveal()); err == nil {
 			t.Error("it is taken for an access token")
 		}
 		_, access := d.family(account.Grant{Client: account.OwnClient}, now)

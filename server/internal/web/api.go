@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -38,7 +39,7 @@ func sessionCalls() []operation {
 		example: `{"identifier": "ann", "password": "correct horse battery", "name": "Ann"}`,
 		answers: []answers{{201, "Signed in", signedIn{}}, {202, "Mail is on its way", checkMail{}}},
 		refuses: append([]*admit.Error{
-			errAs, errForeign, errJWTCookie, account.ErrIdentifier, account.ErrPhone, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
+			errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrIdentifier, account.ErrPhone, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
 		}, passwordRefusals...),
 	}, {
 		call: "POST " + apiPrefix + "signup/verify", id: "verifySignUp", summary: "Prove the e-mail address of a sign-up",
@@ -46,14 +47,14 @@ func sessionCalls() []operation {
 		do:      taking((*call).apiVerify),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
 		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
 	}, {
 		call: "POST " + apiPrefix + "signin", id: "signIn", summary: "Sign in with a password",
-		about:   "The session has a new id; what it held as a guest's is kept. A user has at most 100 sessions: the next sign-in ends the one that was not used for longest.",
+		about:   "The session has a new id; what it held as a guest's is kept. A user has at most 100 sessions: the next sign-in ends the one that was not used for longest. JWTs are bound to a key where a proof of it comes in the header `DPoP` (RFC 9449).",
 		do:      taking((*call).apiSignIn),
 		example: `{"identifier": "ann", "password": "correct horse battery", "as": "token"}`,
 		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
 	}, {
 		call: "POST " + apiPrefix + "guest", id: "beginGuest", summary: "Begin a guest's session",
 		about:   "Its `guest_id` stays when the guest signs up or in, so that an application can give the user what the guest did. A guest who asks again keeps it and gets a new session.",
@@ -170,7 +171,10 @@ func (p as) bearer(c *call) (bool, error) {
 // guise returns the form that is asked for.
 func (p presentation) guise(c *call) (guise, error) {
 	if p.As == "jwt" {
-		return asJWT, p.jwtCookie.check(c)
+		if err := p.jwtCookie.check(c); err != nil {
+			return 0, err
+		}
+		return asJWT, c.bind(p.jwtCookie)
 	}
 	if p.Cookie {
 		return 0, &admit.FieldError{Field: "cookie", Err: errJWTCookie}
@@ -281,7 +285,7 @@ type guest struct {
 func (c *call) signedIn(status int, user *account.User, s *session.Session[Data], to jwtCookie) error {
 	out := signedIn{State: "signed_in", Session: SessionOf(&s.Info, s.SID, s.Data), User: UserOf(user), Token: s.Token.Reveal()}
 	if s.JWT {
-		t, err := c.Accounts.BeginFamily(c.r.Context(), s.SID, account.Grant{Client: account.OwnClient}, c.now)
+		t, err := c.Accounts.BeginFamily(c.r.Context(), s.SID, account.Grant{Client: account.OwnClient, JKT: c.jkt}, c.now)
 		if err != nil {
 			return err
 		}

@@ -26,11 +26,11 @@ func (c *call) share(allow []string) bool {
 	c.r.Header.Del("Cookie")
 	h["Access-Control-Allow-Origin"] = []string{origin}
 	if c.r.Method != "OPTIONS" || c.r.Header.Get("Access-Control-Request-Method") == "" {
-		h["Access-Control-Expose-Headers"] = []string{"Retry-After, WWW-Authenticate"}
+		h["Access-Control-Expose-Headers"] = []string{"Retry-After, WWW-Authenticate, DPoP-Nonce"}
 		return false
 	}
 	h["Access-Control-Allow-Methods"] = []string{strings.Join(allow, ", ")}
-	h["Access-Control-Allow-Headers"] = []string{"Authorization, Content-Type"}
+	h["Access-Control-Allow-Headers"] = []string{"Authorization, Content-Type, DPoP"}
 	h["Access-Control-Max-Age"] = []string{"600"}
 	c.noContent()
 	return true

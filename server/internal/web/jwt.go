@@ -1,13 +1,13 @@
 package web
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 )
@@ -20,12 +20,18 @@ const JWTCookie = "admit-jwt"
 
 // NamedBy returns what finds the session that a request presents by a JWT, in the
 // Authorization header or, where there is none, in the cookie.
-func NamedBy(cookieName string, verify func(context.Context, string) (*session.Named, error)) func(*http.Request) (*session.Named, error) {
+func NamedBy(cookieName string, proofs *dpop.Verifier, verifyJWT VerifyJWT) func(*http.Request) (*session.Named, error) {
+	verify := bearers(proofs, verifyJWT)
 	return func(r *http.Request) (*session.Named, error) {
 		if all := r.Header["Authorization"]; len(all) > 0 {
 			scheme, text, _ := strings.Cut(all[0], " ")
 			// Tokens of ours that are no JWT have no dot in them.
-			if len(all) > 1 || !strings.EqualFold(scheme, "Bearer") || strings.IndexByte(text, '.') < 0 {
+			switch {
+			case len(all) > 1 || strings.IndexByte(text, '.') < 0:
+				return nil, nil
+			case strings.EqualFold(scheme, proofScheme):
+				return proven(r, text, proofs, verifyJWT)
+			case !strings.EqualFold(scheme, "Bearer"):
 				return nil, nil
 			}
 			return verify(r.Context(), text)
@@ -57,11 +63,12 @@ type tokens struct {
 	AccessToken  string `json:"access_token,omitempty" doc:"A JWT (RFC 9068), for the Authorization header of this server and of those it is for."`
 	RefreshToken string `json:"refresh_token,omitempty" doc:"For POST /api/v1/refresh. Keep the latest alone."`
 	ExpiresIn    int    `json:"expires_in,omitempty" doc:"Seconds that the access token is good for."`
+	TokenType    string `json:"token_type,omitempty" doc:"DPoP where both tokens are bound to the key of the proof that was sent along (RFC 9449)."`
 }
 
 // hand gives the access token out in its cookie or with the rest.
 func (c *call) hand(t *account.Tokens, to jwtCookie) (tokens, error) {
-	out := tokens{t.Access.Reveal(), t.Refresh.Reveal(), int(t.Life / time.Second)}
+	out := tokens{t.Access.Reveal(), t.Refresh.Reveal(), int(t.Life / time.Second), c.tokenType()}
 	if !to.Cookie {
 		return out, nil
 	}
@@ -82,11 +89,11 @@ func refreshCalls() []operation {
 	return []operation{{
 		call: "POST " + apiPrefix + "refresh", id: "refresh", summary: "Get a new JWT",
 		about: "Nobody need sign in again. The refresh token is replaced by the one in the answer. For ten seconds the one before is answered with the same successor, so that a lost answer, or two tabs that ask at once, harm nothing; " +
-			"presented later, or after the successor was used, it ends the session: somebody else has a copy. What the token says of the user, such as the roles, is what is true now.",
+			"presented later, or after the successor was used, it ends the session: somebody else has a copy. Tokens that are bound to a key need a proof of it in the header `DPoP`. What the token says of the user, such as the roles, is what is true now.",
 		do:      taking((*call).apiRefresh),
 		example: `{"refresh_token": "adm_r_…"}`,
 		answers: []answers{{200, "The next tokens", tokens{}}},
-		refuses: []*admit.Error{account.ErrRefreshToken, account.ErrRefreshReplayed, session.ErrEnded, session.ErrExpired, errForeign},
+		refuses: []*admit.Error{account.ErrRefreshToken, account.ErrRefreshReplayed, session.ErrEnded, session.ErrExpired, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce},
 	}}
 }
 
@@ -99,7 +106,10 @@ func (c *call) apiRefresh(in *refresh) error {
 	if err := in.check(c); err != nil {
 		return err
 	}
-	t, err := c.Accounts.Refresh(c.r.Context(), in.RefreshToken, "", c.origin(), c.now)
+	if err := c.bind(in.jwtCookie); err != nil {
+		return err
+	}
+	t, err := c.Accounts.Refresh(c.r.Context(), in.RefreshToken, c.jkt, c.origin(), c.now)
 	if err != nil {
 		return c.because(err)
 	}

@@ -112,7 +112,7 @@ var (
 	refusesBody    = []string{"malformed", "unknown_field", "too_large", "unsupported_content_type"}
 	refusesUnsafe  = []string{"cross_site"}
 	refusesKey     = []string{"api_key_refused", "insufficient_scope"}
-	refusesSession = []string{"no_session", "session_ended", "session_expired", "ambiguous_session", "stale_claims", "jwt_expired", "jwt_invalid", "session_store_unavailable", "session_busy"}
+	refusesSession = []string{"no_session", "session_ended", "session_expired", "ambiguous_session", "stale_claims", "jwt_expired", "jwt_invalid", "token_bound", "token_unbound", "invalid_dpop_proof", "dpop_proof_replayed", "use_dpop_nonce", "dpop_other_key", "session_store_unavailable", "session_busy"}
 )
 
 // general are the codes that every operation of this sort may be refused with.

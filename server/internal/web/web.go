@@ -28,6 +28,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
@@ -47,7 +48,8 @@ type Data struct {
 type Options struct {
 	Accounts    *account.Service
 	Sessions    *session.Manager[Data]
-	Keys        *cookie.Keys // seal the cookies of flows and known browsers
+	Proofs      *dpop.Verifier // of requests to PublicURL
+	Keys        *cookie.Keys   // seal the cookies of flows and known browsers
 	Ring        func(context.Context) ([]Key, error)
 	Published   jose.KeySource // whose public halves anybody may have
 	PublicURL   string         // an origin, without a slash at the end
@@ -220,8 +222,9 @@ type call struct {
 	key     *account.APIKey // that the request is made with, in place of a session; nil for none
 	keyUser *account.User   // whose it is
 
-	noted   bool // the session was read, and that it is in use is noted
-	foreign bool // a script of one of CORSOrigins asks
+	noted   bool   // the session was read, and that it is in use is noted
+	foreign bool   // a script of one of CORSOrigins asks
+	jkt     string // thumbprint of the key that tokens will be bound to; "" for none
 
 	parameters []parameter   // of the query, as they are declared
 	proof      time.Duration // how old one may be, as it is declared; 0 for any
@@ -368,7 +371,7 @@ func (c *call) admissible() error {
 	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
 		return problem.ErrHost
 	}
-	api, bearer := strings.HasPrefix(c.r.URL.Path, apiPrefix), c.bearer()
+	api, bearer := strings.HasPrefix(c.r.URL.Path, apiPrefix), c.bearer() || c.proves()
 	if bearer {
 		if err := c.overheard(); err != nil || api {
 			return err
