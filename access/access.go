@@ -217,17 +217,10 @@ func (v *Verifier) Authenticate(r *http.Request) (p admit.Principal, found bool,
 // bound refuses a token for want of a proof, and says whether one is taken here.
 func (v *Verifier) bound() error {
 	if v.o.Proof != nil {
-		return wantsProof{ErrBound}
+		return admit.WithChallenge(ErrBound, `DPoP error="invalid_token"`)
 	}
 	return ErrBound
 }
-
-type wantsProof struct{ error }
-
-func (e wantsProof) Unwrap() error { return e.error }
-
-// Challenge is for package problem.
-func (wantsProof) Challenge() string { return `DPoP error="invalid_token"` }
 
 // check is asked at every verification.
 func (v *Verifier) check(ctx context.Context, c *jose.Claims[Claims], now time.Time) error {

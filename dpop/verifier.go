@@ -138,11 +138,11 @@ func loopback(origin string) bool {
 // WWW-Authenticate (RFC 9449 section 7.1); packages problem and authn ask for
 // it. A nonce comes by [Verifier.Handler].
 func (v *Verifier) Check(r *http.Request, token, jkt string) error {
-	return v.CheckAt(r, token, jkt, time.Now())
+	return v.checkAt(r, token, jkt, time.Now())
 }
 
-// CheckAt is [Verifier.Check] where it is known what time it is.
-func (v *Verifier) CheckAt(r *http.Request, token, jkt string, now time.Time) error {
+// checkAt is Check at a time.
+func (v *Verifier) checkAt(r *http.Request, token, jkt string, now time.Time) error {
 	p, err := v.read(r, token, now)
 	switch {
 	case token == "" || jkt == "":
@@ -171,17 +171,6 @@ func (v *Verifier) Prove(r *http.Request, now time.Time) (jkt string, err error)
 	return p.jkt, nil
 }
 
-// A refusal is an error with the challenge that goes with it.
-type refusal struct {
-	error
-	challenge string
-}
-
-func (e refusal) Unwrap() error { return e.error }
-
-// Challenge returns what WWW-Authenticate says.
-func (e refusal) Challenge() string { return e.challenge }
-
 // Challenged gives a refusal its challenge: of a proof, or of a token that needed
 // one. Check and Prove have done so already. What does not say that the sender is
 // unknown, such as [ErrBusy], has none.
@@ -196,7 +185,7 @@ func (v *Verifier) Challenged(err error) error {
 	case errors.Is(err, ErrProof), errors.Is(err, ErrReplayed):
 		code = ErrProof.Code()
 	}
-	return refusal{err, scheme + ` error="` + code + `", algs="` + v.algs + `"`}
+	return admit.WithChallenge(err, scheme+` error="`+code+`", algs="`+v.algs+`"`)
 }
 
 // Has reports whether a request carries a proof, of whatever worth.

@@ -23,18 +23,15 @@ const JWTCookie = "admit-jwt"
 func NamedBy(cookieName string, proofs *dpop.Verifier, verifyJWT VerifyJWT) func(*http.Request) (*session.Named, error) {
 	verify := bearers(proofs, verifyJWT)
 	return func(r *http.Request) (*session.Named, error) {
-		if all := r.Header["Authorization"]; len(all) > 0 {
-			scheme, text, _ := strings.Cut(all[0], " ")
-			// Tokens of ours that are no JWT have no dot in them.
-			switch {
-			case len(all) > 1 || strings.IndexByte(text, '.') < 0:
+		if len(r.Header["Authorization"]) > 0 {
+			switch scheme, text := authorization(r); {
+			case !strings.Contains(text, "."): // tokens of ours that are no JWT have none
 				return nil, nil
-			case strings.EqualFold(scheme, proofScheme):
+			case scheme == proofScheme:
 				return proven(r, text, proofs, verifyJWT)
-			case !strings.EqualFold(scheme, "Bearer"):
-				return nil, nil
+			default:
+				return verify(r.Context(), text)
 			}
-			return verify(r.Context(), text)
 		}
 		var buf [1]string
 		if all := cookie.Values(r.Header, cookieName, buf[:0]); len(all) > 0 {
