@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/internal/remote"
 	"github.com/admit-auth/admit/jose"
 )
 
@@ -72,7 +71,7 @@ func NewVerifier(origin string, o *Options) (*Verifier, error) {
 	if !ok || strings.ContainsAny(origin, "?#") {
 		return nil, fmt.Errorf("dpop: %q is no origin, such as https://api.example.org", origin)
 	}
-	if !strings.HasPrefix(at, "https:") && !loopback(at) && !o.InsecureAllowHTTP {
+	if !remote.Safe(at, o.InsecureAllowHTTP) {
 		return nil, fmt.Errorf("dpop: %s is plain HTTP, where everybody on the way reads the token", origin)
 	}
 	if o.Window < 0 || o.Window > 10*time.Minute || o.MaxReplays < 0 {
@@ -119,15 +118,6 @@ func random() []byte {
 	b := make([]byte, 32)
 	rand.Read(b)
 	return b
-}
-
-func loopback(origin string) bool {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
 }
 
 // Check reports why a request does not prove that its sender has the key with
