@@ -135,7 +135,7 @@ func NewVerifier(issuer, audience string, o *Options) (*Verifier, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	v.tokens, err = jose.NewVerifier(v.keys, jose.Expected{
-		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: "at+jwt",
+		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: Type,
 	}, &jose.VerifierOptions[Claims]{Leeway: v.o.Leeway, Remember: max(0, remember), Prepare: prepare, Check: v.check})
 	if err != nil {
 		return nil, fmt.Errorf("access: %w", err)

@@ -28,7 +28,6 @@ const (
 	// OwnClient is the client_id of the server's own sign-in.
 	OwnClient = "admit"
 
-	accessType = "at+jwt" // RFC 9068 section 2.1
 	// remembered tokens need no signature checked again. 16,000 take some 16 MB.
 	remembered = 16 << 10
 )
@@ -68,7 +67,7 @@ func newIssuer(keys Signing, public string, audiences []string) (*issuer, error)
 		// Also where the audiences are services elsewhere: here its holder
 		// signs out.
 		Audience: append([]string{public}, audiences...),
-		Type:     accessType,
+		Type:     access.Type,
 	}, &jose.VerifierOptions[access.Claims]{Remember: remembered, Check: ours})
 	if err != nil {
 		return nil, err
@@ -94,7 +93,7 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 	key := i.keys.Signing()
 	s := i.signer.Load()
 	if s == nil || s.key != key {
-		made, err := jose.NewSigner[access.Claims](key, accessType, nil)
+		made, err := jose.NewSigner[access.Claims](key, access.Type, nil)
 		if err != nil {
 			return admit.Secret{}, fmt.Errorf("sign an access token: %w", err)
 		}
