@@ -272,10 +272,6 @@ func (f *Feed) query(ctx context.Context, query string, args ...any) (head feed.
 
 // SweepFeed removes up to limit events that matter no more, and returns how many.
 func (db *DB) SweepFeed(ctx context.Context, now time.Time, limit int) (int, error) {
-	res, err := db.write.ExecContext(ctx, sqlSweepFeed, now.UnixMilli(), limit)
-	if err != nil {
-		return 0, classify(err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
+	n, err := changed(db.write.ExecContext(ctx, sqlSweepFeed, now.UnixMilli(), limit))
+	return n, classify(err)
 }
