@@ -22,9 +22,9 @@ var (
 )
 
 const (
-	// AccessLife is how long an access JWT is good for: what verifies it must
+	// accessLife is how long an access JWT is good for: what verifies it must
 	// hear, or remember, no ending for longer.
-	AccessLife = 5 * time.Minute
+	accessLife = 5 * time.Minute
 	// OwnClient is the client_id of the server's own sign-in.
 	OwnClient = "admit"
 
@@ -113,7 +113,7 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time) *jose.Claims[access.Claims] {
 	c := &jose.Claims[access.Claims]{
 		Issuer: i.issuer, Subject: user.ID, Audience: i.audiences, IssuedAt: now, ID: rand.Text(),
-		Expires: now.Add(AccessLife),
+		Expires: now.Add(accessLife),
 		Data: access.Claims{
 			ClientID: f.Client, Scope: f.Scope, Roles: user.Roles,
 			SID: info.SID, GID: f.ID, SEV: info.Epoch,

@@ -433,7 +433,7 @@ func (c *call) overheard() error {
 		return nil
 	}
 	if peer, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil && !peer.Addr().Unmap().IsLoopback() {
-		return ErrHTTPS
+		return errHTTPS
 	}
 	return nil // or it came by a socket of this machine
 }
