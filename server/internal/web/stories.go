@@ -210,11 +210,9 @@ var stories = []story{
 	}},
 	{"apikeys-wrong", func(c *call) *page {
 		p := c.tellKeys()
-		r := c.told(account.ErrScopes)
-		r.Hint = c.say("apikeys.choose")
-		p.Data.(*keyPage).Wrong = &r
-		return c.tellWrong(p, "name", account.ErrKeyName)
+		return c.tellWrong(c.tellWrong(p, "scopes", account.ErrScopes), "name", account.ErrKeyName)
 	}},
+	{"apikeys-for-nothing", func(c *call) *page { return c.tellWrong(c.tellKeys(), "scopes", account.ErrScopes) }},
 	{"apikey", func(c *call) *page {
 		p := c.tellMember("apikey", "/account/keys")
 		p.Data = &keyPage{Text: "adm_k_0000000000000000000000000000000000000000000000000000", Of: "nightly report"}
