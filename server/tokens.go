@@ -67,6 +67,7 @@ const (
 	TokenExpired = "expired"
 	TokenEnded   = "ended"   // by somebody, or with its user
 	TokenForged  = "forged"  // its id is known, and its secret is another
+	TokenUsed    = "used"    // a refresh token that has a successor
 	TokenUnknown = "unknown" // or forgotten
 )
 
@@ -110,7 +111,8 @@ func (o *Operator) InspectToken(ctx context.Context, tok admit.Secret) (TokenRep
 	return ask[TokenReport](ctx, o, "inspect-token", presented{Token: tok.Reveal()})
 }
 
-// RevokeToken ends what a token is of: an API key, or a session.
+// RevokeToken ends what a token is of: an API key, or a session. A refresh token
+// that has a successor ends its session as well: somebody has a copy of it.
 func (o *Operator) RevokeToken(ctx context.Context, tok admit.Secret) (TokenReport, error) {
 	return ask[TokenReport](ctx, o, "revoke-token", presented{tok.Reveal(), o.Reason})
 }
@@ -171,8 +173,8 @@ func (s *Server) tokenOperations(all map[string]operation) {
 			return t, err
 		case t.APIKey != nil && slices.Contains([]string{TokenGood, TokenExpired}, t.State):
 			return t, s.accounts.EndAPIKey(ctx, "", t.ID, byOperator(in.Reason), now)
-		case t.Session != nil && t.State == TokenGood:
-			return t, s.endSession(ctx, t.ID, in.Reason)
+		case t.Session != nil:
+			return t, s.endSession(ctx, t.Session.SID, in.Reason)
 		}
 		// Somebody may have made up a secret for an id that is known, so that it
 		// is ended.
@@ -238,6 +240,29 @@ func (s *Server) inspectToken(ctx context.Context, text string, now time.Time) (
 			t.State = TokenGood
 			t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
 		}
+	case tokenKinds[token.Refresh]:
+		tok, _ := parseToken(text)
+		f, current, err := s.accounts.Family(ctx, tok)
+		if err != nil {
+			return t, err
+		}
+		if f == nil {
+			t.State = TokenUnknown
+			return t, nil
+		}
+		found, err := s.sessions.Find(ctx, f.SID)
+		switch {
+		case f.Ended != "" || admit.KindOf(err) == admit.NotFound || admit.KindOf(err) == admit.Unauthenticated:
+			t.State = TokenEnded
+			return t, nil
+		case err != nil:
+			return t, err
+		case current:
+			t.State = TokenGood
+		default:
+			t.State = TokenUsed
+		}
+		t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
 	}
 	return t, nil
 }

@@ -176,8 +176,9 @@ func newTokenInspect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "inspect < TOKEN", Short: "tell what a token is, and whether it is good", Args: takes(),
 		Long: `Tells the kind and the id, and checks the checksum, without a server and on any
-machine. Where there is a data folder it also tells whose the token is, and whether it
-is good; nothing is marked as used. The secret is never shown.`,
+machine. Where there is a data folder it also tells whose an API key, a session's token
+or a refresh token is, and whether it is good; nothing is marked as used. The secret is
+never shown.`,
 		Example: "admit token inspect < key",
 	}
 	load := settingFlags(cmd, "data", "master_key_file", "master_key_command")
@@ -222,7 +223,7 @@ func reportToken(t server.TokenReport) table {
 		}...)
 	}
 	if s := t.Session; s != nil {
-		out = append(out, table{{"user id", s.Subject}, {"device", s.Device.Name}, {"created", moment(s.CreatedAt)}, {"expires", moment(s.ExpiresAt)}}...)
+		out = append(out, table{{"session", s.SID}, {"user id", s.Subject}, {"device", s.Device.Name}, {"created", moment(s.CreatedAt)}, {"expires", moment(s.ExpiresAt)}}...)
 	}
 	return out
 }
@@ -244,7 +245,10 @@ func newTokenRevoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = o.RevokeToken(ctx, secret)
+		ended, err := o.RevokeToken(ctx, secret)
+		if ended.Session != nil {
+			return told(cmd, err, "the session %s has ended", ended.Session.SID)
+		}
 		return told(cmd, err, "the %s %s has ended", t.Kind, t.ID)
 	})
 }
