@@ -44,10 +44,10 @@ import (
 var (
 	// ErrBound: whoever stole it has no key (RFC 9449 section 7.1).
 	ErrBound = admit.Unauthenticated.New("token_bound", "This token counts only with a proof of the key that it is bound to.").
-			WithHint("present it with DPoP")
+			WithHint("Present it with DPoP.")
 	// ErrUnbound: the proof that came with it proves nothing.
 	ErrUnbound = admit.Unauthenticated.New("token_unbound", "This token is bound to no key, so that no proof belongs to it.").
-			WithHint("present it as a bearer token")
+			WithHint("Present it as a bearer token.")
 )
 
 // Options are the choices of a [Verifier]. Unless weakness is spelled, it needs

@@ -4,6 +4,9 @@
 //
 //	go run ./examples/mobile-client signin ann < password
 //	go run ./examples/mobile-client get http://localhost:8082/orders
+//
+// ISSUER is where admit is, and TOKEN_FILE, ./refresh-token unless it is set, what
+// the key store is on a phone.
 package main
 
 import (

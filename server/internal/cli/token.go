@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/token"
 	"github.com/spf13/cobra"
 )
 
@@ -169,6 +171,9 @@ func readToken(cmd *cobra.Command) (admit.Secret, server.TokenReport, error) {
 		return admit.Secret{}, server.TokenReport{}, errJWT
 	}
 	t, err := server.ReadToken(text)
+	if errors.Is(err, token.ErrMalformed) {
+		err = token.ErrMalformed.WithHint("copy all of it: it begins with adm_ and has 56 characters")
+	}
 	return admit.NewSecret(text), t, err
 }
 
