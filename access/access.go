@@ -163,7 +163,7 @@ func (v *Verifier) listen(base string) (err error) {
 	case v.o.InsecureNoFeed:
 		return nil
 	case !told:
-		return errors.New("a feed is required: without one, ended sessions live on until their tokens expire")
+		return errors.New("a feed is required: without one, ended sessions live on until their tokens expire; FeedToken is an API key with the scope feed")
 	}
 	if v.feed = v.o.Feed; v.feed == nil {
 		v.feed, err = feed.NewRemote(base+"/feed", v.o.FeedToken, &feed.RemoteOptions{
