@@ -230,7 +230,7 @@ var stories = []story{
 			{ID: 5, What: event(c.language(), "signed_in"), Device: firefox, Address: "192.0.2.7", At: at(0)},
 			{What: event(c.language(), "sign_in_refused"), Device: c.say("device", "Chrome", "Windows"), Address: "198.51.100.23", At: at(25 * time.Minute)},
 			{What: event(c.language(), "session_ended"), Of: c.say("sessions.ending", c.say("device", "Safari", "iPhone"), at(50*time.Hour).Full()), Device: firefox, Address: "192.0.2.7", At: at(3 * time.Hour)},
-			{What: event(c.language(), "role_granted"), Operator: true, At: at(26 * time.Hour)},
+			{What: event(c.language(), "role_granted"), Of: "editor", Operator: true, At: at(26 * time.Hour)},
 			{What: event(c.language(), "signed_up"), Device: firefox, Address: "2001:db8:85a3::8a2e:370:7334", At: at(900 * time.Hour)},
 		}, "/account/activity?after=1", true}
 		return p
