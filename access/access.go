@@ -44,10 +44,10 @@ import (
 var (
 	// ErrBound: whoever stole it has no key (RFC 9449 section 7.1).
 	ErrBound = admit.Unauthenticated.New("token_bound", "This token counts only with a proof of the key that it is bound to.").
-			WithHint("present it with DPoP")
+			WithHint("Present it with DPoP.")
 	// ErrUnbound: the proof that came with it proves nothing.
 	ErrUnbound = admit.Unauthenticated.New("token_unbound", "This token is bound to no key, so that no proof belongs to it.").
-			WithHint("present it as a bearer token")
+			WithHint("Present it as a bearer token.")
 )
 
 // Options are the choices of a [Verifier]. Unless weakness is spelled, it needs
@@ -163,7 +163,7 @@ func (v *Verifier) listen(base string) (err error) {
 	case v.o.InsecureNoFeed:
 		return nil
 	case !told:
-		return errors.New("a feed is required: without one, ended sessions live on until their tokens expire")
+		return errors.New("a feed is required: without one, ended sessions live on until their tokens expire; FeedToken is an API key with the scope feed")
 	}
 	if v.feed = v.o.Feed; v.feed == nil {
 		v.feed, err = feed.NewRemote(base+"/feed", v.o.FeedToken, &feed.RemoteOptions{

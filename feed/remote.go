@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -90,6 +91,16 @@ func (s *Remote) Follow(ctx context.Context, after ID, hear func(News) error) er
 	return fmt.Errorf("%w (%w)", ErrAway, err)
 }
 
+// codeOf returns the code of a problem, for whoever reads the log: a key that has
+// ended is mended otherwise than one without the scope.
+func codeOf(body io.Reader) string {
+	var p struct{ Code string }
+	if json.NewDecoder(io.LimitReader(body, 4<<10)).Decode(&p) != nil || len(p.Code) > 40 {
+		return ""
+	}
+	return p.Code
+}
+
 // follow returns why the feed broke off, or hear's error, which goes to the
 // caller as it is.
 func (s *Remote) follow(parent context.Context, after ID, hear func(News) error) (err error, hears bool) {
@@ -117,7 +128,7 @@ func (s *Remote) follow(parent context.Context, after ID, hear func(News) error)
 	defer answer.Body.Close()
 	switch kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";"); {
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("status %d: %w", answer.StatusCode, ErrRefused), false
+		return fmt.Errorf("status %d, code %q: %w", answer.StatusCode, codeOf(answer.Body), ErrRefused), false
 	case answer.StatusCode != http.StatusOK:
 		return fmt.Errorf("status %d", answer.StatusCode), false
 	case kind != "text/event-stream":

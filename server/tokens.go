@@ -66,6 +66,7 @@ const (
 	TokenExpired = "expired"
 	TokenEnded   = "ended"   // by somebody, or with its user
 	TokenForged  = "forged"  // its id is known, and its secret is another
+	TokenUsed    = "used"    // a refresh token that has a successor
 	TokenUnknown = "unknown" // or forgotten
 )
 
@@ -113,7 +114,8 @@ func (o *Operator) InspectToken(ctx context.Context, tok admit.Secret) (TokenRep
 	return ask[TokenReport](ctx, o, "inspect-token", presented{Token: tok.Reveal()})
 }
 
-// RevokeToken ends what a token is of: an API key, or a session.
+// RevokeToken ends what a token is of: an API key, or a session. A refresh token
+// that has a successor ends its session as well: somebody has a copy of it.
 func (o *Operator) RevokeToken(ctx context.Context, tok admit.Secret) (TokenReport, error) {
 	return ask[TokenReport](ctx, o, "revoke-token", presented{tok.Reveal(), o.Reason})
 }
@@ -174,8 +176,8 @@ func (s *Server) tokenOperations(all map[string]operation) {
 			return t, err
 		case t.APIKey != nil && (t.State == TokenGood || t.State == TokenExpired):
 			return t, s.accounts.EndAPIKey(ctx, "", t.ID, byOperator(in.Reason), now)
-		case t.Session != nil && t.State == TokenGood:
-			return t, s.endSession(ctx, t.ID, in.Reason)
+		case t.Session != nil:
+			return t, s.endSession(ctx, t.Session.SID, in.Reason)
 		}
 		// Somebody may have made up a secret for an id that is known, so that it
 		// is ended.
@@ -200,6 +202,8 @@ func (s *Server) inspectToken(ctx context.Context, text string, now time.Time) (
 		err = s.inspectAPIKey(ctx, &t, tok, now)
 	case token.Session:
 		err = s.inspectSession(ctx, &t, text)
+	case token.Refresh:
+		err = s.inspectRefresh(ctx, &t, tok)
 	}
 	return t, err
 }
@@ -251,6 +255,31 @@ func (s *Server) inspectSession(ctx context.Context, t *TokenReport, text string
 		t.State = TokenGood
 		t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
 	}
+	return nil
+}
+
+func (s *Server) inspectRefresh(ctx context.Context, t *TokenReport, tok token.Token) error {
+	f, current, err := s.accounts.Family(ctx, tok)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		t.State = TokenUnknown
+		return nil
+	}
+	found, err := s.sessions.Find(ctx, f.SID)
+	switch {
+	case f.Ended != "" || admit.KindOf(err) == admit.NotFound || admit.KindOf(err) == admit.Unauthenticated:
+		t.State = TokenEnded
+		return nil
+	case err != nil:
+		return err
+	case current:
+		t.State = TokenGood
+	default:
+		t.State = TokenUsed
+	}
+	t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
 	return nil
 }
 

@@ -55,7 +55,7 @@ export function createVerifier(options) {
   else first()
 
   function listen({ token, url = `${base}/feed` }) {
-    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token')
+    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token: an API key with the scope feed')
     follow({
       url: safe(url, o),
       token: typeof token === 'function' ? token : () => token,

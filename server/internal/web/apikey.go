@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 )
 
@@ -260,7 +259,6 @@ type tick struct {
 type keyPage struct {
 	Rows  []keyRow
 	Ticks []tick
-	Wrong *refusal // of the scopes
 	Lives []choice
 	Text  string // of the key that was just made
 	Of    string // its name
@@ -288,7 +286,10 @@ func (c *call) keyPage() (*page, account.Asker, error) {
 func (c *call) keyForm(admin bool) *form {
 	f := &form{
 		Action: "/account/keys", Submit: c.say("apikeys.submit"),
-		Fields: []field{{Name: "name", Label: c.say("apikeys.name"), Type: "text", Complete: "off", Hint: c.say("apikeys.named")}},
+		Fields: []field{
+			{Name: "name", Label: c.say("apikeys.name"), Type: "text", Complete: "off", Hint: c.say("apikeys.named")},
+			{Name: "scopes", Label: c.say("apikeys.scopes"), Optional: true}, // the ticks
+		},
 	}
 	if admin {
 		f.Fields = append(f.Fields, field{Name: "audiences", Label: c.say("apikeys.audiences"), Type: "text", Complete: "off", Optional: true, Hint: c.say("apikeys.heard")})
@@ -391,12 +392,6 @@ func (c *call) keysForm() error {
 	}
 	k, tok, err := c.Accounts.MakeAPIKey(c.r.Context(), a, ask, c.now)
 	if err != nil {
-		for _, f := range problem.Of(err).Errors {
-			if f.Field == "scopes" {
-				r := c.refusalOf(f.Code, refusal{f.Detail, c.say("apikeys.choose")})
-				r.Hint, d.Wrong = c.say("apikeys.choose"), &r
-			}
-		}
 		return c.refuse(p, err)
 	}
 	// It is shown here and now: a page that could be asked for again would have

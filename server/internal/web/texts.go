@@ -166,6 +166,7 @@ var phrases = map[string]phrase{
 	"asked.primary":       {"Make %s primary", "将 %s 设为主登录名"},
 	"asked.remove":        {"Remove %s", "移除 %s"},
 	"asked.confirm":       {"Delete the account of %s", "删除 %s 的账号"},
+	"asked.name":          {"Make the key %s", "新建密钥 %s"},
 	"security.must":       {"Choose a new password first", "请先设置新密码"},
 	"security.because":    {"You told us that something in this account was not done by you. Whoever did it may know your password.", "您报告过，这个账号里有一项操作不是您本人所为。操作的人可能知道您的密码。"},
 	"security.others":     {"When that is done, see whether you know everything that signs in here:", "修改之后，请确认以下登录名都是您的："},
