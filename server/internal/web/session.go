@@ -187,15 +187,19 @@ func (c *call) remember(user string) error {
 	return c.device.Set(c.w, []byte(from.Device+" "+strings.Join(known, " ")))
 }
 
-// signOut ends the request's session.
+// signOut ends the request's session. A JWT that does not count is refused: who
+// hears that all is over throws away a refresh token that is good yet.
 func (c *call) signOut() error {
 	i, err := c.Sessions.Check(c.r)
 	if err != nil && !errors.Is(err, admit.Unauthenticated) {
 		return err
 	}
 	r := c.auditing(account.SessionEnded, account.Record{Event: "signed_out", Subject: i.Subject})
+	if err := c.Sessions.End(c.w, r, "signed_out"); err != nil {
+		return err
+	}
 	c.dropJWT()
-	return c.Sessions.End(c.w, r, "signed_out")
+	return nil
 }
 
 // endOne ends one of the user's sessions.
