@@ -5,8 +5,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/admit-auth/admit/server"
 )
 
 // What is answered with 204 has ended. A client that is told so throws away its
@@ -70,4 +68,3 @@ func unableToSignOut(code string) trial {
 		return k.post("signout", nil, change)
 	}
 }
-
