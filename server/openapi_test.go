@@ -753,6 +753,11 @@ var anyhow = map[string]func(s *site, send func(*client) *reply) *reply{
 		})
 		return r
 	},
+	"jwt_for_services": func(s *site, send func(*client) *reply) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Audiences = []string{"https://api.example.org"} })
+		s.administrator()
+		return send(s.appOf("root").client)
+	},
 	"password_change_needed": func(s *site, send func(*client) *reply) *reply {
 		c := s.signedUp("ann")
 		c.grant(s.t.(*testing.T), "ann", "admin")

@@ -1,10 +1,15 @@
 package server_test
 
 import (
+	"bytes"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/admit-auth/admit/server"
 )
 
 // What is answered with 204 has ended. A client that is told so throws away its
@@ -67,4 +72,37 @@ func unableToSignOut(code string) trial {
 		}
 		return k.post("signout", nil, change)
 	}
+}
+
+// Whoever asks a service shows it the token. A service that is hostile, or was
+// broken into, has what its visitors' minutes-old sign-ins have proved.
+func TestAttackAServiceTakesTheAccountWithTheTokenThatItIsShown(t *testing.T) {
+	s := newSite(t, func(c *server.Config) { c.Audiences = []string{"https://api.example.org", "http://localhost"} })
+	s.administrator()
+	owner := s.appOf("root")
+	service := s.client()
+	service.token = owner.token
+	evil := m{"name": "evil", "scopes": []string{"admin"}, "never_expires": true}
+	service.post("api-keys", evil).want(403, "jwt_for_services")
+	service.do("PUT", "/api/v1/admin/users/root/roles/x", m{}).want(403, "jwt_for_services")
+	service.do("DELETE", "/api/v1/user", m{"confirm": "root"}).want(403, "jwt_for_services")
+	page := httptest.NewRequest("POST", "http://localhost/account/keys", strings.NewReader("name=evil&scope-profile=on&days=0"))
+	page.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	page.Header.Set("Authorization", "Bearer "+owner.token)
+	if r := service.send(page); bytes.Contains(r.body, []byte("adm_k_")) {
+		t.Errorf("the page of API keys gave one out: %d", r.status)
+	}
+
+	// In a cookie it is no other, and as it is the session is good.
+	service.token = ""
+	service.post("api-keys", evil, func(r *http.Request) {
+		r.AddCookie(&http.Cookie{Name: "admit-jwt-", Value: owner.token})
+	}).want(403, "jwt_for_services")
+	owner.get("session").want(200)
+	owner.get("user").want(200)
+
+	// The key of one that is bound no service has.
+	k := s.boundAppOf("root")
+	k.post("api-keys", m{"name": "mine", "scopes": []string{"profile"}}, k.proof).want(201)
+	owner.post("signout", nil).want(204)
 }

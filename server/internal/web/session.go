@@ -66,9 +66,17 @@ func (c *call) userOf(i *session.Info) (*account.User, error) {
 func (c *call) user() (session.Info, *account.User, error) {
 	i, user, err := c.holder()
 	if err == nil && c.proof > 0 {
-		err = c.Accounts.Within(c.r.Context(), c.askerOf(i), c.proof, c.now)
+		err = c.within(i, c.proof)
 	}
 	return i, user, err
+}
+
+// within refuses a session whose proof is older, or that others may present.
+func (c *call) within(i session.Info, maxAge time.Duration) error {
+	if c.shown(i) {
+		return account.ErrJWTShown
+	}
+	return c.Accounts.Within(c.r.Context(), c.askerOf(i), maxAge, c.now)
 }
 
 // holder is user however old its proof is.
