@@ -162,6 +162,9 @@ const (
 func (p as) bearer(c *call) (bool, error) {
 	switch {
 	case p.As == "token":
+		if c.exposed() {
+			return false, ErrHTTPS // it would be refused if it came back
+		}
 		return true, nil
 	case p.As != "" && p.As != "cookie":
 		return false, &admit.FieldError{Field: "as", Err: errAs}
@@ -174,6 +177,9 @@ func (p as) bearer(c *call) (bool, error) {
 // guise returns the form that is asked for.
 func (p presentation) guise(c *call) (guise, error) {
 	if p.As == "jwt" {
+		if c.exposed() {
+			return 0, ErrHTTPS
+		}
 		if err := p.jwtCookie.check(c); err != nil {
 			return 0, err
 		}

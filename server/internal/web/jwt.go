@@ -119,6 +119,9 @@ type refresh struct {
 }
 
 func (c *call) apiRefresh(in *refresh) error {
+	if c.exposed() {
+		return ErrHTTPS
+	}
 	if err := in.check(c); err != nil {
 		return err
 	}
