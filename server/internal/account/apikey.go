@@ -180,6 +180,10 @@ func (s *Service) MakeAPIKey(ctx context.Context, a Asker, in NewAPIKey, now tim
 		return nil, tok, err
 	}
 	_, err = s.own(ctx, a, "api_key_made", k.Name, now, func(tx Tx, user *User) error {
+		// It outlives its session: one that has ended meanwhile must not leave it.
+		if _, err := tx.Session(a.SID, now); err != nil {
+			return gone(err)
+		}
 		if k.privileged() && !user.HasRole(RoleAdmin) {
 			return &admit.FieldError{Field: "scopes", Err: ErrScopeRole}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,9 @@ const (
 	// remembered tokens need no signature checked again. 16,000 take some 16 MB.
 	remembered = 16 << 10
 )
+
+// ErrJWTShown refuses what only its holder may do to a JWT that others see, too.
+var ErrJWTShown = admit.Forbidden.New("jwt_for_services", "This JWT is shown to other services, and any of them could do this with it.").WithHint("Bind it to a key (DPoP), or sign in with a cookie or a token.")
 
 // Signing is the keys that access tokens are signed with.
 type Signing interface {
@@ -127,6 +131,13 @@ func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time
 		c.Data.Confirmation = &access.Confirmation{JKT: f.JKT}
 	}
 	return c
+}
+
+// Shown reports whether an access token, which VerifyJWT has taken, is made to be
+// presented to others than this server, who can present it themselves.
+func (s *Service) Shown(ctx context.Context, text string) bool {
+	c, err := s.tokens.verifier.Verify(ctx, text)
+	return err != nil || c.Data.Confirmation == nil && slices.ContainsFunc(c.Audience, func(a string) bool { return a != s.tokens.issuer })
 }
 
 // VerifyJWT returns what an access token of the server's own sign-in says of its

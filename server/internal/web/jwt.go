@@ -18,6 +18,22 @@ import (
 // JWTCookie is the cookie that an access token may come in.
 const JWTCookie = "admit-jwt"
 
+// shown reports whether a session is presented by a JWT that others see, too: with
+// it and its recent proof, a service would make itself an API key.
+func (c *call) shown(i session.Info) bool {
+	if !i.JWT {
+		return false
+	}
+	var buf [1]string
+	text := ""
+	if all := c.r.Header["Authorization"]; len(all) > 0 {
+		_, text, _ = strings.Cut(all[0], " ")
+	} else if all := cookie.Values(c.r.Header, c.jwt.Name(), buf[:0]); len(all) > 0 {
+		text = all[0]
+	}
+	return c.Accounts.Shown(c.r.Context(), text)
+}
+
 // NamedBy returns what finds the session that a request presents by a JWT, in the
 // Authorization header or, where there is none, in the cookie.
 func NamedBy(cookieName string, proofs *dpop.Verifier, verifyJWT VerifyJWT) func(*http.Request) (*session.Named, error) {
@@ -100,6 +116,9 @@ type refresh struct {
 }
 
 func (c *call) apiRefresh(in *refresh) error {
+	if c.exposed() {
+		return ErrHTTPS
+	}
 	if err := in.check(c); err != nil {
 		return err
 	}
