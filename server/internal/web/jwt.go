@@ -116,8 +116,8 @@ type refresh struct {
 }
 
 func (c *call) apiRefresh(in *refresh) error {
-	if c.exposed() {
-		return ErrHTTPS
+	if err := c.overheard(); err != nil {
+		return err
 	}
 	if err := in.check(c); err != nil {
 		return err
