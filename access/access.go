@@ -135,7 +135,7 @@ func NewVerifier(issuer, audience string, o *Options) (*Verifier, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	v.tokens, err = jose.NewVerifier(v.keys, jose.Expected{
-		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: "at+jwt",
+		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: Type,
 	}, &jose.VerifierOptions[Claims]{Leeway: v.o.Leeway, Remember: max(0, remember), Prepare: prepare, Check: v.check})
 	if err != nil {
 		return nil, fmt.Errorf("access: %w", err)
@@ -217,17 +217,10 @@ func (v *Verifier) Authenticate(r *http.Request) (p admit.Principal, found bool,
 // bound refuses a token for want of a proof, and says whether one is taken here.
 func (v *Verifier) bound() error {
 	if v.o.Proof != nil {
-		return wantsProof{ErrBound}
+		return admit.WithChallenge(ErrBound, `DPoP error="invalid_token"`)
 	}
 	return ErrBound
 }
-
-type wantsProof struct{ error }
-
-func (e wantsProof) Unwrap() error { return e.error }
-
-// Challenge is for package problem.
-func (wantsProof) Challenge() string { return `DPoP error="invalid_token"` }
 
 // check is asked at every verification.
 func (v *Verifier) check(ctx context.Context, c *jose.Claims[Claims], now time.Time) error {

@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/internal/remote"
 )
 
 // Why a feed cannot be had across the network. Both are admit.Unavailable:
@@ -56,14 +55,8 @@ func NewRemote(from string, token admit.Secret, o *RemoteOptions) (*Remote, erro
 	if o == nil {
 		o = &RemoteOptions{}
 	}
-	u, err := url.Parse(from)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, fmt.Errorf("feed: %q is no URL of a feed", from)
-	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback && !o.InsecureAllowHTTP) {
-		return nil, fmt.Errorf("feed: %q is not https", from)
+	if !remote.Safe(from, o.InsecureAllowHTTP) {
+		return nil, fmt.Errorf("feed: %q is no https URL of a feed", from)
 	}
 	s := &Remote{url: from, http: &http.Client{}, token: o.Token}
 	if s.token == nil {
@@ -76,11 +69,9 @@ func NewRemote(from string, token admit.Secret, o *RemoteOptions) (*Remote, erro
 		if o.HTTP.Timeout != 0 {
 			return nil, errors.New("feed: an HTTP client with a time-out would end the feed")
 		}
-		client := *o.HTTP
-		s.http = &client
+		s.http = o.HTTP
 	}
-	// A redirect may lead to plain HTTP, or to who should not see the token.
-	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	s.http = remote.Client(s.http)
 	return s, nil
 }
 

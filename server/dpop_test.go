@@ -85,6 +85,7 @@ func TestAnAppBindsItsTokensToItsKeyAndUsesThem(t *testing.T) {
 		t.Errorf("refreshed, it is bound to %v", jkt)
 	}
 	k.get("sessions", k.proof).want(200)
+	k.get("session", k.proof, func(r *http.Request) { r.Header.Set("Authorization", "DPoP  "+k.token) }).want(200) // one space or more (RFC 9110 section 11.4)
 	k.post("password/change", m{"password": goodPassword, "new_password": otherPassword}, k.proof).want(204)
 	laptop.get("session").want(401, "session_ended")
 	k.get("session", k.proof).want(401, "stale_claims")

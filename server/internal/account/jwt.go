@@ -23,13 +23,12 @@ var (
 )
 
 const (
-	// AccessLife is how long an access JWT is good for: what verifies it must
+	// accessLife is how long an access JWT is good for: what verifies it must
 	// hear, or remember, no ending for longer.
-	AccessLife = 5 * time.Minute
+	accessLife = 5 * time.Minute
 	// OwnClient is the client_id of the server's own sign-in.
 	OwnClient = "admit"
 
-	accessType = "at+jwt" // RFC 9068 section 2.1
 	// remembered tokens need no signature checked again. 16,000 take some 16 MB.
 	remembered = 16 << 10
 )
@@ -72,7 +71,7 @@ func newIssuer(keys Signing, public string, audiences []string) (*issuer, error)
 		// Also where the audiences are services elsewhere: here its holder
 		// signs out.
 		Audience: append([]string{public}, audiences...),
-		Type:     accessType,
+		Type:     access.Type,
 	}, &jose.VerifierOptions[access.Claims]{Remember: remembered, Check: ours})
 	if err != nil {
 		return nil, err
@@ -98,7 +97,7 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 	key := i.keys.Signing()
 	s := i.signer.Load()
 	if s == nil || s.key != key {
-		made, err := jose.NewSigner[access.Claims](key, accessType, nil)
+		made, err := jose.NewSigner[access.Claims](key, access.Type, nil)
 		if err != nil {
 			return admit.Secret{}, fmt.Errorf("sign an access token: %w", err)
 		}
@@ -118,7 +117,7 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time) *jose.Claims[access.Claims] {
 	c := &jose.Claims[access.Claims]{
 		Issuer: i.issuer, Subject: user.ID, Audience: i.audiences, IssuedAt: now, ID: rand.Text(),
-		Expires: now.Add(AccessLife),
+		Expires: now.Add(accessLife),
 		Data: access.Claims{
 			ClientID: f.Client, Scope: f.Scope, Roles: user.Roles,
 			SID: info.SID, GID: f.ID, SEV: info.Epoch,

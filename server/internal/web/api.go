@@ -162,10 +162,7 @@ const (
 func (p as) bearer(c *call) (bool, error) {
 	switch {
 	case p.As == "token":
-		if c.exposed() {
-			return false, ErrHTTPS // it would be refused if it came back
-		}
-		return true, nil
+		return true, c.overheard() // it would be refused if it came back
 	case p.As != "" && p.As != "cookie":
 		return false, &admit.FieldError{Field: "as", Err: errAs}
 	case c.foreign:
@@ -177,8 +174,8 @@ func (p as) bearer(c *call) (bool, error) {
 // guise returns the form that is asked for.
 func (p presentation) guise(c *call) (guise, error) {
 	if p.As == "jwt" {
-		if c.exposed() {
-			return 0, ErrHTTPS
+		if err := c.overheard(); err != nil {
+			return 0, err
 		}
 		if err := p.jwtCookie.check(c); err != nil {
 			return 0, err

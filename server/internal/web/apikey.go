@@ -16,12 +16,8 @@ import (
 // apiKey returns the API key of the request's header. It is looked for nowhere
 // else: a query ends up in logs, and a cookie is sent by any page.
 func (c *call) apiKey() (text string, ok bool) {
-	if !c.bearer() {
-		return "", false
-	}
-	_, text, _ = strings.Cut(c.r.Header["Authorization"][0], " ")
-	text = strings.TrimLeft(text, " ")
-	return text, strings.HasPrefix(text, "adm_k_")
+	scheme, text := authorization(c.r)
+	return text, scheme == bearerScheme && strings.HasPrefix(text, "adm_k_")
 }
 
 // byKey judges a call of the API that is made with an API key, which may do only
@@ -36,7 +32,7 @@ func (c *call) byKey(o *operation) error {
 		return err
 	}
 	if o.scope == "" || !key.Has(o.scope) {
-		return c.lacks(o.scope)
+		return lacks(o.scope)
 	}
 	return nil
 }
@@ -53,38 +49,31 @@ func (c *call) followerByKey(text string) ([]string, error) {
 		return nil, err
 	}
 	if !key.Has(account.ScopeFeed) {
-		return nil, c.lacks(account.ScopeFeed)
+		return nil, lacks(account.ScopeFeed)
 	}
 	return key.Audiences, nil
 }
 
 // present looks at an API key that was presented.
 func (c *call) present(text string, now time.Time) (*account.APIKey, error) {
-	if c.exposed() {
-		return nil, ErrHTTPS
-	}
 	key, user, err := c.Accounts.APIKey(c.r.Context(), text, now)
-	if admit.KindOf(err) == admit.Unauthenticated {
-		c.challenge(`error="invalid_token"`)
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		c.key, c.keyUser = key, user
+	case admit.KindOf(err) == admit.Unauthenticated:
+		err = admit.WithChallenge(err, `Bearer error="invalid_token"`)
 	}
 	return key, err
 }
 
 // lacks refuses a key without the scope that is needed; "" where none would do.
-func (c *call) lacks(scope string) error {
+func lacks(scope string) error {
+	const challenge = `Bearer error="insufficient_scope"` // RFC 6750 section 3.1
 	if scope == "" {
-		c.challenge(`error="insufficient_scope"`)
-		return account.ErrScope.WithHint("No API key may make this call: sign in.")
+		return admit.WithChallenge(account.ErrScope.WithHint("No API key may make this call: sign in."), challenge)
 	}
-	c.challenge(`error="insufficient_scope", scope="` + scope + `"`)
-	return account.ErrScope.WithHint("It needs the scope " + scope + ".")
+	return admit.WithChallenge(account.ErrScope.WithHint("It needs the scope "+scope+"."), challenge+`, scope="`+scope+`"`)
 }
-
-// challenge says what a bearer token lacks (RFC 6750, 3).
-func (c *call) challenge(params string) { c.w.Header().Set("WWW-Authenticate", "Bearer "+params) }
 
 // told is what there is to say of an operation.
 func (o *operation) told() string {

@@ -26,8 +26,8 @@ func (c *call) shown(i session.Info) bool {
 	}
 	var buf [1]string
 	text := ""
-	if all := c.r.Header["Authorization"]; len(all) > 0 {
-		_, text, _ = strings.Cut(all[0], " ")
+	if len(c.r.Header["Authorization"]) > 0 {
+		_, text = authorization(c.r)
 	} else if all := cookie.Values(c.r.Header, c.jwt.Name(), buf[:0]); len(all) > 0 {
 		text = all[0]
 	}
@@ -39,18 +39,15 @@ func (c *call) shown(i session.Info) bool {
 func NamedBy(cookieName string, proofs *dpop.Verifier, verifyJWT VerifyJWT) func(*http.Request) (*session.Named, error) {
 	verify := bearers(proofs, verifyJWT)
 	return func(r *http.Request) (*session.Named, error) {
-		if all := r.Header["Authorization"]; len(all) > 0 {
-			scheme, text, _ := strings.Cut(all[0], " ")
-			// Tokens of ours that are no JWT have no dot in them.
-			switch {
-			case len(all) > 1 || strings.IndexByte(text, '.') < 0:
+		if len(r.Header["Authorization"]) > 0 {
+			switch scheme, text := authorization(r); {
+			case !strings.Contains(text, "."): // tokens of ours that are no JWT have none
 				return nil, nil
-			case strings.EqualFold(scheme, proofScheme):
+			case scheme == proofScheme:
 				return proven(r, text, proofs, verifyJWT)
-			case !strings.EqualFold(scheme, "Bearer"):
-				return nil, nil
+			default:
+				return verify(r.Context(), text)
 			}
-			return verify(r.Context(), text)
 		}
 		var buf [1]string
 		if all := cookie.Values(r.Header, cookieName, buf[:0]); len(all) > 0 {
@@ -119,8 +116,8 @@ type refresh struct {
 }
 
 func (c *call) apiRefresh(in *refresh) error {
-	if c.exposed() {
-		return ErrHTTPS
+	if err := c.overheard(); err != nil {
+		return err
 	}
 	if err := in.check(c); err != nil {
 		return err

@@ -429,7 +429,7 @@ var refusals = map[string]refusal{
 	problem.ErrHost.Code():        {"服务器不为这个主机名服务。", "请使用服务器启动时给出的地址。"},
 	"internal":                    {"我们这边出了问题。", "请重试；如果仍然出错，请把请求编号告诉服务器的管理员。"},
 
-	ErrHTTPS.Code():             {"这里只用 HTTPS 回答。", "请使用 https 地址。"},
+	errHTTPS.Code():             {"这里只用 HTTPS 回答。", "请使用 https 地址。"},
 	errProxy.Code():             {"服务器前面的代理没有说明它在替谁请求。", proxyLines},
 	errPeer.Code():              {"服务器只回答它的代理。", "请使用 https 地址；管理员请看 --trusted-proxy。"},
 	errRole.Code():              {"只有管理员可以这样做。", ""},
