@@ -26,8 +26,8 @@ func (c *call) shown(i session.Info) bool {
 	}
 	var buf [1]string
 	text := ""
-	if all := c.r.Header["Authorization"]; len(all) > 0 {
-		_, text, _ = strings.Cut(all[0], " ")
+	if len(c.r.Header["Authorization"]) > 0 {
+		_, text = authorization(c.r)
 	} else if all := cookie.Values(c.r.Header, c.jwt.Name(), buf[:0]); len(all) > 0 {
 		text = all[0]
 	}
