@@ -439,6 +439,16 @@ func TestAttackATokenIsOverheardOnPlainHTTP(t *testing.T) {
 		c.address = "[::1]:4711"
 		c.get("session").want(200)
 	}
+	// Nor does it carry one away.
+	far := s.client()
+	far.address = "192.0.2.7:4711"
+	for _, as := range []string{"token", "jwt"} {
+		far.post("signin", m{"identifier": "ann", "password": goodPassword, "as": as}).want(403, "https_required")
+		far.post("signup", m{"identifier": "bob", "password": goodPassword, "as": as}).want(403, "https_required")
+	}
+	far.post("guest", m{"as": "token"}).want(403, "https_required")
+	far.post("refresh", m{"refresh_token": a.refreshToken}).want(403, "https_required")
+	far.post("refresh", m{"refresh_token": a.refreshToken}, func(r *http.Request) { r.TLS = &tls.ConnectionState{} }).want(200)
 	behind := newSite(t, func(c *server.Config) {
 		c.Dev, c.DevKey = false, admit.Secret{}
 		c.PublicURL, c.TrustedProxy = "https://id.example.org", []string{"10.0.0.1"}

@@ -37,7 +37,7 @@ export interface Options<Own = {}> {
   onError?: (err: Error) => void
 
   /** Without a feed a session that has ended lives on until its tokens expire. */
-  insecureWithoutFeed?: boolean
+  insecureNoFeed?: boolean
   /** Tokens count while there is no news: who cuts the feed keeps what was taken from him. */
   insecureWhenStale?: boolean
   /** Takes keys and news over plain HTTP off loopback: who is in between signs as he likes. */

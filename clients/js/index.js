@@ -3,6 +3,7 @@ import { Ended, namesOf } from './lib/ended.js'
 import { follow } from './lib/feed.js'
 import { accepts, algorithms, GivenKeys, RemoteKeys, signer } from './lib/keys.js'
 import { Memory } from './lib/memory.js'
+import { chosen, safe } from './lib/options.js'
 import { createProofs } from './lib/proofs.js'
 import { Refusal } from './lib/refusal.js'
 import { Lists, listType, placeOf } from './lib/statuslist.js'
@@ -17,7 +18,7 @@ const usual = {
   issuer: undefined, audience: undefined, jwks: undefined, feed: undefined,
   algorithms: ['ES256', 'EdDSA', 'RS256'], type: 'at+jwt', leeway: 0, maxLength: 16 << 10, remember: 10_000,
   bound: 60, maxAge: 600, maxStale: 86_400, coolDown: 10, claims: {}, onError() {},
-  insecureWithoutFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
+  insecureNoFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
 }
 
 /**
@@ -26,11 +27,7 @@ const usual = {
  * @type {typeof import('./index.js').createVerifier}
  */
 export function createVerifier(options) {
-  const o = { ...usual }
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(usual, name)) throw new TypeError(`there is no option ${name}`)
-    if (value !== undefined) o[name] = value
-  }
+  const o = chosen(options, usual)
   if (!isText(o.issuer)) throw new TypeError('an issuer is required')
   const audience = [o.audience].flat()
   if (audience.length === 0 || !audience.every(isText)) throw new TypeError('an audience is required')
@@ -39,7 +36,7 @@ export function createVerifier(options) {
   for (const name of ['maxLength', 'remember', 'bound', 'maxAge', 'maxStale', 'coolDown']) {
     if (!(o[name] >= 0)) throw new RangeError(`${name} is negative or no number`)
   }
-  if (!o.feed && !o.insecureWithoutFeed) throw new TypeError('a feed is required: without one, ended sessions live on until their tokens expire')
+  if (!o.feed && !o.insecureNoFeed) throw new TypeError('a feed is required: without one, ended sessions live on until their tokens expire')
 
   const base = o.issuer.replace(/\/$/, '')
   const algs = algorithms(o.algorithms)
@@ -58,7 +55,7 @@ export function createVerifier(options) {
   else first()
 
   function listen({ token, url = `${base}/feed` }) {
-    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token')
+    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token: an API key with the scope feed')
     follow({
       url: safe(url, o),
       token: typeof token === 'function' ? token : () => token,
@@ -142,17 +139,6 @@ export function createVerifier(options) {
 }
 
 const isText = (v) => typeof v === 'string' && v !== ''
-
-// Keys and news over plain HTTP are whoever's is in between. Loopback needs no
-// permission.
-function safe(from, { insecureAllowHTTP }) {
-  const url = new URL(from)
-  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname)
-  if (url.username || url.password || (url.protocol !== 'https:' && !(url.protocol === 'http:' && (loopback || insecureAllowHTTP)))) {
-    throw new TypeError(`${from} is not https`)
-  }
-  return url
-}
 
 /**
  * A request listener for node:http, and a handler for Express, that calls

@@ -84,6 +84,16 @@ func successor(key []byte, f *Family, n uint64, t token.Token) token.Token {
 	return t.WithVerifier([32]byte(mac.Sum(nil)))
 }
 
+// Family returns the family of a refresh token, or nil, and whether the token is
+// the one that is good in it.
+func (s *Service) Family(ctx context.Context, t token.Token) (f *Family, current bool, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		f, err = tx.Family(gid(t))
+		return err
+	})
+	return f, f != nil && t.Matches(f.Current), err
+}
+
 const refreshPurpose = "refresh"
 
 // after returns what t becomes.
