@@ -694,6 +694,9 @@ var refused = map[string]trial{
 	"refresh invalid_dpop_proof":  unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "invalid_dpop_proof"),
 	"refresh dpop_proof_replayed": unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "dpop_proof_replayed"),
 	"refresh use_dpop_nonce":      unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "use_dpop_nonce"),
+	"signOut refresh_token_invalid": func(s *site) *reply {
+		return s.client().post("signout", m{"refresh_token": "adm_r_nothing"})
+	},
 	"signOut jwt_invalid":         unableToSignOut("jwt_invalid"),
 	"signOut token_bound":         unableToSignOut("token_bound"),
 	"signOut token_unbound":       unableToSignOut("token_unbound"),

@@ -39,6 +39,27 @@ func TestAttackASignOutThatEndsNothingIsTakenForOne(t *testing.T) {
 	})
 }
 
+// A page whose cookie with the JWT is over has nothing else to sign out with, and
+// somebody who never heard the answer to a refresh has the token before.
+func TestARefreshTokenSignsOutWithoutAJWT(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.signedUp("ann")
+		a, other := s.appOf("ann"), s.appOf("ann")
+		before := a.refreshToken
+		a.keep(s.refreshed(a.refreshToken).want(200))
+		time.Sleep(5*time.Minute + time.Second)
+		nobody := s.client()
+		nobody.post("signout", m{"refresh_token": before[:len(before)-1] + "x"}).want(401, "refresh_token_invalid")
+		nobody.post("signout", m{"refresh_token": before}).want(204)
+		s.refreshed(a.refreshToken).want(401, "session_ended")
+		nobody.post("signout", m{"refresh_token": a.refreshToken}).want(204)
+		other.keep(s.refreshed(other.refreshToken).want(200)) // the request's own, had it one
+		other.post("signout", m{"refresh_token": other.refreshToken}).want(204)
+		s.refreshed(other.refreshToken).want(401, "session_ended")
+	})
+}
+
 // unableToSignOut signs out with a JWT that does not count.
 func unableToSignOut(code string) trial {
 	return func(s *site) *reply {

@@ -94,6 +94,20 @@ func (s *Service) Family(ctx context.Context, t token.Token) (f *Family, current
 	return f, f != nil && t.Matches(f.Current), err
 }
 
+// Behind returns the family of a refresh token that is good, or was before the last
+// refresh: whoever signs out may not have heard of that. ErrRefreshToken for another.
+func (s *Service) Behind(ctx context.Context, presented admit.Secret) (*Family, error) {
+	t, err := token.Parse(token.Refresh, presented.Reveal())
+	if err != nil {
+		return nil, ErrRefreshToken
+	}
+	f, current, err := s.Family(ctx, t)
+	if err == nil && !current && (f == nil || !t.Matches(f.Previous)) {
+		err = ErrRefreshToken
+	}
+	return f, err
+}
+
 const refreshPurpose = "refresh"
 
 // after returns what t becomes.

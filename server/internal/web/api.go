@@ -66,11 +66,11 @@ func sessionCalls() []operation {
 		refuses: []*admit.Error{errAs, errForeign, errSignedIn, account.ErrTooMany},
 	}, {
 		call: "POST " + apiPrefix + "signout", id: "signOut", summary: "End this session",
-		about:   "Also clears its cookie. It is no error where there is no session. A JWT that does not count ends nothing, and is refused: refresh it, and sign out with the next one.",
+		about:   "Also clears its cookie. It is no error where there is no session. A JWT that does not count ends nothing, and is refused: refresh it, and sign out with the next one, or sign out with the refresh token, which needs neither JWT nor cookie.",
 		do:      taking((*call).apiSignOut),
 		example: `{}`,
 		answers: []answers{{204, "Ended", nil}},
-		refuses: []*admit.Error{jose.ErrExpired, account.ErrJWT, access.ErrBound, access.ErrUnbound, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, dpop.ErrOtherKey},
+		refuses: []*admit.Error{account.ErrRefreshToken, jose.ErrExpired, account.ErrJWT, access.ErrBound, access.ErrUnbound, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, dpop.ErrOtherKey},
 	}, {
 		call: "GET " + apiPrefix + "session", id: "getSession", summary: "Who is asking", session: true,
 		about:   "Whether a guest asks or a user. Applications ask it for each request of their own.",
@@ -323,8 +323,16 @@ func (c *call) apiGuest(in *beginGuest) error {
 	return c.json(http.StatusCreated, guest{"guest", SessionOf(&s.Info, s.SID, s.Data), s.Token.Reveal()})
 }
 
-func (c *call) apiSignOut(*nothing) error {
-	if err := c.signOut(); err != nil {
+type signOut struct {
+	RefreshToken admit.Secret `json:"refresh_token,omitempty" doc:"Ends the session that it is of, in place of the one that the request is made with."`
+}
+
+func (c *call) apiSignOut(in *signOut) error {
+	end := c.signOut
+	if !in.RefreshToken.IsZero() {
+		end = func() error { return c.signOutBehind(in.RefreshToken) }
+	}
+	if err := end(); err != nil {
 		return err
 	}
 	return c.noContent()

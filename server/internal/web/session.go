@@ -210,6 +210,24 @@ func (c *call) signOut() error {
 	return nil
 }
 
+// signOutBehind ends the session of a refresh token. One that has ended already is
+// as good.
+func (c *call) signOutBehind(refresh admit.Secret) error {
+	if err := c.overheard(); err != nil {
+		return err
+	}
+	f, err := c.Accounts.Behind(c.r.Context(), refresh)
+	if err != nil {
+		return err
+	}
+	r := c.auditing(account.SessionEnded, account.Record{Event: "signed_out", Subject: f.User})
+	if err := c.Sessions.EndSID(r.Context(), f.User, f.SID, "signed_out"); err != nil && !errors.Is(err, session.ErrUnknown) {
+		return err
+	}
+	c.dropJWT()
+	return nil
+}
+
 // endOne ends one of the user's sessions.
 func (c *call) endOne(subject, sid string) error {
 	r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Subject: subject})
