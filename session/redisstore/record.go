@@ -12,6 +12,7 @@ import (
 // it. The script says how it looks.
 const (
 	atExpires = 16
+	atRun     = 32
 	atSize    = 49
 	atSubject = 53
 )
@@ -28,19 +29,18 @@ func millis(t time.Time) uint64 { return uint64(min(max(t.UnixMilli(), 1), maxEx
 
 // item reads a record; an empty one is none. Its subject and its value share the
 // answer's memory.
-func item(reply any) (it session.Item, err error) {
-	r, ok := text(reply)
-	if ok && r == "" {
+func item(r string) (it session.Item, err error) {
+	if r == "" {
 		return it, session.ErrNotFound
 	}
-	if !ok || len(r) < atSubject {
-		return it, noAnswer(reply)
+	if len(r) < atSubject || r[atExpires-1] != ' ' || r[atRun-1] != ' ' || r[atSize-1] != ' ' || r[atSubject-1] != ' ' {
+		return it, noAnswer(r)
 	}
 	version, err1 := strconv.ParseUint(r[:atExpires-1], 10, 48)
-	expires, err2 := strconv.ParseUint(r[atExpires:2*atExpires-1], 10, 48)
+	expires, err2 := strconv.ParseUint(r[atExpires:atRun-1], 10, 48)
 	size, err3 := strconv.ParseUint(r[atSize:atSubject-1], 10, 8)
 	if err1 != nil || err2 != nil || err3 != nil || len(r)-atSubject < int(size) {
-		return it, noAnswer(reply)
+		return it, noAnswer(r)
 	}
 	end := atSubject + int(size)
 	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(int64(expires)), Version: version}, nil
@@ -73,11 +73,12 @@ func entries(reply any) (found []session.Entry, next string, err error) {
 		return nil, "", noAnswer(reply)
 	}
 	for i := 1; i < len(all); i += 2 {
-		key, ok := text(all[i])
-		if !ok {
+		key, ok1 := text(all[i])
+		record, ok2 := text(all[i+1])
+		if !ok1 || !ok2 {
 			return nil, "", noAnswer(reply)
 		}
-		it, err := item(all[i+1])
+		it, err := item(record)
 		if err != nil {
 			return nil, "", err
 		}

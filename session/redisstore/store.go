@@ -74,11 +74,11 @@ var script string
 
 // base is what stores on one server and on a cluster have in common.
 type base struct {
-	client     Client
-	prefix     string
-	timeout    time.Duration
-	durability session.Durability
-	text, sha  string // of the script
+	client      Client
+	prefix      string
+	timeout     time.Duration
+	durability  session.Durability
+	source, sha string // of the script
 }
 
 func newBase(client Client, o *Options, spread bool) (base, error) {
@@ -96,24 +96,26 @@ func newBase(client Client, o *Options, spread bool) (base, error) {
 	if client == nil || odd || b.timeout < 0 || b.durability > session.SurvivesMachine {
 		return base{}, fmt.Errorf("client %v, prefix %q, timeout %v, durability %d: %w", client != nil, b.prefix, b.timeout, b.durability, errOptions)
 	}
-	b.text = fmt.Sprintf("local prefix, persistent, spread = '%s', %t, %t\n%s", b.prefix, spread || b.durability > session.MayForget, spread, script)
-	sum := sha1.Sum([]byte(b.text)) // it is a name here, and Redis's choice
+	b.source = fmt.Sprintf("local prefix, persistent, spread = '%s', %t, %t\n%s", b.prefix, spread || b.durability > session.MayForget, spread, script)
+	sum := sha1.Sum([]byte(b.source)) // it is a name here, and Redis's choice
 	b.sha = hex.EncodeToString(sum[:])
 	return b, nil
 }
 
 // do runs the script. Its error is unavailable or the context's, and then a
 // write may have happened or may yet.
-func (b *base) do(ctx context.Context, key string, args ...string) (any, error) {
+func (b *base) do(ctx context.Context, key, op string, rest ...string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	args = append([]string{"EVALSHA", b.sha, "1", b.prefix + "r:" + key, "again"}, args...)
+	args := make([]string, 6, 6+4)
+	args[0], args[1], args[2], args[3], args[4], args[5] = "EVALSHA", b.sha, "1", b.prefix+"r:"+key, "again", op
+	args = append(args, rest...)
 	reply, err := b.client(bounded, args...)
 	if err != nil && strings.Contains(err.Error(), "NOSCRIPT") {
-		args[0], args[1], args[4] = "EVAL", b.text, "new"
+		args[0], args[1], args[4] = "EVAL", b.source, "new"
 		reply, err = b.client(bounded, args...)
 	}
 	switch {
@@ -133,7 +135,11 @@ func (b *base) Get(ctx context.Context, key string) (session.Item, error) {
 	if err != nil {
 		return session.Item{}, err
 	}
-	return item(reply)
+	r, ok := text(reply)
+	if !ok {
+		return session.Item{}, noAnswer(reply)
+	}
+	return item(r)
 }
 
 // GetWithEpoch implements [session.EpochGetter].
@@ -226,6 +232,9 @@ func (s *Store) List(ctx context.Context, subject, after string, limit int) (fou
 		}
 		if found = append(found, page...); next == "" {
 			break
+		}
+		if next <= after {
+			return nil, noAnswer(reply) // or it would be asked for ever
 		}
 		after = next
 	}
