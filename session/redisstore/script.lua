@@ -38,6 +38,22 @@ end
 
 local head, whole = 53 + 255 - 1, -1 -- offsets of the last byte to read
 
+-- Reads come first: what only writes need costs them nothing here.
+if op == 'get' then
+	return read(name, whole) or ''
+
+elseif op == 'check' then -- with the epoch before it, and that one's length
+	local r, epoch = read(name, whole), ''
+	if not r then return '' end
+	local whose = subject(r)
+	local e = whose ~= '' and read(records .. 'e:' .. whose, whole)
+	if e then
+		local _, value = subject(e)
+		epoch = sub(e, value)
+	end
+	return string.format('%05d', #epoch) .. epoch .. r
+end
+
 -- The index has "k" key, and "s" subject NUL key, of every record. It lasts as
 -- long as the last of them.
 local function outlive(expires)
@@ -63,21 +79,7 @@ local function tidy()
 	end
 end
 
-if op == 'get' then
-	return read(name, whole) or ''
-
-elseif op == 'check' then -- with the epoch before it, and that one's length
-	local r, epoch = read(name, whole), ''
-	if not r then return '' end
-	local whose = subject(r)
-	local e = whose ~= '' and read(records .. 'e:' .. whose, whole)
-	if e then
-		local _, value = subject(e)
-		epoch = sub(e, value)
-	end
-	return string.format('%05d', #epoch) .. epoch .. r
-
-elseif op == 'put' then -- old version or "", version, expires, the rest
+if op == 'put' then -- old version or "", version, expires, the rest
 	local old, version, expires, rest = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 	local r = read(name, head)
 	local stands = r and sub(r, 1, 15)
