@@ -67,7 +67,7 @@ func epochs(k *kit) {
 		} {
 			epoch = k.swap(session.EpochKey(subject), epoch.Version, session.Item{Value: value, Subject: "*", Expires: exp})
 			want := session.Epoch{N: n}
-			if strings.HasPrefix(value, "2 1 1") || value == "2 1" {
+			if strings.HasPrefix(value, "2 1 1 ") || value == "2 1" {
 				want.Floor = min(n, 1)
 			}
 			if n == 2 && strings.HasSuffix(value, sid) {

@@ -1,0 +1,88 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
+
+	"github.com/admit-auth/admit/session/redisstore"
+)
+
+// clients are the libraries that people have, each with the lines of the
+// documentation around it.
+var clients = []struct {
+	name string
+	dial func(*server) redisstore.Client
+}{
+	{"rueidis", func(s *server) redisstore.Client { return viaRueidis(s.rueidis()) }},
+	{"go-redis", func(s *server) redisstore.Client { return viaGoRedis(s.goRedis()) }},
+	{"redigo", func(s *server) redisstore.Client { return viaRedigo(s.redigo()) }},
+}
+
+func viaRueidis(c rueidis.Client) redisstore.Client {
+	return func(ctx context.Context, args ...string) (any, error) {
+		return c.Do(ctx, c.B().Arbitrary(args[:3]...).Keys(args[3]).Args(args[4:]...).Build()).ToAny()
+	}
+}
+
+func viaGoRedis(c goredis.UniversalClient) redisstore.Client {
+	return func(ctx context.Context, args ...string) (any, error) {
+		return c.Do(ctx, redisstore.Any(args)...).Result()
+	}
+}
+
+func viaRedigo(pool *redis.Pool) redisstore.Client {
+	return func(ctx context.Context, args ...string) (any, error) {
+		conn, err := pool.GetContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return redis.DoContext(conn, ctx, args[0], redisstore.Any(args[1:])...)
+	}
+}
+
+func (s *server) rueidis() rueidis.Client {
+	s.t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{"127.0.0.1:0"}, ForceSingleClient: true, DisableCache: true, AlwaysPipelining: true, PipelineMultiplex: -1,
+		DialCtxFn: func(ctx context.Context, _ string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return s.dial(ctx)
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	return c
+}
+
+func (s *server) goRedis() *goredis.Client {
+	c := goredis.NewClient(&goredis.Options{Network: s.network(), Addr: s.addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (s *server) redigo() *redis.Pool {
+	pool := &redis.Pool{
+		MaxIdle: 32, IdleTimeout: time.Minute,
+		DialContext: func(ctx context.Context) (redis.Conn, error) { return redis.DialContext(ctx, s.network(), s.addr) },
+	}
+	s.t.Cleanup(func() { pool.Close() })
+	return pool
+}
+
+func open(t testing.TB, c redisstore.Client, o *redisstore.Options) *redisstore.Store {
+	t.Helper()
+	s, err := redisstore.New(c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

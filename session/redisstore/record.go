@@ -1,0 +1,104 @@
+package redisstore
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/admit-auth/admit/session"
+)
+
+// A record is one string, so that it takes little memory and redis-cli shows
+// it. The script says how it looks.
+const (
+	atExpires = 16
+	atRun     = 32
+	atSize    = 49
+	atSubject = 53
+)
+
+// number has one width for all versions and expiries. A larger one is longer and
+// so equals none.
+func number(n uint64) string { return fmt.Sprintf("%015d", n) }
+
+// maxExpires is the end of the year 9999.
+const maxExpires = 253402300799999
+
+// millis is the expiry as it is kept. Redis takes none at 0.
+func millis(t time.Time) uint64 { return uint64(min(max(t.UnixMilli(), 1), maxExpires)) }
+
+// item reads a record; an empty one is none. Its subject and its value share the
+// answer's memory.
+func item(r string) (it session.Item, err error) {
+	if r == "" {
+		return it, session.ErrNotFound
+	}
+	if len(r) < atSubject || r[atExpires-1] != ' ' || r[atRun-1] != ' ' || r[atSize-1] != ' ' || r[atSubject-1] != ' ' {
+		return it, noAnswer(r)
+	}
+	version, err1 := strconv.ParseUint(r[:atExpires-1], 10, 48)
+	expires, err2 := strconv.ParseUint(r[atExpires:atRun-1], 10, 48)
+	size, err3 := strconv.ParseUint(r[atSize:atSubject-1], 10, 8)
+	if err1 != nil || err2 != nil || err3 != nil || len(r)-atSubject < int(size) {
+		return it, noAnswer(r)
+	}
+	end := atSubject + int(size)
+	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(int64(expires)), Version: version}, nil
+}
+
+// splitEpoch reads the answer to a check: the epoch's length, the epoch and the
+// record.
+func splitEpoch(reply any) (epoch, record string, err error) {
+	r, ok := text(reply)
+	if ok && r == "" {
+		return "", "", nil
+	}
+	const size = 5
+	if ok && len(r) >= size {
+		if n, err := strconv.ParseUint(r[:size], 10, 32); err == nil && int(n) <= len(r)-size {
+			return r[size : size+n], r[size+n:], nil
+		}
+	}
+	return "", "", noAnswer(reply)
+}
+
+// entries reads the answer to a listing: where to go on, or "", then keys and
+// records.
+func entries(reply any) (found []session.Entry, next string, err error) {
+	all, ok := reply.([]any)
+	if !ok || len(all)%2 != 1 {
+		return nil, "", noAnswer(reply)
+	}
+	if next, ok = text(all[0]); !ok {
+		return nil, "", noAnswer(reply)
+	}
+	for i := 1; i < len(all); i += 2 {
+		key, ok1 := text(all[i])
+		record, ok2 := text(all[i+1])
+		if !ok1 || !ok2 {
+			return nil, "", noAnswer(reply)
+		}
+		it, err := item(record)
+		if err != nil {
+			return nil, "", err
+		}
+		found = append(found, session.Entry{Key: key, Item: it})
+	}
+	return found, next, nil
+}
+
+// text is an answer that is a string, as clients give it.
+func text(reply any) (string, bool) {
+	switch r := reply.(type) {
+	case string:
+		return r, true
+	case []byte:
+		return string(r), true
+	}
+	return "", false
+}
+
+// noAnswer says what came, and not what was in it.
+func noAnswer(reply any) error {
+	return fmt.Errorf("%w: the server's answer, a %T, is none to the question", session.ErrUnavailable, reply)
+}

@@ -1,0 +1,137 @@
+-- Every call of a store is one run of this script, so that it happens at once or
+-- not at all. Before it stand "local prefix, persistent, spread" of the store.
+--
+-- KEYS[1] is the record. ARGV[1] is "new" where the server did not know the
+-- script, ARGV[2] the operation, and its arguments follow. A record is
+--
+--   version expires run size subject value
+--
+-- with a space after each of the first four, which have 15, 15, 16 and 3
+-- characters, so that their order as text is that of numbers.
+local call, sub = redis.call, string.sub
+local name, op = KEYS[1], ARGV[2]
+local records, index = prefix .. 'r:', prefix .. 'index'
+
+-- A server that began anew from a snapshot, or a replica that took over, may
+-- have lost what undid its records. It has lost the script too, and so learns
+-- here that what an earlier run wrote counts no more.
+local run = 'kept............'
+if not persistent then
+	run = call('GET', prefix .. 'run')
+	if not run or ARGV[1] == 'new' then
+		run = sub(string.match(call('INFO', 'server'), 'run_id:(%x+)'), 1, 16)
+		call('SET', prefix .. 'run', run)
+	end
+end
+
+-- read returns the first bytes of a record, or false where none counts.
+local function read(at, last)
+	local r = call('GETRANGE', at, 0, last)
+	return sub(r, 33, 48) == run and r
+end
+
+-- subject returns whose a record is, and where its value begins.
+local function subject(r)
+	local value = 54 + tonumber(sub(r, 50, 52))
+	return sub(r, 54, value - 1), value
+end
+
+local head, whole = 53 + 255 - 1, -1 -- offsets of the last byte to read
+
+-- Reads come first: what only writes need costs them nothing here.
+if op == 'get' then
+	return read(name, whole) or ''
+
+elseif op == 'check' then -- with the epoch before it, and that one's length
+	local r, epoch = read(name, whole), ''
+	if not r then return '' end
+	local whose = subject(r)
+	local e = whose ~= '' and read(records .. 'e:' .. whose, whole)
+	if e then
+		local _, value = subject(e)
+		epoch = sub(e, value)
+	end
+	return string.format('%05d', #epoch) .. epoch .. r
+end
+
+-- The index has "k" key, and "s" subject NUL key, of every record. It lasts as
+-- long as the last of them.
+local function outlive(expires)
+	if call('PTTL', index) == -1 then
+		call('PEXPIREAT', index, tonumber(expires))
+	else
+		call('PEXPIREAT', index, tonumber(expires), 'GT')
+	end
+end
+
+local function unlist(key, whose)
+	call('ZREM', index, 'k' .. key, 's' .. whose .. '\0' .. key)
+end
+
+-- tidy looks at a few of the index's members, so that those whose record has
+-- expired are about a fifth of all at most, without a look at all.
+local function tidy()
+	for _, m in ipairs(call('ZRANDMEMBER', index, 6)) do
+		local whose, key = string.match(m, '^s(.-)%z(.*)$')
+		if not read(records .. (key or sub(m, 2)), head) then
+			if key then unlist(key, whose) else call('ZREM', index, m) end
+		end
+	end
+end
+
+if op == 'put' then -- old version or "", version, expires, the rest
+	local old, version, expires, rest = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+	local r = read(name, head)
+	local stands = r and sub(r, 1, 15)
+	if stands == version then return 1 end -- a client sent it again, not having heard
+	if old == '' and r then return 0 end
+	if old ~= '' and not r then return -1 end
+	if old ~= '' and stands ~= old then return 0 end
+	call('SET', name, version .. ' ' .. expires .. ' ' .. run .. ' ' .. rest, 'PXAT', tonumber(expires))
+	if not spread then
+		local key, was, is = sub(name, #records + 1), r and subject(r), sub(rest, 5, 4 + tonumber(sub(rest, 1, 3)))
+		if was ~= is then
+			if was then unlist(key, was) end
+			call('ZADD', index, 0, 'k' .. key, 0, 's' .. is .. '\0' .. key)
+		end
+		outlive(expires)
+		if not r then tidy() end
+	end
+	return 1
+
+elseif op == 'touch' then -- version, expires
+	local r = read(name, head)
+	if not r then return -1 end
+	if sub(r, 1, 15) ~= ARGV[3] then return 0 end
+	if ARGV[4] > sub(r, 17, 31) then
+		call('SETRANGE', name, 16, ARGV[4])
+		call('PEXPIREAT', name, tonumber(ARGV[4]))
+		if not spread then outlive(ARGV[4]) end
+	end
+	return 1
+
+elseif op == 'delete' then
+	local r = read(name, head)
+	call('DEL', name)
+	if r and not spread then unlist(sub(name, #records + 1), (subject(r))) end
+	return 1
+
+elseif op == 'list' then -- subject or "", after, limit
+	local whose, limit, step = ARGV[3], tonumber(ARGV[5]), 100
+	local from = whose == '' and 'k' or 's' .. whose .. '\0'
+	local members = call('ZRANGE', index, '(' .. from .. ARGV[4], '(' .. from .. '\127', 'BYLEX', 'LIMIT', 0, step)
+	local found = {''} -- where to go on, then keys and records
+	for _, m in ipairs(members) do
+		local key = sub(m, #from + 1)
+		local r = read(records .. key, whole)
+		if r and (whose == '' or subject(r) == whose) then
+			found[#found + 1], found[#found + 2] = key, r
+			if #found == 1 + 2 * limit then return found end
+		else
+			call('ZREM', index, m)
+		end
+	end
+	if #members == step then found[1] = sub(members[step], #from + 1) end
+	return found
+end
+return redis.error_reply('ERR no such operation')
