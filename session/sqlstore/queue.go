@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,11 @@ const (
 	// maxBatch writes share a transaction: with a sync of 1 ms and 15 µs a
 	// statement, more would make each wait without making all faster.
 	maxBatch = 128
-	// writeTimeout bounds a transaction, waiting for its turn included.
+	// writeTimeout bounds a write, waiting for its turn included.
 	writeTimeout = 10 * time.Second
+	// maxTries is how often a transaction is run again that met others at work:
+	// of two in a deadlock one goes on, so few meet twice.
+	maxTries = 4
 )
 
 // A queue lets writes share transactions, for it is the sync to disk that costs.
@@ -27,6 +31,7 @@ const (
 // goroutine is needed, and nobody works for others longer than one batch.
 type queue struct {
 	db      *sql.DB
+	dialect Dialect
 	mu      sync.Mutex
 	busy    bool   // somebody leads; guarded by mu
 	waiting []*job // the first one leads next; guarded by mu
@@ -38,20 +43,29 @@ type queue struct {
 // A job is one write. It may run more than once, each time in a transaction
 // that nothing is left of.
 type job struct {
+	key  string // of the record
 	run  func(context.Context, *sql.Tx) (uint64, error)
 	n    uint64
 	err  error
+	late error     // its answer when its time is up
 	turn chan bool // false: n and err are there; true: lead
 	left bool      // nobody waits for it any more; guarded by queue.mu
 }
 
 // do runs a write. Its error is an answer of the write's, or it is unavailable,
 // or the context's: then the write may yet happen or have happened.
-func (q *queue) do(ctx context.Context, run func(context.Context, *sql.Tx) (uint64, error)) (uint64, error) {
+func (q *queue) do(ctx context.Context, key string, run func(context.Context, *sql.Tx) (uint64, error)) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	j := &job{run: run, turn: make(chan bool, 1)}
+	j := &job{key: key, run: run, late: context.DeadlineExceeded, turn: make(chan bool, 1)}
+	end := time.Now().Add(writeTimeout)
+	if own, ok := ctx.Deadline(); !ok || end.Before(own) {
+		j.late = session.ErrUnavailable
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, j)
 	lead := !q.busy
@@ -62,7 +76,10 @@ func (q *queue) do(ctx context.Context, run func(context.Context, *sql.Tx) (uint
 		case lead = <-j.turn:
 		case <-ctx.Done():
 			q.withdraw(j)
-			return 0, ctx.Err()
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return 0, ctx.Err()
+			}
+			return 0, j.late
 		}
 	}
 	if lead {
@@ -130,32 +147,31 @@ func (q *queue) lead(ctx context.Context) {
 func (q *queue) run(ctx context.Context, batch []*job) []*job {
 	// A request that is cancelled takes nobody along, but none may outstay its
 	// deadline.
-	deadline := time.Now().Add(writeTimeout)
-	own, short := ctx.Deadline()
-	if short = short && own.Before(deadline); short {
-		deadline = own
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	end, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
-	for i, size := 0, len(batch); i < len(batch); {
+	size, tries := len(batch), 0
+	for i := 0; i < len(batch); {
 		part := batch[i : i+size]
 		at, err := q.attempt(ctx, part)
 		switch {
 		case err == nil:
-			i += size
-		case short && ctx.Err() != nil && at != committing:
+			i, tries = i+size, 0
+		case ctx.Err() != nil && at != committing:
 			if i == 0 {
-				batch[0].err = ctx.Err()
+				batch[0].err = batch[0].late
 				i = 1
 			}
 			return batch[i:]
+		case tries < maxTries && q.dialect.Again(err):
+			tries++
 		case at == running && size > 1:
-			size = 1
+			size, tries = 1, 0
 		default:
 			for _, j := range part {
 				j.err = fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 			}
-			i += size
+			i, tries = i+size, 0
 		}
 	}
 	return nil
@@ -173,6 +189,13 @@ const (
 
 // attempt runs writes in one transaction.
 func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
+	if len(part) > 1 {
+		// All replicas lock records in one order, so that they seldom wait for
+		// each other in a circle. Whoever waits here has not been answered, so
+		// any order is as good.
+		part = slices.Clone(part)
+		slices.SortStableFunc(part, func(a, b *job) int { return strings.Compare(a.key, b.key) })
+	}
 	defer func(begun time.Time) {
 		q.done.Add(1)
 		q.took.Add(int64(time.Since(begun)))
@@ -180,7 +203,7 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 			q.failed.Add(1)
 		}
 	}(time.Now())
-	tx, err := q.db.BeginTx(ctx, nil)
+	tx, err := q.db.BeginTx(ctx, q.dialect.isolation())
 	if err != nil {
 		return beginning, err
 	}
@@ -192,8 +215,10 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 		}
 	}
 	err = tx.Commit()
-	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
-		return running, err // its time was up before the commit was sent
+	if err == sql.ErrTxDone || err == context.DeadlineExceeded {
+		// Its time was up before the commit was sent. A driver whose time was up
+		// while it waited for the answer wraps its error.
+		return running, err
 	}
 	return committing, err
 }
