@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -69,6 +70,12 @@ var kinds = []kind{
 		},
 		fails: "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
 	},
+}
+
+// The driver would tell of each connection that a killed server has left.
+func TestMain(m *testing.M) {
+	mysql.SetLogger(log.New(io.Discard, "", 0))
+	m.Run()
 }
 
 // find returns a program's path. Where it is missing, it is a failure on the
