@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -82,6 +83,28 @@ func BenchmarkWrite(b *testing.B) {
 			})
 		}
 	})
+}
+
+// A database in the next room is half a millisecond away.
+func BenchmarkWriteFarAway(b *testing.B) {
+	for _, k := range kinds {
+		b.Run(k.name, func(b *testing.B) {
+			s := start(b, k)
+			w := s.wire(b)
+			store, _ := s.replica(b, s.dsn(w.dir, s.database()))
+			w.delay.Store(int64(500 * time.Microsecond))
+			v := item(strings.Repeat("v", 200))
+			var keys atomic.Int64
+			for _, writers := range []int{1, 64, 256} {
+				b.Run(fmt.Sprint(writers, " at once"), func(b *testing.B) {
+					share(b, writers, "writes/s", func(int) error {
+						_, err := store.Add(b.Context(), fmt.Sprintf("%022d", keys.Add(1)*7919%1000003), v)
+						return err
+					})
+				})
+			}
+		})
+	}
 }
 
 // One user with many requests at once, each of which counts.

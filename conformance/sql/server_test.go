@@ -232,11 +232,12 @@ func (s *server) replica(t testing.TB, dsn string) (*sqlstore.Store, *sql.DB) {
 }
 
 // A wire stands between a store and its server. It counts what the store sends,
-// and can stop carrying anything.
+// takes its time, and can stop carrying anything.
 type wire struct {
-	dir  string
-	sent atomic.Int64
-	mu   sync.RWMutex // locked while nothing is carried
+	dir   string
+	sent  atomic.Int64
+	delay atomic.Int64 // of what the store sends, in nanoseconds
+	mu    sync.RWMutex // locked while nothing is carried
 }
 
 // wire starts one. Its dir is for a DSN.
@@ -264,20 +265,20 @@ func (s *server) wire(t testing.TB) *wire {
 				near.Close()
 				continue
 			}
-			go w.carry(far, near, &w.sent)
-			go w.carry(near, far, new(atomic.Int64))
+			go w.carry(far, near, func() { w.sent.Add(1); time.Sleep(time.Duration(w.delay.Load())) })
+			go w.carry(near, far, func() {})
 		}
 	}()
 	return w
 }
 
-func (w *wire) carry(to io.WriteCloser, from io.Reader, count *atomic.Int64) {
+func (w *wire) carry(to io.WriteCloser, from io.Reader, each func()) {
 	defer to.Close()
 	buf := make([]byte, 1<<17)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			count.Add(1)
+			each()
 			w.mu.RLock()
 			_, werr := to.Write(buf[:n])
 			w.mu.RUnlock()

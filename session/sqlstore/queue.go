@@ -26,15 +26,16 @@ const (
 )
 
 // A queue lets writes share transactions, for it is the sync to disk that costs.
-// Whoever comes when nobody is at work leads: it runs what waits, tells each its
-// own outcome, and lets the first of those who came meanwhile lead. So no
-// goroutine is needed, and nobody works for others longer than one batch.
+// Whoever comes when a lane is free leads: it runs what waits, tells each its own
+// outcome, and lets the first of those who came meanwhile lead. So no goroutine is
+// needed, and nobody works for others longer than one batch.
 type queue struct {
 	db      *sql.DB
 	dialect Dialect
 	mu      sync.Mutex
-	busy    bool   // somebody leads; guarded by mu
-	waiting []*job // the first one leads next; guarded by mu
+	leading int    // how many lead; guarded by mu
+	called  bool   // the first who waits is one of them and has not begun; guarded by mu
+	waiting []*job // guarded by mu
 
 	done, failed atomic.Uint64 // transactions
 	took         atomic.Int64  // nanoseconds
@@ -68,8 +69,10 @@ func (q *queue) do(ctx context.Context, key string, run func(context.Context, *s
 	}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, j)
-	lead := !q.busy
-	q.busy = true
+	lead := q.leading < q.dialect.lanes() && len(q.waiting) == 1
+	if lead {
+		q.leading, q.called = q.leading+1, true
+	}
 	q.mu.Unlock()
 	if !lead {
 		select {
@@ -102,18 +105,20 @@ func (q *queue) withdraw(j *job) {
 	select {
 	case lead := <-j.turn:
 		if lead {
+			q.called = false
 			q.pass()
 		}
 	default:
 	}
 }
 
-// pass lets the next one lead. The queue is locked.
+// pass lets the next one lead, or nobody where none waits. The queue is locked.
 func (q *queue) pass() {
-	if len(q.waiting) == 0 {
-		q.busy, q.waiting = false, nil
+	if q.called || len(q.waiting) == 0 {
+		q.leading--
 		return
 	}
+	q.called = true
 	q.waiting[0].turn <- true
 }
 
@@ -122,7 +127,13 @@ func (q *queue) lead(ctx context.Context) {
 	q.mu.Lock()
 	n := min(len(q.waiting), maxBatch)
 	batch := q.waiting[:n:n]
-	q.waiting = q.waiting[n:]
+	q.waiting, q.called = q.waiting[n:], false
+	if len(q.waiting) == 0 {
+		q.waiting = nil
+	} else if q.leading < q.dialect.lanes() {
+		q.leading++
+		q.pass()
+	}
 	q.mu.Unlock()
 	for _, j := range batch {
 		j.err = session.ErrUnavailable // unless it is told otherwise: a driver may panic
@@ -135,7 +146,11 @@ func (q *queue) lead(ctx context.Context) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		again = slices.DeleteFunc(again, func(j *job) bool { return j.left }) // those could not lead
-		q.waiting = append(again, q.waiting...)
+		at := 0
+		if q.called {
+			at = 1 // who leads is the first of its batch
+		}
+		q.waiting = slices.Insert(q.waiting, at, again...)
 		q.pass()
 	}()
 	again = q.run(ctx, batch)
