@@ -33,7 +33,7 @@ func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) c
 	return context.WithValue(ctx, alsoKey{}, fn)
 }
 
-// alsoOf returns what Also has put into the context.
+// alsoOf returns what Also has put into the context, nil where it has not.
 func alsoOf(ctx context.Context) func(context.Context, *sql.Tx, Write) error {
 	if fn, ok := ctx.Value(alsoKey{}).(func(context.Context, *sql.Tx, Write) error); ok {
 		return func(ctx context.Context, tx *sql.Tx, w Write) error {
@@ -43,7 +43,7 @@ func alsoOf(ctx context.Context) func(context.Context, *sql.Tx, Write) error {
 			return nil
 		}
 	}
-	return func(context.Context, *sql.Tx, Write) error { return nil }
+	return nil
 }
 
 // An alongError hides what it wraps: an answer of somebody else's, such as "no such

@@ -44,22 +44,23 @@ type queue struct {
 // A job is one write. It may run more than once, each time in a transaction
 // that nothing is left of.
 type job struct {
-	key  string // of the record
-	run  func(context.Context, *sql.Tx) (uint64, error)
-	n    uint64
-	err  error
-	late error     // its answer when its time is up
-	turn chan bool // false: n and err are there; true: lead
-	left bool      // nobody waits for it any more; guarded by queue.mu
+	key   string // of the record
+	alone bool   // it can run without a transaction; tx is nil then
+	run   func(context.Context, *sql.Tx) (uint64, error)
+	n     uint64
+	err   error
+	late  error     // its answer when its time is up
+	turn  chan bool // false: n and err are there; true: lead
+	left  bool      // nobody waits for it any more; guarded by queue.mu
 }
 
 // do runs a write. Its error is an answer of the write's, or it is unavailable,
 // or the context's: then the write may yet happen or have happened.
-func (q *queue) do(ctx context.Context, key string, run func(context.Context, *sql.Tx) (uint64, error)) (uint64, error) {
+func (q *queue) do(ctx context.Context, j *job) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	j := &job{key: key, run: run, late: context.DeadlineExceeded, turn: make(chan bool, 1)}
+	j.late, j.turn = context.DeadlineExceeded, make(chan bool, 1)
 	end := time.Now().Add(writeTimeout)
 	if own, ok := ctx.Deadline(); !ok || end.Before(own) {
 		j.late = session.ErrUnavailable
@@ -218,6 +219,14 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 			q.failed.Add(1)
 		}
 	}(time.Now())
+	if j := part[0]; len(part) == 1 && j.alone && q.dialect == PostgreSQL {
+		// One trip, not three. In MySQL a statement whose caller has gone goes on
+		// to wait for a lock, and would be kept when nobody expects it any more.
+		if j.n, j.err = j.run(ctx, nil); failed(j.err) {
+			return committing, j.err
+		}
+		return committing, nil
+	}
 	tx, err := q.db.BeginTx(ctx, q.dialect.isolation())
 	if err != nil {
 		return beginning, err
@@ -225,7 +234,7 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 	defer tx.Rollback()
 	for _, j := range part {
 		j.n, j.err = j.run(ctx, tx)
-		if j.err != nil && !errors.Is(j.err, session.ErrConflict) && !errors.Is(j.err, session.ErrNotFound) {
+		if failed(j.err) {
 			return running, j.err
 		}
 	}
@@ -236,4 +245,9 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 		return running, err
 	}
 	return committing, err
+}
+
+// failed reports whether an error is none of the answers that a write can have.
+func failed(err error) bool {
+	return err != nil && !errors.Is(err, session.ErrConflict) && !errors.Is(err, session.ErrNotFound)
 }

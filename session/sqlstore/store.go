@@ -148,16 +148,16 @@ func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	// A random first version is none that the key had before.
 	version := rand.Uint64N(maxFirst) + 1
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, key, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.add, key, []byte(it.Value), it.Subject, millis(it.Expires), int64(version))
 		if err == nil && n == 0 {
 			err = session.ErrConflict
 		}
-		if err == nil {
+		if err == nil && also != nil {
 			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true})
 		}
 		return version, err
-	})
+	}})
 }
 
 // Swap implements [session.Store].
@@ -166,30 +166,30 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 		return 0, err
 	}
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, key, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.swap, []byte(it.Value), it.Subject, millis(it.Expires), key, int64(old))
 		if err == nil && n == 0 {
 			if err = s.missed(ctx, tx, key, old); err == nil {
 				err = session.ErrConflict
 			}
 		}
-		if err == nil {
+		if err == nil && also != nil {
 			err = also(ctx, tx, Write{Key: key, Subject: it.Subject})
 		}
 		return old + 1, err
-	})
+	}})
 }
 
 // Touch implements [session.Store].
 func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
 	ms := millis(expires)
-	_, err := s.queue.do(ctx, key, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.touch, ms, key, int64(version), ms)
 		if err == nil && n == 0 {
 			err = s.missed(ctx, tx, key, version)
 		}
 		return 0, err
-	})
+	}})
 	return err
 }
 
@@ -197,7 +197,7 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, expires t
 // and the version, at least by now.
 func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string, version uint64) error {
 	var stands int64
-	err := tx.StmtContext(ctx, s.version).QueryRowContext(ctx, key).Scan(&stands)
+	err := within(ctx, tx, s.version).QueryRowContext(ctx, key).Scan(&stands)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return session.ErrNotFound
@@ -209,9 +209,9 @@ func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string, version uint
 
 // Delete implements [session.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	_, err := s.queue.do(ctx, key, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		return exec(ctx, tx, s.remove, key)
-	})
+	}})
 	return err
 }
 
@@ -255,9 +255,9 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (swept int,
 	ms := millis(now)
 	for swept < limit {
 		step := min(sweepStep, limit-swept)
-		n, err := s.queue.do(ctx, "", func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+		n, err := s.queue.do(ctx, &job{run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 			return s.sweepSome(ctx, tx, ms, step)
-		})
+		}})
 		swept += int(n)
 		if err != nil || int(n) < step {
 			return swept, err
@@ -345,9 +345,18 @@ func (d Dialect) raise(ctx context.Context, tx *sql.Tx, subject string, next fun
 	}
 }
 
+// within returns a statement of a transaction, or one that is its own where there
+// is none.
+func within(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt) *sql.Stmt {
+	if tx == nil {
+		return stmt
+	}
+	return tx.StmtContext(ctx, stmt)
+}
+
 // exec returns how many rows were touched.
 func exec(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt, args ...any) (uint64, error) {
-	res, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
+	res, err := within(ctx, tx, stmt).ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
