@@ -12,9 +12,10 @@ import (
 
 // What a transaction of the caller's does with a session, together with what
 // hangs on it. A [session.Near] in front of the store must be told to forget the
-// sid after the commit. Where the database has many writers, what it has looked at
-// stays so until its end, for which others wait; and it may have to be run again
-// (see [Dialect.Again]). Most programs never call any of it.
+// sid after the commit. Where the database has many writers, the transaction must
+// be one that may write: what it has looked at stays so until its end, for which
+// others wait. It may have to be run again (see [Dialect.Again]). Most programs never
+// call any of it.
 
 // Look returns a session as it stands in the transaction. Errors are those of
 // session.Inspect.
