@@ -1,7 +1,6 @@
 package sql
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -103,9 +102,10 @@ type server struct {
 	kind
 	t    testing.TB
 	dir  string
+	log  *os.File
 	cmd  *exec.Cmd
-	out  bytes.Buffer
-	made atomic.Int64 // databases
+	gone chan struct{} // closed once cmd has ended
+	made atomic.Int64  // databases
 }
 
 // start starts a server in an empty folder and stops it with the test.
@@ -123,6 +123,10 @@ func start(t testing.TB, k kind) *server {
 			t.Fatal(err)
 		}
 	}
+	if s.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.log.Close() })
 	create := s.apart(k.create(t, dir))
 	if out, err := create.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", create, err, out)
@@ -151,15 +155,13 @@ func (s *server) start() {
 	db := s.open(s.dsn(s.dir, ""))
 	defer db.Close()
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
-		s.out.Reset()
-		s.cmd = s.apart(s.serve(s.t, s.dir))
-		s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-		if err := s.cmd.Start(); err != nil {
+		cmd, gone := s.apart(s.serve(s.t, s.dir)), make(chan struct{})
+		cmd.Stdout, cmd.Stderr = s.log, s.log
+		if err := cmd.Start(); err != nil {
 			s.t.Fatal(err)
 		}
-		gone := make(chan struct{})
-		cmd := s.cmd
 		go func() { cmd.Wait(); close(gone) }()
+		s.cmd, s.gone = cmd, gone
 		for up := true; up && time.Now().Before(deadline); {
 			select {
 			case <-gone:
@@ -171,7 +173,8 @@ func (s *server) start() {
 			}
 		}
 	}
-	s.t.Fatalf("the server does not start: %s", &s.out)
+	text, _ := os.ReadFile(s.log.Name())
+	s.t.Fatalf("the server does not start: %s", text)
 }
 
 func (s *server) answers(db *sql.DB) bool {
@@ -183,9 +186,7 @@ func (s *server) answers(db *sql.DB) bool {
 // kill is kill -9, of which the server hears nothing.
 func (s *server) kill() {
 	s.cmd.Process.Kill()
-	for s.cmd.ProcessState == nil && s.cmd.Process.Signal(syscall.Signal(0)) == nil {
-		time.Sleep(time.Millisecond) // until it was waited for
-	}
+	<-s.gone
 }
 
 // open opens a pool as the docs say.

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -179,7 +180,8 @@ func (q *queue) run(ctx context.Context, batch []*job) []*job {
 				i = 1
 			}
 			return batch[i:]
-		case tries < maxTries && q.dialect.Again(err):
+		case tries < maxTries && (q.dialect.Again(err) || at != committing && errors.Is(err, driver.ErrBadConn)):
+			// A connection from before an outage may take a while to be found out.
 			tries++
 		case at == running && size > 1:
 			size, tries = 1, 0
