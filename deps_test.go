@@ -12,13 +12,14 @@ import (
 // build: a new edge is a design decision and is argued in the commit.
 var policy = map[string]string{
 	".":                   "",
-	"access":              ". feed jose revocation statuslist",
+	"access":              ". feed internal/remote jose revocation statuslist",
 	"authn":               ". problem",
 	"cookie":              ".",
-	"dpop":                ". jose",
-	"feed":                ".",
+	"dpop":                ". internal/remote jose",
+	"feed":                ". internal/remote",
 	"feed/feedtest":       ". feed",
-	"jose":                ".",
+	"internal/remote":     "",
+	"jose":                ". internal/remote",
 	"password":            ".",
 	"problem":             ".",
 	"revocation":          ". feed",

@@ -123,3 +123,15 @@ func (e *RetryError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the refusal.
 func (e *RetryError) Unwrap() error { return e.Err }
+
+// WithChallenge returns a refusal with the value of WWW-Authenticate that tells
+// what would do (RFC 9110 section 11.6.1): package problem sends it.
+func WithChallenge(err error, challenge string) error { return challenged{err, challenge} }
+
+type challenged struct {
+	error
+	challenge string
+}
+
+func (e challenged) Unwrap() error     { return e.error }
+func (e challenged) Challenge() string { return e.challenge }

@@ -44,10 +44,10 @@ import (
 var (
 	// ErrBound: whoever stole it has no key (RFC 9449 section 7.1).
 	ErrBound = admit.Unauthenticated.New("token_bound", "This token counts only with a proof of the key that it is bound to.").
-			WithHint("present it with DPoP")
+			WithHint("Present it with DPoP.")
 	// ErrUnbound: the proof that came with it proves nothing.
 	ErrUnbound = admit.Unauthenticated.New("token_unbound", "This token is bound to no key, so that no proof belongs to it.").
-			WithHint("present it as a bearer token")
+			WithHint("Present it as a bearer token.")
 )
 
 // Options are the choices of a [Verifier]. Unless weakness is spelled, it needs
@@ -135,7 +135,7 @@ func NewVerifier(issuer, audience string, o *Options) (*Verifier, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	v.tokens, err = jose.NewVerifier(v.keys, jose.Expected{
-		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: "at+jwt",
+		Algorithms: algorithms, Issuer: issuer, Audience: []string{audience}, Type: Type,
 	}, &jose.VerifierOptions[Claims]{Leeway: v.o.Leeway, Remember: max(0, remember), Prepare: prepare, Check: v.check})
 	if err != nil {
 		return nil, fmt.Errorf("access: %w", err)
@@ -163,7 +163,7 @@ func (v *Verifier) listen(base string) (err error) {
 	case v.o.InsecureNoFeed:
 		return nil
 	case !told:
-		return errors.New("a feed is required: without one, ended sessions live on until their tokens expire")
+		return errors.New("a feed is required: without one, ended sessions live on until their tokens expire; FeedToken is an API key with the scope feed")
 	}
 	if v.feed = v.o.Feed; v.feed == nil {
 		v.feed, err = feed.NewRemote(base+"/feed", v.o.FeedToken, &feed.RemoteOptions{
@@ -217,17 +217,10 @@ func (v *Verifier) Authenticate(r *http.Request) (p admit.Principal, found bool,
 // bound refuses a token for want of a proof, and says whether one is taken here.
 func (v *Verifier) bound() error {
 	if v.o.Proof != nil {
-		return wantsProof{ErrBound}
+		return admit.WithChallenge(ErrBound, `DPoP error="invalid_token"`)
 	}
 	return ErrBound
 }
-
-type wantsProof struct{ error }
-
-func (e wantsProof) Unwrap() error { return e.error }
-
-// Challenge is for package problem.
-func (wantsProof) Challenge() string { return `DPoP error="invalid_token"` }
 
 // check is asked at every verification.
 func (v *Verifier) check(ctx context.Context, c *jose.Claims[Claims], now time.Time) error {

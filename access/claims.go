@@ -12,6 +12,9 @@ import (
 	"github.com/admit-auth/admit/statuslist"
 )
 
+// Type is that of an access token (RFC 9068 section 2.1).
+const Type = "at+jwt"
+
 // Claims are an access token's own (RFC 9068, with what can end it), beside the
 // registered ones that jose.Claims types. One that is left out is zero.
 type Claims struct {

@@ -1,15 +1,17 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/admit-auth/admit/internal/remote"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/revocation"
 	"github.com/admit-auth/admit/statuslist"
@@ -24,16 +26,19 @@ type lists struct {
 	tokens *jose.Verifier[statuslist.Claims]
 	bound  time.Duration
 
-	mu    sync.Mutex // guards all below
-	known map[string]*list
+	mu    sync.Mutex
+	known map[string]*list // guarded by mu
 }
 
 // A list is one of them, as it was fetched last.
 type list struct {
-	flight   chan struct{} // the fetch that is under way, nil where none is
-	next     time.Time     // before which it is not fetched again
+	flight remote.Flight
+	last   atomic.Pointer[fetched] // nil where it was not
+}
+
+type fetched struct {
 	statuses *statuslist.List
-	until    time.Time // from when on the statuses say nothing
+	until    time.Time // from when on they say nothing
 }
 
 const (
@@ -51,11 +56,7 @@ func newLists(base string, keys jose.KeySource, algorithms []jose.Algorithm, o *
 	if bound <= 0 {
 		bound = time.Minute
 	}
-	client := &http.Client{
-		Transport:     o.Transport,
-		Timeout:       2 * time.Second, // requests wait for it
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := remote.Client(&http.Client{Transport: o.Transport, Timeout: 2 * time.Second}) // requests wait for it
 	return &lists{base: base + "/", client: client, tokens: tokens, bound: bound, known: map[string]*list{}}, err
 }
 
@@ -81,90 +82,63 @@ func (l *lists) check(ctx context.Context, at statuslist.Reference, now time.Tim
 
 var errNoList = errors.New("no status list that is new enough")
 
-// get returns the list at an address, which is fetched by one of those who want
+// get returns the list at an address, which is fetched for one of those who want
 // it while the others wait.
 func (l *lists) get(ctx context.Context, uri string, now time.Time) (*statuslist.List, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for {
-		one := l.known[uri]
-		if one == nil {
-			if len(l.known) >= maxLists {
-				clear(l.known)
-			}
-			one = &list{}
-			l.known[uri] = one
-		}
-		good := one.statuses != nil && now.Before(one.until)
-		switch {
-		case good && (one.flight != nil || now.Before(one.next)):
-			return one.statuses, nil
-		case one.flight != nil:
-			flight := one.flight
-			l.mu.Unlock()
-			select {
-			case <-flight:
-			case <-ctx.Done():
-			}
-			l.mu.Lock()
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-		case now.Before(one.next):
-			return nil, errNoList
-		default:
-			l.renew(ctx, one, uri, now)
-		}
+	one := l.at(uri)
+	err := one.flight.Do(ctx, !one.good(now), func(ctx context.Context) (time.Duration, error) { return l.renew(ctx, one, uri, now) })
+	if !one.good(now) {
+		return nil, cmp.Or(err, errNoList)
 	}
+	return one.last.Load().statuses, nil
 }
 
-// renew fetches a list. It is called with the lock, and lets it go meanwhile.
-func (l *lists) renew(ctx context.Context, one *list, uri string, now time.Time) {
-	flight := make(chan struct{})
-	one.flight = flight
-	l.mu.Unlock()
-	// Not in the caller's context: all who wait would fail when he hangs up.
-	claims, err := l.fetch(context.WithoutCancel(ctx), uri)
+func (l *lists) at(uri string) *list {
 	l.mu.Lock()
-	one.flight = nil
-	close(flight)
-	// Twice within the bound, or as often as the issuer says.
-	pause := l.bound / 2
-	if err == nil {
-		one.statuses = claims.Data.List
-		// It cannot be newer than now, whatever the issuer's clock says.
-		if one.until = claims.IssuedAt.Add(l.bound); claims.IssuedAt.After(now) {
-			one.until = now.Add(l.bound)
+	defer l.mu.Unlock()
+	one := l.known[uri]
+	if one == nil {
+		if len(l.known) >= maxLists {
+			clear(l.known)
 		}
-		if !claims.Expires.IsZero() && claims.Expires.Before(one.until) {
-			one.until = claims.Expires
-		}
-		if ttl := claims.Data.TTL; ttl > 0 && ttl < uint64(pause/time.Second) {
-			pause = time.Duration(ttl) * time.Second
-		}
-	} else {
-		pause = min(pause, 2*time.Second)
+		one = &list{}
+		l.known[uri] = one
 	}
-	one.next = now.Add(max(pause, time.Second))
+	return one
+}
+
+func (l *list) good(now time.Time) bool {
+	have := l.last.Load()
+	return have != nil && now.Before(have.until)
+}
+
+// renew fetches a list, and returns after how long to do so again: twice within
+// the bound, or as often as the issuer says.
+func (l *lists) renew(ctx context.Context, one *list, uri string, now time.Time) (pause time.Duration, err error) {
+	claims, err := l.fetch(ctx, uri)
+	pause = l.bound / 2
+	if err != nil {
+		return max(min(pause, 2*time.Second), time.Second), err
+	}
+	// It cannot be newer than now, whatever the issuer's clock says.
+	until := claims.IssuedAt.Add(l.bound)
+	if claims.IssuedAt.After(now) {
+		until = now.Add(l.bound)
+	}
+	if !claims.Expires.IsZero() && claims.Expires.Before(until) {
+		until = claims.Expires
+	}
+	one.last.Store(&fetched{claims.Data.List, until})
+	if ttl := claims.Data.TTL; ttl > 0 && ttl < uint64(pause/time.Second) {
+		pause = time.Duration(ttl) * time.Second
+	}
+	return max(pause, time.Second), nil
 }
 
 func (l *lists) fetch(ctx context.Context, uri string) (claims jose.Claims[statuslist.Claims], err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	text, _, err := remote.Get(ctx, l.client, uri, http.Header{"Accept": {"application/" + statuslist.Type}}, maxToken)
 	if err != nil {
-		return claims, err
-	}
-	r.Header.Set("Accept", "application/"+statuslist.Type)
-	answer, err := l.client.Do(r)
-	if err != nil {
-		return claims, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return claims, fmt.Errorf("%s: status %d", uri, answer.StatusCode)
-	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxToken+1))
-	if err != nil {
-		return claims, err
+		return claims, fmt.Errorf("%s: %w", uri, err)
 	}
 	claims, err = l.tokens.Verify(ctx, string(text))
 	switch {

@@ -116,17 +116,8 @@ func bearer(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer")
 }
 
-// A refusedToken is the refusal of a token that an Authorization header
-// brought: package problem asks for the challenge.
-type refusedToken struct{ error }
-
-func (e refusedToken) Unwrap() error { return e.error }
-
-// Challenge says that the token is of no use, so that the client gets another
-// (RFC 6750 section 3.1).
-func (refusedToken) Challenge() string { return `Bearer error="invalid_token"` }
-
-// challenged gives a refusal its challenge, unless the source has brought one.
+// challenged says of a refused token that it is of no use, so that the client
+// gets another (RFC 6750 section 3.1), unless the source has said what would do.
 func challenged(err error) error {
 	if _, ok := errors.AsType[interface {
 		error
@@ -134,7 +125,7 @@ func challenged(err error) error {
 	}](err); ok || !errors.Is(err, admit.Unauthenticated) {
 		return err
 	}
-	return refusedToken{err}
+	return admit.WithChallenge(err, `Bearer error="invalid_token"`)
 }
 
 // Handler lets next know who is asking, if anybody is: for pages that are

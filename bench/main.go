@@ -3,6 +3,7 @@
 //
 //	go run .                     everything, about 3 minutes
 //	go run . -quick              a first impression in 20 seconds
+//	go run . -only jwt           the operations whose name begins so
 //	go run . -max 10000000       the curve up to ten million sessions
 //	go run . -json f -svg dir    keeps the figures, and draws them
 //
@@ -19,7 +20,9 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,6 +39,7 @@ func main() {
 	quick := flag.Bool("quick", false, "fewer and shorter rounds, at most 100,000 sessions")
 	most := flag.Int("max", 1_000_000, "the largest number of sessions to weigh")
 	keep := flag.String("json", "", "keep the figures in this `file`")
+	only := flag.String("only", "", "measure only the operations whose name begins with this `text`, and weigh nothing")
 	from := flag.String("from", "", "measure nothing: take the figures from this `file` of -json")
 	svg := flag.String("svg", "", "draw the figures into this `folder`")
 	kind := flag.String("weigh", "", "weigh one kind of session only: guest, signed-in or scs")
@@ -52,7 +56,7 @@ func main() {
 		must(err)
 		must(json.Unmarshal(b, &rep))
 	} else {
-		rep = measure(*quick, *most)
+		rep = measure(*quick, *most, *only)
 	}
 	rep.print(os.Stdout)
 	if *keep != "" {
@@ -65,12 +69,15 @@ func main() {
 	}
 }
 
-func measure(quick bool, most int) report {
+func measure(quick bool, most int, only string) report {
 	rounds, sample := 9, 120*time.Millisecond
 	if quick {
 		rounds, sample, most = 3, 30*time.Millisecond, min(most, 100_000)
 	}
 	rep := report{Machine: machine(), Rows: rows()}
+	if only != "" {
+		rep.Rows, most = slices.DeleteFunc(rep.Rows, func(r row) bool { return !strings.HasPrefix(r.What, only) }), 0
+	}
 	for i := range rep.Rows {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", rep.Rows[i].What)
 		rep.Rows[i].measure(rounds, sample)

@@ -51,7 +51,7 @@ func BenchmarkCheck(b *testing.B) {
 					v.replays = newReplays(1<<18, v.window+ahead)
 				}
 				r.Header["Dpop"] = []string{proofs[i%len(proofs)]}
-				if err := v.CheckAt(r, "token", p.jkt, now); err != nil {
+				if err := v.checkAt(r, "token", p.jkt, now); err != nil {
 					b.Fatal(err)
 				}
 			}

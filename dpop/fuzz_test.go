@@ -24,7 +24,7 @@ func FuzzProof(f *testing.F) {
 		}
 		r := httptest.NewRequest("GET", "https://resource.example.org/protectedresource", nil)
 		r.Header["Dpop"] = []string{text}
-		if err := v.CheckAt(r, rfcToken, rfcKey, now); err == nil && !strings.HasPrefix(text, rfcHeader) {
+		if err := v.checkAt(r, rfcToken, rfcKey, now); err == nil && !strings.HasPrefix(text, rfcHeader) {
 			t.Errorf("%q is taken for the RFC's key's", text)
 		}
 	})

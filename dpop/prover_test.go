@@ -38,7 +38,7 @@ func service(t *testing.T, jkt string, o *Options) (url string, v *Verifier, ask
 			io.Copy(w, r.Body)
 			return
 		}
-		if c, ok := errors.AsType[refusal](err); ok && status == http.StatusUnauthorized {
+		if c, ok := err.(interface{ Challenge() string }); ok && status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", c.Challenge())
 		}
 		w.WriteHeader(status)

@@ -80,10 +80,11 @@ func (r *replays) use(jkt, jti string, at, now int64) outcome {
 // the old one could not be taken any more in any case.
 func (s *replayShard) turn(r *replays, now int64) {
 	if s.floor > now+ahead {
-		// Only a clock that was put back does this. What was used before that
-		// is of a time to come, which is refused anyway; to wait until the
-		// clock is there again would refuse everybody.
-		s.young, s.old, s.last, s.lastOld, s.floor = nil, nil, 0, 0, 0
+		// Only a clock that was put back does this. To wait until it is there again
+		// would refuse everybody, and to forget would let what was used a minute ago
+		// be used once more: what was made before now is refused, and what is
+		// remembered stays so.
+		s.last, s.lastOld, s.floor = 0, 0, now-1
 	}
 	if len(s.young) >= r.most || s.young != nil && now-s.begun > r.keep {
 		s.floor = max(s.floor, s.lastOld)

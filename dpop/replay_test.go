@@ -112,6 +112,31 @@ func TestAClockPutBackRefusesNobody(t *testing.T) {
 	}
 }
 
+func TestAClockPutBackRevivesNoProof(t *testing.T) {
+	r := newReplays(16*64, 70_000)
+	const now = int64(1_700_000_000_000)
+	fill := func(name string) {
+		for i := range 32 {
+			r.use(jkt, fmt.Sprint(name, i), now, now)
+		}
+	}
+	fill("a")
+	for _, age := range []int64{45_000, 55_000} {
+		if got := r.use(jkt, fmt.Sprint(age), now-age, now); got != fresh {
+			t.Fatalf("used %d ms late: %v", age, got)
+		}
+	}
+	fill("b")
+	for _, age := range []int64{45_000, 55_000} {
+		if got := r.use(jkt, fmt.Sprint(age), now-age, now-50_000); got == fresh {
+			t.Errorf("after the clock was put back by 50 s, the proof from %d ms before is good once more", age)
+		}
+	}
+	if got := r.use(jkt, "new", now-50_000, now-50_000); got != fresh {
+		t.Errorf("a new one: %v", got)
+	}
+}
+
 func TestOfManyAtOnceOneIsTaken(t *testing.T) {
 	r := newReplays(1<<10, 70_000)
 	var taken atomic.Int64

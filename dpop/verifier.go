@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/internal/remote"
 	"github.com/admit-auth/admit/jose"
 )
 
@@ -72,7 +71,7 @@ func NewVerifier(origin string, o *Options) (*Verifier, error) {
 	if !ok || strings.ContainsAny(origin, "?#") {
 		return nil, fmt.Errorf("dpop: %q is no origin, such as https://api.example.org", origin)
 	}
-	if !strings.HasPrefix(at, "https:") && !loopback(at) && !o.InsecureAllowHTTP {
+	if !remote.Safe(at, o.InsecureAllowHTTP) {
 		return nil, fmt.Errorf("dpop: %s is plain HTTP, where everybody on the way reads the token", origin)
 	}
 	if o.Window < 0 || o.Window > 10*time.Minute || o.MaxReplays < 0 {
@@ -121,15 +120,6 @@ func random() []byte {
 	return b
 }
 
-func loopback(origin string) bool {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
-}
-
 // Check reports why a request does not prove that its sender has the key with
 // this thumbprint: the one in cnf.jkt of the access token that the request
 // carries and that has been verified. Where it returns nil the proof is spent.
@@ -138,11 +128,11 @@ func loopback(origin string) bool {
 // WWW-Authenticate (RFC 9449 section 7.1); packages problem and authn ask for
 // it. A nonce comes by [Verifier.Handler].
 func (v *Verifier) Check(r *http.Request, token, jkt string) error {
-	return v.CheckAt(r, token, jkt, time.Now())
+	return v.checkAt(r, token, jkt, time.Now())
 }
 
-// CheckAt is [Verifier.Check] where it is known what time it is.
-func (v *Verifier) CheckAt(r *http.Request, token, jkt string, now time.Time) error {
+// checkAt is Check at a time.
+func (v *Verifier) checkAt(r *http.Request, token, jkt string, now time.Time) error {
 	p, err := v.read(r, token, now)
 	switch {
 	case token == "" || jkt == "":
@@ -171,17 +161,6 @@ func (v *Verifier) Prove(r *http.Request, now time.Time) (jkt string, err error)
 	return p.jkt, nil
 }
 
-// A refusal is an error with the challenge that goes with it.
-type refusal struct {
-	error
-	challenge string
-}
-
-func (e refusal) Unwrap() error { return e.error }
-
-// Challenge returns what WWW-Authenticate says.
-func (e refusal) Challenge() string { return e.challenge }
-
 // Challenged gives a refusal its challenge: of a proof, or of a token that needed
 // one. Check and Prove have done so already. What does not say that the sender is
 // unknown, such as [ErrBusy], has none.
@@ -196,7 +175,7 @@ func (v *Verifier) Challenged(err error) error {
 	case errors.Is(err, ErrProof), errors.Is(err, ErrReplayed):
 		code = ErrProof.Code()
 	}
-	return refusal{err, scheme + ` error="` + code + `", algs="` + v.algs + `"`}
+	return admit.WithChallenge(err, scheme+` error="`+code+`", algs="`+v.algs+`"`)
 }
 
 // Has reports whether a request carries a proof, of whatever worth.

@@ -130,7 +130,7 @@ func TestTheProofsInTheRFCAreGood(t *testing.T) {
 	}
 	r = httptest.NewRequest("GET", "https://resource.example.org/protectedresource", nil)
 	r.Header.Set("DPoP", rfcUse)
-	if err := v.CheckAt(r, rfcToken, rfcKey, time.Unix(1562262619, 0)); err != nil {
+	if err := v.checkAt(r, rfcToken, rfcKey, time.Unix(1562262619, 0)); err != nil {
 		t.Errorf("figure 13: %v", err)
 	}
 }
@@ -160,7 +160,7 @@ func try(t *testing.T, o *Options, change func(f forge, x *trial)) error {
 	for _, p := range x.proofs {
 		x.r.Header.Add("DPoP", p)
 	}
-	return v.CheckAt(x.r, x.token, x.jkt, x.now)
+	return v.checkAt(x.r, x.token, x.jkt, x.now)
 }
 
 // refused expects the same refusal with nonces and without.
@@ -540,19 +540,19 @@ func TestAProofCountsOnce(t *testing.T) {
 		f, v, now := newForge(t), newVerifier(t, o), time.Now()
 		c := claims(now, v.Nonce(now))
 		r := request(f.sign(f.header(), object(c)))
-		if err := v.CheckAt(r, token, f.jkt, now); err != nil {
+		if err := v.checkAt(r, token, f.jkt, now); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.CheckAt(r, token, f.jkt, now.Add(time.Second)); !errors.Is(err, ErrReplayed) {
+		if err := v.checkAt(r, token, f.jkt, now.Add(time.Second)); !errors.Is(err, ErrReplayed) {
 			t.Errorf("the second time: %v", err)
 		}
 		// ECDSA lets anybody who has the key, and nearly anybody else, make
 		// another signature of the same: it is the same proof.
-		if err := v.CheckAt(request(f.sign(f.header(), object(c))), token, f.jkt, now); !errors.Is(err, ErrReplayed) {
+		if err := v.checkAt(request(f.sign(f.header(), object(c))), token, f.jkt, now); !errors.Is(err, ErrReplayed) {
 			t.Errorf("signed again: %v", err)
 		}
 		g := newForge(t)
-		if err := v.CheckAt(request(g.sign(g.header(), object(c))), token, g.jkt, now); err != nil {
+		if err := v.checkAt(request(g.sign(g.header(), object(c))), token, g.jkt, now); err != nil {
 			t.Errorf("another key's with the same jti: %v", err)
 		}
 	}
@@ -563,10 +563,10 @@ func TestAProofCountsOnce(t *testing.T) {
 func TestARefusedProofIsNotSpent(t *testing.T) {
 	f, v, now := newForge(t), newVerifier(t, nil), time.Now()
 	r := request(f.sign(f.header(), object(claims(now, v.Nonce(now)))))
-	if err := v.CheckAt(r, token, newForge(t).jkt, now); !errors.Is(err, ErrOtherKey) {
+	if err := v.checkAt(r, token, newForge(t).jkt, now); !errors.Is(err, ErrOtherKey) {
 		t.Fatal(err)
 	}
-	if err := v.CheckAt(r, token, f.jkt, now); err != nil {
+	if err := v.checkAt(r, token, f.jkt, now); err != nil {
 		t.Error(err)
 	}
 }
@@ -578,7 +578,7 @@ func TestWithoutNoncesAFloodIsAnsweredWith503(t *testing.T) {
 	var err error
 	for i := range 10 {
 		c := claims(now.Add(time.Duration(-i)*time.Second), "")
-		if err = v.CheckAt(request(f.sign(f.header(), object(c))), token, f.jkt, now); err != nil {
+		if err = v.checkAt(request(f.sign(f.header(), object(c))), token, f.jkt, now); err != nil {
 			break
 		}
 	}
@@ -703,7 +703,7 @@ func TestACheckTakesFewAllocations(t *testing.T) {
 	}
 	i := 0
 	if n := testing.AllocsPerRun(200, func() {
-		if err := v.CheckAt(sent[i], token, f.jkt, now); err != nil {
+		if err := v.checkAt(sent[i], token, f.jkt, now); err != nil {
 			t.Fatal(err)
 		}
 		i++

@@ -18,25 +18,18 @@ type LogOptions struct {
 // events it keeps those whose Until has not passed, for snapshots. It is gone
 // with the process, and each Log is an epoch of its own.
 type Log struct {
-	epoch  Epoch
-	recent int
-
-	mu sync.Mutex
-	// Guarded by mu. Both slices are in order and only ever appended to or
-	// replaced, so that followers may read what they were given without it.
-	older []Event       // up to the floor, those that may still matter
-	tail  []Event       // every event since the floor
-	seq   uint64        // the last number given; the floor is seq-len(tail)
-	wake  chan struct{} // closed by the next Append; nil if nobody waits
+	mu   sync.Mutex    // guards all below
+	past Past          // a copy may be read without it
+	wake chan struct{} // closed by the next Append; nil if nobody waits
 }
 
 // NewLog returns an empty log.
 func NewLog(o *LogOptions) *Log {
-	l := &Log{epoch: NewEpoch(), recent: 4096}
+	recent := 4096
 	if o != nil && o.Recent > 0 {
-		l.recent = o.Recent
+		recent = o.Recent
 	}
-	return l
+	return &Log{past: NewPast(ID{Epoch: NewEpoch()}, nil, recent)}
 }
 
 // Append numbers the events and wakes the followers. It never waits for one
@@ -48,9 +41,11 @@ func (l *Log) Append(_ context.Context, now time.Time, events ...Event) error {
 	stamped := make([]Event, len(events))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	id := l.past.Head()
 	for i, e := range events {
+		id.Seq++
 		var err error
-		if stamped[i], err = e.Stamp(ID{l.epoch, l.seq + 1 + uint64(i)}, now); err != nil {
+		if stamped[i], err = e.Stamp(id, now); err != nil {
 			return err
 		}
 		// What is kept for hours must not keep alive what it was cut from: a
@@ -59,30 +54,12 @@ func (l *Log) Append(_ context.Context, now time.Time, events ...Event) error {
 			*text = strings.Clone(*text)
 		}
 	}
-	l.tail = append(l.tail, stamped...)
-	l.seq += uint64(len(stamped))
-	// Waiting until it is twice as long makes the work of moving one event
-	// constant.
-	if surplus := len(l.tail) - l.recent; surplus >= l.recent {
-		l.older = append(alive(l.older, now), alive(l.tail[:surplus], now)...)
-		l.tail = append(make([]Event, 0, 2*l.recent), l.tail[surplus:]...)
-	}
+	l.past.Add(now, stamped...)
 	if l.wake != nil {
 		close(l.wake)
 		l.wake = nil
 	}
 	return nil
-}
-
-// alive returns a new slice with the events that still matter.
-func alive(events []Event, now time.Time) []Event {
-	var out []Event
-	for _, e := range events {
-		if e.Until.After(now) {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 // Snapshot returns everything that still matters at now, as a reset.
@@ -122,16 +99,7 @@ func (l *Log) since(after ID, now time.Time) (News, <-chan struct{}) {
 	if l.wake == nil {
 		l.wake = make(chan struct{})
 	}
-	n, wake := News{Head: ID{l.epoch, l.seq}, At: millis(now)}, l.wake
-	older, tail := l.older, l.tail
+	past, wake := l.past, l.wake
 	l.mu.Unlock()
-
-	floor := n.Head.Seq - uint64(len(tail))
-	if after.Epoch != n.Head.Epoch || after.Seq < floor || after.Seq > n.Head.Seq {
-		n.Reset = true
-		n.Events = append(alive(older, now), alive(tail, now)...)
-	} else if behind := tail[after.Seq-floor:]; len(behind) > 0 {
-		n.Events = behind[:len(behind):len(behind)]
-	}
-	return n, wake
+	return past.Since(after, now), wake
 }

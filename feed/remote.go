@@ -4,16 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/internal/remote"
 )
 
 // Why a feed cannot be had across the network. Both are admit.Unavailable:
@@ -56,14 +56,8 @@ func NewRemote(from string, token admit.Secret, o *RemoteOptions) (*Remote, erro
 	if o == nil {
 		o = &RemoteOptions{}
 	}
-	u, err := url.Parse(from)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, fmt.Errorf("feed: %q is no URL of a feed", from)
-	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback && !o.InsecureAllowHTTP) {
-		return nil, fmt.Errorf("feed: %q is not https", from)
+	if !remote.Safe(from, o.InsecureAllowHTTP) {
+		return nil, fmt.Errorf("feed: %q is no https URL of a feed", from)
 	}
 	s := &Remote{url: from, http: &http.Client{}, token: o.Token}
 	if s.token == nil {
@@ -76,11 +70,9 @@ func NewRemote(from string, token admit.Secret, o *RemoteOptions) (*Remote, erro
 		if o.HTTP.Timeout != 0 {
 			return nil, errors.New("feed: an HTTP client with a time-out would end the feed")
 		}
-		client := *o.HTTP
-		s.http = &client
+		s.http = o.HTTP
 	}
-	// A redirect may lead to plain HTTP, or to who should not see the token.
-	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	s.http = remote.Client(s.http)
 	return s, nil
 }
 
@@ -97,6 +89,16 @@ func (s *Remote) Follow(ctx context.Context, after ID, hear func(News) error) er
 		return err
 	}
 	return fmt.Errorf("%w (%w)", ErrAway, err)
+}
+
+// codeOf returns the code of a problem, for whoever reads the log: a key that has
+// ended is mended otherwise than one without the scope.
+func codeOf(body io.Reader) string {
+	var p struct{ Code string }
+	if json.NewDecoder(io.LimitReader(body, 4<<10)).Decode(&p) != nil || len(p.Code) > 40 {
+		return ""
+	}
+	return p.Code
 }
 
 // follow returns why the feed broke off, or hear's error, which goes to the
@@ -126,7 +128,7 @@ func (s *Remote) follow(parent context.Context, after ID, hear func(News) error)
 	defer answer.Body.Close()
 	switch kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";"); {
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("status %d: %w", answer.StatusCode, ErrRefused), false
+		return fmt.Errorf("status %d, code %q: %w", answer.StatusCode, codeOf(answer.Body), ErrRefused), false
 	case answer.StatusCode != http.StatusOK:
 		return fmt.Errorf("status %d", answer.StatusCode), false
 	case kind != "text/event-stream":

@@ -455,6 +455,24 @@ func TestWhatIsNoFeedIsRefused(t *testing.T) {
 	}
 }
 
+func TestARefusalTellsItsCode(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"code":"insufficient_scope"}`:                         `status 403, code "insufficient_scope"`,
+		`{"code":"a\nb"}`:                                       `code "a\nb"`, // one line of a log
+		`{"code":"` + strings.Repeat("x", 41) + `"}`:            `code ""`,
+		`{"x":"` + strings.Repeat("x", 8<<10) + `","code":"y"}`: `code ""`,
+		"no": `code ""`,
+	} {
+		r := served(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, body)
+		}))
+		if err := r.Follow(t.Context(), feed.ID{}, func(feed.News) error { return nil }); !errors.Is(err, feed.ErrRefused) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %v, want %s", body, err, want)
+		}
+	}
+}
+
 // The token would go along, or the news come from elsewhere.
 func TestAttackARedirectIsNotFollowed(t *testing.T) {
 	var asked atomic.Bool

@@ -1,5 +1,5 @@
-// Package jose makes and checks signed and encrypted tokens: JWT, JWS, JWE and
-// JWK (RFC 7515 to 7519, 8037, 8725).
+// Package jose is for tokens that are signed or encrypted: JWT, JWS, JWE, JWK
+// (RFC 7515 to 7519, 8037, 8725).
 //
 // Most programs need a [Verifier]. What it demands is said once, where it is
 // made; the token decides nothing, and there are no claims before all of it has

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/internal/remote"
 )
 
 // A RemoteKeySet is an issuer's JWK set behind a URL. It is fetched when it is
@@ -37,12 +34,8 @@ type RemoteKeySet struct {
 	url string
 	o   RemoteOptions
 
-	set atomic.Pointer[remoteSet]
-	mu  sync.Mutex // guards all below
-	// flight is the fetch that is under way, nil where none is.
-	flight chan struct{}
-	next   time.Time // before which nothing is fetched
-	failed error     // of the last fetch
+	set    atomic.Pointer[remoteSet]
+	flight remote.Flight
 }
 
 // A remoteSet is what one fetch brought.
@@ -71,6 +64,9 @@ type RemoteOptions struct {
 	InsecureAllowHTTP bool
 }
 
+// fetchTime is how long a fetch may take.
+const fetchTime = 5 * time.Second
+
 // NewRemoteKeySet returns the set behind an https URL. It fetches nothing yet.
 func NewRemoteKeySet(from string, o *RemoteOptions) (*RemoteKeySet, error) {
 	s := &RemoteKeySet{url: from}
@@ -88,28 +84,14 @@ func NewRemoteKeySet(from string, o *RemoteOptions) (*RemoteKeySet, error) {
 			*d.value = d.usual
 		}
 	}
-	u, err := url.Parse(from)
-	if err != nil || u.Host == "" || u.User != nil || !s.safe(u) {
+	if !remote.Safe(from, s.o.InsecureAllowHTTP) {
 		return nil, fmt.Errorf("jose: %q is no https URL of a key set", from)
 	}
 	if s.o.Client == nil {
-		s.o.Client = &http.Client{Timeout: 5 * time.Second}
+		s.o.Client = &http.Client{Timeout: fetchTime}
 	}
-	client := *s.o.Client
-	// An issuer's keys are where it says. Whoever can have us redirected would
-	// choose them, or have us ask around in our own network.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	s.o.Client = &client
+	s.o.Client = remote.Client(s.o.Client)
 	return s, nil
-}
-
-// safe reports whether keys may be taken from a URL.
-func (s *RemoteKeySet) safe(u *url.URL) bool {
-	if u.Scheme == "https" {
-		return true
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Scheme == "http" && (s.o.InsecureAllowHTTP || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // KeySet implements [KeySource].
@@ -128,7 +110,7 @@ func (s *RemoteKeySet) KeySet(ctx context.Context, kid string) (*KeySet, error) 
 			return nil, &admit.RetryError{After: s.o.CoolDown, Err: err}
 		}
 	case !now.Before(have.old):
-		_ = s.fetch(ctx, !now.Before(have.old.Add(s.o.MaxAge)) && !s.failing())
+		_ = s.fetch(ctx, !now.Before(have.old.Add(s.o.MaxAge)) && s.flight.Failed() == nil)
 	}
 	if have = s.set.Load(); have == nil || !time.Now().Before(have.stale) {
 		return nil, &admit.RetryError{After: time.Second, Err: ErrKeysAway}
@@ -148,17 +130,9 @@ func (s *KeySet) has(kid string) bool {
 // Refresh fetches the set now, whatever its age and the cool-down: for when the
 // issuer says that a key has been taken back.
 func (s *RemoteKeySet) Refresh(ctx context.Context) error {
-	s.mu.Lock()
-	flight := s.flight
-	s.mu.Unlock()
-	if flight != nil { // it may have been answered before
-		if err := s.land(ctx, flight); err != nil && ctx.Err() != nil {
-			return err
-		}
+	if err := s.flight.Hurry(ctx); err != nil {
+		return s.away(err)
 	}
-	s.mu.Lock()
-	s.next = time.Time{}
-	s.mu.Unlock()
 	return s.fetch(ctx, true)
 }
 
@@ -179,95 +153,49 @@ func (s *RemoteKeySet) Run(ctx context.Context) error {
 	}
 }
 
-// failing reports whether the last fetch failed.
-func (s *RemoteKeySet) failing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed != nil
-}
-
 // fetch renews the set. One fetch is under way at a time; wait says whether to
 // wait for somebody else's.
 func (s *RemoteKeySet) fetch(ctx context.Context, wait bool) error {
-	s.mu.Lock()
-	flight := s.flight
-	if flight == nil {
-		if time.Now().Before(s.next) {
-			defer s.mu.Unlock()
-			return s.failed
+	return s.away(s.flight.Do(ctx, wait, func(ctx context.Context) (time.Duration, error) {
+		err := s.get(ctx)
+		if have := s.set.Load(); err != nil && (have == nil || !time.Now().Before(have.stale)) {
+			return min(s.o.CoolDown, time.Second), err
 		}
-		flight, wait = make(chan struct{}), true
-		s.flight = flight
-		// Not in the caller's goroutine: it would hold a request for longer than
-		// that has, or end for all who wait when one of them hangs up.
-		go s.fly(context.WithoutCancel(ctx), flight)
-	}
-	s.mu.Unlock()
-	if !wait {
+		return s.o.CoolDown, err
+	}))
+}
+
+// away says of an error that there are no keys.
+func (s *RemoteKeySet) away(err error) error {
+	if err == nil {
 		return nil
 	}
-	return s.land(ctx, flight)
-}
-
-func (s *RemoteKeySet) fly(ctx context.Context, flight chan struct{}) {
-	err := s.get(ctx)
-	pause := s.o.CoolDown
-	if have := s.set.Load(); err != nil && (have == nil || !time.Now().Before(have.stale)) {
-		pause = min(pause, time.Second)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.flight, s.failed, s.next = nil, err, time.Now().Add(pause)
-	close(flight)
-}
-
-// land waits for a fetch and says how it, or a later one, ended.
-func (s *RemoteKeySet) land(ctx context.Context, flight chan struct{}) error {
-	select {
-	case <-flight:
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w: %w", s.url, ctx.Err(), ErrKeysAway)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
+	return fmt.Errorf("%s: %w: %w", s.url, err, ErrKeysAway)
 }
 
 func (s *RemoteKeySet) get(ctx context.Context) error {
-	away := func(err error) error { return fmt.Errorf("%s: %w: %w", s.url, err, ErrKeysAway) }
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	text, header, err := remote.Get(ctx, s.o.Client, s.url, http.Header{
+		"Accept": {"application/jwk-set+json, application/json"},
+		// A cache in between may still have a set with a key that was taken back.
+		"Cache-Control": {"no-cache"},
+	}, maxSet)
 	if err != nil {
-		return away(err)
-	}
-	r.Header.Set("Accept", "application/jwk-set+json, application/json")
-	// A cache in between may still have a set with a key that was taken back.
-	r.Header.Set("Cache-Control", "no-cache")
-	answer, err := s.o.Client.Do(r)
-	if err != nil {
-		return away(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return away(fmt.Errorf("status %d", answer.StatusCode))
-	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxSet+1))
-	if err != nil {
-		return away(err)
+		return err
 	}
 	now := time.Now()
-	next := &remoteSet{text: string(text), old: now.Add(s.age(answer.Header)), stale: now.Add(s.o.MaxStale)}
+	next := &remoteSet{text: string(text), old: now.Add(s.age(header)), stale: now.Add(s.o.MaxStale)}
 	// The same text is the same set: what was remembered under it stays.
 	if have := s.set.Load(); have != nil && have.text == next.text {
 		next.keys = have.keys
 	} else {
 		var ignored []error
 		if next.keys, ignored, err = parseKeySet(text, ParsePublicKey); err != nil {
-			return away(err)
+			return err
 		}
 		if len(next.keys.keys) == 0 {
-			return away(errors.Join(append(ignored, errors.New("no usable key in the set"))...))
+			return errors.Join(append(ignored, errors.New("no usable key in the set"))...)
 		}
 	}
 	s.set.Store(next)

@@ -68,7 +68,7 @@ type Options struct {
 	// Queue is how many of each priority may wait; more are refused at once.
 	// Default 16 for each slot.
 	Queue int
-	// Argon2id computes Argon2id (RFC 9106) of version 1.3 somewhere else, such as
+	// Argon2id computes what the function of that name does somewhere else, such as
 	// in a process beside this one; nil computes it here.
 	Argon2id func(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte
 }
@@ -115,7 +115,7 @@ func New(o *Options) (*Hasher, error) {
 	}
 	argon := o.Argon2id
 	if argon == nil {
-		argon = argon2.IDKey
+		argon = Argon2id
 	}
 	if slots < 1 || queue < 1 || wait < 0 {
 		return nil, errors.New("password: a hasher needs a slot, room to wait and time")
@@ -289,6 +289,12 @@ func (h *Hasher) Stats() Stats {
 		Slots: cap(h.slots), Busy: len(h.slots), Waiting: len(h.queueKnown) + len(h.queueStrangers),
 		Hashed: h.entered.Load(), Waited: time.Duration(h.waited.Load()), Refused: h.refused.Load(),
 	}
+}
+
+// Argon2id computes Argon2id (RFC 9106), version 1.3. Most programs never call it:
+// it is for those that set [Options.Argon2id], at the other end.
+func Argon2id(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte {
+	return argon2.IDKey(password, salt, passes, memoryKiB, lanes, size)
 }
 
 // Identify returns the name of a stored hash's scheme, such as "bcrypt", and

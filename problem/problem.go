@@ -55,8 +55,8 @@ type Problem struct {
 	// RetryAfter is when to try again, in whole seconds; it is sent as a header.
 	RetryAfter int `json:"-"`
 
-	// Challenge is what goes with status 401 as WWW-Authenticate, in place of a
-	// bare "Bearer".
+	// Challenge is sent as WWW-Authenticate. There is one with each status 401:
+	// "Bearer", where nothing more is known.
 	Challenge string `json:"-"`
 }
 
@@ -103,8 +103,8 @@ func Status(k admit.Kind) int {
 
 // Of returns what a client may see of an error. An error along its chain that
 // has a method Reason() string, such as session.EndedError, gives the reason;
-// one that has a method Challenge() string the challenge (RFC 9110 section
-// 11.6.1).
+// one that has a method Challenge() string, as [admit.WithChallenge] makes it,
+// the challenge.
 func Of(err error) Problem {
 	e := shown(err)
 	p := Problem{Type: "about:blank", Status: Status(e.Kind()), Detail: e.Error(), Code: e.Code(), Hint: e.Hint()}
@@ -123,6 +123,9 @@ func Of(err error) Problem {
 		Challenge() string
 	}](err); ok {
 		p.Challenge = c.Challenge()
+	}
+	if p.Status == http.StatusUnauthorized {
+		p.Challenge = cmp.Or(p.Challenge, "Bearer") // RFC 9110, 15.5.2 demands a challenge
 	}
 	p.Errors = fields(nil, err)
 	switch e.Kind() {
@@ -190,8 +193,8 @@ func (p Problem) Write(w http.ResponseWriter) {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
-	if p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
-		h.Set("WWW-Authenticate", cmp.Or(p.Challenge, "Bearer")) // RFC 9110, 15.5.2 demands a challenge
+	if p.Challenge != "" && h.Get("WWW-Authenticate") == "" {
+		h.Set("WWW-Authenticate", p.Challenge)
 	}
 	b, err := json.Marshal(p)
 	if err != nil { // strings and numbers only

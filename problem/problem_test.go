@@ -149,6 +149,16 @@ func TestA401CarriesAChallenge(t *testing.T) {
 	}
 }
 
+// RFC 6750 section 3.1 has one for a scope that is lacking.
+func TestARefusalBringsItsChallengeWithAnyStatus(t *testing.T) {
+	const want = `Bearer error="insufficient_scope"`
+	rec := httptest.NewRecorder()
+	problem.Write(rec, admit.WithChallenge(admit.Forbidden, want), "")
+	if got := rec.Header().Get("WWW-Authenticate"); got != want || rec.Code != 403 {
+		t.Errorf("%d with %q, want 403 with %q", rec.Code, got, want)
+	}
+}
+
 func TestParseReadsWhatWriteWrote(t *testing.T) {
 	for _, err := range []error{
 		problem.ErrTooLarge, problem.ErrHost, errShort, errTaken, errSpent, admit.Forbidden,

@@ -44,7 +44,7 @@ var (
 	// ErrStaleClaims: its user's password or permissions have changed since. A
 	// live session gets a new token by refreshing, without a prompt.
 	ErrStaleClaims = admit.Unauthenticated.New("stale_claims", "What this token says is out of date.").
-			WithHint("refresh it; the session may live on")
+			WithHint("Refresh it; the session may live on.")
 	// ErrStale: there has been no news for too long. It is admit.Unavailable.
 	ErrStale = admit.Unavailable.New("verifier_stale", "It cannot be told just now whether this token still counts.")
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,16 +260,29 @@ func TestACheckAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	s := New(&Options{InsecureWhenStale: true})
+	const ids = 100_000
 	n := feed.News{At: time.Now()}
-	for i := range 100_000 {
+	for i := range ids {
 		n.Events = append(n.Events, feed.Event{Kind: feed.Session, Digest: feed.DigestOf(feed.Session, fmt.Sprint(i)), Until: n.At.Add(time.Hour)})
 	}
+	before := heap()
+	s := New(&Options{InsecureWhenStale: true})
 	s.Hear(n)
+	size := heap() - before
 	d := mine.Digest()
 	for b.Loop() {
 		if err := s.Check(&d, n.At); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(size)/ids, "B/id")
+	runtime.KeepAlive(n)
+}
+
+// heap is how many bytes are alive.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

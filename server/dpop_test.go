@@ -85,6 +85,7 @@ func TestAnAppBindsItsTokensToItsKeyAndUsesThem(t *testing.T) {
 		t.Errorf("refreshed, it is bound to %v", jkt)
 	}
 	k.get("sessions", k.proof).want(200)
+	k.get("session", k.proof, func(r *http.Request) { r.Header.Set("Authorization", "DPoP  "+k.token) }).want(200) // one space or more (RFC 9110 section 11.4)
 	k.post("password/change", m{"password": goodPassword, "new_password": otherPassword}, k.proof).want(204)
 	laptop.get("session").want(401, "session_ended")
 	k.get("session", k.proof).want(401, "stale_claims")
@@ -128,7 +129,7 @@ func TestAttackAStolenPairOfTokensIsOfNoUseWithoutTheKey(t *testing.T) {
 	thief.get("session", func(r *http.Request) { r.Header.Set("Authorization", "DPoP "+owner.token) }).want(401, "invalid_dpop_proof")
 	thief.get("sessions", thief.proof, func(r *http.Request) { r.Header.Set("DPoP", seen) }).want(401, "invalid_dpop_proof") // another URL
 	// In a cookie it is a bearer token, too.
-	s.client().get("session", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "admit-jwt", Value: owner.token}) }).want(401)
+	s.client().get("session", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "admit-jwt-", Value: owner.token}) }).want(401, "token_bound")
 	// Nor does the refresh token, and who tries ends nothing.
 	s.refreshed(owner.refreshToken).want(401, "refresh_token_invalid")
 	s.refreshed(owner.refreshToken, thief.proof).want(401, "refresh_token_invalid")

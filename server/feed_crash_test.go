@@ -27,15 +27,23 @@ import (
 // verifier may follow, in place of tests.
 const issuing = "ADMIT_TEST_ISSUER"
 
+// knownAs has that server's public address, where it is not where it listens.
+const knownAs = "ADMIT_TEST_KNOWN_AS"
+
 // verifierKey lets a verifier follow.
 const verifierKey = "key-of-a-verifier"
 
 func issue() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := server.New(ctx, server.Config{
-		Data: os.Getenv("ADMIT_DATA"), Listen: os.Getenv(issuing), Dev: true, FeedFollower: byKey,
-	})
+	cfg := server.Config{Data: os.Getenv("ADMIT_DATA"), Listen: os.Getenv(issuing), Dev: true, FeedFollower: byKey}
+	if known := os.Getenv(knownAs); known != "" {
+		cfg.Listen, cfg.PublicURL = "", known
+	}
+	s, err := server.New(ctx, cfg)
+	if err == nil && cfg.Listen == "" {
+		go http.ListenAndServe(os.Getenv(issuing), s) // until the process ends
+	}
 	if err == nil {
 		err = errors.Join(s.Run(ctx), s.Close())
 	}

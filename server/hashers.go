@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/argon2"
+	"github.com/admit-auth/admit/password"
 )
 
 // restingTime is how long a process that hashes waits for the next password
@@ -48,7 +48,7 @@ type hashing struct {
 }
 
 func (h *hashing) compute() []byte {
-	return argon2.IDKey(h.Password, h.Salt, h.Passes, h.MemoryKiB, h.Lanes, h.Size)
+	return password.Argon2id(h.Password, h.Salt, h.Passes, h.MemoryKiB, h.Lanes, h.Size)
 }
 
 // ServeHashes answers a Server whose configuration names a command that calls
@@ -70,8 +70,8 @@ func ServeHashes(in io.Reader, out io.Writer) error {
 }
 
 // argon2id implements password.Options.Argon2id.
-func (hs *hashers) argon2id(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte {
-	asked := &hashing{password, salt, passes, memoryKiB, lanes, size}
+func (hs *hashers) argon2id(pw, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte {
+	asked := &hashing{pw, salt, passes, memoryKiB, lanes, size}
 	h, err := hs.take()
 	if err == nil {
 		var key []byte

@@ -144,16 +144,10 @@ func (h *https) run(ctx context.Context, log *slog.Logger) {
 		return
 	}
 	h.worry(log, time.Now())
-	tick := time.NewTicker(readEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			h.reload(log)
-		}
-	}
+	again(ctx, readEvery, func(time.Time) time.Duration {
+		h.reload(log)
+		return readEvery
+	})
 }
 
 // config is for the listeners: TLS 1.2 or 1.3 with Go's choice of ciphers, and

@@ -35,7 +35,6 @@ var (
 const (
 	maxMasterKey   = 64 << 10 // bytes
 	commandTime    = 30 * time.Second
-	tendEvery      = time.Minute
 	defaultKeyDays = 90
 
 	// signedLife is the longest that a verifier may take a JWT of ours for good:
@@ -214,28 +213,6 @@ func (s *Server) listKeys(ctx context.Context) ([]web.Key, error) {
 		shown[i] = web.Key(k)
 	}
 	return shown, err
-}
-
-// tendKeys rotates and retires keys when that is due, until ctx is done.
-func (s *Server) tendKeys(ctx context.Context) {
-	tick := time.NewTicker(tendEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			did, err := s.keys.Tend(ctx, now)
-			switch {
-			case ctx.Err() != nil:
-				return
-			case err != nil:
-				s.log.Error("the keys could not be looked after", "err", err)
-			case did:
-				s.log.Info("a key was rotated or has retired: admit key list shows them")
-			}
-		}
-	}
 }
 
 // A Key is one of the server's own keys, without its secret.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -32,6 +33,69 @@ func TestTheOwnerIsToldOfAChangedPasswordAndWhatToDo(t *testing.T) {
 
 	// Who has no address is told nothing, and is not refused.
 	s.signedUp("bob").post("password/change", m{"password": goodPassword, "new_password": otherPassword}).want(204)
+}
+
+// Nobody may look at the activity for weeks, so it is mailed: once, for the family
+// ends with the first replay.
+func TestTheOwnerIsToldOnceOfAReplayedRefreshTokenAndWhatToDo(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	for address, want := range map[string][]string{
+		"ann@example.org": {"its token may be stolen", "a refresh token of your account that had been replaced", "127.0.0.1", "If it was not, open this link."},
+		"li@example.org":  {"它的令牌可能被盗", "已被替换的刷新令牌", "如果不是，请打开下面的链接"},
+	} {
+		c := s.byMail(address)
+		if strings.HasPrefix(address, "li") {
+			c.patch("user", m{"locale": "zh-CN"}).want(200)
+		}
+		a := s.appOf(address)
+		copied := a.refreshToken
+		a.keep(s.refreshed(a.refreshToken).want(200))
+		a.keep(s.refreshed(a.refreshToken).want(200))
+		for range 3 {
+			s.refreshed(copied).want(401, "refresh_token_replayed")
+		}
+		text := s.letter(address, want[0]).Text
+		for _, part := range want[1:] {
+			if !strings.Contains(text, part) {
+				t.Errorf("the mail lacks %q:\n%s", part, text)
+			}
+		}
+		if strings.Contains(text, copied) {
+			t.Error("the mail has the token")
+		}
+		s.oneLetter(address)
+		// The way back of the mail works, and the thief's sign-in is over.
+		s.client().post("identifiers/restore", m{"token": s.back(address, want[0]), "new_password": otherPassword}).want(204)
+		c.get("session").want(401)
+	}
+	s.signedUp("bob") // who has no address is told nothing, and his family ends all the same
+	a := s.appOf("bob")
+	copied := a.refreshToken
+	a.keep(s.refreshed(a.refreshToken).want(200))
+	a.keep(s.refreshed(a.refreshToken).want(200))
+	s.refreshed(copied).want(401, "refresh_token_replayed")
+	a.get("session").want(401, "session_ended")
+}
+
+// oneLetter fails unless one about a stolen token came to an address.
+func (s *site) oneLetter(address string) {
+	t := s.t
+	t.Helper()
+	var in struct{ Messages []letter }
+	r := s.client().page("GET", "/dev/inbox.json?key="+devKey, nil)
+	if err := json.Unmarshal(r.body, &in); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, l := range in.Messages {
+		if l.To == address && (strings.Contains(l.Subject, "stolen") || strings.Contains(l.Subject, "被盗")) {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d letters, want one", n)
+	}
 }
 
 // The thief knows the password and changes it; the owner reads the mailbox.

@@ -694,6 +694,13 @@ var refused = map[string]trial{
 	"refresh invalid_dpop_proof":  unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "invalid_dpop_proof"),
 	"refresh dpop_proof_replayed": unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "dpop_proof_replayed"),
 	"refresh use_dpop_nonce":      unproven("refresh", m{"refresh_token": "adm_r_nobody"}, "use_dpop_nonce"),
+	"signOut jwt_invalid":         unableToSignOut("jwt_invalid"),
+	"signOut token_bound":         unableToSignOut("token_bound"),
+	"signOut token_unbound":       unableToSignOut("token_unbound"),
+	"signOut invalid_dpop_proof":  unableToSignOut("invalid_dpop_proof"),
+	"signOut dpop_proof_replayed": unableToSignOut("dpop_proof_replayed"),
+	"signOut use_dpop_nonce":      unableToSignOut("use_dpop_nonce"),
+	"signOut dpop_other_key":      unableToSignOut("dpop_other_key"),
 	"any token_bound":             func(s *site) *reply { s.signedUp("ann"); return s.boundAppOf("ann").get("session") },
 	"any token_unbound": func(s *site) *reply {
 		s.signedUp("ann")
@@ -745,6 +752,11 @@ var anyhow = map[string]func(s *site, send func(*client) *reply) *reply{
 			r = send(c)
 		})
 		return r
+	},
+	"jwt_for_services": func(s *site, send func(*client) *reply) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Audiences = []string{"https://api.example.org"} })
+		s.administrator()
+		return send(s.appOf("root").client)
 	},
 	"password_change_needed": func(s *site, send func(*client) *reply) *reply {
 		c := s.signedUp("ann")

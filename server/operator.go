@@ -108,6 +108,9 @@ type UserFilter account.UserQuery
 // A User is one as administrators see it.
 type User = web.ManagedUser
 
+// A Role is a word that users have, and how many do.
+type Role = web.Role
+
 // An ImportedUser is all that is known of a user, as import and export write it.
 type ImportedUser struct {
 	User
@@ -153,6 +156,12 @@ func (o *Operator) DeleteUser(ctx context.Context, user string) error {
 func (o *Operator) SetPassword(ctx context.Context, user string, password admit.Secret) error {
 	_, err := ask[none](ctx, o, "set-password", target{User: user, Password: password.Reveal(), Reason: o.Reason})
 	return err
+}
+
+// Roles returns the roles that users have, by name. A role that nobody has any
+// longer is not there.
+func (o *Operator) Roles(ctx context.Context) ([]Role, error) {
+	return ask[[]Role](ctx, o, "roles", none{})
 }
 
 // GrantRole gives a user a role.
@@ -348,7 +357,14 @@ func (s *Server) operations() map[string]operation {
 			return none{}, nil
 		}),
 		"take-probe": op(func(_ context.Context, in target) (*probe, error) { return s.face.probes.take(in.SID), nil }),
-		"roles":      op(s.roles),
+		"roles": op(func(ctx context.Context, _ none) ([]Role, error) {
+			found, err := s.accounts.Roles(ctx)
+			roles := make([]Role, len(found))
+			for i, r := range found {
+				roles[i] = Role(r)
+			}
+			return roles, err
+		}),
 		"add-user": op(func(ctx context.Context, in withPassword) (User, error) {
 			u, err := s.accounts.AddUser(ctx, account.NewUser{
 				Identifiers: in.Identifiers, Name: in.Name, Password: admit.NewSecret(in.Password), Roles: in.Roles, Verified: in.Verified,

@@ -169,6 +169,14 @@ func TestThePagesOfferNoMailWhereNoneCanBeSent(t *testing.T) {
 	}
 }
 
+func TestTheActivityPageTellsWhichKeyRoleAndActionItWas(t *testing.T) {
+	s := newSite(t)
+	c := s.signedUp("ann")
+	c.post("api-keys", m{"name": "nightly report", "scopes": []string{"profile"}}).want(201)
+	c.post("approvals", m{"action": "transfer", "params": m{}}).want(200)
+	c.page("GET", "/account/activity", nil).want(200).says("An API key was made", "nightly report", "Something was approved", "transfer")
+}
+
 func TestTheActivityPageTellsWhichSessionWasEnded(t *testing.T) {
 	s := newSite(t)
 	c, other := s.client(), s.client()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -438,6 +439,16 @@ func TestAttackATokenIsOverheardOnPlainHTTP(t *testing.T) {
 		c.address = "[::1]:4711"
 		c.get("session").want(200)
 	}
+	// Nor does it carry one away.
+	far := s.client()
+	far.address = "192.0.2.7:4711"
+	for _, as := range []string{"token", "jwt"} {
+		far.post("signin", m{"identifier": "ann", "password": goodPassword, "as": as}).want(403, "https_required")
+		far.post("signup", m{"identifier": "bob", "password": goodPassword, "as": as}).want(403, "https_required")
+	}
+	far.post("guest", m{"as": "token"}).want(403, "https_required")
+	far.post("refresh", m{"refresh_token": a.refreshToken}).want(403, "https_required")
+	far.post("refresh", m{"refresh_token": a.refreshToken}, func(r *http.Request) { r.TLS = &tls.ConnectionState{} }).want(200)
 	behind := newSite(t, func(c *server.Config) {
 		c.Dev, c.DevKey = false, admit.Secret{}
 		c.PublicURL, c.TrustedProxy = "https://id.example.org", []string{"10.0.0.1"}
@@ -486,4 +497,66 @@ func TestAProofRaisesTheSessionAndNotTheJWTFromBefore(t *testing.T) {
 		a.keep(s.refreshed(a.refreshToken).want(200))
 		a.post("identifiers", m{"identifier": "ann2"}).want(201)
 	})
+}
+
+// A person sees what a phone is signed in with beside the browsers, in lists of
+// the API, on the page and as an operator, and ends it there.
+func TestASessionOfJWTsIsListedAsSuchAndEndsFromEachList(t *testing.T) {
+	s := newSite(t)
+	root := s.administrator()
+	laptop := s.signedUp("ann")
+	listed := func(name string, r *reply, sid string) {
+		t.Helper()
+		all, _ := r.want(200).m["sessions"].([]any)
+		for _, one := range all {
+			one := one.(m)
+			if one["sid"] == sid {
+				if one["credential"] != "jwt" || one["device"].(m)["name"] != "AnnsApp" {
+					t.Errorf("%s: listed as %v", name, one)
+				}
+				return
+			}
+		}
+		t.Errorf("%s: not listed: %s", name, r.body)
+	}
+	for name, end := range map[string]func(sid string){
+		"the API": func(sid string) {
+			listed("the API", laptop.get("sessions"), sid)
+			laptop.delete("sessions/" + sid).want(204)
+		},
+		"the page": func(sid string) {
+			for language, tag := range map[string]string{"en": "an app with a token", "zh-CN": "使用令牌的应用"} {
+				r := laptop.page("GET", "/account/sessions", nil, func(r *http.Request) { r.Header.Set("Accept-Language", language) })
+				_, after, found := strings.Cut(string(r.want(200).body), "AnnsApp")
+				if title, _, _ := strings.Cut(after, "</h2>"); !found || !strings.Contains(title, tag) {
+					t.Errorf("the page in %s says of the app %q", language, title)
+				}
+			}
+			laptop.page("POST", "/account/sessions", url.Values{"sid": {sid}}).leads("/account/sessions")
+		},
+		"the administrator": func(sid string) {
+			listed("the administrator", root.get("admin/users/ann/sessions"), sid)
+			root.delete("admin/sessions/" + sid).want(204)
+		},
+		"the command": func(sid string) {
+			o := s.operator()
+			one, err := o.Session(t.Context(), sid)
+			if err != nil || one.Credential != "jwt" || one.Device.Name != "AnnsApp" {
+				t.Errorf("shown as %+v, %v", one, err)
+			}
+			if err := o.EndSession(t.Context(), sid); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		a := s.appOf("ann")
+		end(claims(t, a.token)["sid"].(string))
+		if r := a.get("session"); r.status != 401 {
+			t.Errorf("%s: the JWT still counts: %d %s", name, r.status, r.body)
+		}
+		if r := s.refreshed(a.refreshToken); r.status != 401 || r.at("code") != "session_ended" {
+			t.Errorf("%s: the family is refused with %d %s", name, r.status, r.body)
+		}
+		laptop.get("session").want(200)
+	}
 }

@@ -242,7 +242,7 @@ func (s *Server) show() error {
 		Proofs:      s.proofs,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
-		Published:   s.keys,
+		Published:   s.keys.Settled(),
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,

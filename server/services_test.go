@@ -27,13 +27,18 @@ import (
 )
 
 // serving is the variable under which this program is a service that takes
-// access tokens, in place of tests: the issuer, with the audience and the key of
-// the feed behind spaces.
+// access tokens, in place of tests: the issuer, the audience, the key of the feed
+// and how old news may be.
 const serving = "ADMIT_TEST_SERVICE"
 
 func serveTokens() {
 	f := strings.Fields(os.Getenv(serving))
-	tokens, err := access.NewVerifier(f[0], f[1], &access.Options{FeedToken: admit.NewSecret(f[2])})
+	bound, err := time.ParseDuration(f[3])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	tokens, err := access.NewVerifier(f[0], f[1], &access.Options{FeedToken: admit.NewSecret(f[2]), Bound: bound})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -56,6 +61,32 @@ type service struct {
 	name, url string
 	client    *http.Client
 	capacity  float64 // requests a second, while all are busy
+}
+
+// keyOfFeed has an operator make an API key for the feed.
+func keyOfFeed(t *testing.T, data, user, audience string) string {
+	t.Helper()
+	key, talk, err := admitRun(t, "token", "issue", "--data", data, "--kind", "api-key", "--user", user, "--name", "services", "--scope", "feed", "--audience", audience)
+	if err != nil {
+		t.Fatalf("issue a key for the feed: %v\n%s", err, talk)
+	}
+	return strings.TrimSpace(key)
+}
+
+// goService is a service of Go for the issuer's own audience.
+func goService(t *testing.T, name, issuer, feedKey string, bound time.Duration) *service {
+	t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s %v", serving, issuer, issuer, feedKey, bound))
+	return beginService(t, name, c)
+}
+
+// nodeService is one of Node.
+func nodeService(t *testing.T, node, issuer, feedKey string, bound time.Duration) *service {
+	t.Helper()
+	c := exec.Command(node, filepath.Join("testdata", "service.mjs"))
+	c.Env = append(os.Environ(), "ISSUER="+issuer, "AUDIENCE="+issuer, "FEED_KEY="+feedKey, fmt.Sprint("BOUND=", bound.Seconds()))
+	return beginService(t, "Node", c)
 }
 
 // beginService starts a service, which writes its address as the first thing that has one.
@@ -139,31 +170,15 @@ func TestAnEndingReachesEveryServiceInLessThanASecond(t *testing.T) {
 	data := t.TempDir()
 	p := serve(t, data, freePort(t), "--log-level", "error")
 	audience := p.url
-	file, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
 	signUp := func(name string) {
 		if a := p.ask("POST", "/api/v1/signup", "", m{"identifier": name, "password": goodPassword}); a.status != 201 {
 			t.Fatalf("sign-up: %d %s", a.status, a.Body)
 		}
 	}
 	signUp("watcher")
-	issue := exec.Command(file, "token", "issue", "--data", data, "--kind", "api-key", "--user", "watcher", "--name", "services", "--scope", "feed", "--audience", audience)
-	key, err := issue.Output()
-	if err != nil {
-		t.Fatalf("issue a key for the feed: %v", err)
-	}
-	feedKey := strings.TrimSpace(string(key))
-	goService := func() *exec.Cmd {
-		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s", serving, p.url, audience, feedKey))
-		return c
-	}
-	inNode := exec.Command(node, filepath.Join("testdata", "service.mjs"))
-	inNode.Env = append(os.Environ(), "ISSUER="+p.url, "AUDIENCE="+audience, "FEED_KEY="+feedKey)
+	feedKey := keyOfFeed(t, data, "watcher", audience)
 	services := []*service{
-		beginService(t, "Go", goService()), beginService(t, "Go again", goService()), beginService(t, "Node", inNode),
+		goService(t, "Go", p.url, feedKey, time.Minute), goService(t, "Go again", p.url, feedKey, time.Minute), nodeService(t, node, p.url, feedKey, time.Minute),
 	}
 
 	// A user has fifty sessions, and all sign in from one address.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -67,6 +66,7 @@ const (
 	TokenExpired = "expired"
 	TokenEnded   = "ended"   // by somebody, or with its user
 	TokenForged  = "forged"  // its id is known, and its secret is another
+	TokenUsed    = "used"    // a refresh token that has a successor
 	TokenUnknown = "unknown" // or forgotten
 )
 
@@ -82,7 +82,11 @@ func ReadToken(text string) (TokenReport, error) {
 	if err != nil {
 		return TokenReport{}, err
 	}
-	return TokenReport{Kind: tokenKinds[tok.Kind()], ID: tok.Selector()}, nil
+	return reportOf(tok), nil
+}
+
+func reportOf(tok token.Token) TokenReport {
+	return TokenReport{Kind: tokenKinds[tok.Kind()], ID: tok.Selector()}
 }
 
 func parseToken(text string) (token.Token, error) {
@@ -110,7 +114,8 @@ func (o *Operator) InspectToken(ctx context.Context, tok admit.Secret) (TokenRep
 	return ask[TokenReport](ctx, o, "inspect-token", presented{Token: tok.Reveal()})
 }
 
-// RevokeToken ends what a token is of: an API key, or a session.
+// RevokeToken ends what a token is of: an API key, or a session. A refresh token
+// that has a successor ends its session as well: somebody has a copy of it.
 func (o *Operator) RevokeToken(ctx context.Context, tok admit.Secret) (TokenReport, error) {
 	return ask[TokenReport](ctx, o, "revoke-token", presented{tok.Reveal(), o.Reason})
 }
@@ -169,10 +174,10 @@ func (s *Server) tokenOperations(all map[string]operation) {
 		switch {
 		case err != nil:
 			return t, err
-		case t.APIKey != nil && slices.Contains([]string{TokenGood, TokenExpired}, t.State):
+		case t.APIKey != nil && (t.State == TokenGood || t.State == TokenExpired):
 			return t, s.accounts.EndAPIKey(ctx, "", t.ID, byOperator(in.Reason), now)
-		case t.Session != nil && t.State == TokenGood:
-			return t, s.endSession(ctx, t.ID, in.Reason)
+		case t.Session != nil:
+			return t, s.endSession(ctx, t.Session.SID, in.Reason)
 		}
 		// Somebody may have made up a secret for an id that is known, so that it
 		// is ended.
@@ -187,59 +192,95 @@ var errNothingToRevoke = admit.NotFound.New("nothing_to_revoke", "This token is 
 
 // inspectToken tells what a token is, whose, and whether it is good.
 func (s *Server) inspectToken(ctx context.Context, text string, now time.Time) (TokenReport, error) {
-	t, err := ReadToken(text)
+	tok, err := parseToken(text)
 	if err != nil {
-		return t, err
+		return TokenReport{}, err
 	}
-	switch t.Kind {
-	case tokenKinds[token.APIKey]:
-		k, err := s.accounts.FindAPIKey(ctx, t.ID)
-		if errors.Is(err, account.ErrUnknownAPIKey) {
-			t.State = TokenUnknown
-			return t, nil
-		}
-		if err != nil {
-			return t, err
-		}
-		tok, _ := parseToken(text) // which ReadToken has read
-		of := apiKeyOf(k)
-		t.APIKey = &of
-		switch {
-		case !tok.Matches(k.Digest):
-			t.State = TokenForged
-		case !k.EndedAt.IsZero():
-			t.State = TokenEnded
-		case !k.Good(now):
-			t.State = TokenExpired
-		default:
-			t.State = TokenGood
-		}
-	case tokenKinds[token.Session]:
-		r, err := http.NewRequestWithContext(ctx, "GET", "/", nil)
-		if err != nil {
-			return t, err
-		}
-		r.Header.Set("Authorization", "Bearer "+text)
-		_, err = s.sessions.Check(r)
-		switch {
-		case errors.Is(err, session.ErrEnded):
-			t.State = TokenEnded
-		case errors.Is(err, session.ErrExpired):
-			t.State = TokenExpired
-		case admit.KindOf(err) == admit.Unauthenticated:
-			t.State = TokenUnknown
-		case err != nil:
-			return t, err
-		default:
-			found, err := s.sessions.Find(ctx, t.ID)
-			if err != nil {
-				return t, err
-			}
-			t.State = TokenGood
-			t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
-		}
+	t := reportOf(tok)
+	switch tok.Kind() {
+	case token.APIKey:
+		err = s.inspectAPIKey(ctx, &t, tok, now)
+	case token.Session:
+		err = s.inspectSession(ctx, &t, text)
+	case token.Refresh:
+		err = s.inspectRefresh(ctx, &t, tok)
 	}
-	return t, nil
+	return t, err
+}
+
+func (s *Server) inspectAPIKey(ctx context.Context, t *TokenReport, tok token.Token, now time.Time) error {
+	k, err := s.accounts.FindAPIKey(ctx, t.ID)
+	if errors.Is(err, account.ErrUnknownAPIKey) {
+		t.State = TokenUnknown
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	of := apiKeyOf(k)
+	t.APIKey = &of
+	switch {
+	case !tok.Matches(k.Digest):
+		t.State = TokenForged
+	case !k.EndedAt.IsZero():
+		t.State = TokenEnded
+	case !k.Good(now):
+		t.State = TokenExpired
+	default:
+		t.State = TokenGood
+	}
+	return nil
+}
+
+func (s *Server) inspectSession(ctx context.Context, t *TokenReport, text string) error {
+	r, err := http.NewRequestWithContext(ctx, "GET", "/", nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+text)
+	switch _, err = s.sessions.Check(r); {
+	case errors.Is(err, session.ErrEnded):
+		t.State = TokenEnded
+	case errors.Is(err, session.ErrExpired):
+		t.State = TokenExpired
+	case admit.KindOf(err) == admit.Unauthenticated:
+		t.State = TokenUnknown
+	case err != nil:
+		return err
+	default:
+		found, err := s.sessions.Find(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		t.State = TokenGood
+		t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
+	}
+	return nil
+}
+
+func (s *Server) inspectRefresh(ctx context.Context, t *TokenReport, tok token.Token) error {
+	f, current, err := s.accounts.Family(ctx, tok)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		t.State = TokenUnknown
+		return nil
+	}
+	found, err := s.sessions.Find(ctx, f.SID)
+	switch {
+	case f.Ended != "" || admit.KindOf(err) == admit.NotFound || admit.KindOf(err) == admit.Unauthenticated:
+		t.State = TokenEnded
+		return nil
+	case err != nil:
+		return err
+	case current:
+		t.State = TokenGood
+	default:
+		t.State = TokenUsed
+	}
+	t.Session = &Session{web.SessionOf(&found.Info, "", found.Data), found.Subject, found.Data}
+	return nil
 }
 
 // endSession ends a session of anybody.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/authn"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/web"
 	"github.com/admit-auth/admit/session"
@@ -76,6 +77,11 @@ func (s *Server) Redeem(r *http.Request, approval, action string, params any) er
 	a := account.Asker{Subject: p.Subject, SID: p.SID, Proved: p.AuthTime}
 	return s.accounts.Redeem(r.Context(), a, approval, action, text, time.Now())
 }
+
+// Feed returns the news of what has ended, for a program that holds the server
+// inside: a revocation.Set follows it without a network. It tells all of it, names
+// included; what is served at /feed is for others.
+func (s *Server) Feed() feed.Source { return s.db.Feed() }
 
 // User returns what is known of the user with this id, or an error of kind
 // admit.NotFound.

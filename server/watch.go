@@ -96,16 +96,10 @@ type watch struct {
 
 // lookAround looks until ctx ends.
 func (s *Server) lookAround(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		s.look(ctx, time.Now())
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	again(ctx, 0, func(now time.Time) time.Duration {
+		s.look(ctx, now)
+		return lookEvery
+	})
 }
 
 // look looks once.

@@ -3,6 +3,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,20 +107,23 @@ func TestMetricsTellWhatHappenedAndNobodysNames(t *testing.T) {
 	p.ask("GET", "/api/v1/sessions/no-such-"+name, token, nil)
 	p.ask("DELETE", "/api/v1/sessions", token, nil)
 	p.ask("POST", "/api/v1/signout", token, nil)
+	replayRefresh(t, p, name, password)
 	for series, want := range map[string]float64{
 		`admit_http_request_duration_seconds_count{method="GET",route="/api/v1/session",status="2xx"}`: 3,
 		`admit_sign_ins_total{outcome="bad_credentials"}`:                                              1,
-		`admit_sign_ins_total{outcome="ok"}`:                                                           1,
+		`admit_sign_ins_total{outcome="ok"}`:                                                           2,
+		`admit_refreshes_total{outcome="refresh_token_replayed"}`:                                      2,
 		`admit_sign_ups_total{outcome="ok",step="begin"}`:                                              2,
-		`admit_sessions_begun_total{kind="user"}`:                                                      2,
+		`admit_sessions_begun_total{kind="user"}`:                                                      3,
 		`admit_sessions_begun_total{kind="guest"}`:                                                     1,
 		`admit_sessions_ended_total{reason="signed_out"}`:                                              1,
+		`admit_sessions_ended_total{reason="refresh_token_replayed"}`:                                  1,
 		`admit_subjects_ended_total{reason="ended_by_user"}`:                                           1,
-		`admit_feed_events_total{kind="sid"}`:                                                          1,
+		`admit_feed_events_total{kind="sid"}`:                                                          2,
 		`admit_feed_events_total{kind="sub"}`:                                                          1,
 		`admit_feed_followers`:                                                                         0,
 		`admit_problems_total{code="bad_credentials"}`:                                                 1,
-		`admit_password_hashes_total`:                                                                  4,
+		`admit_password_hashes_total`:                                                                  5,
 		`admit_password_refused_total`:                                                                 0,
 	} {
 		if got, ok := ops.value(t, series); !ok || got != want {
@@ -150,6 +154,31 @@ func TestMetricsTellWhatHappenedAndNobodysNames(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != 404 {
 		t.Errorf("the public listener answers /metrics with %s", res.Status)
+	}
+}
+
+// replayRefresh presents a refresh token that was replaced, twice.
+func replayRefresh(t *testing.T, p *process, name, password string) {
+	t.Helper()
+	refresh := func(token string) (next string) {
+		var got struct {
+			Refresh string `json:"refresh_token"`
+		}
+		a := p.ask("POST", "/api/v1/refresh", "", m{"refresh_token": token})
+		if err := json.Unmarshal([]byte(a.Body), &got); err != nil {
+			t.Fatal(err)
+		}
+		return got.Refresh
+	}
+	var got struct {
+		Refresh string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal([]byte(p.ask("POST", "/api/v1/signin", "", m{"identifier": name, "password": password, "as": "jwt"}).Body), &got); err != nil {
+		t.Fatal(err)
+	}
+	refresh(refresh(got.Refresh))
+	for range 2 {
+		refresh(got.Refresh)
 	}
 }
 
@@ -391,6 +420,7 @@ func clockBinary(t *testing.T) string {
 	mover := write("clock.go", `package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/signal"
 	"syscall"

@@ -496,12 +496,16 @@ func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, epoch E
 }
 
 // End signs the request's session out: its record is gone, the cookie is
-// cleared, the ending is told. A request without a session is no error. Where
-// the browser sent two sessions, both are ended.
+// cleared, the ending is told. A request without a session is no error; one whose
+// credential Options.Named refuses is, for its session may live. Where the browser
+// sent two sessions, both are ended.
 func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
 	now := time.Now()
 	m.forget(r)
 	by, err := m.name(r)
+	if err != nil {
+		return err
+	}
 	if by != nil {
 		var h held
 		err = m.readNamed(r.Context(), by, &h, now)
@@ -514,7 +518,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 	}
 	var buf [maxCookies]string
 	texts, bearer := m.presented(r, buf[:0])
-	if by != nil || err != nil {
+	if by != nil {
 		texts = nil // it is judged by that alone
 	}
 	for _, text := range texts {

@@ -39,7 +39,7 @@ var (
 	ErrEnded     = admit.Unauthenticated.New("session_ended", "This session has been ended.")
 	ErrExpired   = admit.Unauthenticated.New("session_expired", "This session has expired.")
 	ErrAmbiguous = admit.Unauthenticated.New("ambiguous_session", "Your browser sent two different sessions, so neither counts.")
-	ErrStale     = admit.Unauthenticated.New("stale_claims", "What this token says is out of date.").WithHint("refresh it; the session may live on")
+	ErrStale     = admit.Unauthenticated.New("stale_claims", "What this token says is out of date.").WithHint("Refresh it; the session may live on.")
 )
 
 // An EndedError is ErrEnded for the holder of the session's token, who may

@@ -1,6 +1,5 @@
-// Package statuslist writes and reads Token Status Lists
-// (draft-ietf-oauth-status-list-21): one status for each of many tokens, in few
-// bits.
+// Package statuslist packs the statuses of many tokens in few bits: Token Status
+// Lists (draft-ietf-oauth-status-list-21).
 //
 // A token names its place in a list with a [Reference], its claim "status". The
 // list itself is fetched as a JWT of the type [Type], whose claims are [Claims]:

@@ -23,7 +23,7 @@ export interface Options<Own = {}> {
   maxLength?: number
   /** How many tokens that were verified before are remembered: 10,000 unless set. */
   remember?: number
-  /** How old the latest news may be until nothing can be told: 60 unless set. */
+  /** How old the latest news may be, or a status list in its place, until nothing can be told: 60 unless set. */
   bound?: number
   /** After how long the keys are looked for again: 600 unless set. */
   maxAge?: number
@@ -37,7 +37,7 @@ export interface Options<Own = {}> {
   onError?: (err: Error) => void
 
   /** Without a feed a session that has ended lives on until its tokens expire. */
-  insecureWithoutFeed?: boolean
+  insecureNoFeed?: boolean
   /** Tokens count while there is no news: who cuts the feed keeps what was taken from him. */
   insecureWhenStale?: boolean
   /** Takes keys and news over plain HTTP off loopback: who is in between signs as he likes. */
@@ -72,6 +72,8 @@ export type Claims<Own = {}> = Readonly<{
   auth_time?: number
   acr?: string
   amr?: readonly string[]
+  /** Where the issuer's status list tells of it: asked while there is no news. */
+  status?: unknown
 } & Partial<Own>>
 
 export interface Verifier<Own = {}> {

@@ -3,8 +3,10 @@ import { Ended, namesOf } from './lib/ended.js'
 import { follow } from './lib/feed.js'
 import { accepts, algorithms, GivenKeys, RemoteKeys, signer } from './lib/keys.js'
 import { Memory } from './lib/memory.js'
+import { chosen, safe } from './lib/options.js'
 import { createProofs } from './lib/proofs.js'
 import { Refusal } from './lib/refusal.js'
+import { Lists, listType, placeOf } from './lib/statuslist.js'
 import { claimTypes, mediaType, readClaims, readHeader, split } from './lib/token.js'
 
 export { createProofs, Refusal }
@@ -16,7 +18,7 @@ const usual = {
   issuer: undefined, audience: undefined, jwks: undefined, feed: undefined,
   algorithms: ['ES256', 'EdDSA', 'RS256'], type: 'at+jwt', leeway: 0, maxLength: 16 << 10, remember: 10_000,
   bound: 60, maxAge: 600, maxStale: 86_400, coolDown: 10, claims: {}, onError() {},
-  insecureWithoutFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
+  insecureNoFeed: false, insecureWhenStale: false, insecureAllowHTTP: false,
 }
 
 /**
@@ -25,11 +27,7 @@ const usual = {
  * @type {typeof import('./index.js').createVerifier}
  */
 export function createVerifier(options) {
-  const o = { ...usual }
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(usual, name)) throw new TypeError(`there is no option ${name}`)
-    if (value !== undefined) o[name] = value
-  }
+  const o = chosen(options, usual)
   if (!isText(o.issuer)) throw new TypeError('an issuer is required')
   const audience = [o.audience].flat()
   if (audience.length === 0 || !audience.every(isText)) throw new TypeError('an audience is required')
@@ -38,13 +36,17 @@ export function createVerifier(options) {
   for (const name of ['maxLength', 'remember', 'bound', 'maxAge', 'maxStale', 'coolDown']) {
     if (!(o[name] >= 0)) throw new RangeError(`${name} is negative or no number`)
   }
-  if (!o.feed && !o.insecureWithoutFeed) throw new TypeError('a feed is required: without one, ended sessions live on until their tokens expire')
+  if (!o.feed && !o.insecureNoFeed) throw new TypeError('a feed is required: without one, ended sessions live on until their tokens expire')
 
   const base = o.issuer.replace(/\/$/, '')
   const algs = algorithms(o.algorithms)
   const types = claimTypes(o.claims)
   const keys = o.jwks?.keys ? new GivenKeys(o.jwks, algs) : new RemoteKeys(safe(o.jwks ?? `${base}/oauth/jwks`, o), algs, o)
   const ended = new Ended(o.bound * 1000, o.insecureWhenStale)
+  const listTypes = claimTypes({ status_list: 'object', ttl: 'integer' })
+  // The draft has neither iss nor aud: the keys are the issuer's, and sub is the
+  // list's address.
+  const lists = new Lists(`${base}/`, o.bound * 1000, async (token) => readClaims((await signed(token, listType)).payload, listTypes))
   const memory = new Memory(o.remember)
   const stop = new AbortController()
   let first = () => {}
@@ -53,7 +55,7 @@ export function createVerifier(options) {
   else first()
 
   function listen({ token, url = `${base}/feed` }) {
-    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token')
+    if (!isText(token) && typeof token !== 'function') throw new TypeError('the feed demands a token: an API key with the scope feed')
     follow({
       url: safe(url, o),
       token: typeof token === 'function' ? token : () => token,
@@ -69,26 +71,41 @@ export function createVerifier(options) {
     })
   }
 
-  async function read(token, now) {
+  // What a token of this type says, if one of the keys has signed it.
+  async function signed(token, type) {
     const parts = split(token)
     let set = await keys.get()
     const header = readHeader(parts.header)
     if (!accepts(algs, header.alg)) throw new Refusal('jwt_algorithm')
-    if (header.typ === undefined || mediaType(header.typ) !== mediaType(o.type)) throw new Refusal('jwt_type')
+    if (header.typ === undefined || mediaType(header.typ) !== mediaType(type)) throw new Refusal('jwt_type')
     let candidates = set.candidates(header)
     if (candidates.length === 0 && header.kid !== undefined) {
       set = await keys.get(header.kid)
       candidates = set.candidates(header)
     }
-    const key = await signer(candidates, parts)
-    const claims = readClaims(parts.payload, types)
+    return { set, key: await signer(candidates, parts), payload: parts.payload }
+  }
+
+  async function read(token, now) {
+    const { set, key, payload } = await signed(token, o.type)
+    const claims = readClaims(payload, types)
     if (claims.iss !== o.issuer) throw new Refusal('jwt_issuer')
     if (![claims.aud].flat().some((a) => audience.includes(a))) throw new Refusal('jwt_audience')
     if (claims.exp === undefined || !claims.sub) throw new Refusal('jwt_claim_missing')
     inTime(claims, now)
-    const known = { claims, names: o.feed && (await namesOf(claims, key.kid)) }
+    const known = { claims, names: o.feed && (await namesOf(claims, key.kid)), place: placeOf(claims.status) }
     memory.put(set, token, known)
     return known
+  }
+
+  // While there is no news, the status list is asked.
+  function lives({ names, place }, now) {
+    try {
+      ended.check(names, now)
+    } catch (err) {
+      if (err.code !== 'verifier_stale' || place === undefined) throw err
+      return lists.check(place, now)
+    }
   }
 
   // A token is good until just before exp (RFC 7519 section 4.1.4).
@@ -103,7 +120,7 @@ export function createVerifier(options) {
     let known = memory.get(await keys.get(), token)
     if (known === undefined) known = await read(token, now)
     else inTime(known.claims, now)
-    if (o.feed) ended.check(known.names, now)
+    if (o.feed) await lives(known, now)
     // Who stole a token that is bound to a key has no key: it must not count as
     // one that needs none (RFC 9449 section 7.1).
     const { cnf } = known.claims
@@ -122,17 +139,6 @@ export function createVerifier(options) {
 }
 
 const isText = (v) => typeof v === 'string' && v !== ''
-
-// Keys and news over plain HTTP are whoever's is in between. Loopback needs no
-// permission.
-function safe(from, { insecureAllowHTTP }) {
-  const url = new URL(from)
-  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname)
-  if (url.username || url.password || (url.protocol !== 'https:' && !(url.protocol === 'http:' && (loopback || insecureAllowHTTP)))) {
-    throw new TypeError(`${from} is not https`)
-  }
-  return url
-}
 
 /**
  * A request listener for node:http, and a handler for Express, that calls

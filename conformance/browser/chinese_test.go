@@ -76,6 +76,16 @@ var inChinese = map[string]string{
 	"Go to your account":                          "进入您的账号",
 	"All codes":                                   "所有代码",
 	"The API":                                     "编程接口（API）",
+
+	"See and make API keys": "查看和新建 API 密钥",
+	"There is no API key.":  "还没有 API 密钥。",
+	"Make the key":          "新建密钥",
+	"An API key needs one or more scopes, of those that there are.": "API 密钥至少需要一项权限，并且只能从已有的权限中选择。",
+	"Choose one at least.":   "请至少选择一项。",
+	"Your new API key":       "您的新 API 密钥",
+	"I have copied it":       "我已复制",
+	"read who you are":       "读取您的个人资料",
+	"The API key has ended.": "该 API 密钥已结束。",
 }
 
 // say returns a text as the profile's pages say it; names and addresses are the

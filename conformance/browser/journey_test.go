@@ -342,7 +342,7 @@ func TestEveryPageFitsAndIsAccessible(t *testing.T) {
 			p.at("/account")
 			s.profile(t, desktop).signIn(long, goodPassword)
 			for _, path := range []string{
-				"/", "/account", "/account/security", "/account/sessions", "/account/activity", "/account/identifiers", "/account/data", "/account/confirm", "/signout",
+				"/", "/account", "/account/security", "/account/sessions", "/account/activity", "/account/identifiers", "/account/data", "/account/keys", "/account/confirm", "/signout",
 				"/api", "/problems", "/problems/session_ended", "/problems/address_in_use",
 			} {
 				p.open(path)

@@ -27,6 +27,16 @@ const work = {
   async 'jose verify'(job) {
     return (await jose.jwtVerify(job.token, await jose.importJWK(job.jwk, job.alg), { ...expected(job), typ: 'at+jwt' })).payload
   },
+  // With the keys that the issuer publishes.
+  async 'jose verify remote'(job) {
+    const keys = jose.createRemoteJWKSet(new URL('/oauth/jwks', job.issuer))
+    return (await jose.jwtVerify(job.token, keys, { ...expected(job), typ: 'at+jwt', requiredClaims: ['sub', 'exp', 'iat', 'jti', 'client_id'] })).payload
+  },
+  async 'jsonwebtoken verify remote'(job) {
+    const { keys } = await (await fetch(new URL('/oauth/jwks', job.issuer))).json()
+    const { kid } = jose.decodeProtectedHeader(job.token)
+    return jsonwebtoken.verify(job.token, keyObject(keys.find((k) => k.kid === kid)), expected(job))
+  },
   async 'jose sign'(job) {
     return new jose.SignJWT(job.claims).setProtectedHeader({ alg: job.alg, typ: 'at+jwt', kid: 'k' }).sign(await jose.importJWK(job.jwk, job.alg))
   },

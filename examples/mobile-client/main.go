@@ -2,8 +2,11 @@
 // token where only it can read, and gets a new access token whenever the one it
 // has is over.
 //
-//	go run ./examples/mobile-client signin ann < password
+//	go run ./examples/mobile-client signin ann < password.txt
 //	go run ./examples/mobile-client get http://localhost:8082/orders
+//
+// ISSUER is where admit is, and TOKEN_FILE, ./refresh-token unless it is set, what
+// the key store is on a phone.
 package main
 
 import (
@@ -168,5 +171,5 @@ func run(ctx context.Context, s *Session, args []string, in io.Reader, out io.Wr
 		_, err = io.Copy(out, answer.Body)
 		return err
 	}
-	return errors.New("usage: signin NAME < password, or get URL")
+	return errors.New("usage: signin NAME < password.txt, or get URL")
 }

@@ -1,4 +1,8 @@
-// An API that takes admit's access tokens: FEED_KEY=adm_k_… node server.mjs
+// An API that takes admit's access tokens:
+//
+//   admit serve --dev --audiences http://localhost:8081
+//   admit token issue --kind api-key --user ann --name node --scope feed --audience http://localhost:8081
+//   FEED_KEY=adm_k_… node server.mjs
 import { createServer } from 'node:http'
 import { createVerifier, guard } from '../../clients/js/index.js' // '@admit-auth/verifier' in a package of yours
 

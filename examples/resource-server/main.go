@@ -1,7 +1,9 @@
 // Command resource-server is an API for whoever has an access token of admit. It
 // asks nobody, and yet refuses who has signed out some milliseconds ago.
 //
-//	FEED_KEY=adm_k_… go run ./examples/resource-server -issuer https://auth.example.org -audience https://api.example.org
+//	admit serve --dev --audiences http://localhost:8082
+//	admit token issue --kind api-key --user ann --name orders --scope feed --audience http://localhost:8082
+//	FEED_KEY=adm_k_… go run ./examples/resource-server
 package main
 
 import (

@@ -3,6 +3,7 @@
 // are in variables: they are gone when the page is.
 //
 //	admit serve --dev --cors-origins http://localhost:8083 --audiences http://localhost:8083
+//	admit token issue --kind api-key --user ann --name page --scope feed --audience http://localhost:8083
 //	FEED_KEY=adm_k_… go run ./examples/single-page-app
 package main
 

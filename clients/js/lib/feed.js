@@ -59,7 +59,9 @@ async function stream(url, token, signal, after, hear) {
     })
     const type = answer.headers.get('content-type') ?? ''
     if (answer.status !== 200 || !/^text\/event-stream(;|$)/.test(type)) {
-      throw new Error(`the feed answers with status ${answer.status} and type "${type}"`)
+      // A key that has ended is mended otherwise than one without the scope.
+      const { code } = type === 'application/problem+json' ? (await answer.json().catch(() => null)) ?? {} : {}
+      throw new Error(`the feed answers with status ${answer.status} and ${typeof code === 'string' && code.length <= 40 ? `code ${JSON.stringify(code)}` : `type "${type}"`}`)
     }
     const messages = new Messages()
     for await (const part of answer.body) {

@@ -226,7 +226,8 @@ export class RemoteKeys {
   }
 }
 
-async function bounded(answer, most) {
+/** The body of an answer, of so many bytes at most. */
+export async function bounded(answer, most) {
   if (answer.status !== 200) {
     await answer.body?.cancel()
     throw new Error(`status ${answer.status}`)

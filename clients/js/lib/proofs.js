@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { accepts, algorithms, importKey, signer } from './keys.js'
+import { chosen, safe } from './options.js'
 import { Refusal } from './refusal.js'
 import { decode64 } from './text.js'
 import { claimTypes, mediaType, readClaims, readHeader, split } from './token.js'
@@ -19,15 +20,10 @@ const types = claimTypes({ htm: 'string', htu: 'string', ath: 'string', nonce: '
  * @type {typeof import('../index.js').createProofs}
  */
 export function createProofs(origin, options = {}) {
-  const o = { ...usual }
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(usual, name)) throw new TypeError(`there is no option ${name}`)
-    if (value !== undefined) o[name] = value
-  }
+  const o = chosen(options, usual)
   const base = /[?#]/.test(origin) ? undefined : normal(origin)
   if (base === undefined) throw new TypeError(`${origin} is no origin, such as https://api.example.org`)
-  const loopback = /^http:\/\/(localhost|127(\.\d+){3}|\[::1\])[:/]/.test(base)
-  if (!base.startsWith('https:') && !loopback && !o.insecureAllowHTTP) throw new TypeError(`${origin} is not https`)
+  safe(base, o)
   if (!(o.window > 0 && o.window <= 600)) throw new RangeError('a window is at most 600 seconds')
   if (o.nonceKey !== undefined && !(o.nonceKey.length >= 32)) throw new RangeError('a nonce key has 32 bytes')
   const here = base.replace(/\/$/, '')
@@ -64,7 +60,7 @@ export function createProofs(origin, options = {}) {
       if (header.typ === undefined || mediaType(header.typ) !== 'dpop+jwt') throw new Refusal('jwt_type')
       const { jwk } = header
       if (typeof jwk !== 'object' || jwk === null) throw new Refusal('jwt_key_unknown')
-      const key = await importKey(jwk, new Set([header.alg === 'EdDSA' ? 'Ed25519' : header.alg]))
+      const key = await importKey(jwk, algorithms([header.alg]))
       await signer([key], parts)
       claims = readClaims(parts.payload, types)
       jkt = thumbprint(key.bare)

@@ -57,13 +57,14 @@ const types = {
   integer: (v, raw) => /^-?\d+$/.test(raw) && Number.isSafeInteger(v),
   epoch: (v, raw) => /^\d+$/.test(raw) && Number.isSafeInteger(v),
   date: (v, raw) => /^\d{1,12}(?:\.\d{1,18})?$/.test(raw) && Math.floor(v) <= lastSecond,
+  any: () => true,
   object: (v) => typeof v === 'object' && v !== null && !Array.isArray(v),
 }
 
 const registered = {
   iss: 'string', sub: 'string', aud: 'audience', exp: 'date', nbf: 'date', iat: 'date', jti: 'string',
   sid: 'string', gid: 'string', sev: 'epoch', client_id: 'string', scope: 'string', roles: 'strings',
-  auth_time: 'date', acr: 'string', amr: 'strings', cnf: 'object',
+  auth_time: 'date', acr: 'string', amr: 'strings', cnf: 'object', status: 'any',
 }
 
 /** How all claims must look that are known here: admit's own, and those that the service names. */

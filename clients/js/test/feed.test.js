@@ -227,6 +227,16 @@ test('a feed that refuses or makes no sense is tried again, and not believed', a
   }
 })
 
+test('a refusal tells its code', async (t) => {
+  const server = createServer((req, res) => res.writeHead(403, { 'content-type': 'application/problem+json' }).end('{"code":"insufficient_scope"}'))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => { server.closeAllConnections?.(); server.close() })
+  const failure = await new Promise((resolve) => {
+    const verify = createVerifier({ issuer: `http://127.0.0.1:${server.address().port}`, audience, feed: { token: feedKey }, onError: (err) => { if (/feed/.test(err.message)) { verify.close(); resolve(err) } } })
+  })
+  assert.match(failure.message, /403 and code "insufficient_scope"/)
+})
+
 test('a token for the feed that expires is asked for at each connection', async (t) => {
   const issuer = await startIssuer(t)
   if (!issuer) return

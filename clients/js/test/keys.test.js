@@ -7,7 +7,7 @@ import { audience, code, startIssuer, until } from '../testdata/issuer.js'
 
 const all = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 
-const verifier = (url, o) => createVerifier({ issuer: url, audience, insecureWithoutFeed: true, ...o })
+const verifier = (url, o) => createVerifier({ issuer: url, audience, insecureNoFeed: true, ...o })
 
 test('tokens that Go has signed are verified, with every algorithm', async (t) => {
   const issuer = await startIssuer(t)

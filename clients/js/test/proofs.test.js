@@ -149,7 +149,7 @@ test('URIs have one spelling', () => {
 test('a stolen token is of no use without its key', async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const issuer = 'https://auth.example.test'
-  const verify = createVerifier({ issuer, audience: origin, jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg: 'ES256' }] }, insecureWithoutFeed: true })
+  const verify = createVerifier({ issuer, audience: origin, jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg: 'ES256' }] }, insecureNoFeed: true })
   const signed = (cnf) => {
     const input = `${encode({ typ: 'at+jwt', alg: 'ES256', kid: 'k' })}.${encode({ iss: issuer, aud: origin, sub: 'alice', exp: Math.floor(Date.now() / 1000) + 60, cnf })}`
     return `${input}.${signature('sha256', Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`

@@ -25,7 +25,7 @@ const claims = { iss: shared.issuer, aud: shared.audience, sub: 'alice', exp: sh
 const signed = (header = {}, more = {}) => sign(encode(JSON.stringify({ ...usual, ...header })), encode(JSON.stringify({ ...claims, ...more })))
 
 const verifier = (o) => createVerifier({
-  issuer: shared.issuer, audience: shared.audience, jwks: { keys: [jwk] }, insecureWithoutFeed: true, ...o,
+  issuer: shared.issuer, audience: shared.audience, jwks: { keys: [jwk] }, insecureNoFeed: true, ...o,
 })
 
 test('what the Go verifier refuses is refused, with the same code', async () => {
@@ -192,14 +192,14 @@ test('of remembered tokens there are not more than asked for', async () => {
 })
 
 test('what is required is required', () => {
-  const good = { issuer: 'https://a.example', audience: 'b', insecureWithoutFeed: true }
+  const good = { issuer: 'https://a.example', audience: 'b', insecureNoFeed: true }
   createVerifier(good)
   createVerifier({ ...good, leeway: undefined, jwks: new URL('https://a.example/keys') })
   for (const bad of [
     { issuer: undefined }, { issuer: '' }, { issuer: 'a' }, { issuer: 'http://a.example' }, { issuer: 'http://localhost.a.example' },
     { issuer: 'http://127.0.0.1.a.example' }, { issuer: 'https://u:p@a.example' }, { audience: undefined }, { audience: [] }, { audience: [''] },
     { audience: 7 }, { type: '' }, { leeway: 301 }, { leeway: -1 }, { leeway: NaN }, { bound: '60' && NaN }, { remember: -1 }, { maxlength: 7 },
-    { insecureWithoutFeed: false }, { feed: {} }, { feed: { token: '' } }, { feed: { token: 'k', url: 'http://b.example/feed' } },
+    { insecureNoFeed: false }, { feed: {} }, { feed: { token: '' } }, { feed: { token: 'k', url: 'http://b.example/feed' } },
     { jwks: 'http://b.example/' }, { jwks: 'file:///etc/passwd' },
   ]) assert.throws(() => createVerifier({ ...good, ...bad }).close(), Error, JSON.stringify(bad))
   for (const url of ['http://localhost:8080', 'http://127.0.0.1', 'http://[::1]:1']) createVerifier({ ...good, issuer: url })

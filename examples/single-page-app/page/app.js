@@ -66,6 +66,7 @@ document.querySelector('form').addEventListener('submit', doing(async ({ target 
 byId('orders').addEventListener('click', doing(async () => say(await (await api('/orders')).text())))
 
 byId('out').addEventListener('click', doing(async () => {
+  await renew() // a token that is over ends nothing
   await post('signout', {})
   keep({})
   say('signed out')

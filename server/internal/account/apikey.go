@@ -30,8 +30,8 @@ const (
 var Scopes = []string{ScopeProfile, ScopeFeed, ScopeAdminRead, ScopeAdmin}
 
 const (
-	// APIKeyLife is how long a key is good where nothing else is asked for.
-	APIKeyLife = 90 * 24 * time.Hour
+	// apiKeyLife is how long a key is good where nothing else is asked for.
+	apiKeyLife = 90 * 24 * time.Hour
 
 	maxAPIKeyLife = 366 * 24 * time.Hour
 	minAPIKeyLife = time.Minute
@@ -107,7 +107,7 @@ type NewAPIKey struct {
 	Name      string
 	Scopes    []string
 	Audiences []string
-	Life      time.Duration // 0 for APIKeyLife
+	Life      time.Duration // 0 for apiKeyLife
 	Forever   bool          // it never expires
 }
 
@@ -128,7 +128,7 @@ func (in NewAPIKey) key(user string, now time.Time) (*APIKey, token.Token, error
 	if slices.Contains(scopes, ScopeFeed) && len(audiences) == 0 {
 		return nil, token.Token{}, &admit.FieldError{Field: "audiences", Err: ErrNoAudience}
 	}
-	life := cmp.Or(in.Life, APIKeyLife)
+	life := cmp.Or(in.Life, apiKeyLife)
 	if life < minAPIKeyLife || life > maxAPIKeyLife || in.Forever && in.Life != 0 {
 		return nil, token.Token{}, &admit.FieldError{Field: "expires_in", Err: ErrKeyLife}
 	}
@@ -180,6 +180,10 @@ func (s *Service) MakeAPIKey(ctx context.Context, a Asker, in NewAPIKey, now tim
 		return nil, tok, err
 	}
 	_, err = s.own(ctx, a, "api_key_made", k.Name, now, func(tx Tx, user *User) error {
+		// It outlives its session: one that has ended meanwhile must not leave it.
+		if _, err := tx.Session(a.SID, now); err != nil {
+			return gone(err)
+		}
 		if k.privileged() && !user.HasRole(RoleAdmin) {
 			return &admit.FieldError{Field: "scopes", Err: ErrScopeRole}
 		}

@@ -114,35 +114,10 @@ func (s *Service) Redeem(ctx context.Context, a Asker, approval, action string, 
 	if err != nil {
 		return ErrApprovalEnded
 	}
-	judge := func(tx Tx) (*Challenge, error) {
-		c, err := tx.Challenge(tok.Selector())
-		if err != nil {
-			return nil, err
-		}
-		if c == nil || c.Purpose != purposeApproval || !tok.Matches(c.Asker) || !now.Before(c.Expires) {
-			return nil, ErrApprovalEnded
-		}
-		payload, err := s.opened(c, now)
-		if err != nil {
-			return nil, errors.Join(ErrApprovalEnded, err)
-		}
-		var of approved
-		if err := json.Unmarshal(payload, &of); err != nil {
-			return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
-		}
-		switch {
-		case a.Subject == "" || a.SID == "" || c.Target != a.Subject || of.SID != a.SID:
-			return nil, ErrApprovalSession
-		case c.Tries <= 0:
-			return nil, ErrApprovalSpent
-		case of.Action != action || subtle.ConstantTimeCompare(of.Deed[:], deed[:]) != 1:
-			return c, ErrApprovalOther
-		}
-		return c, nil
-	}
+	want := approved{a.SID, action, deed}
 	// What is of no use does not make everybody wait for a write.
 	err = s.store.View(ctx, func(tx Tx) error {
-		_, err := judge(tx)
+		_, err := s.approval(tx, tok, a.Subject, want, now)
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrApprovalOther) {
@@ -151,7 +126,7 @@ func (s *Service) Redeem(ctx context.Context, a Asker, approval, action string, 
 	var refused error
 	err = s.update(ctx, func(tx Tx) error {
 		var c *Challenge
-		c, refused = judge(tx)
+		c, refused = s.approval(tx, tok, a.Subject, want, now)
 		event := "approval_spent"
 		switch {
 		case errors.Is(refused, ErrApprovalOther):
@@ -171,4 +146,33 @@ func (s *Service) Redeem(ctx context.Context, a Asker, approval, action string, 
 		err = refused
 	}
 	return err
+}
+
+// approval returns an approval that is good for what is wanted, or why it is not;
+// with ErrApprovalOther the approval as well, for that costs it a try.
+func (s *Service) approval(tx Tx, tok token.Token, subject string, want approved, now time.Time) (*Challenge, error) {
+	c, err := tx.Challenge(tok.Selector())
+	if err != nil {
+		return nil, err
+	}
+	if c == nil || c.Purpose != purposeApproval || !tok.Matches(c.Asker) || !now.Before(c.Expires) {
+		return nil, ErrApprovalEnded
+	}
+	payload, err := s.opened(c, now)
+	if err != nil {
+		return nil, errors.Join(ErrApprovalEnded, err)
+	}
+	var of approved
+	if err := json.Unmarshal(payload, &of); err != nil {
+		return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	}
+	switch {
+	case subject == "" || want.SID == "" || c.Target != subject || of.SID != want.SID:
+		return nil, ErrApprovalSession
+	case c.Tries <= 0:
+		return nil, ErrApprovalSpent
+	case of.Action != want.Action || subtle.ConstantTimeCompare(of.Deed[:], want.Deed[:]) != 1:
+		return c, ErrApprovalOther
+	}
+	return c, nil
 }

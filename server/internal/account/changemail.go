@@ -76,6 +76,10 @@ var changeTexts = map[string]map[string][2]string{
 		"en":    {"Your account has a new API key", "Somebody, hopefully you, made an API key, with which a program can act for your account."},
 		"zh-CN": {"您的账号新建了一个 API 密钥", "有人（希望就是您）为您的账号新建了一个 API 密钥，程序可以用它代表您操作。"},
 	},
+	reasonReplayed: {
+		"en":    {"A session was ended: its token may be stolen", "Somebody, perhaps an app of yours by mistake, used a refresh token of your account that had been replaced. It may have been copied, so its session has ended."},
+		"zh-CN": {"一个会话已结束：它的令牌可能被盗", "有人（也许是您的应用出错）使用了您账号的一个已被替换的刷新令牌。它可能被复制了，因此对应的会话已结束。"},
+	},
 	"disowned": {
 		"en":    {"All your sessions were ended", "Somebody, hopefully you, said that something in your account was not done by its owner. All sessions have ended, and the next sign-in must choose a new password."},
 		"zh-CN": {"您的所有会话已结束", "有人（希望就是您）报告说，您账号里有一项操作不是本人所为。所有会话已结束，下次登录必须设置新密码。"},

@@ -84,6 +84,16 @@ func successor(key []byte, f *Family, n uint64, t token.Token) token.Token {
 	return t.WithVerifier([32]byte(mac.Sum(nil)))
 }
 
+// Family returns the family of a refresh token, or nil, and whether the token is
+// the one that is good in it.
+func (s *Service) Family(ctx context.Context, t token.Token) (f *Family, current bool, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		f, err = tx.Family(gid(t))
+		return err
+	})
+	return f, f != nil && t.Matches(f.Current), err
+}
+
 const refreshPurpose = "refresh"
 
 // after returns what t becomes.
@@ -167,6 +177,7 @@ type refresh struct {
 	family  *Family
 	verdict verdict
 	next    token.Token
+	ended   bool // by this one
 	claims  *jose.Claims[access.Claims]
 }
 
@@ -192,6 +203,10 @@ func (s *Service) Refresh(ctx context.Context, presented admit.Secret, jkt strin
 		if err := s.store.Update(context.WithoutCancel(ctx), r.act); err != nil {
 			return nil, err
 		}
+	}
+	if r.ended {
+		s.o.Observer.SessionEnded(reasonReplayed)
+		s.wake()
 	}
 	if r.verdict == replayed {
 		return nil, cmp.Or(ctx.Err(), error(ErrRefreshReplayed))
@@ -299,7 +314,7 @@ func (r *refresh) claim(tx Tx, info *session.Info) error {
 	return nil
 }
 
-// end ends a family that has a thief in it, and its session.
+// end ends a family that has a thief in it, and its session, and tells the owner.
 func (r *refresh) end(tx Tx) error {
 	f := r.family
 	if err := tx.EndSession(f.SID, reasonReplayed, r.now); err != nil {
@@ -311,5 +326,15 @@ func (r *refresh) end(tx Tx) error {
 	if err := tx.Tell(feed.GrantEnded(f.ID, f.User, reasonReplayed, r.now.Add(ToldFor))); err != nil {
 		return err
 	}
-	return tx.Record(r.origin.mark(&Record{At: r.now, Subject: f.User, Event: "refresh_token_replayed", SID: f.SID}))
+	user, err := tx.User(f.User)
+	if err != nil {
+		return err
+	}
+	if to := user.contact(); to != "" {
+		if err := r.tell(tx, Asker{Subject: f.User, From: r.origin}, user, to, reasonReplayed, r.now); err != nil {
+			return err
+		}
+	}
+	r.ended = true
+	return tx.Record(r.origin.mark(&Record{At: r.now, Subject: f.User, Event: reasonReplayed, SID: f.SID}))
 }

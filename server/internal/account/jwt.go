@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,16 +23,18 @@ var (
 )
 
 const (
-	// AccessLife is how long an access JWT is good for: what verifies it must
+	// accessLife is how long an access JWT is good for: what verifies it must
 	// hear, or remember, no ending for longer.
-	AccessLife = 5 * time.Minute
+	accessLife = 5 * time.Minute
 	// OwnClient is the client_id of the server's own sign-in.
 	OwnClient = "admit"
 
-	accessType = "at+jwt" // RFC 9068 section 2.1
 	// remembered tokens need no signature checked again. 16,000 take some 16 MB.
 	remembered = 16 << 10
 )
+
+// ErrJWTShown refuses what only its holder may do to a JWT that others see, too.
+var ErrJWTShown = admit.Forbidden.New("jwt_for_services", "This JWT is shown to other services, and any of them could do this with it.").WithHint("Bind it to a key (DPoP), or sign in with a cookie or a token.")
 
 // Signing is the keys that access tokens are signed with.
 type Signing interface {
@@ -68,7 +71,7 @@ func newIssuer(keys Signing, public string, audiences []string) (*issuer, error)
 		// Also where the audiences are services elsewhere: here its holder
 		// signs out.
 		Audience: append([]string{public}, audiences...),
-		Type:     accessType,
+		Type:     access.Type,
 	}, &jose.VerifierOptions[access.Claims]{Remember: remembered, Check: ours})
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 	key := i.keys.Signing()
 	s := i.signer.Load()
 	if s == nil || s.key != key {
-		made, err := jose.NewSigner[access.Claims](key, accessType, nil)
+		made, err := jose.NewSigner[access.Claims](key, access.Type, nil)
 		if err != nil {
 			return admit.Secret{}, fmt.Errorf("sign an access token: %w", err)
 		}
@@ -114,7 +117,7 @@ func (i *issuer) sign(c *jose.Claims[access.Claims]) (admit.Secret, error) {
 func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time) *jose.Claims[access.Claims] {
 	c := &jose.Claims[access.Claims]{
 		Issuer: i.issuer, Subject: user.ID, Audience: i.audiences, IssuedAt: now, ID: rand.Text(),
-		Expires: now.Add(AccessLife),
+		Expires: now.Add(accessLife),
 		Data: access.Claims{
 			ClientID: f.Client, Scope: f.Scope, Roles: user.Roles,
 			SID: info.SID, GID: f.ID, SEV: info.Epoch,
@@ -128,6 +131,13 @@ func (i *issuer) claims(info *session.Info, user *User, f *Family, now time.Time
 		c.Data.Confirmation = &access.Confirmation{JKT: f.JKT}
 	}
 	return c
+}
+
+// Shown reports whether an access token, which VerifyJWT has taken, is made to be
+// presented to others than this server, who can present it themselves.
+func (s *Service) Shown(ctx context.Context, text string) bool {
+	c, err := s.tokens.verifier.Verify(ctx, text)
+	return err != nil || c.Data.Confirmation == nil && slices.ContainsFunc(c.Audience, func(a string) bool { return a != s.tokens.issuer })
 }
 
 // VerifyJWT returns what an access token of the server's own sign-in says of its

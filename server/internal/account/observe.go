@@ -8,6 +8,7 @@ type Observer interface {
 	SignIn(err error)
 	SignUp(step string, err error) // "begin", or "prove" that mail arrived
 	Refresh(repeated bool, err error)
+	SessionEnded(reason string) // by the service itself; sessions tell their own feed what ends them
 }
 
 // nobody is the Observer where there is none.
@@ -16,6 +17,7 @@ type nobody struct{}
 func (nobody) SignIn(error)         {}
 func (nobody) SignUp(string, error) {}
 func (nobody) Refresh(bool, error)  {}
+func (nobody) SessionEnded(string)  {}
 
 // A MailCount is what became of messages since New.
 type MailCount struct{ Sent, Failed, GivenUp uint64 }

@@ -125,7 +125,7 @@ func newJWTSign() *cobra.Command {
 		Long: `Reads claims as one JSON object and writes a compact JWS (RFC 7515). The claims are
 signed as they stand. What no verifier would take is refused: a name twice, a
 date that is no number.`,
-		Example: `echo '{"sub":"alice","exp":4102444800}' | admit jwt sign --alg ES256 --key private.jwk`,
+		Example: `echo '{"iss":"https://auth.example.org","sub":"alice","exp":4102444800}' | admit jwt sign --alg ES256 --key private.jwk > token`,
 	}
 	alg := cmd.Flags().String("alg", "", "the `ALGORITHM`, which the key must fit")
 	file := cmd.Flags().String("key", "", "the private key, a JWK, a JWK set of one, or PEM, in this `FILE`")

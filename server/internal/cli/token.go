@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/token"
 	"github.com/spf13/cobra"
 )
 
@@ -169,6 +171,9 @@ func readToken(cmd *cobra.Command) (admit.Secret, server.TokenReport, error) {
 		return admit.Secret{}, server.TokenReport{}, errJWT
 	}
 	t, err := server.ReadToken(text)
+	if errors.Is(err, token.ErrMalformed) {
+		err = token.ErrMalformed.WithHint("copy all of it: it begins with adm_ and has 56 characters")
+	}
 	return admit.NewSecret(text), t, err
 }
 
@@ -176,8 +181,9 @@ func newTokenInspect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "inspect < TOKEN", Short: "tell what a token is, and whether it is good", Args: takes(),
 		Long: `Tells the kind and the id, and checks the checksum, without a server and on any
-machine. Where there is a data folder it also tells whose the token is, and whether it
-is good; nothing is marked as used. The secret is never shown.`,
+machine. Where there is a data folder it also tells whose an API key, a session's token
+or a refresh token is, and whether it is good; nothing is marked as used. The secret is
+never shown.`,
 		Example: "admit token inspect < key",
 	}
 	load := settingFlags(cmd, "data", "master_key_file", "master_key_command")
@@ -222,7 +228,7 @@ func reportToken(t server.TokenReport) table {
 		}...)
 	}
 	if s := t.Session; s != nil {
-		out = append(out, table{{"user id", s.Subject}, {"device", s.Device.Name}, {"created", moment(s.CreatedAt)}, {"expires", moment(s.ExpiresAt)}}...)
+		out = append(out, table{{"session", s.SID}, {"user id", s.Subject}, {"device", s.Device.Name}, {"created", moment(s.CreatedAt)}, {"expires", moment(s.ExpiresAt)}}...)
 	}
 	return out
 }
@@ -244,7 +250,10 @@ func newTokenRevoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = o.RevokeToken(ctx, secret)
+		ended, err := o.RevokeToken(ctx, secret)
+		if ended.Session != nil {
+			return told(cmd, err, "the session %s has ended", ended.Session.SID)
+		}
 		return told(cmd, err, "the %s %s has ended", t.Kind, t.ID)
 	})
 }

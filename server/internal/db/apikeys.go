@@ -63,11 +63,7 @@ func (t *txn) AddAPIKey(k *account.APIKey) error {
 }
 
 func (t *txn) EndAPIKey(id string, now time.Time) (bool, error) {
-	done, err := t.tx.ExecContext(t.ctx, "UPDATE api_keys SET ended_at = ? WHERE id = ? AND ended_at = 0", since(now), id)
-	if err != nil {
-		return false, err
-	}
-	n, err := done.RowsAffected()
+	n, err := changed(t.tx.ExecContext(t.ctx, "UPDATE api_keys SET ended_at = ? WHERE id = ? AND ended_at = 0", since(now), id))
 	return n == 1, err
 }
 

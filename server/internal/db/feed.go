@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,15 +131,10 @@ type Feed struct {
 	mu   sync.Mutex
 	wake chan struct{} // closed by the next Wake; nil if nobody waits; guarded by mu
 
-	// Who has sent to turn may read, and has all below. The slices are in order
-	// and only ever appended to or replaced, so that followers may read what they
-	// were given without it.
-	turn    chan struct{}
-	head    feed.ID
-	asOf    time.Time    // as of when head is the whole truth
-	older   []feed.Event // up to the floor, those that may still matter
-	tail    []feed.Event // every event since the floor
-	cleared time.Time    // when older was last rid of what matters no more
+	// Who has sent to turn may read, and has all below.
+	turn chan struct{}
+	past feed.Past // a copy may be read without the turn
+	asOf time.Time // as of when it is the whole truth
 }
 
 // open prepares what tells. Parsed anew each time it would double what an ending
@@ -217,7 +211,7 @@ func (f *Feed) since(ctx context.Context, after feed.ID, now time.Time) (feed.Ne
 	if f.asOf.Before(now) {
 		err = f.readOn(ctx)
 	}
-	n, older, tail := feed.News{Head: f.head, At: f.asOf.UTC().Truncate(time.Millisecond)}, f.older, f.tail
+	past, asOf := f.past, f.asOf
 	<-f.turn
 	switch {
 	case ctx.Err() != nil:
@@ -225,24 +219,7 @@ func (f *Feed) since(ctx context.Context, after feed.ID, now time.Time) (feed.Ne
 	case err != nil:
 		return feed.News{}, classify(err)
 	}
-	floor := n.Head.Seq - uint64(len(tail))
-	if after.Epoch != n.Head.Epoch || after.Seq < floor || after.Seq > n.Head.Seq {
-		n.Reset = true
-		n.Events = slices.Concat(mattering(older, n.At), mattering(tail, n.At))
-	} else if behind := tail[after.Seq-floor:]; len(behind) > 0 {
-		n.Events = behind[:len(behind):len(behind)]
-	}
-	return n, nil
-}
-
-// mattering returns a new slice with the events that still matter.
-func mattering(events []feed.Event, now time.Time) (out []feed.Event) {
-	for _, e := range events {
-		if e.Until.After(now) {
-			out = append(out, e)
-		}
-	}
-	return out
+	return past.Since(after, asOf), nil
 }
 
 // readOn reads what is new, or everything where that does not lead on from what
@@ -250,29 +227,20 @@ func mattering(events []feed.Event, now time.Time) (out []feed.Event) {
 // needs the turn.
 func (f *Feed) readOn(ctx context.Context) error {
 	now := time.Now()
-	head, events, err := f.query(ctx, sqlNews, f.head.Seq, recent)
+	known := f.past.Head()
+	head, events, err := f.query(ctx, sqlNews, known.Seq, recent)
 	if err != nil {
 		return err
 	}
-	if f.head.Epoch == head.Epoch && f.head.Seq+uint64(len(events)) == head.Seq {
-		f.tail = append(f.tail, events...)
+	if known.Epoch == head.Epoch && known.Seq+uint64(len(events)) == head.Seq {
+		f.past.Add(now, events...)
 	} else {
-		if head, f.older, err = f.query(ctx, sqlAll, now.UnixMilli()); err != nil {
+		if head, events, err = f.query(ctx, sqlAll, now.UnixMilli()); err != nil {
 			return err
 		}
-		f.tail = nil
+		f.past = feed.NewPast(head, events, recent)
 	}
-	f.head, f.asOf = head, now
-	// Waiting until it is twice as long makes the work of moving one event
-	// constant.
-	if surplus := len(f.tail) - recent; surplus >= recent {
-		f.older = append(f.older[:len(f.older):len(f.older)], f.tail[:surplus]...)
-		f.tail = append(make([]feed.Event, 0, 2*recent), f.tail[surplus:]...)
-	}
-	// What a mass sign-out told must not be kept for as long as it is quiet.
-	if now.Sub(f.cleared) >= time.Minute {
-		f.older, f.cleared = mattering(f.older, now), now
-	}
+	f.asOf = now
 	return nil
 }
 
@@ -304,10 +272,6 @@ func (f *Feed) query(ctx context.Context, query string, args ...any) (head feed.
 
 // SweepFeed removes up to limit events that matter no more, and returns how many.
 func (db *DB) SweepFeed(ctx context.Context, now time.Time, limit int) (int, error) {
-	res, err := db.write.ExecContext(ctx, sqlSweepFeed, now.UnixMilli(), limit)
-	if err != nil {
-		return 0, classify(err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
+	n, err := changed(db.write.ExecContext(ctx, sqlSweepFeed, now.UnixMilli(), limit))
+	return n, classify(err)
 }

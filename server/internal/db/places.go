@@ -55,13 +55,11 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
-		res, err := t.tx.ExecContext(t.ctx, sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)
-		if err != nil {
+		switch made, err := changed(t.tx.ExecContext(t.ctx, sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)); {
+		case err != nil:
 			return 0, fmt.Errorf("find a place: %w", err)
-		}
-		switch made, err := res.RowsAffected(); {
-		case err != nil || made == 1:
-			return n, err
+		case made == 1:
+			return n, nil
 		case try%placeTries == 0:
 			size += account.StatusListLen
 		}
@@ -123,10 +121,6 @@ func (t *txn) Told(now time.Time) (events []feed.Event, err error) {
 // SweepPlaces removes up to limit places that are nobody's any more, and returns
 // how many.
 func (db *DB) SweepPlaces(ctx context.Context, now time.Time, limit int) (int, error) {
-	res, err := db.write.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit)
-	if err != nil {
-		return 0, classify(err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
+	n, err := changed(db.write.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit))
+	return n, classify(err)
 }

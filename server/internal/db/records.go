@@ -214,14 +214,10 @@ func (s *search) cannotHave(b block) (bool, error) {
 func (t *txn) SweepRecords(before time.Time, limit int) (int, error) {
 	// The oldest come first but for a clock that was set: it does not matter
 	// whether one of those goes a little later.
-	res, err := t.tx.ExecContext(t.ctx, `DELETE FROM audit WHERE id IN
-		(SELECT id FROM audit WHERE id < (SELECT min(id) FROM audit) + ? AND at < ? ORDER BY id LIMIT ?)`, 2*blockSize, before.UnixMilli(), limit)
-	if err != nil {
-		return 0, err
-	}
-	n, err := res.RowsAffected()
+	n, err := changed(t.tx.ExecContext(t.ctx, `DELETE FROM audit WHERE id IN
+		(SELECT id FROM audit WHERE id < (SELECT min(id) FROM audit) + ? AND at < ? ORDER BY id LIMIT ?)`, 2*blockSize, before.UnixMilli(), limit))
 	if err == nil && n > 0 {
 		err = t.forgetBlocks()
 	}
-	return int(n), err
+	return n, err
 }

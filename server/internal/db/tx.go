@@ -64,6 +64,15 @@ func (t *txn) exec(query string, args ...any) (err error) {
 	return err
 }
 
+// changed returns how many rows a statement has changed.
+func changed(res sql.Result, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
 func (t *txn) row(query string, args ...any) *sql.Row {
 	if stmt := t.often[query]; stmt != nil {
 		return t.tx.StmtContext(t.ctx, stmt).QueryRowContext(t.ctx, args...)

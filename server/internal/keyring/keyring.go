@@ -63,6 +63,7 @@ type Ring struct {
 	o       Options
 	cookies *cookie.Keys
 	public  atomic.Pointer[published]
+	settle  sync.RWMutex // held while a change is written and before it is seen
 
 	mu      sync.Mutex   // one change at a time; also guards:
 	masters []*MasterKey // that the rows are sealed with
@@ -212,6 +213,8 @@ func complete(rows []row) bool {
 // open again with the master keys, or nothing has happened. Mu is held, but in
 // Open.
 func (r *Ring) change(ctx context.Context, masters []*MasterKey, fn func(tx account.Tx, rows []row) error) error {
+	r.settle.Lock()
+	defer r.settle.Unlock()
 	var rows []row
 	// Whether a cancelled write happened would not be known.
 	err := r.store.Update(context.WithoutCancel(ctx), func(tx account.Tx) (err error) {

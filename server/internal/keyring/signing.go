@@ -64,6 +64,21 @@ func (r *Ring) KeySet(context.Context, string) (*jose.KeySet, error) {
 	return r.public.Load().set, nil
 }
 
+// Settled is the ring as others ask for it over a network. While a change is being
+// written they wait for the set after it: who hears from the feed that a key has
+// ended asks at once, and with the set before it would refuse what the next key
+// signs for as long as its cool-down lasts.
+func (r *Ring) Settled() jose.KeySource { return settled{r} }
+
+type settled struct{ *Ring }
+
+// KeySet implements jose.KeySource.
+func (s settled) KeySet(ctx context.Context, kid string) (*jose.KeySet, error) {
+	s.settle.RLock()
+	defer s.settle.RUnlock()
+	return s.Ring.KeySet(ctx, kid)
+}
+
 // pick returns whose turn it is: the newest that every verifier knows. While
 // there is none, it is one that has been public for longest: who knows any key
 // that could sign knows that one.

@@ -492,6 +492,53 @@ func TestWhatIsRememberedOutlivesWhatChangesNoKey(t *testing.T) {
 	}
 }
 
+// A slowStore tells what is written before who wrote it goes on.
+type slowStore struct {
+	account.Store
+	written func()
+}
+
+func (s *slowStore) Update(ctx context.Context, fn func(account.Tx) error) error {
+	err := s.Store.Update(ctx, fn)
+	if s.written != nil {
+		s.written()
+	}
+	return err
+}
+
+// Who hears of an ending asks in the same millisecond. With the set of before it
+// would refuse the tokens of the new key for as long as its cool-down lasts.
+func TestWhoHearsThatAKeyWasTakenBackGetsTheSetOfAfterwards(t *testing.T) {
+	now := time.Now()
+	store := &slowStore{Store: fresh(t)}
+	r := open(t, store, options(), now)
+	old := r.Signing().ID()
+	answered := make(chan *jose.KeySet, 1)
+	store.written = func() {
+		store.written = nil
+		go func() {
+			set, _ := r.Settled().KeySet(context.Background(), "") // which never fails
+			answered <- set
+		}()
+		// It gets its time to answer with what is there.
+		select {
+		case set := <-answered:
+			answered <- set
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if _, err := r.Retire(t.Context(), old, true, "operator", now); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(<-answered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), old) || !strings.Contains(string(text), r.Signing().ID()) {
+		t.Errorf("the key %s was taken back and %s signs; who asked got %s", old, r.Signing().ID(), text)
+	}
+}
+
 func TestInAnEmergencyNoneThatWaitedSigns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := ring(t)

@@ -163,13 +163,18 @@ func (m *Metrics) Append(_ context.Context, _ time.Time, events ...feed.Event) e
 	for _, e := range events {
 		switch e.Kind {
 		case feed.Session:
-			m.ended.WithLabelValues(e.Reason).Inc()
-			m.events.WithLabelValues(e.Kind.String()).Inc()
+			m.SessionEnded(e.Reason)
 		case feed.Subject:
 			m.SubjectEnded(e.Reason)
 		}
 	}
 	return nil
+}
+
+// SessionEnded counts the ending of a session.
+func (m *Metrics) SessionEnded(reason string) {
+	m.ended.WithLabelValues(reason).Inc()
+	m.events.WithLabelValues(feed.Session.String()).Inc()
 }
 
 // SubjectEnded counts an ending of all sessions of a user.

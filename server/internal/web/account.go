@@ -157,8 +157,11 @@ func (c *call) addressText(address string) string {
 
 func (c *call) deed(r account.Record) deed {
 	d := deed{ID: r.ID, What: event(c.language(), r.Event), Address: c.addressText(r.Address), Operator: r.Actor == "operator", At: c.moment(r.At)}
-	if strings.HasPrefix(r.Event, "identifier_") || r.Event == "way_back_taken" {
-		d.Of = r.Detail
+	// Which key, role or action: else nobody can say that it was not theirs.
+	for _, about := range []string{"identifier_", "way_back_taken", "api_key_", "role_", "approv"} {
+		if strings.HasPrefix(r.Event, about) {
+			d.Of = r.Detail
+		}
 	}
 	if r.UserAgent != "" {
 		d.Device = c.deviceText(session.Device{UserAgent: r.UserAgent})

@@ -243,7 +243,7 @@ func (c *call) administrator() (asker, error) {
 	case c.r.Method != "GET" && c.r.Method != "HEAD":
 		// A session that was left open is not enough to change other people's
 		// accounts, nor a proof from when the clock was ahead.
-		err = c.Accounts.Within(c.r.Context(), c.askerOf(i), cmp.Or(c.proof, account.RecentProof), c.now)
+		err = c.within(i, cmp.Or(c.proof, account.RecentProof))
 	}
 	return asker{i, user}, err
 }

@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/dpop"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -64,10 +66,11 @@ func sessionCalls() []operation {
 		refuses: []*admit.Error{errAs, errForeign, errSignedIn, account.ErrTooMany},
 	}, {
 		call: "POST " + apiPrefix + "signout", id: "signOut", summary: "End this session",
-		about:   "Also clears its cookie. It is no error where there is no session.",
+		about:   "Also clears its cookie. It is no error where there is no session. A JWT that does not count ends nothing, and is refused: refresh it, and sign out with the next one.",
 		do:      taking((*call).apiSignOut),
 		example: `{}`,
 		answers: []answers{{204, "Ended", nil}},
+		refuses: []*admit.Error{jose.ErrExpired, account.ErrJWT, access.ErrBound, access.ErrUnbound, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, dpop.ErrOtherKey},
 	}, {
 		call: "GET " + apiPrefix + "session", id: "getSession", summary: "Who is asking", session: true,
 		about:   "Whether a guest asks or a user. Applications ask it for each request of their own.",
@@ -159,7 +162,7 @@ const (
 func (p as) bearer(c *call) (bool, error) {
 	switch {
 	case p.As == "token":
-		return true, nil
+		return true, c.overheard() // it would be refused if it came back
 	case p.As != "" && p.As != "cookie":
 		return false, &admit.FieldError{Field: "as", Err: errAs}
 	case c.foreign:
@@ -171,6 +174,9 @@ func (p as) bearer(c *call) (bool, error) {
 // guise returns the form that is asked for.
 func (p presentation) guise(c *call) (guise, error) {
 	if p.As == "jwt" {
+		if err := c.overheard(); err != nil {
+			return 0, err
+		}
 		if err := p.jwtCookie.check(c); err != nil {
 			return 0, err
 		}

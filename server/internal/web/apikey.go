@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 )
 
@@ -16,12 +15,8 @@ import (
 // apiKey returns the API key of the request's header. It is looked for nowhere
 // else: a query ends up in logs, and a cookie is sent by any page.
 func (c *call) apiKey() (text string, ok bool) {
-	if !c.bearer() {
-		return "", false
-	}
-	_, text, _ = strings.Cut(c.r.Header["Authorization"][0], " ")
-	text = strings.TrimLeft(text, " ")
-	return text, strings.HasPrefix(text, "adm_k_")
+	scheme, text := authorization(c.r)
+	return text, scheme == bearerScheme && strings.HasPrefix(text, "adm_k_")
 }
 
 // byKey judges a call of the API that is made with an API key, which may do only
@@ -36,7 +31,7 @@ func (c *call) byKey(o *operation) error {
 		return err
 	}
 	if o.scope == "" || !key.Has(o.scope) {
-		return c.lacks(o.scope)
+		return lacks(o.scope)
 	}
 	return nil
 }
@@ -53,38 +48,31 @@ func (c *call) followerByKey(text string) ([]string, error) {
 		return nil, err
 	}
 	if !key.Has(account.ScopeFeed) {
-		return nil, c.lacks(account.ScopeFeed)
+		return nil, lacks(account.ScopeFeed)
 	}
 	return key.Audiences, nil
 }
 
 // present looks at an API key that was presented.
 func (c *call) present(text string, now time.Time) (*account.APIKey, error) {
-	if c.exposed() {
-		return nil, ErrHTTPS
-	}
 	key, user, err := c.Accounts.APIKey(c.r.Context(), text, now)
-	if admit.KindOf(err) == admit.Unauthenticated {
-		c.challenge(`error="invalid_token"`)
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		c.key, c.keyUser = key, user
+	case admit.KindOf(err) == admit.Unauthenticated:
+		err = admit.WithChallenge(err, `Bearer error="invalid_token"`)
 	}
 	return key, err
 }
 
 // lacks refuses a key without the scope that is needed; "" where none would do.
-func (c *call) lacks(scope string) error {
+func lacks(scope string) error {
+	const challenge = `Bearer error="insufficient_scope"` // RFC 6750 section 3.1
 	if scope == "" {
-		c.challenge(`error="insufficient_scope"`)
-		return account.ErrScope.WithHint("No API key may make this call: sign in.")
+		return admit.WithChallenge(account.ErrScope.WithHint("No API key may make this call: sign in."), challenge)
 	}
-	c.challenge(`error="insufficient_scope", scope="` + scope + `"`)
-	return account.ErrScope.WithHint("It needs the scope " + scope + ".")
+	return admit.WithChallenge(account.ErrScope.WithHint("It needs the scope "+scope+"."), challenge+`, scope="`+scope+`"`)
 }
-
-// challenge says what a bearer token lacks (RFC 6750, 3).
-func (c *call) challenge(params string) { c.w.Header().Set("WWW-Authenticate", "Bearer "+params) }
 
 // told is what there is to say of an operation.
 func (o *operation) told() string {
@@ -271,7 +259,6 @@ type tick struct {
 type keyPage struct {
 	Rows  []keyRow
 	Ticks []tick
-	Wrong *refusal // of the scopes
 	Lives []choice
 	Text  string // of the key that was just made
 	Of    string // its name
@@ -299,7 +286,10 @@ func (c *call) keyPage() (*page, account.Asker, error) {
 func (c *call) keyForm(admin bool) *form {
 	f := &form{
 		Action: "/account/keys", Submit: c.say("apikeys.submit"),
-		Fields: []field{{Name: "name", Label: c.say("apikeys.name"), Type: "text", Complete: "off", Hint: c.say("apikeys.named")}},
+		Fields: []field{
+			{Name: "name", Label: c.say("apikeys.name"), Type: "text", Complete: "off", Hint: c.say("apikeys.named")},
+			{Name: "scopes", Label: c.say("apikeys.scopes"), Optional: true}, // the ticks
+		},
 	}
 	if admin {
 		f.Fields = append(f.Fields, field{Name: "audiences", Label: c.say("apikeys.audiences"), Type: "text", Complete: "off", Optional: true, Hint: c.say("apikeys.heard")})
@@ -402,12 +392,6 @@ func (c *call) keysForm() error {
 	}
 	k, tok, err := c.Accounts.MakeAPIKey(c.r.Context(), a, ask, c.now)
 	if err != nil {
-		for _, f := range problem.Of(err).Errors {
-			if f.Field == "scopes" {
-				r := c.refusalOf(f.Code, refusal{f.Detail, c.say("apikeys.choose")})
-				r.Hint, d.Wrong = c.say("apikeys.choose"), &r
-			}
-		}
 		return c.refuse(p, err)
 	}
 	// It is shown here and now: a page that could be asked for again would have

@@ -51,6 +51,8 @@ func (c *call) pressed(name, value string) string {
 		return c.say("asked.remove", value)
 	case "confirm":
 		return c.say("asked.confirm", value)
+	case "name": // of an API key
+		return c.say("asked.name", value)
 	}
 	return ""
 }

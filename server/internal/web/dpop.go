@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/admit-auth/admit"
@@ -14,8 +13,6 @@ import (
 
 // DPoP (RFC 9449), for clients that want their tokens to be of no use to a thief:
 // a proof at sign-in binds both to its key.
-
-const proofScheme = "DPoP"
 
 // VerifyJWT returns the session that an access token presents, and the thumbprint
 // of the key that it is bound to, "" for none.
@@ -69,24 +66,18 @@ func proven(r *http.Request, text string, proofs *dpop.Verifier, verify VerifyJW
 // Proving returns a request that presents a token with a proof so that this is
 // checked once, and false where it does not.
 func Proving(r *http.Request) (*http.Request, bool) {
-	all := r.Header["Authorization"]
-	if len(all) != 1 {
-		return r, false
-	}
-	scheme, _, _ := strings.Cut(all[0], " ")
-	if !strings.EqualFold(scheme, proofScheme) {
+	if scheme, _ := authorization(r); scheme != proofScheme {
 		return r, false
 	}
 	return r.WithContext(context.WithValue(r.Context(), provingKey{}, &proving{})), true
 }
 
-// proves reports whether the request presents a token with a proof: no more than a
-// bearer token does a browser send one by itself.
-func (c *call) proves() (yes bool) {
-	if c.r, yes = Proving(c.r); yes {
+// proving readies the call for a proof, if one comes with its token.
+func (c *call) proving() {
+	var proves bool
+	if c.r, proves = Proving(c.r); proves {
 		c.tellNonce()
 	}
-	return yes
 }
 
 // bind notes the key that the client wants its tokens bound to, if it has sent a

@@ -3,13 +3,10 @@ package web
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
-	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 )
 
@@ -78,8 +75,8 @@ func (c *call) mayFollow() error {
 
 // follower returns with what audiences a follower may be concerned.
 func (c *call) follower(r *http.Request) ([]string, error) {
-	if c.exposed() {
-		return nil, ErrHTTPS
+	if err := c.overheard(); err != nil {
+		return nil, err
 	}
 	if text, ok := c.apiKey(); ok {
 		return c.followerByKey(text)
@@ -87,16 +84,5 @@ func (c *call) follower(r *http.Request) ([]string, error) {
 	if c.FeedFollower == nil {
 		return nil, errNoKey
 	}
-	audiences, err := c.FeedFollower(r)
-	if errors.Is(err, admit.Unauthenticated) && c.w.Header()["Www-Authenticate"] == nil {
-		c.w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	return audiences, err
-}
-
-// exposed reports whether everybody on the way can read what the request bears.
-// With a proxy, admissible has looked already.
-func (c *call) exposed() bool {
-	from, err := netip.ParseAddrPort(c.r.RemoteAddr)
-	return c.r.TLS == nil && len(c.Proxies) == 0 && err == nil && !from.Addr().Unmap().IsLoopback()
+	return c.FeedFollower(r)
 }

@@ -18,23 +18,36 @@ import (
 // JWTCookie is the cookie that an access token may come in.
 const JWTCookie = "admit-jwt"
 
+// shown reports whether a session is presented by a JWT that others see, too: with
+// it and its recent proof, a service would make itself an API key.
+func (c *call) shown(i session.Info) bool {
+	if !i.JWT {
+		return false
+	}
+	var buf [1]string
+	text := ""
+	if len(c.r.Header["Authorization"]) > 0 {
+		_, text = authorization(c.r)
+	} else if all := cookie.Values(c.r.Header, c.jwt.Name(), buf[:0]); len(all) > 0 {
+		text = all[0]
+	}
+	return c.Accounts.Shown(c.r.Context(), text)
+}
+
 // NamedBy returns what finds the session that a request presents by a JWT, in the
 // Authorization header or, where there is none, in the cookie.
 func NamedBy(cookieName string, proofs *dpop.Verifier, verifyJWT VerifyJWT) func(*http.Request) (*session.Named, error) {
 	verify := bearers(proofs, verifyJWT)
 	return func(r *http.Request) (*session.Named, error) {
-		if all := r.Header["Authorization"]; len(all) > 0 {
-			scheme, text, _ := strings.Cut(all[0], " ")
-			// Tokens of ours that are no JWT have no dot in them.
-			switch {
-			case len(all) > 1 || strings.IndexByte(text, '.') < 0:
+		if len(r.Header["Authorization"]) > 0 {
+			switch scheme, text := authorization(r); {
+			case !strings.Contains(text, "."): // tokens of ours that are no JWT have none
 				return nil, nil
-			case strings.EqualFold(scheme, proofScheme):
+			case scheme == proofScheme:
 				return proven(r, text, proofs, verifyJWT)
-			case !strings.EqualFold(scheme, "Bearer"):
-				return nil, nil
+			default:
+				return verify(r.Context(), text)
 			}
-			return verify(r.Context(), text)
 		}
 		var buf [1]string
 		if all := cookie.Values(r.Header, cookieName, buf[:0]); len(all) > 0 {
@@ -103,6 +116,9 @@ type refresh struct {
 }
 
 func (c *call) apiRefresh(in *refresh) error {
+	if err := c.overheard(); err != nil {
+		return err
+	}
 	if err := in.check(c); err != nil {
 		return err
 	}

@@ -25,10 +25,6 @@ type keySet struct {
 // publishedKeys answers with the keys that JWTs of ours are verified with. They
 // are for everybody: package jose writes public halves only, and a set that it
 // cannot write so is an error.
-//
-// Scripts of any origin may read them. Whoever asks gets the same, no cookie is
-// looked at, and an origin that was left out would have a program fetch for it
-// what is no secret; with one answer for all, caches need not keep origins apart.
 func (c *call) publishedKeys() error {
 	set, err := c.Published.KeySet(c.r.Context(), "")
 	if err != nil {
@@ -44,19 +40,29 @@ func (c *call) publishedKeys() error {
 		p = &keySet{set, text, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
 		c.keySet.Store(p)
 	}
+	return c.publish("application/jwk-set+json", KeySetAge, p.etag, p.text)
+}
+
+// publish answers with a document that caches may keep, and scripts of any origin
+// read. Whoever asks gets the same, no cookie is looked at, and an origin that was
+// left out would have a program fetch for it what is no secret; with one answer
+// for all, caches need not keep origins apart.
+func (c *call) publish(kind string, age time.Duration, etag string, text []byte) error {
 	h := c.w.Header()
-	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(KeySetAge/time.Second)))
-	h.Set("Etag", p.etag)
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(age/time.Second)))
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	if unchanged(c.r.Header.Get("If-None-Match"), p.etag) {
-		c.begin(http.StatusNotModified)
-		return nil
+	if etag != "" {
+		h.Set("Etag", etag)
+		if unchanged(c.r.Header.Get("If-None-Match"), etag) {
+			c.begin(http.StatusNotModified)
+			return nil
+		}
 	}
-	h.Set("Content-Type", "application/jwk-set+json")
-	h.Set("Content-Length", strconv.Itoa(len(p.text)))
+	h.Set("Content-Type", kind)
+	h.Set("Content-Length", strconv.Itoa(len(text)))
 	c.begin(http.StatusOK)
-	c.w.Write(p.text) // who is gone needs no answer
+	c.w.Write(text) // who is gone needs no answer
 	return nil
 }
 

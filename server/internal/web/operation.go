@@ -76,7 +76,7 @@ type nothing struct{}
 // demand says in the declaration what its proof means.
 func (o *operation) demand() {
 	if o.proof > 0 {
-		o.refuses = append(slices.Clip(o.refuses), admit.ErrProof, account.ErrMustChange)
+		o.refuses = append(slices.Clip(o.refuses), admit.ErrProof, account.ErrMustChange, account.ErrJWTShown)
 		o.about = strings.TrimSpace(fmt.Sprintf("%s Asks for a proof that is at most %d minutes old.", o.about, o.proof/time.Minute))
 	}
 }

@@ -62,6 +62,7 @@ var moreOf = map[string]string{
 	"stale_claims":         "The roles of its user have changed, or all other sessions were ended.",
 	"invalid_dpop_proof":   "RFC 9449 section 4.3 says what is looked at: one header `DPoP`; `htm` and `htu` of this request, `htu` under the public URL; `ath` of the access token, where one is sent.",
 	"jwt_invalid":          "The hint says what is wrong with it.",
+	"jwt_for_services":     "The setting `audiences` names others than the public URL, and the JWT is bound to no key.",
 	"bad_credentials":      "One answer for an unknown user, a wrong password and a disabled user.",
 	"identifier_taken":     "Said of user names only: whether an e-mail address has an account is told to its owner alone.",
 	"password_too_short":   "The setting `password_min_length` says how many characters are needed.",

@@ -14,8 +14,8 @@ import (
 // believed of a proxy that is named, and only if it sends all of them, because
 // a header that a proxy does not set is the client's.
 
-// ErrHTTPS is that plain HTTP was spoken where HTTPS must be.
-var ErrHTTPS = admit.Forbidden.New("https_required", "This is answered over HTTPS only.").WithHint("Use the https address.")
+// errHTTPS is that plain HTTP was spoken where HTTPS must be.
+var errHTTPS = admit.Forbidden.New("https_required", "This is answered over HTTPS only.").WithHint("Use the https address.")
 
 const proxyLines = "nginx: proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; — Caddy: reverse_proxy, which sets them, without header_up for any of them"
 
@@ -63,7 +63,7 @@ func (c *call) throughProxy() error {
 		// A proxy behind a proxy may add its own; all of the way must be HTTPS.
 		for p := range strings.SplitSeq(proto, ",") {
 			if !strings.EqualFold(strings.TrimSpace(p), "https") {
-				return ErrHTTPS.WithHint("Use " + c.PublicURL + ". If you did, the proxy must say so: X-Forwarded-Proto: https")
+				return errHTTPS.WithHint("Use " + c.PublicURL + ". If you did, the proxy must say so: X-Forwarded-Proto: https")
 			}
 		}
 	}

@@ -21,7 +21,7 @@ func Redirect(publicURL string) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		secret := r.Header.Get("Authorization") != "" || strings.HasPrefix(r.URL.Path, "/api/")
 		if r.Method != "GET" && r.Method != "HEAD" || secret {
-			problem.Write(w, ErrHTTPS.WithHint("Use "+publicURL), "")
+			problem.Write(w, errHTTPS.WithHint("Use "+publicURL), "")
 			return
 		}
 		h.Set("Location", at(publicURL, r.URL))

@@ -66,9 +66,17 @@ func (c *call) userOf(i *session.Info) (*account.User, error) {
 func (c *call) user() (session.Info, *account.User, error) {
 	i, user, err := c.holder()
 	if err == nil && c.proof > 0 {
-		err = c.Accounts.Within(c.r.Context(), c.askerOf(i), c.proof, c.now)
+		err = c.within(i, c.proof)
 	}
 	return i, user, err
+}
+
+// within refuses a session whose proof is older, or that others may present.
+func (c *call) within(i session.Info, maxAge time.Duration) error {
+	if c.shown(i) {
+		return account.ErrJWTShown
+	}
+	return c.Accounts.Within(c.r.Context(), c.askerOf(i), maxAge, c.now)
 }
 
 // holder is user however old its proof is.
@@ -187,15 +195,19 @@ func (c *call) remember(user string) error {
 	return c.device.Set(c.w, []byte(from.Device+" "+strings.Join(known, " ")))
 }
 
-// signOut ends the request's session.
+// signOut ends the request's session. A JWT that does not count is refused: who
+// hears that all is over throws away a refresh token that is good yet.
 func (c *call) signOut() error {
 	i, err := c.Sessions.Check(c.r)
 	if err != nil && !errors.Is(err, admit.Unauthenticated) {
 		return err
 	}
 	r := c.auditing(account.SessionEnded, account.Record{Event: "signed_out", Subject: i.Subject})
+	if err := c.Sessions.End(c.w, r, "signed_out"); err != nil {
+		return err
+	}
 	c.dropJWT()
-	return c.Sessions.End(c.w, r, "signed_out")
+	return nil
 }
 
 // endOne ends one of the user's sessions.

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
@@ -20,13 +19,5 @@ func (c *call) statusList() error {
 	if err != nil {
 		return err
 	}
-	h := c.w.Header()
-	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(account.StatusAge/time.Second)))
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	h.Set("Content-Type", "application/"+statuslist.Type)
-	h.Set("Content-Length", strconv.Itoa(len(token)))
-	c.begin(http.StatusOK)
-	c.w.Write([]byte(token)) // who is gone needs no answer
-	return nil
+	return c.publish("application/"+statuslist.Type, account.StatusAge, "", []byte(token))
 }

@@ -210,11 +210,9 @@ var stories = []story{
 	}},
 	{"apikeys-wrong", func(c *call) *page {
 		p := c.tellKeys()
-		r := c.told(account.ErrScopes)
-		r.Hint = c.say("apikeys.choose")
-		p.Data.(*keyPage).Wrong = &r
-		return c.tellWrong(p, "name", account.ErrKeyName)
+		return c.tellWrong(c.tellWrong(p, "scopes", account.ErrScopes), "name", account.ErrKeyName)
 	}},
+	{"apikeys-for-nothing", func(c *call) *page { return c.tellWrong(c.tellKeys(), "scopes", account.ErrScopes) }},
 	{"apikey", func(c *call) *page {
 		p := c.tellMember("apikey", "/account/keys")
 		p.Data = &keyPage{Text: "adm_k_0000000000000000000000000000000000000000000000000000", Of: "nightly report"}
@@ -232,7 +230,7 @@ var stories = []story{
 			{ID: 5, What: event(c.language(), "signed_in"), Device: firefox, Address: "192.0.2.7", At: at(0)},
 			{What: event(c.language(), "sign_in_refused"), Device: c.say("device", "Chrome", "Windows"), Address: "198.51.100.23", At: at(25 * time.Minute)},
 			{What: event(c.language(), "session_ended"), Of: c.say("sessions.ending", c.say("device", "Safari", "iPhone"), at(50*time.Hour).Full()), Device: firefox, Address: "192.0.2.7", At: at(3 * time.Hour)},
-			{What: event(c.language(), "role_granted"), Operator: true, At: at(26 * time.Hour)},
+			{What: event(c.language(), "role_granted"), Of: "editor", Operator: true, At: at(26 * time.Hour)},
 			{What: event(c.language(), "signed_up"), Device: firefox, Address: "2001:db8:85a3::8a2e:370:7334", At: at(900 * time.Hour)},
 		}, "/account/activity?after=1", true}
 		return p

@@ -91,7 +91,9 @@ func (s *server) tryOn(v *views) error {
 			}
 			need := []string{`action="` + p.Form.Action + `"`}
 			for _, f := range p.Form.Fields {
-				need = append(need, `name="`+f.Name+`"`)
+				if f.Type != "" { // it is one input
+					need = append(need, `name="`+f.Name+`"`)
+				}
 			}
 			for _, text := range need {
 				if !bytes.Contains(b.Bytes(), []byte(text)) {

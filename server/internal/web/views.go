@@ -487,8 +487,8 @@ func (c *call) explain(p problem.Problem) refusal {
 		c.w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
 		r.Hint = c.wait(p.RetryAfter)
 	}
-	if p.Status == http.StatusUnauthorized {
-		c.w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, 15.5.2 demands a challenge
+	if p.Challenge != "" {
+		c.w.Header().Set("WWW-Authenticate", p.Challenge)
 	}
 	return r
 }

@@ -371,8 +371,9 @@ func (c *call) admissible() error {
 	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
 		return problem.ErrHost
 	}
-	api, bearer := strings.HasPrefix(c.r.URL.Path, apiPrefix), c.bearer() || c.proves()
-	if bearer {
+	api := strings.HasPrefix(c.r.URL.Path, apiPrefix)
+	if scheme, _ := authorization(c.r); scheme != "" {
+		c.proving()
 		if err := c.overheard(); err != nil || api {
 			return err
 		}
@@ -402,26 +403,37 @@ func (c *call) alias() bool {
 	return true
 }
 
-// bearer reports whether the request is judged by a token in its header. No
-// browser sends one by itself, as it does cookies and the credentials of Basic
-// authentication.
-func (c *call) bearer() bool {
-	all := c.r.Header["Authorization"]
+// The schemes in which a token may come in the header Authorization.
+const (
+	bearerScheme = "Bearer"
+	proofScheme  = "DPoP"
+)
+
+// authorization returns the token that a request is judged by, "" in place of a
+// scheme where its header has none. No browser sends one by itself, as it does
+// cookies and the credentials of Basic authentication.
+func authorization(r *http.Request) (scheme, text string) {
+	all := r.Header["Authorization"]
 	if len(all) != 1 {
-		return false
+		return "", ""
 	}
-	scheme, _, _ := strings.Cut(all[0], " ")
-	return strings.EqualFold(scheme, "Bearer")
+	sent, text, _ := strings.Cut(all[0], " ")
+	for _, scheme := range [...]string{bearerScheme, proofScheme} {
+		if strings.EqualFold(sent, scheme) {
+			return scheme, strings.TrimLeft(text, " ")
+		}
+	}
+	return "", ""
 }
 
-// overheard refuses a bearer token that came over a network in the clear: whoever
+// overheard refuses a credential that came over a network in the clear: whoever
 // was on the way has it. What a trusted proxy brings came to it by HTTPS.
 func (c *call) overheard() error {
 	if c.r.TLS != nil || c.from != "" {
 		return nil
 	}
 	if peer, err := netip.ParseAddrPort(c.r.RemoteAddr); err == nil && !peer.Addr().Unmap().IsLoopback() {
-		return ErrHTTPS
+		return errHTTPS
 	}
 	return nil // or it came by a socket of this machine
 }
