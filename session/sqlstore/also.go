@@ -33,25 +33,31 @@ func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) c
 	return context.WithValue(ctx, alsoKey{}, fn)
 }
 
-// alsoOf returns what Also has put into the context.
+// alsoOf returns what Also has put into the context, nil where it has not.
 func alsoOf(ctx context.Context) func(context.Context, *sql.Tx, Write) error {
 	if fn, ok := ctx.Value(alsoKey{}).(func(context.Context, *sql.Tx, Write) error); ok {
 		return func(ctx context.Context, tx *sql.Tx, w Write) error {
 			if err := fn(ctx, tx, w); err != nil {
-				return fmt.Errorf("write along: %v", err) // %v, for it is no answer of the store's
+				return &alongError{err}
 			}
 			return nil
 		}
 	}
-	return func(context.Context, *sql.Tx, Write) error { return nil }
+	return nil
 }
+
+// An alongError hides what it wraps: an answer of somebody else's, such as "no such
+// record", is none of the store's.
+type alongError struct{ err error }
+
+func (e *alongError) Error() string { return "write along: " + e.err.Error() }
 
 // Forget removes every session of the subject in a transaction of the caller's.
 // Raise its epoch in the same transaction: a [session.Near] in front of the store
 // may still hold copies. Most programs never call it: it is for subjects who
 // want to be forgotten.
-func Forget(ctx context.Context, tx *sql.Tx, subject string) error {
-	if _, err := tx.ExecContext(ctx, "DELETE FROM sessions WHERE subject = ?", subject); err != nil {
+func (d Dialect) Forget(ctx context.Context, tx *sql.Tx, subject string) error {
+	if _, err := tx.ExecContext(ctx, d.texts().forget, subject); err != nil {
 		return fmt.Errorf("forget a subject: %w", err)
 	}
 	return nil

@@ -42,3 +42,26 @@ func Example() {
 	}
 	go sessions.Run(ctx)
 }
+
+// Sessions in PostgreSQL, shared by every replica of the program. For MySQL and
+// MariaDB say MySQL, "mysql" and their DSN.
+func ExampleDialect_New() {
+	ctx := context.Background()
+	db, err := sql.Open("pgx", "postgres://app@db.example.org/app?sslmode=verify-full")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16)
+	store, err := sqlstore.PostgreSQL.New(ctx, db, db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	type Visit struct{ Count int }
+	sessions, err := session.New[Visit](store, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go sessions.Run(ctx)
+}

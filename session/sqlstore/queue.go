@@ -3,9 +3,11 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,19 +19,24 @@ const (
 	// maxBatch writes share a transaction: with a sync of 1 ms and 15 µs a
 	// statement, more would make each wait without making all faster.
 	maxBatch = 128
-	// writeTimeout bounds a transaction, waiting for its turn included.
+	// writeTimeout bounds a write, waiting for its turn included.
 	writeTimeout = 10 * time.Second
+	// maxTries is how often a transaction is run again that met others at work:
+	// of two in a deadlock one goes on, so few meet twice.
+	maxTries = 4
 )
 
 // A queue lets writes share transactions, for it is the sync to disk that costs.
-// Whoever comes when nobody is at work leads: it runs what waits, tells each its
-// own outcome, and lets the first of those who came meanwhile lead. So no
-// goroutine is needed, and nobody works for others longer than one batch.
+// Whoever comes when a lane is free leads: it runs what waits, tells each its own
+// outcome, and lets the first of those who came meanwhile lead. So no goroutine is
+// needed, and nobody works for others longer than one batch.
 type queue struct {
 	db      *sql.DB
+	dialect Dialect
 	mu      sync.Mutex
-	busy    bool   // somebody leads; guarded by mu
-	waiting []*job // the first one leads next; guarded by mu
+	leading int    // how many lead; guarded by mu
+	called  bool   // the first who waits is one of them and has not begun; guarded by mu
+	waiting []*job // guarded by mu
 
 	done, failed atomic.Uint64 // transactions
 	took         atomic.Int64  // nanoseconds
@@ -38,31 +45,46 @@ type queue struct {
 // A job is one write. It may run more than once, each time in a transaction
 // that nothing is left of.
 type job struct {
-	run  func(context.Context, *sql.Tx) (uint64, error)
-	n    uint64
-	err  error
-	turn chan bool // false: n and err are there; true: lead
-	left bool      // nobody waits for it any more; guarded by queue.mu
+	key   string // of the record
+	alone bool   // it can run without a transaction; tx is nil then
+	run   func(context.Context, *sql.Tx) (uint64, error)
+	n     uint64
+	err   error
+	late  error     // its answer when its time is up
+	turn  chan bool // false: n and err are there; true: lead
+	left  bool      // nobody waits for it any more; guarded by queue.mu
 }
 
 // do runs a write. Its error is an answer of the write's, or it is unavailable,
 // or the context's: then the write may yet happen or have happened.
-func (q *queue) do(ctx context.Context, run func(context.Context, *sql.Tx) (uint64, error)) (uint64, error) {
+func (q *queue) do(ctx context.Context, j *job) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	j := &job{run: run, turn: make(chan bool, 1)}
+	j.late, j.turn = context.DeadlineExceeded, make(chan bool, 1)
+	end := time.Now().Add(writeTimeout)
+	if own, ok := ctx.Deadline(); !ok || end.Before(own) {
+		j.late = session.ErrUnavailable
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, j)
-	lead := !q.busy
-	q.busy = true
+	lead := q.leading < q.dialect.lanes() && len(q.waiting) == 1
+	if lead {
+		q.leading, q.called = q.leading+1, true
+	}
 	q.mu.Unlock()
 	if !lead {
 		select {
 		case lead = <-j.turn:
 		case <-ctx.Done():
 			q.withdraw(j)
-			return 0, ctx.Err()
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return 0, ctx.Err()
+			}
+			return 0, j.late
 		}
 	}
 	if lead {
@@ -85,18 +107,20 @@ func (q *queue) withdraw(j *job) {
 	select {
 	case lead := <-j.turn:
 		if lead {
+			q.called = false
 			q.pass()
 		}
 	default:
 	}
 }
 
-// pass lets the next one lead. The queue is locked.
+// pass lets the next one lead, or nobody where none waits. The queue is locked.
 func (q *queue) pass() {
-	if len(q.waiting) == 0 {
-		q.busy, q.waiting = false, nil
+	if q.called || len(q.waiting) == 0 {
+		q.leading--
 		return
 	}
+	q.called = true
 	q.waiting[0].turn <- true
 }
 
@@ -105,7 +129,13 @@ func (q *queue) lead(ctx context.Context) {
 	q.mu.Lock()
 	n := min(len(q.waiting), maxBatch)
 	batch := q.waiting[:n:n]
-	q.waiting = q.waiting[n:]
+	q.waiting, q.called = q.waiting[n:], false
+	if len(q.waiting) == 0 {
+		q.waiting = nil
+	} else if q.leading < q.dialect.lanes() {
+		q.leading++
+		q.pass()
+	}
 	q.mu.Unlock()
 	for _, j := range batch {
 		j.err = session.ErrUnavailable // unless it is told otherwise: a driver may panic
@@ -118,7 +148,11 @@ func (q *queue) lead(ctx context.Context) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		again = slices.DeleteFunc(again, func(j *job) bool { return j.left }) // those could not lead
-		q.waiting = append(again, q.waiting...)
+		at := 0
+		if q.called {
+			at = 1 // who leads is the first of its batch
+		}
+		q.waiting = slices.Insert(q.waiting, at, again...)
 		q.pass()
 	}()
 	again = q.run(ctx, batch)
@@ -130,32 +164,32 @@ func (q *queue) lead(ctx context.Context) {
 func (q *queue) run(ctx context.Context, batch []*job) []*job {
 	// A request that is cancelled takes nobody along, but none may outstay its
 	// deadline.
-	deadline := time.Now().Add(writeTimeout)
-	own, short := ctx.Deadline()
-	if short = short && own.Before(deadline); short {
-		deadline = own
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	end, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
-	for i, size := 0, len(batch); i < len(batch); {
+	size, tries := len(batch), 0
+	for i := 0; i < len(batch); {
 		part := batch[i : i+size]
 		at, err := q.attempt(ctx, part)
 		switch {
 		case err == nil:
-			i += size
-		case short && ctx.Err() != nil && at != committing:
+			i, tries = i+size, 0
+		case at != committing && !time.Now().Before(end): // a driver may notice before the context does
 			if i == 0 {
-				batch[0].err = ctx.Err()
+				batch[0].err = batch[0].late
 				i = 1
 			}
 			return batch[i:]
+		case tries < maxTries && (q.dialect.Again(err) || at != committing && errors.Is(err, driver.ErrBadConn)):
+			// A connection from before an outage may take a while to be found out.
+			tries++
 		case at == running && size > 1:
-			size = 1
+			size, tries = 1, 0
 		default:
 			for _, j := range part {
 				j.err = fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 			}
-			i += size
+			i, tries = i+size, 0
 		}
 	}
 	return nil
@@ -173,6 +207,13 @@ const (
 
 // attempt runs writes in one transaction.
 func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
+	if len(part) > 1 {
+		// All replicas lock records in one order, so that they seldom wait for
+		// each other in a circle. Whoever waits here has not been answered, so
+		// any order is as good.
+		part = slices.Clone(part)
+		slices.SortStableFunc(part, func(a, b *job) int { return strings.Compare(a.key, b.key) })
+	}
 	defer func(begun time.Time) {
 		q.done.Add(1)
 		q.took.Add(int64(time.Since(begun)))
@@ -180,20 +221,35 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 			q.failed.Add(1)
 		}
 	}(time.Now())
-	tx, err := q.db.BeginTx(ctx, nil)
+	if j := part[0]; len(part) == 1 && j.alone && q.dialect == PostgreSQL {
+		// One trip, not three. In MySQL a statement whose caller has gone goes on
+		// to wait for a lock, and would be kept when nobody expects it any more.
+		if j.n, j.err = j.run(ctx, nil); failed(j.err) {
+			return committing, j.err
+		}
+		return committing, nil
+	}
+	tx, err := q.db.BeginTx(ctx, q.dialect.isolation())
 	if err != nil {
 		return beginning, err
 	}
 	defer tx.Rollback()
 	for _, j := range part {
 		j.n, j.err = j.run(ctx, tx)
-		if j.err != nil && !errors.Is(j.err, session.ErrConflict) && !errors.Is(j.err, session.ErrNotFound) {
+		if failed(j.err) {
 			return running, j.err
 		}
 	}
 	err = tx.Commit()
-	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
-		return running, err // its time was up before the commit was sent
+	if err == sql.ErrTxDone || err == context.DeadlineExceeded {
+		// Its time was up before the commit was sent. A driver whose time was up
+		// while it waited for the answer wraps its error.
+		return running, err
 	}
 	return committing, err
+}
+
+// failed reports whether an error is none of the answers that a write can have.
+func failed(err error) bool {
+	return err != nil && !errors.Is(err, session.ErrConflict) && !errors.Is(err, session.ErrNotFound)
 }

@@ -1,8 +1,8 @@
 // Package sqlstore keeps sessions in a SQL database.
 //
-// Most programs need [Schema], run once by whoever makes the database, and
-// [New]. The database is SQLite, through any driver of database/sql; a program
-// without one imports none.
+// Most programs need [Dialect.Schema], run once by whoever makes the database, and
+// [Dialect.New]. The database is SQLite, PostgreSQL, MySQL or MariaDB, through
+// the program's own driver of database/sql; this package imports none.
 //
 // Reads never wait for writes. Writes that come at the same time share a
 // transaction, and so a sync to disk: that is what bounds them.
@@ -21,13 +21,17 @@ import (
 
 // Store is a [session.Store]. It also implements EpochGetter, Lister, Sweeper
 // and Durable. It lives as long as its two pools, and needs no closing of its
-// own. A look-up takes about 10 µs; a lone writer waits for one sync of the disk,
-// and 64 at once write six times as much a second, or more.
+// own. In SQLite a look-up takes about 10 µs; a lone writer waits for one sync of
+// the disk, and 64 at once write six times as much a second, or more.
+//
+// Where the database does not answer, a read fails as unavailable after 5 s and a
+// write after 10 s, if the context does not end before.
 //
 // A write whose context ends while it waits may still happen. What happened to
 // a write that failed as unavailable is not known either, if it was the commit
 // that failed.
 type Store struct {
+	dialect    Dialect
 	durability session.Durability
 	queue      queue
 
@@ -35,37 +39,44 @@ type Store struct {
 	add, swap, touch, version, remove, sweep *sql.Stmt // of the pool for writing
 }
 
-// New returns a store in the database of two pools. For SQLite the one for
-// writing must be of one connection (SetMaxOpenConns(1)) that begins with
-// BEGIN IMMEDIATE, and the file in WAL mode; with synchronous=FULL what is
-// acknowledged is on disk. The pool for writing is shared with whoever else
-// writes to this database.
+// New is SQLite.New.
 func New(ctx context.Context, write, read *sql.DB) (*Store, error) {
-	s := &Store{queue: queue{db: write}, durability: session.SurvivesProcess}
-	var synchronous int
-	if err := write.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
+	return SQLite.New(ctx, write, read)
+}
+
+// New returns a store in the database of two pools, which may be one and the same
+// unless it is SQLite. For SQLite the one for writing must be of one connection
+// (SetMaxOpenConns(1)) that begins with BEGIN IMMEDIATE, and the file in WAL mode;
+// with synchronous=FULL what is acknowledged is on disk. The pool for writing is
+// shared with whoever else writes to this database.
+//
+// In a pool of PostgreSQL or MySQL let as many connections be idle as may be open
+// (SetMaxIdleConns), or every other look-up waits for a new one. A DSN of MySQL needs
+// timeout, readTimeout and writeTimeout: without them its driver waits for ever for
+// the answer to a commit.
+func (d Dialect) New(ctx context.Context, write, read *sql.DB) (*Store, error) {
+	durability, err := d.durability(ctx, write)
+	if err != nil {
 		return nil, fmt.Errorf("open session store: %w", err)
 	}
-	if synchronous >= 2 { // FULL
-		s.durability = session.SurvivesMachine
-	}
+	s := &Store{dialect: d, durability: durability, queue: queue{db: write, dialect: d}}
+	t := d.texts()
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		db   *sql.DB
 		text string
 	}{
-		{&s.get, read, sqlGet},
-		{&s.getWithEpoch, read, sqlGetWithEpoch},
-		{&s.list, read, sqlList},
-		{&s.listAll, read, sqlListAll},
-		{&s.add, write, sqlAdd},
-		{&s.swap, write, sqlSwap},
-		{&s.touch, write, sqlTouch},
-		{&s.version, write, sqlVersion},
-		{&s.remove, write, sqlDelete},
-		{&s.sweep, write, sqlSweep},
+		{&s.get, read, t.get},
+		{&s.getWithEpoch, read, t.getWithEpoch},
+		{&s.list, read, t.list},
+		{&s.listAll, read, t.listAll},
+		{&s.add, write, t.add},
+		{&s.swap, write, t.swap},
+		{&s.touch, write, t.touch},
+		{&s.version, write, t.version},
+		{&s.remove, write, t.remove},
+		{&s.sweep, write, t.sweep},
 	} {
-		var err error
 		if *p.stmt, err = p.db.PrepareContext(ctx, p.text); err != nil {
 			return nil, fmt.Errorf("open session store: %w", err)
 		}
@@ -88,8 +99,13 @@ func (s *Store) Stats() Stats {
 
 // Get implements [session.Store].
 func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
+	if !keeps(key) {
+		return session.Item{}, session.ErrNotFound
+	}
+	within, cancel := s.bound(ctx)
+	defer cancel()
 	var r row
-	if err := s.get.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version); err != nil {
+	if err := s.get.QueryRowContext(within, key).Scan(&r.value, &r.subject, &r.expires, &r.version); err != nil {
 		return session.Item{}, readError(ctx, err)
 	}
 	return r.item(), nil
@@ -97,9 +113,14 @@ func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
 
 // GetWithEpoch implements [session.EpochGetter].
 func (s *Store) GetWithEpoch(ctx context.Context, key string) (session.Item, session.Epoch, error) {
+	if !keeps(key) {
+		return session.Item{}, session.Epoch{}, session.ErrNotFound
+	}
+	within, cancel := s.bound(ctx)
+	defer cancel()
 	var r row
 	var epoch sql.NullString
-	err := s.getWithEpoch.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version, &epoch)
+	err := s.getWithEpoch.QueryRowContext(within, key).Scan(&r.value, &r.subject, &r.expires, &r.version, &epoch)
 	if err != nil {
 		return session.Item{}, session.Epoch{}, readError(ctx, err)
 	}
@@ -127,16 +148,16 @@ func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	// A random first version is none that the key had before.
 	version := rand.Uint64N(maxFirst) + 1
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
-		n, err := exec(ctx, tx, s.add, key, []byte(it.Value), it.Subject, millis(it.Expires), version)
+	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+		n, err := exec(ctx, tx, s.add, key, []byte(it.Value), it.Subject, millis(it.Expires), int64(version))
 		if err == nil && n == 0 {
 			err = session.ErrConflict
 		}
-		if err == nil {
+		if err == nil && also != nil {
 			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true})
 		}
 		return version, err
-	})
+	}})
 }
 
 // Swap implements [session.Store].
@@ -145,36 +166,38 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 		return 0, err
 	}
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.swap, []byte(it.Value), it.Subject, millis(it.Expires), key, int64(old))
 		if err == nil && n == 0 {
-			err = s.missed(ctx, tx, key, old)
+			if err = s.missed(ctx, tx, key, old); err == nil {
+				err = session.ErrConflict
+			}
 		}
-		if err == nil {
+		if err == nil && also != nil {
 			err = also(ctx, tx, Write{Key: key, Subject: it.Subject})
 		}
 		return old + 1, err
-	})
+	}})
 }
 
 // Touch implements [session.Store].
 func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
 	ms := millis(expires)
-	_, err := s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.touch, ms, key, int64(version), ms)
 		if err == nil && n == 0 {
 			err = s.missed(ctx, tx, key, version)
 		}
 		return 0, err
-	})
+	}})
 	return err
 }
 
 // missed says why an update found no record to change: nil where one has the key
-// and the version.
+// and the version, at least by now.
 func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string, version uint64) error {
 	var stands int64
-	err := tx.StmtContext(ctx, s.version).QueryRowContext(ctx, key).Scan(&stands)
+	err := within(ctx, tx, s.version).QueryRowContext(ctx, key).Scan(&stands)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return session.ErrNotFound
@@ -186,20 +209,22 @@ func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string, version uint
 
 // Delete implements [session.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	_, err := s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		return exec(ctx, tx, s.remove, key)
-	})
+	}})
 	return err
 }
 
 // List implements [session.Lister].
 func (s *Store) List(ctx context.Context, subject, after string, limit int) ([]session.Entry, error) {
+	within, cancel := s.bound(ctx)
+	defer cancel()
 	var rows *sql.Rows
 	var err error
 	if subject == "" {
-		rows, err = s.listAll.QueryContext(ctx, after, max(limit, 0))
+		rows, err = s.listAll.QueryContext(within, after, max(limit, 0))
 	} else {
-		rows, err = s.list.QueryContext(ctx, subject, after, max(limit, 0))
+		rows, err = s.list.QueryContext(within, subject, after, max(limit, 0))
 	}
 	if err != nil {
 		return nil, readError(ctx, err)
@@ -224,20 +249,33 @@ func (s *Store) List(ctx context.Context, subject, after string, limit int) ([]s
 // have their turn.
 const sweepStep = 64
 
-// Sweep implements [session.Sweeper].
+// Sweep implements [session.Sweeper]. While another replica sweeps a database that
+// they share, it finds nothing to do.
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (swept int, err error) {
 	ms := millis(now)
 	for swept < limit {
 		step := min(sweepStep, limit-swept)
-		n, err := s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx) (uint64, error) {
-			return exec(ctx, tx, s.sweep, ms, ms, step)
-		})
+		n, err := s.queue.do(ctx, &job{run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+			return s.sweepSome(ctx, tx, ms, step)
+		}})
 		swept += int(n)
 		if err != nil || int(n) < step {
 			return swept, err
 		}
 	}
 	return swept, nil
+}
+
+func (s *Store) sweepSome(ctx context.Context, tx *sql.Tx, ms int64, step int) (uint64, error) {
+	if t := s.dialect.texts(); t.turn != "" {
+		var ours sql.NullBool
+		if err := tx.QueryRowContext(ctx, t.turn).Scan(&ours); err != nil || !ours.Bool {
+			return 0, err
+		}
+		// The lock is the connection's and would outlive the transaction.
+		defer tx.ExecContext(ctx, t.done)
+	}
+	return exec(ctx, tx, s.sweep, ms, step)
 }
 
 // Durability implements [session.Durable].
@@ -248,48 +286,48 @@ func (s *Store) Durability() session.Durability { return s.durability }
 // where the subject has none and so no session. An empty except spares none,
 // and one that was not good before stays so. A [session.Near] in front of the
 // store must be told to forget session.EpochKey(subject) then.
-func RaiseEpoch(ctx context.Context, tx *sql.Tx, subject, except string) (uint64, error) {
-	return raise(ctx, tx, subject, func(e session.Epoch) session.Epoch { return e.Next(except) })
+func (d Dialect) RaiseEpoch(ctx context.Context, tx *sql.Tx, subject, except string) (uint64, error) {
+	return d.raise(ctx, tx, subject, func(e session.Epoch) session.Epoch { return e.Next(except) })
 }
 
 // RaiseClaims is RaiseEpoch that ends no session, only the tokens that were made
 // from the subject's sessions: what they say of it, such as its roles, has
 // changed.
-func RaiseClaims(ctx context.Context, tx *sql.Tx, subject string) (uint64, error) {
-	return raise(ctx, tx, subject, session.Epoch.NextClaims)
+func (d Dialect) RaiseClaims(ctx context.Context, tx *sql.Tx, subject string) (uint64, error) {
+	return d.raise(ctx, tx, subject, session.Epoch.NextClaims)
 }
 
 // BeginEpoch gives a subject its first epoch in a transaction of the caller's, as
 // its first sign-in would, and returns it; it changes nothing where there is one.
 // It is for subjects that have other credentials than sessions. Forgotten at
 // expires, the epoch after it is later all the same, for it is the time.
-func BeginEpoch(ctx context.Context, tx *sql.Tx, subject string, now, expires time.Time) (uint64, error) {
+func (d Dialect) BeginEpoch(ctx context.Context, tx *sql.Tx, subject string, now, expires time.Time) (uint64, error) {
 	epoch := session.Epoch{N: uint64(max(now.UnixMilli(), 1))}
 	// The owner is that of all epochs, who has no sessions.
-	if _, err := tx.ExecContext(ctx, sqlAdd, session.EpochKey(subject), []byte(epoch.String()), "*", millis(expires), rand.Uint64N(maxFirst)+1); err != nil {
+	if _, err := tx.ExecContext(ctx, d.texts().add, session.EpochKey(subject), []byte(epoch.String()), "*", millis(expires), rand.Int64N(maxFirst)+1); err != nil {
 		return 0, fmt.Errorf("begin epoch: %w", err)
 	}
-	epoch, err := ReadEpoch(ctx, tx, subject)
+	epoch, err := d.ReadEpoch(ctx, tx, subject)
 	return epoch.N, err
 }
 
 // ReadEpoch returns a subject's epoch as a transaction of the caller's sees it,
 // the zero one where it has none: the "sev" of tokens that say what else is read
 // in the same transaction.
-func ReadEpoch(ctx context.Context, tx *sql.Tx, subject string) (session.Epoch, error) {
+func (d Dialect) ReadEpoch(ctx context.Context, tx *sql.Tx, subject string) (session.Epoch, error) {
 	var r row
-	err := tx.QueryRowContext(ctx, sqlGet, session.EpochKey(subject)).Scan(&r.value, &r.subject, &r.expires, &r.version)
+	err := tx.QueryRowContext(ctx, d.texts().forShare, session.EpochKey(subject)).Scan(&r.value, &r.subject, &r.expires, &r.version)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return session.Epoch{}, fmt.Errorf("read epoch: %w", err)
 	}
 	return session.ParseEpoch(r.value), nil
 }
 
-func raise(ctx context.Context, tx *sql.Tx, subject string, next func(session.Epoch) session.Epoch) (uint64, error) {
+func (d Dialect) raise(ctx context.Context, tx *sql.Tx, subject string, next func(session.Epoch) session.Epoch) (uint64, error) {
 	key := session.EpochKey(subject)
 	for {
 		var r row
-		err := tx.QueryRowContext(ctx, sqlGet, key).Scan(&r.value, &r.subject, &r.expires, &r.version)
+		err := tx.QueryRowContext(ctx, d.texts().forUpdate, key).Scan(&r.value, &r.subject, &r.expires, &r.version)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, nil
 		}
@@ -297,7 +335,7 @@ func raise(ctx context.Context, tx *sql.Tx, subject string, next func(session.Ep
 			return 0, fmt.Errorf("raise epoch: %w", err)
 		}
 		epoch := next(session.ParseEpoch(r.value))
-		res, err := tx.ExecContext(ctx, sqlRaise, []byte(epoch.String()), key, r.version)
+		res, err := tx.ExecContext(ctx, d.texts().raise, []byte(epoch.String()), key, r.version)
 		if err != nil {
 			return 0, fmt.Errorf("raise epoch: %w", err)
 		}
@@ -307,15 +345,40 @@ func raise(ctx context.Context, tx *sql.Tx, subject string, next func(session.Ep
 	}
 }
 
+// within returns a statement of a transaction, or one that is its own where there
+// is none.
+func within(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt) *sql.Stmt {
+	if tx == nil {
+		return stmt
+	}
+	return tx.StmtContext(ctx, stmt)
+}
+
 // exec returns how many rows were touched.
 func exec(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt, args ...any) (uint64, error) {
-	res, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
+	res, err := within(ctx, tx, stmt).ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
 	n, err := res.RowsAffected()
 	return uint64(n), err
 }
+
+// readTimeout bounds a read of a database that is elsewhere.
+const readTimeout = 5 * time.Second
+
+// bound returns the context of one read. SQLite needs none: it is in the process,
+// and waits for nobody.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.dialect == SQLite {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, readTimeout)
+}
+
+// keeps reports whether a key can be that of a record. A database whose text is
+// UTF-8 takes any other for a mistake.
+func keeps(key string) bool { return session.CheckRecord(key, session.Item{}) == nil }
 
 // readError tells "no such record" and the context's end from a failure.
 func readError(ctx context.Context, err error) error {

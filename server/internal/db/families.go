@@ -11,11 +11,11 @@ import (
 )
 
 func (t *txn) Session(sid string, now time.Time) (session.Info, error) {
-	return sqlstore.Look(t.ctx, t.tx, sid, now)
+	return sqlstore.SQLite.Look(t.ctx, t.tx, sid, now)
 }
 
 func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
-	info, wrote, err := sqlstore.Use(t.ctx, t.tx, sid, now)
+	info, wrote, err := sqlstore.SQLite.Use(t.ctx, t.tx, sid, now)
 	if wrote {
 		t.sessions = append(t.sessions, sid)
 	}
@@ -24,7 +24,7 @@ func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
 
 func (t *txn) EndSession(sid, reason string, now time.Time) error {
 	t.sessions = append(t.sessions, sid)
-	info, err := sqlstore.End(t.ctx, t.tx, sid, reason, now)
+	info, err := sqlstore.SQLite.End(t.ctx, t.tx, sid, reason, now)
 	if err != nil {
 		return err
 	}

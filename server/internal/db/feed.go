@@ -49,7 +49,7 @@ const firstEpoch = 24 * time.Hour
 
 func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, err error) error {
 	if err == nil && n == 0 {
-		n, err = sqlstore.BeginEpoch(t.ctx, t.tx, user, now, now.Add(firstEpoch))
+		n, err = sqlstore.SQLite.BeginEpoch(t.ctx, t.tx, user, now, now.Add(firstEpoch))
 	}
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // What people do with their own accounts.
 
 func (t *txn) Erase(id, pseudonym string) error {
-	if err := sqlstore.Forget(t.ctx, t.tx, id); err != nil {
+	if err := sqlstore.SQLite.Forget(t.ctx, t.tx, id); err != nil {
 		return err
 	}
 	if err := t.exec("DELETE FROM outbox WHERE user_id = ?", id); err != nil {

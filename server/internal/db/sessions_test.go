@@ -246,7 +246,7 @@ func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tx.Rollback()
-		n, err := sqlstore.RaiseEpoch(t.Context(), tx, subject, except)
+		n, err := sqlstore.SQLite.RaiseEpoch(t.Context(), tx, subject, except)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -222,18 +222,18 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 
 func (t *txn) RaiseEpoch(user, except string) error {
 	t.raised = append(t.raised, raise{user, true})
-	n, err := sqlstore.RaiseEpoch(t.ctx, t.tx, user, except)
+	n, err := sqlstore.SQLite.RaiseEpoch(t.ctx, t.tx, user, except)
 	return t.tellRaised(user, n, "account_changed", t.now, err)
 }
 
 func (t *txn) RaiseClaims(user string, now time.Time) error {
 	t.raised = append(t.raised, raise{user, false})
-	n, err := sqlstore.RaiseClaims(t.ctx, t.tx, user)
+	n, err := sqlstore.SQLite.RaiseClaims(t.ctx, t.tx, user)
 	return t.tellRaised(user, n, "claims_changed", now, err)
 }
 
 func (t *txn) Epoch(user string) (uint64, error) {
-	epoch, err := sqlstore.ReadEpoch(t.ctx, t.tx, user)
+	epoch, err := sqlstore.SQLite.ReadEpoch(t.ctx, t.tx, user)
 	if err != nil || epoch.N > 0 {
 		return epoch.N, err
 	}
