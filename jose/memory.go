@@ -1,14 +1,37 @@
 package jose
 
-import "sync"
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"sync"
+)
 
 // A memory remembers the claims of tokens by their digests: at most about as
 // many as it was made for, the longest unused ones forgotten first, and all
 // when the key set changes.
 type memory[D any] struct {
-	most   int // in half a shard
+	most   int         // in half a shard
+	gmac   cipher.AEAD // nil where only FIPS 140-3 is allowed, which knows no GCM with nonces of the caller's
 	shards [16]memoryShard[D]
 }
+
+// digest returns a digest of the token in s: GMAC (NIST SP 800-38D) under a key
+// of the memory's own, for a quarter of what SHA-256 costs. No digest is ever
+// shown, so one nonce will do for all. Who presents a forged token meets the digest
+// of a remembered one with a probability of its length in blocks over 2^128,
+// whatever he knows but the key.
+func (m *memory[D]) digest(s *scratch) (id [32]byte) {
+	if m.gmac == nil {
+		return sha256.Sum256(s.token)
+	}
+	s.digest = m.gmac.Seal(s.digest[:0], oneNonce[:], nil, s.token)
+	copy(id[:], s.digest)
+	return id
+}
+
+var oneNonce [12]byte
 
 // A memoryShard keeps two halves. What is used moves to the young one; when
 // that is full, the old one is dropped and it takes its place.
@@ -21,6 +44,11 @@ type memoryShard[D any] struct {
 func newMemory[D any](most int) *memory[D] {
 	m := &memory[D]{}
 	m.most = max(1, most/len(m.shards)/2)
+	key := make([]byte, 16)
+	rand.Read(key)
+	if block, err := aes.NewCipher(key); err == nil {
+		m.gmac, _ = cipher.NewGCM(block)
+	}
 	return m
 }
 

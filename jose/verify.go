@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -171,7 +170,7 @@ func (v *Verifier[D]) remembered(ctx context.Context, s *scratch, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	id := sha256.Sum256(s.token)
+	id := v.memory.digest(s)
 	if c := v.memory.get(set, &id); c != nil {
 		return c, v.inTime(c, now)
 	}
@@ -313,6 +312,7 @@ type scratch struct {
 	payload   []byte
 	signature []byte
 	work      []byte
+	digest    []byte
 }
 
 func newScratch() *scratch {
