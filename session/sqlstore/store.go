@@ -102,11 +102,12 @@ func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
 	if !keeps(key) {
 		return session.Item{}, session.ErrNotFound
 	}
-	within, cancel := s.bound(ctx)
-	defer cancel()
 	var r row
-	if err := s.get.QueryRowContext(within, key).Scan(&r.value, &r.subject, &r.expires, &r.version); err != nil {
-		return session.Item{}, readError(ctx, err)
+	err := s.read(ctx, func(ctx context.Context) error {
+		return s.get.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version)
+	})
+	if err != nil {
+		return session.Item{}, err
 	}
 	return r.item(), nil
 }
@@ -116,13 +117,13 @@ func (s *Store) GetWithEpoch(ctx context.Context, key string) (session.Item, ses
 	if !keeps(key) {
 		return session.Item{}, session.Epoch{}, session.ErrNotFound
 	}
-	within, cancel := s.bound(ctx)
-	defer cancel()
 	var r row
 	var epoch sql.NullString
-	err := s.getWithEpoch.QueryRowContext(within, key).Scan(&r.value, &r.subject, &r.expires, &r.version, &epoch)
+	err := s.read(ctx, func(ctx context.Context) error {
+		return s.getWithEpoch.QueryRowContext(ctx, key).Scan(&r.value, &r.subject, &r.expires, &r.version, &epoch)
+	})
 	if err != nil {
-		return session.Item{}, session.Epoch{}, readError(ctx, err)
+		return session.Item{}, session.Epoch{}, err
 	}
 	it := r.item()
 	if it.Subject == "" {
@@ -216,31 +217,32 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 }
 
 // List implements [session.Lister].
-func (s *Store) List(ctx context.Context, subject, after string, limit int) ([]session.Entry, error) {
-	within, cancel := s.bound(ctx)
-	defer cancel()
-	var rows *sql.Rows
-	var err error
-	if subject == "" {
-		rows, err = s.listAll.QueryContext(within, after, max(limit, 0))
-	} else {
-		rows, err = s.list.QueryContext(within, subject, after, max(limit, 0))
-	}
-	if err != nil {
-		return nil, readError(ctx, err)
-	}
-	defer rows.Close()
-	var found []session.Entry
-	for rows.Next() {
-		var key string
-		var r row
-		if err := rows.Scan(&key, &r.value, &r.subject, &r.expires, &r.version); err != nil {
-			return nil, readError(ctx, err)
+func (s *Store) List(ctx context.Context, subject, after string, limit int) (found []session.Entry, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		found = nil
+		var rows *sql.Rows
+		var err error
+		if subject == "" {
+			rows, err = s.listAll.QueryContext(ctx, after, max(limit, 0))
+		} else {
+			rows, err = s.list.QueryContext(ctx, subject, after, max(limit, 0))
 		}
-		found = append(found, session.Entry{Key: key, Item: r.item()})
-	}
-	if err := rows.Err(); err != nil {
-		return nil, readError(ctx, err)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key string
+			var r row
+			if err := rows.Scan(&key, &r.value, &r.subject, &r.expires, &r.version); err != nil {
+				return err
+			}
+			found = append(found, session.Entry{Key: key, Item: r.item()})
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, err
 	}
 	return found, nil
 }
@@ -367,6 +369,11 @@ func exec(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt, args ...any) (uint64,
 // readTimeout bounds a read of a database that is elsewhere.
 const readTimeout = 5 * time.Second
 
+// readTries bounds how often a read is asked for, over another connection each
+// time: after an outage a pool may hold several that are broken, and a read that was
+// lost has changed nothing.
+const readTries = 3
+
 // bound returns the context of one read. SQLite needs none: it is in the process,
 // and waits for nobody.
 func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -379,6 +386,21 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 // keeps reports whether a key can be that of a record. A database whose text is
 // UTF-8 takes any other for a mistake.
 func keeps(key string) bool { return session.CheckRecord(key, session.Item{}) == nil }
+
+// read runs fn, which only reads, until it has an answer or there is no time left.
+func (s *Store) read(ctx context.Context, fn func(context.Context) error) error {
+	within, cancel := s.bound(ctx)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := fn(within)
+		if err == nil {
+			return nil
+		}
+		if try == readTries || s.dialect == SQLite || errors.Is(err, sql.ErrNoRows) || within.Err() != nil {
+			return readError(ctx, err)
+		}
+	}
+}
 
 // readError tells "no such record" and the context's end from a failure.
 func readError(ctx context.Context, err error) error {
