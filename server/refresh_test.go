@@ -328,7 +328,6 @@ func TestAJWTFromBeforeTheOthersWereEndedIsStaleAndRefreshes(t *testing.T) {
 
 func TestTheNextRefreshCarriesTheRolesOfThen(t *testing.T) {
 	s := newSite(t)
-	s.run()
 	root := s.administrator()
 	s.signedUp("ann")
 	a := s.appOf("ann")

@@ -420,7 +420,6 @@ func clockBinary(t *testing.T) string {
 	mover := write("clock.go", `package main
 
 import (
-	"encoding/json"
 	"os"
 	"os/signal"
 	"syscall"
