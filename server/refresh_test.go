@@ -270,7 +270,6 @@ func TestAFamilyEndsWithItsSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			s.run()
 			laptop := s.signedUp("ann")
 			a := s.appOf("ann")
 			old := a.refreshToken
