@@ -180,8 +180,9 @@ func (q *queue) run(ctx context.Context, batch []*job) []*job {
 				i = 1
 			}
 			return batch[i:]
-		case tries < maxTries && (q.dialect.Again(err) || at != committing && errors.Is(err, driver.ErrBadConn)):
-			// A connection from before an outage may take a while to be found out.
+		case tries < maxTries && (q.dialect.Again(err) || at == beginning && q.dialect != SQLite || at != committing && errors.Is(err, driver.ErrBadConn)):
+			// A connection from before an outage may take a while to be found out,
+			// and what did not begin has changed nothing.
 			tries++
 		case at == running && size > 1:
 			size, tries = 1, 0

@@ -372,7 +372,7 @@ const readTimeout = 5 * time.Second
 // readTries bounds how often a read is asked for, over another connection each
 // time: after an outage a pool may hold several that are broken, and a read that was
 // lost has changed nothing.
-const readTries = 3
+const readTries = 5
 
 // bound returns the context of one read. SQLite needs none: it is in the process,
 // and waits for nobody.
