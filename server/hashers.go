@@ -16,12 +16,17 @@ import (
 // before it goes.
 const restingTime = time.Minute
 
+// askingTime bounds one hash: the dearest that package password computes takes some
+// seconds. One that does not answer is killed.
+const askingTime = 30 * time.Second
+
 // hashers are processes that compute Argon2id, as many as hash at once. A hash
 // takes 25 ms, and Go gives a goroutine 10 of them before another gets its turn:
 // in a flood of sign-ins all else would wait. The kernel shares the cores out
 // better. Where no process can be had, the hash is computed here.
 type hashers struct {
 	command []string
+	asking  time.Duration // askingTime
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -75,7 +80,7 @@ func (hs *hashers) argon2id(pw, salt []byte, passes, memoryKiB uint32, lanes uin
 	h, err := hs.take()
 	if err == nil {
 		var key []byte
-		if key, err = h.ask(asked); err == nil {
+		if key, err = h.ask(asked, hs.asking); err == nil {
 			hs.rest(h)
 			return key
 		}
@@ -121,7 +126,8 @@ func begin(command []string) (*hasher, error) {
 	return &hasher{process: c, in: in, to: gob.NewEncoder(in), from: gob.NewDecoder(out)}, nil
 }
 
-func (h *hasher) ask(asked *hashing) (key []byte, err error) {
+func (h *hasher) ask(asked *hashing, within time.Duration) (key []byte, err error) {
+	defer time.AfterFunc(within, func() { _ = h.process.Process.Kill() }).Stop()
 	if err := h.to.Encode(asked); err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	hashing := &password.Options{}
 	if len(cfg.Hashers) > 0 {
-		s.hashers = &hashers{command: cfg.Hashers, log: s.log}
+		s.hashers = &hashers{command: cfg.Hashers, asking: askingTime, log: s.log}
 		hashing.Argon2id = s.hashers.argon2id
 	}
 	if s.passwords, err = password.New(hashing); err != nil {
