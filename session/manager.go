@@ -32,6 +32,7 @@ type Manager[D any] struct {
 	named    func(*http.Request) (*Named, error)
 	feed     feed.Sink
 	queue    queue
+	watches  watches
 	made     time.Time
 	calls    atomic.Uint32
 }
@@ -599,6 +600,7 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		ended := feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end())
 		_, err := m.store.Swap(withEnding(ctx, ended, now), h.sid, h.item.Version, h.stone(reason, now))
 		if err == nil {
+			m.watches.end(h.sid, &EndedError{SID: h.sid, Subject: h.item.Subject, Why: reason})
 			return m.tell(ctx, now, ended)
 		}
 		if !changed(err) {
@@ -678,6 +680,7 @@ func (m *Manager[D]) raiseTo(ctx context.Context, subject, reason string, now ti
 		if err != nil {
 			return storeError(err)
 		}
+		m.watches.wake(func(w *watch) bool { return w.subject == subject })
 		return m.tell(ctx, now, raised)
 	}
 	return ErrBusy

@@ -215,21 +215,27 @@ func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now ti
 	return err
 }
 
-// touch notes that the session is in use. Losing the race against a writer is
-// fine: that writer's request touches too, or the next one does.
+// touch notes that the session is in use, and renews a persistent cookie.
 func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now time.Time) {
-	idle := time.Duration(h.rec.idle) * time.Millisecond
-	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
-		return
-	}
-	expires := now.Add(idle)
-	if m.store.Touch(r.Context(), h.sid, h.item.Version, expires) != nil {
-		return
-	}
-	h.item.Expires = expires
-	if h.rec.flags&(flagPersistent|flagBearer) == flagPersistent {
+	if m.used(r.Context(), h, now) && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent {
 		m.setCookie(w, h, now)
 	}
+}
+
+// used notes that the session is in use, unless that was noted a moment ago.
+// Losing the race against a writer is fine: that writer's request touches too,
+// or the next one does.
+func (m *Manager[D]) used(ctx context.Context, h *held, now time.Time) bool {
+	idle := time.Duration(h.rec.idle) * time.Millisecond
+	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
+		return false
+	}
+	expires := now.Add(idle)
+	if m.store.Touch(ctx, h.sid, h.item.Version, expires) != nil {
+		return false
+	}
+	h.item.Expires = expires
+	return true
 }
 
 // A requestContext carries the session that Handler read: only what parsing it
