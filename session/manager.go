@@ -31,6 +31,7 @@ type Manager[D any] struct {
 	bearer   bool
 	named    func(*http.Request) (*Named, error)
 	feed     feed.Sink
+	parents  Parents
 	queue    queue
 	watches  watches
 	made     time.Time
@@ -68,6 +69,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		bearer:   o.Bearer,
 		named:    o.Named,
 		feed:     o.Feed,
+		parents:  o.Parents,
 		made:     time.Now(),
 	}
 	if store == nil {
@@ -123,6 +125,7 @@ func (h *held) info() Info {
 		Persistent:    rec.flags&flagPersistent != 0,
 		Bearer:        rec.flags&flagBearer != 0,
 		JWT:           rec.flags&flagJWT != 0,
+		Parent:        rec.parent,
 		Epoch:         h.epoch,
 		amr:           rec.text[0],
 	}
@@ -384,6 +387,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	if o.Bearer && !m.bearer || o.JWT && m.named == nil {
 		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer, or JWT without Named")
 	}
+	if o.Parent != "" && (m.parents == nil || !token.IsSelector(o.Parent)) {
+		return nil, errors.New("session: StartOptions.Parent without Options.Parents, or no sid")
+	}
 	encoded, err := m.codec.Encode(&data, before)
 	if err != nil {
 		return nil, fmt.Errorf("encode session: %w", err)
@@ -395,6 +401,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		created:  now.UnixMilli(),
 		idle:     cmp.Or(o.Idle, m.idle).Milliseconds(),
 		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),
+		parent:   o.Parent,
 		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
 	}
 	switch {
@@ -511,7 +518,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		var h held
 		err = m.readNamed(r.Context(), by, &h, now)
 		if err == nil || errors.Is(err, ErrStale) {
-			err = m.bury(r.Context(), &h, reason, now)
+			err = m.end(r.Context(), &h, reason, now)
 		}
 	}
 	if err != nil && !errors.Is(err, admit.Unauthenticated) {
@@ -530,7 +537,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		h := held{sid: tok.Selector(), tok: tok}
 		err = m.check(r.Context(), &h, bearer, now)
 		if err == nil {
-			err = m.bury(r.Context(), &h, reason, now)
+			err = m.end(r.Context(), &h, reason, now)
 		}
 		if err != nil && !errors.Is(err, admit.Unauthenticated) {
 			return err
@@ -573,7 +580,7 @@ func (m *Manager[D]) EndAny(ctx context.Context, sid, reason string) error {
 	h := held{sid: sid}
 	err := m.find(ctx, &h, now)
 	if err == nil {
-		err = m.bury(ctx, &h, reason, now)
+		err = m.end(ctx, &h, reason, now)
 	}
 	if errors.Is(err, admit.Unauthenticated) {
 		return ErrUnknown
@@ -593,6 +600,19 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 	return err
 }
 
+// end ends a live session and its parent. The parent is first: once it has
+// ended neither lives, whatever happens next; and where it cannot be ended
+// neither is, so that who signs out is not told that he has, and tries again.
+func (m *Manager[D]) end(ctx context.Context, h *held, reason string, now time.Time) error {
+	if h.rec.parent != "" && m.parents != nil {
+		err := m.parents.EndAny(ctx, h.rec.parent, reason)
+		if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Unauthenticated) {
+			return storeError(err)
+		}
+	}
+	return m.bury(ctx, h, reason, now)
+}
+
 // bury swaps a live record for a tombstone. On return h holds the record as it
 // was when it ended. ErrEnded if somebody else was first.
 func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
@@ -606,7 +626,7 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		if !changed(err) {
 			return storeError(err)
 		}
-		if err := m.alive(ctx, h, now); err != nil {
+		if err := m.itself(ctx, h, now); err != nil {
 			return err
 		}
 	}
@@ -753,6 +773,12 @@ func (m *Manager[D]) listSome(ctx context.Context, subject, after string, limit 
 				continue
 			}
 			h.epoch = epochs[e.Subject].N
+		}
+		switch err := m.parentAlive(ctx, &h); {
+		case errors.Is(err, admit.Unauthenticated):
+			continue
+		case err != nil:
+			return nil, "", err
 		}
 		live = append(live, h.info())
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/token"
 )
@@ -90,7 +91,7 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	err := m.alive(ctx, h, now)
+	err := m.itself(ctx, h, now)
 	ended := errors.Is(err, ErrEnded)
 	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
 		return err // of what is gone there is no digest
@@ -107,13 +108,57 @@ func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.T
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
 		return h.why(err)
+	case err == nil:
+		return m.parentAlive(ctx, h)
 	}
 	return err
 }
 
 // alive reads the session with h's sid. ErrNone, ErrEnded or ErrExpired where
-// it does not count.
+// it does not count, or its parent has ended.
 func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
+	if err := m.itself(ctx, h, now); err != nil {
+		return err
+	}
+	return m.parentAlive(ctx, h)
+}
+
+// parentAlive is nil for a session without a parent.
+func (m *Manager[D]) parentAlive(ctx context.Context, h *held) error {
+	if h.rec.parent == "" {
+		return nil
+	}
+	if m.parents == nil {
+		return ErrNone // nobody can tell
+	}
+	err := m.parents.Alive(ctx, h.rec.parent)
+	switch {
+	case errors.Is(err, admit.Unauthenticated):
+		return ErrEnded
+	case err != nil:
+		return storeError(err)
+	}
+	return nil
+}
+
+// Alive reports, by its public id, whether a session lives, and notes that it is
+// in use: for a session that ends with it, see [Parents]. ErrNone, ErrEnded or
+// ErrExpired where it does not.
+func (m *Manager[D]) Alive(ctx context.Context, sid string) error {
+	if !token.IsSelector(sid) {
+		return ErrNone
+	}
+	now := time.Now()
+	h := held{sid: sid}
+	if err := m.alive(ctx, &h, now); err != nil {
+		return err
+	}
+	m.used(ctx, &h, now)
+	return nil
+}
+
+// itself is alive without a look at the parent.
+func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 	var epoch Epoch
 	var err error
 	if m.epochs != nil {

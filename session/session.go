@@ -23,6 +23,7 @@
 package session
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -83,9 +84,10 @@ type Info struct {
 	AuthTime      time.Time // when the subject proved itself; zero for a guest
 	ACR           string
 	Device        Device
-	Persistent    bool // the cookie outlives the browser
-	Bearer        bool // the token is sent in the Authorization header, not in a cookie
-	JWT           bool // tokens that the program makes name it: see Options.Named
+	Persistent    bool   // the cookie outlives the browser
+	Bearer        bool   // the token is sent in the Authorization header, not in a cookie
+	JWT           bool   // tokens that the program makes name it: see Options.Named
+	Parent        string // sid of the session elsewhere that this one ends with; "" for none
 
 	// Epoch is the subject's when the session was read: the "sev" of a token
 	// that is made from it. What else the token says of the subject must be
@@ -172,6 +174,10 @@ type Options struct {
 	// feed beside its records is told with each write: see [Ending].
 	Feed feed.Sink
 
+	// Parents keep the sessions that some of ours end with: those begun with
+	// StartOptions.Parent, as by a hand-over from another domain.
+	Parents Parents
+
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.
 	InsecureAllowHTTP bool
@@ -188,4 +194,18 @@ type StartOptions struct {
 	Persistent bool          // the cookie outlives the browser ("remember me")
 	Bearer     bool          // no cookie: Session.Token is for the Authorization header
 	JWT        bool          // neither: the program makes tokens that name the session
+	Parent     string        // sid of a session of Options.Parents: the two end together
+}
+
+// Parents keep sessions that others end with. A [Manager] is one for its own: of
+// the same store, or of another in the same process. Package handover has one
+// for the sessions of another domain.
+type Parents interface {
+	// Alive returns nil while the session lives, and notes that it is in use. Its
+	// error is of kind admit.Unauthenticated where it does not, and
+	// admit.Unavailable where that cannot be told.
+	Alive(ctx context.Context, sid string) error
+
+	// EndAny ends the session. One that has ended already is ErrUnknown.
+	EndAny(ctx context.Context, sid, reason string) error
 }
