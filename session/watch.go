@@ -66,6 +66,7 @@ func (m *Manager[D]) Hear(n feed.News) error {
 		switch e.Kind {
 		case feed.Session:
 			m.watches.end(e.Target, &EndedError{SID: e.Target, Subject: e.Subject, Why: e.Reason})
+			m.watches.wake(func(w *watch) bool { return w.parent == e.Target })
 		case feed.Subject: // a raise may end nothing, or spare one
 			m.watches.wake(func(w *watch) bool { return w.subject == e.Subject })
 		case feed.Everyone:
@@ -102,7 +103,7 @@ func (m *Manager[D]) look(w *watch) {
 	switch {
 	case err == nil:
 		w.seen = now
-		m.watches.name(w, h.item.Subject)
+		m.watches.name(w, h.item.Subject, h.rec.parent)
 		if w.keepAlive {
 			m.used(ctx, &h, now)
 		}
@@ -131,6 +132,7 @@ type watch struct {
 	seen      time.Time   // when the session was alive
 	woken     atomic.Bool // since the last look began
 	subject   string      // guarded by watches.mu
+	parent    string      // guarded by watches.mu
 }
 
 // watches are those of a Manager, by sid.
@@ -160,10 +162,10 @@ func (ws *watches) remove(w *watch) {
 	}
 }
 
-func (ws *watches) name(w *watch, subject string) {
+func (ws *watches) name(w *watch, subject, parent string) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	w.subject = subject
+	w.subject, w.parent = subject, parent
 }
 
 // end ends all that watch a session.
