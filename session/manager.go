@@ -29,6 +29,7 @@ type Manager[D any] struct {
 	lifetime time.Duration
 	idle     time.Duration
 	bearer   bool
+	urls     bool
 	named    func(*http.Request) (*Named, error)
 	feed     feed.Sink
 	parents  Parents
@@ -67,6 +68,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		lifetime: cmp.Or(o.Lifetime, 12*time.Hour),
 		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
+		urls:     o.InsecureURLSessions,
 		named:    o.Named,
 		feed:     o.Feed,
 		parents:  o.Parents,
@@ -123,8 +125,9 @@ func (h *held) info() Info {
 		ACR:           rec.text[1],
 		Device:        Device{rec.text[2], rec.text[3], rec.text[4]},
 		Persistent:    rec.flags&flagPersistent != 0,
-		Bearer:        rec.flags&flagBearer != 0,
-		JWT:           rec.flags&flagJWT != 0,
+		Bearer:        rec.place() == placeHeader,
+		JWT:           rec.place() == placeJWT,
+		URL:           rec.place() == placeURL,
 		Parent:        rec.parent,
 		Epoch:         h.epoch,
 		amr:           rec.text[0],
@@ -221,7 +224,10 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 		if err != nil {
 			return nil, fmt.Errorf("encode session %s: %w", h.sid, err)
 		}
-		if string(data) == h.rec.data {
+		if h.named != nil && h.named.url != nil && !s.URL {
+			h.placeInURL(now)
+			s.Info = h.info()
+		} else if string(data) == h.rec.data {
 			return s, nil
 		}
 		err = m.write(ctx, &h, data)
@@ -360,6 +366,7 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	var data D
 	var before string
 	switch {
+	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
 		before = old.rec.data
 		// Data that cannot be read must not keep anybody from signing in.
@@ -409,6 +416,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		h.rec.flags |= flagBearer
 	case o.JWT:
 		h.rec.flags |= flagJWT
+	case m.wantsURL(r):
+		h.rec.flags |= placeURL
+		h.rec.idle = min(h.rec.idle, urlIdle.Milliseconds())
 	case o.Persistent:
 		h.rec.flags |= flagPersistent
 	}
@@ -435,7 +445,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	switch {
 	case o.Bearer:
 		s.Token = admit.NewSecret(h.tok.Reveal())
-	case o.JWT: // nobody ever has the token, so that it is none
+	case o.JWT, s.URL: // nobody ever has the token, so that it is none
 	default:
 		if err := m.setCookie(w, &h, now); err != nil {
 			return nil, errors.Join(err, m.store.Delete(ctx, h.sid))

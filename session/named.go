@@ -15,21 +15,28 @@ type Named struct {
 	SID, Subject string
 	Epoch        uint64    // the subject's, when the credential was made
 	AuthTime     time.Time // the proof that it was made after
+
+	url *ticket // of a value in the request's URL
 }
 
 // name returns what the request's credential names where it is one of
-// Options.Named.
+// Options.Named, or is in the URL.
 func (m *Manager[D]) name(r *http.Request) (*Named, error) {
-	if m.named == nil {
-		return nil, nil
+	if m.named != nil {
+		if by, err := m.named(r); by != nil || err != nil {
+			return by, err
+		}
 	}
-	return m.named(r)
+	return m.nameURL(r)
 }
 
 // readNamed reads the session that a credential names. Its holder held the
 // session, so it may know what became of it.
 func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time.Time) error {
 	h.sid, h.tok, h.named = by.SID, token.Token{}, by
+	if by.url != nil {
+		return m.readURL(ctx, h, now)
+	}
 	if !token.IsSelector(by.SID) {
 		return ErrNone
 	}
@@ -37,7 +44,7 @@ func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time
 	switch {
 	case err != nil:
 		return h.why(err)
-	case h.rec.flags&flagJWT == 0 || h.item.Subject == "" || h.item.Subject != by.Subject:
+	case h.rec.place() != placeJWT || h.item.Subject == "" || h.item.Subject != by.Subject:
 		return ErrNone // a session is good only in the place it was begun for
 	case by.Epoch < h.epoch:
 		return ErrStale

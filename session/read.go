@@ -98,7 +98,11 @@ func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.T
 	}
 	// A token that was made for the header is no cookie: whoever could plant
 	// it in a browser would sign that browser in as himself.
-	if bearer != (h.rec.flags&flagBearer != 0) && !h.rec.ended() {
+	place := byte(placeCookie)
+	if bearer {
+		place = placeHeader
+	}
+	if h.rec.place() != place && !h.rec.ended() {
 		return ErrNone
 	}
 	switch {

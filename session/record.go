@@ -62,6 +62,16 @@ const (
 	flagParent = flagDigest // of a session that has one
 )
 
+// The place where a session was begun for, in which alone it is good.
+const (
+	placeCookie = 0
+	placeHeader = flagBearer
+	placeJWT    = flagJWT
+	placeURL    = flagBearer | flagJWT
+)
+
+func (rec *record) place() byte { return rec.flags & (flagBearer | flagJWT) }
+
 // maxText bounds each text in a record; longer ones are cut.
 const maxText = 255
 

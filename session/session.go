@@ -87,6 +87,7 @@ type Info struct {
 	Persistent    bool   // the cookie outlives the browser
 	Bearer        bool   // the token is sent in the Authorization header, not in a cookie
 	JWT           bool   // tokens that the program makes name it: see Options.Named
+	URL           bool   // it is in links and forms, not in a cookie: see Options.InsecureURLSessions
 	Parent        string // sid of the session elsewhere that this one ends with; "" for none
 
 	// Epoch is the subject's when the session was read: the "sev" of a token
@@ -108,13 +109,16 @@ func (i *Info) Guest() bool { return i.Subject == "" }
 // with.
 func (i *Info) AMR() []string { return strings.Fields(i.amr) }
 
-// Credential returns how the session is presented: "cookie", "token" or "jwt".
+// Credential returns how the session is presented: "cookie", "token", "jwt" or
+// "url".
 func (i *Info) Credential() string {
 	switch {
 	case i.Bearer:
 		return "token"
 	case i.JWT:
 		return "jwt"
+	case i.URL:
+		return "url"
 	}
 	return "cookie"
 }
@@ -177,6 +181,14 @@ type Options struct {
 	// Parents keep the sessions that some of ours end with: those begun with
 	// StartOptions.Parent, as by a hand-over from another domain.
 	Parents Parents
+
+	// InsecureURLSessions keeps sessions also for clients that keep no cookies: a
+	// value in links and forms names theirs, which pages get from [Manager.Links].
+	// Who sees such a value, in a history, in a log, over a shoulder, has the
+	// session: for 60 s after it was followed, for 10 min if nobody does. It never
+	// counts beside a cookie, and what a session in URLs holds is not kept at
+	// sign-in, for somebody else may have made the link.
+	InsecureURLSessions bool
 
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.
