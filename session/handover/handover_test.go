@@ -64,11 +64,9 @@ type shop struct {
 
 type site struct {
 	*world
-	log      *feed.Log
-	people   *session.Manager[struct{}]
-	shops    map[string]*shop // by host
-	secrets  map[string]admit.Secret
-	returned chan struct{}
+	log    *feed.Log
+	people *session.Manager[struct{}]
+	shops  map[string]*shop // by host
 }
 
 func secretOf(name string) admit.Secret {

@@ -1,0 +1,3 @@
+package sharing
+
+func app(addr, redis string) error { return errStopped }
