@@ -2,7 +2,6 @@ package sharing
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -173,5 +172,3 @@ func evaluate[T any](b *browser, script string) T {
 	}
 	return v
 }
-
-var errStopped = errors.New("stopped")
