@@ -170,7 +170,7 @@ func (m *Manager[D]) readURL(ctx context.Context, h *held, now time.Time) error 
 		return h.why(err)
 	}
 	first := h.named.url.version != 0 && h.named.url.version == h.item.Version
-	if h.rec.place() == placeURL || h.rec.place() == placeCookie && h.item.Subject == "" && first {
+	if h.rec.place() == placeURL || h.rec.place() == placeCookie && first {
 		return nil
 	}
 	return ErrNone

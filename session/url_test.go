@@ -93,6 +93,9 @@ func (c *client) start(at, subject string) (link string, s *Session[visit]) {
 		if s, err = c.m.Start(w, r, subject, nil); err != nil {
 			c.t.Fatalf("Start: %v", err)
 		}
+		if set := w.(*httptest.ResponseRecorder).Result().Cookies(); s.URL && len(set) > 0 {
+			c.t.Errorf("a session in URLs sets the cookie %s", set[0])
+		}
 		return &s.Info
 	})
 	return link, s
@@ -237,6 +240,40 @@ func TestAPageThatOnlyReadsMovesItsSessionTooAndItSurvives(t *testing.T) {
 		link = c.open(link, read)
 	}
 	c.wants(link, 2)
+}
+
+func TestAValueWithTheSelectorOfAnotherIsNone(t *testing.T) {
+	c := &client{t: t, m: urlManager(t, Options{})}
+	link := c.wants("/", 1)
+	tok, err := token.Parse(token.URL, strings.TrimPrefix(link, "/?session="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.check("/?session=" + tok.WithNewVerifier().Reveal()); !errors.Is(err, ErrNone) {
+		t.Errorf("forged: %v, want ErrNone", err)
+	}
+	if _, err := c.check(link + "&session=" + tok.Reveal()); !errors.Is(err, ErrNone) {
+		t.Errorf("twice: %v, want ErrNone", err)
+	}
+	c.wants(link, 2)
+}
+
+func TestASessionWhoseCookieIsUsedMeanwhileDoesNotMove(t *testing.T) {
+	m := urlManager(t, Options{})
+	thief, b := &client{t: t, m: m}, &client{t: t, m: m, keeps: true}
+	value := b.wants("/", 1)
+	link := thief.open(value, func(_ http.ResponseWriter, r *http.Request) *Info {
+		s, err := m.Load(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.wants("/", 2)
+		return &s.Info
+	})
+	if link != "/?session=none" {
+		t.Errorf("the link is %s", link)
+	}
+	b.wants("/", 3)
 }
 
 func TestAttackAPlantedLinkIsNotAdoptedAtSignIn(t *testing.T) {

@@ -135,7 +135,7 @@ func TestAnOpenConnectionCountsAsUseOnlyWhereThatIsChosen(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newManager(t, NewMemory(nil), &Options{Idle: 10 * time.Minute, Lifetime: 2 * time.Hour})
 			s := (&browser{t: t}).start(m, "alice", nil)
-			ctx, stop := m.Watch(t.Context(), s.SID, &WatchOptions{KeepAlive: keep})
+			ctx, stop := m.Watch(t.Context(), s.SID, &WatchOptions{KeepAlive: keep, Every: 7 * time.Second})
 			defer stop()
 			time.Sleep(10*time.Minute + 10*time.Millisecond)
 			if !keep {

@@ -2,6 +2,7 @@ package handover_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/handover"
+	"github.com/admit-auth/admit/token"
 )
 
 // A world is the handlers of all hosts, and a network without sockets.
@@ -406,11 +408,53 @@ func TestAttackAStolenCodeWithoutTheVerifier(t *testing.T) {
 	ann.wants(arrive.String(), 400, "handover_code")
 }
 
+func TestACodeIsNotSpentByWhoKnowsAPartOfIt(t *testing.T) {
+	s := newSite(t)
+	ann := s.person(t)
+	ann.wants(home+"/signin?as=ann", 200, "")
+	arrive := ann.step(ann.step(shopHost + "/begin?to=/").String())
+	code, err := token.Parse(token.OneTime, arrive.Query().Get("code"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := ann.step(shopHost + "/begin?to=/").Query().Get("state")
+	forged := *arrive
+	forged.RawQuery = url.Values{"state": {other}, "code": {code.WithNewVerifier().Reveal()}}.Encode()
+	ann.wants(forged.String(), 400, "handover_code")
+	ann.wants(arrive.String(), 200, "ann")
+}
+
+func TestAGuestOfTheOriginIsAskedToSignIn(t *testing.T) {
+	s := newSite(t)
+	guest := s.person(t)
+	guest.wants(home+"/signin?as=", 200, "") // an empty subject is a guest
+	guest.wants(home+"/who", 200, "")
+	guest.wants(shopHost+"/begin?to=/", 200, "please sign in")
+}
+
+func TestAttackACookieThatLeadsElsewhere(t *testing.T) {
+	s := newSite(t)
+	ann := s.person(t)
+	ann.wants(home+"/signin?as=ann", 200, "")
+	arrive := ann.step(ann.step(shopHost + "/begin?to=/").String())
+	u, _ := url.Parse(shopHost)
+	for _, c := range ann.c.Jar.Cookies(u) {
+		verifier, _, _ := strings.Cut(c.Value, ".")
+		for _, to := range []string{"https://evil.example/", "//evil.example/", ""} {
+			r := httptest.NewRequest("GET", arrive.String(), nil)
+			r.AddCookie(&http.Cookie{Name: c.Name, Value: verifier + "." + base64.RawURLEncoding.EncodeToString([]byte(to))})
+			if _, err := s.shops["shop"].target.Arrive(httptest.NewRecorder(), r); !errors.Is(err, handover.ErrUnsolicited) {
+				t.Errorf("with a cookie that leads to %q: %v", to, err)
+			}
+		}
+	}
+}
+
 func TestAttackAnOpenRedirect(t *testing.T) {
 	s := newSite(t)
 	ann := s.person(t)
 	ann.wants(home+"/signin?as=ann", 200, "")
-	for _, to := range []string{"", "https://evil.example/", "//evil.example/", `/\evil.example/`, `\\evil.example`, "javascript:alert(1)", "cart", "/a\r\nSet-Cookie: a=b", "/\t/evil.example", "/" + strings.Repeat("a", 3000)} {
+	for _, to := range []string{"", "https://evil.example/", "//evil.example/", "///evil.example/", `/\evil.example/`, `\\evil.example`, "javascript:alert(1)", "cart", "/a\r\nSet-Cookie: a=b", "/\t/evil.example", "/" + strings.Repeat("a", 3000)} {
 		ann.wants(shopHost+"/begin?to="+url.QueryEscape(to), 400, "handover_return")
 	}
 	// At the origin no address is given, only a name; others lead nowhere.
@@ -514,6 +558,11 @@ func TestAnAnswerThatWasOnItsWayWhenTheSessionEndedIsNotRemembered(t *testing.T)
 			if err := target.EndAny(t.Context(), all[0].SID, "x"); err != nil {
 				t.Error(err)
 			}
+			soon, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := target.Alive(soon, all[0].SID); !errors.Is(err, session.ErrEnded) {
+				t.Errorf("who asks after the ending: %v, want ErrEnded", err)
+			}
 		}
 	}
 	if err := target.Alive(t.Context(), all[0].SID); err != nil {
@@ -584,4 +633,64 @@ func TestWhatCannotBeSafeIsNoSite(t *testing.T) {
 			t.Errorf("a target with %s is taken", name)
 		}
 	}
+}
+
+func TestManyRequestsAtOnceAskTheOriginOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		ann := s.person(t)
+		ann.wants(home+"/signin?as=ann", 200, "")
+		ann.wants(shopHost+"/begin?to=/", 200, "ann")
+		time.Sleep(6 * time.Second)
+		var asked atomic.Int32
+		s.seen = func(r *http.Request, _ *httptest.ResponseRecorder) {
+			if strings.HasSuffix(r.URL.Path, "/alive") {
+				asked.Add(1)
+				time.Sleep(time.Second) // the origin is slow
+			}
+		}
+		for range 2 {
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					if res, err := ann.c.Get(shopHost + "/"); err != nil || res.StatusCode != 200 {
+						t.Errorf("%v, %v", res, err)
+					}
+				})
+			}
+			all.Wait()
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("100 requests asked the origin %d times, want 1", n)
+		}
+		ann.wants(home+"/signout", 200, "")
+		time.Sleep(5 * time.Second)
+		for range 10 {
+			ann.wants(shopHost+"/", 401, "session_ended")
+		}
+		if n := asked.Load(); n != 2 {
+			t.Errorf("10 requests after the ending asked %d times more, want 1", n-1)
+		}
+	})
+}
+
+// Nobody is let in who has neither a code nor the cookie of a flow.
+func FuzzArrive(f *testing.F) {
+	f.Add("state=0123456789abcdefghijkl&code=adm_o_x", "__Host-handover-0123456789abcdefghijkl=adm_o_y.Lw")
+	f.Add("", "")
+	f.Add("state=a&state=b", "__Host-handover-a=.")
+	world := &world{hosts: map[string]http.Handler{}}
+	target, err := handover.NewTarget("https://id.example.org/handover", "shop", secretOf("shop"), &handover.TargetOptions{Transport: world})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, query, cookies string) {
+		r := httptest.NewRequest("GET", shopHost+"/arrive", nil)
+		r.URL.RawQuery = query
+		r.Header.Set("Cookie", cookies)
+		_, err := target.Arrive(httptest.NewRecorder(), r)
+		if !errors.Is(err, handover.ErrUnsolicited) && admit.KindOf(err) != admit.Unavailable {
+			t.Errorf("Arrive: %v", err)
+		}
+	})
 }

@@ -51,8 +51,22 @@ type Target struct {
 	insecure     bool
 
 	mu    sync.Mutex
-	alive map[string]time.Time // until when a parent is taken to live; guarded by mu
-	gen   uint64               // counts what was heard to end; guarded by mu
+	known map[string]word // of parents; guarded by mu
+	asked map[string]*ask // guarded by mu
+	gen   uint64          // counts what was heard to end; guarded by mu
+}
+
+// A word of the origin about a session.
+type word struct {
+	ended bool
+	until time.Time // it counts
+}
+
+// An ask is one question about a session, of which all learn who want to know
+// meanwhile.
+type ask struct {
+	done chan struct{} // closed when err is there
+	err  error
 }
 
 // NewTarget returns a Target. Origin is the URL under which the [Origin] stands,
@@ -69,7 +83,8 @@ func NewTarget(origin, name string, secret admit.Secret, o *TargetOptions) (*Tar
 		remember: cmp.Or(o.Remember, 5*time.Second),
 		http:     remote.Client(&http.Client{Transport: o.Transport, Timeout: 5 * time.Second}),
 		insecure: o.InsecureAllowHTTP,
-		alive:    map[string]time.Time{},
+		known:    map[string]word{},
+		asked:    map[string]*ask{},
 	}, nil
 }
 
@@ -196,36 +211,69 @@ func (t *Target) Arrive(w http.ResponseWriter, r *http.Request) (*Arrival, error
 	}, nil
 }
 
-// maxAlive parents are remembered.
-const maxAlive = 10_000
+// maxKnown sessions are remembered.
+const maxKnown = 10_000
 
 // Alive implements [session.Parents].
 func (t *Target) Alive(ctx context.Context, sid string) error {
-	now := time.Now()
-	t.mu.Lock()
-	until, gen := t.alive[sid], t.gen
-	t.mu.Unlock()
-	if now.Before(until) {
-		return nil
-	}
-	var a answer
-	if err := t.ask(ctx, "alive", question{SID: sid}, &a); err != nil {
+	if t.remember < 0 {
+		_, err := t.askAlive(ctx, sid)
 		return err
 	}
+	now := time.Now()
+	t.mu.Lock()
+	if k := t.known[sid]; now.Before(k.until) {
+		t.mu.Unlock()
+		if k.ended {
+			return session.ErrEnded
+		}
+		return nil
+	}
+	a, gen := t.asked[sid], t.gen
+	if a == nil {
+		a = &ask{done: make(chan struct{})}
+		t.asked[sid] = a
+		t.mu.Unlock()
+		t.learn(context.WithoutCancel(ctx), sid, a, gen, now) // others wait for it
+		return a.err
+	}
+	t.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// learn asks, and remembers the answer from when it was asked on.
+func (t *Target) learn(ctx context.Context, sid string, a *ask, gen uint64, now time.Time) {
+	defer close(a.done)
+	var ended bool
+	ended, a.err = t.askAlive(ctx, sid)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !a.Alive {
-		delete(t.alive, sid)
-		return session.ErrEnded
+	if t.asked[sid] == a {
+		delete(t.asked, sid)
 	}
 	// What ended while the origin was asked may not be remembered as alive.
-	if t.gen == gen && t.remember > 0 {
-		if len(t.alive) >= maxAlive {
-			clear(t.alive)
+	if ended || a.err == nil && t.gen == gen {
+		if len(t.known) >= maxKnown {
+			clear(t.known)
 		}
-		t.alive[sid] = now.Add(t.remember)
+		t.known[sid] = word{ended, now.Add(t.remember)}
 	}
-	return nil
+}
+
+func (t *Target) askAlive(ctx context.Context, sid string) (ended bool, err error) {
+	var a answer
+	if err := t.ask(ctx, "alive", question{SID: sid}, &a); err != nil {
+		return false, err
+	}
+	if !a.Alive {
+		return true, session.ErrEnded
+	}
+	return false, nil
 }
 
 // EndAny implements [session.Parents]: it ends the session at the origin.
@@ -241,7 +289,8 @@ func (t *Target) forget(sid string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.gen++
-	delete(t.alive, sid)
+	delete(t.known, sid)
+	delete(t.asked, sid) // who comes now asks anew
 }
 
 // Hear takes the news of the origin's feed, so that what ends there ends here at
@@ -263,7 +312,8 @@ func (t *Target) Hear(n feed.News) error {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.gen++
-		clear(t.alive)
+		clear(t.known)
+		clear(t.asked)
 	}
 	return nil
 }
