@@ -17,6 +17,7 @@ var policy = map[string]string{
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
 	"single-page-app": "admit admit/access admit/authn",
+	"two-domains":     "admit admit/problem admit/session admit/session/handover",
 	"visit-cookie":    "admit/cookie",
 	"visits":          "admit/session",
 	"visits-sealed":   "admit/cookie",
