@@ -76,6 +76,24 @@ func check(m *Manager[visit], b *browser) error {
 	return err
 }
 
+func TestASessionAndItsParentMayBeInOneStore(t *testing.T) {
+	store := NewMemory(nil)
+	parents := newManager(t, store, nil)
+	children := newManager(t, store, &Options{Name: "__Host-other", Parents: newManager(t, store, nil)})
+	parent, child := &browser{t: t}, &browser{t: t}
+	p := parent.start(parents, "alice", nil)
+	child.start(children, "alice", &StartOptions{Parent: p.SID})
+	if err := check(children, child); err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.end(parents); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(children, child); !errors.Is(err, ErrEnded) {
+		t.Errorf("the next request: %v, want ErrEnded", err)
+	}
+}
+
 func TestANewSignInAtTheChildEndsNoParent(t *testing.T) {
 	parents, children := family(t)
 	parent, child := &browser{t: t}, &browser{t: t}

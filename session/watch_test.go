@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,40 @@ func TestAConnectionThatBeginsAfterTheEndingIsClosedFromTheStart(t *testing.T) {
 			}
 			stop()
 		}
+	})
+}
+
+func TestAGuestsConnectionEndsWhenItSignsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, NewMemory(nil), nil)
+		b := &browser{t: t}
+		guest, err := b.visit(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := m.Watch(t.Context(), guest.SID, nil)
+		defer stop()
+		b.start(m, "alice", nil)
+		if ended, ok := errors.AsType[*EndedError](over(t, ctx)); !ok || ended.Why != "renewed" {
+			t.Errorf("the cause is %v", context.Cause(ctx))
+		}
+	})
+}
+
+func TestAProofKeepsConnectionsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, NewMemory(nil), nil)
+		b := &browser{t: t}
+		s := b.start(m, "alice", nil)
+		ctx, stop := m.Watch(t.Context(), s.SID, nil)
+		defer stop()
+		b.do(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := m.Prove(w, r, "otp"); err != nil {
+				t.Fatal(err)
+			}
+		})
+		time.Sleep(time.Minute)
+		open(t, ctx)
 	})
 }
 

@@ -573,6 +573,42 @@ func TestAnAnswerThatWasOnItsWayWhenTheSessionEndedIsNotRemembered(t *testing.T)
 	}
 }
 
+func TestReplicasOfTheOriginRedeemEachOthersCodesOnce(t *testing.T) {
+	s := newSite(t)
+	store := session.NewMemory(nil)
+	var replicas []http.Handler
+	for range 2 {
+		people, err := session.New[struct{}](store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		origin, err := handover.NewOrigin(people, store, &handover.OriginOptions{
+			Sites: []handover.Site{{Name: "shop", Callback: shopHost + "/arrive", Secret: secretOf("shop")}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mux := http.NewServeMux()
+		mux.Handle("/handover/", origin)
+		mux.HandleFunc("/signin", func(w http.ResponseWriter, r *http.Request) {
+			if _, err := people.Start(w, r, r.FormValue("as"), nil); err != nil {
+				t.Error(err)
+			}
+		})
+		replicas = append(replicas, mux)
+	}
+	turn := 0
+	s.hosts["id.example.org"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		turn++
+		replicas[turn%2].ServeHTTP(w, r)
+	})
+	ann := s.person(t)
+	ann.wants(home+"/signin?as=ann", 200, "")
+	for range 3 {
+		ann.wants(shopHost+"/begin?to=/", 200, "/ ann")
+	}
+}
+
 func TestNoCodeAndNoSecretIsToldToOthers(t *testing.T) {
 	s := newSite(t)
 	ann := s.person(t)
