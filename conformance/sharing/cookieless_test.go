@@ -128,3 +128,37 @@ func TestABrowserWithCookiesDisabledKeepsItsSessionInLinks(t *testing.T) {
 	fresh.open(strings.Replace(evaluate[string](b, `location.href`), "/?", "/signin?", 1), "please sign in")
 	fresh.press("#post button", `visit 1 by "ann" in a cookie`)
 }
+
+func TestAScriptWithoutCookiesSendsItsTokenInAHeader(t *testing.T) {
+	web := newWeb(t)
+	sessions, err := session.New[visit](session.NewMemory(nil), &session.Options{Bearer: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /signin", func(w http.ResponseWriter, r *http.Request) {
+		s, err := sessions.Start(w, r, "ann", &session.StartOptions{Bearer: true})
+		if err != nil {
+			problem.Write(w, err, "")
+			return
+		}
+		fmt.Fprint(w, s.Token.Reveal())
+	})
+	mux.HandleFunc("POST /signout", signOut(sessions))
+	mux.HandleFunc("GET /who", signedIn(sessions))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<p id=says>ready</p><script>
+const ask = async (method, path, token) => (await fetch(path, {method, headers: token ? {Authorization: "Bearer " + token} : {}})).text()
+const all = async () => {
+	const said = [], token = await ask("POST", "/signin")
+	said.push(await ask("GET", "/who", token), await ask("GET", "/who"), await ask("POST", "/signout", token), await ask("GET", "/who", token))
+	document.getElementById("says").textContent = said.join(" | ") + " | cookies: " + document.cookie
+}
+all()
+</script>`)
+	})
+	web.hosts["app.one.test"] = http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+	web.browser(noCookies).open("https://app.one.test/",
+		"signed in as ann at app.one.test | nobody: You are not signed in. | goodbye at app.one.test | nobody: This session has been ended. | cookies:")
+}
