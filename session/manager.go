@@ -630,7 +630,7 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		ended := feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end())
 		_, err := m.store.Swap(withEnding(ctx, ended, now), h.sid, h.item.Version, h.stone(reason, now))
 		if err == nil {
-			m.watches.end(h.sid, &EndedError{SID: h.sid, Subject: h.item.Subject, Why: reason})
+			m.watches.end(feed.DigestOf(feed.Session, h.sid), reason)
 			return m.tell(ctx, now, ended)
 		}
 		if !changed(err) {
@@ -710,7 +710,8 @@ func (m *Manager[D]) raiseTo(ctx context.Context, subject, reason string, now ti
 		if err != nil {
 			return storeError(err)
 		}
-		m.watches.wake(func(w *watch) bool { return w.subject == subject })
+		whose := feed.DigestOf(feed.Subject, subject)
+		m.watches.wake(func(w *watch) bool { return w.whose == whose })
 		return m.tell(ctx, now, raised)
 	}
 	return ErrBusy

@@ -33,7 +33,7 @@ type WatchOptions struct {
 // is away the connection stays, for a minute at most: then the cause is of kind
 // admit.Unavailable.
 func (m *Manager[D]) Watch(ctx context.Context, sid string, o *WatchOptions) (context.Context, context.CancelFunc) {
-	w := &watch{sid: sid, every: 5 * time.Second, seen: time.Now()}
+	w := &watch{sid: sid, digest: feed.DigestOf(feed.Session, sid), every: 5 * time.Second, seen: time.Now()}
 	if o != nil {
 		w.keepAlive = o.KeepAlive
 		if o.Every > 0 {
@@ -57,7 +57,8 @@ func (m *Manager[D]) Watch(ctx context.Context, sid string, o *WatchOptions) (co
 //
 //	go source.Follow(ctx, feed.ID{}, sessions.Hear)
 //
-// Where copies are kept near, they must have heard before.
+// It is enough that the news tells digests. Where copies are kept near, they must
+// have heard before.
 func (m *Manager[D]) Hear(n feed.News) error {
 	if n.Reset {
 		m.watches.wake(func(*watch) bool { return true })
@@ -65,10 +66,10 @@ func (m *Manager[D]) Hear(n feed.News) error {
 	for _, e := range n.Events {
 		switch e.Kind {
 		case feed.Session:
-			m.watches.end(e.Target, &EndedError{SID: e.Target, Subject: e.Subject, Why: e.Reason})
-			m.watches.wake(func(w *watch) bool { return w.parent == e.Target })
+			m.watches.end(e.Digest, e.Reason)
+			m.watches.wake(func(w *watch) bool { return w.parent == e.Digest })
 		case feed.Subject: // a raise may end nothing, or spare one
-			m.watches.wake(func(w *watch) bool { return w.subject == e.Subject })
+			m.watches.wake(func(w *watch) bool { return w.whose == e.Digest })
 		case feed.Everyone:
 			m.watches.wake(func(*watch) bool { return true })
 		}
@@ -103,7 +104,7 @@ func (m *Manager[D]) look(w *watch) {
 	switch {
 	case err == nil:
 		w.seen = now
-		m.watches.name(w, h.item.Subject, h.rec.parent)
+		m.watches.name(w, &h)
 		if w.keepAlive {
 			m.used(ctx, &h, now)
 		}
@@ -125,55 +126,61 @@ type watch struct {
 	context.Context
 	cancel    context.CancelCauseFunc
 	sid       string
+	digest    feed.Digest // of sid, as news tells it
 	every     time.Duration
 	keepAlive bool
 	timer     *time.Timer // looks
 	mu        sync.Mutex  // held by who looks; guards seen
 	seen      time.Time   // when the session was alive
 	woken     atomic.Bool // since the last look began
-	subject   string      // guarded by watches.mu
-	parent    string      // guarded by watches.mu
+
+	subject       string      // guarded by watches.mu, as all below
+	whose, parent feed.Digest // of the subject and of the parent's sid
 }
 
-// watches are those of a Manager, by sid.
+// watches are those of a Manager, by the session's digest.
 type watches struct {
 	mu  sync.Mutex
-	all map[string]map[*watch]struct{} // guarded by mu
+	all map[feed.Digest]map[*watch]struct{} // guarded by mu
 }
 
 func (ws *watches) add(w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.all == nil {
-		ws.all = map[string]map[*watch]struct{}{}
+		ws.all = map[feed.Digest]map[*watch]struct{}{}
 	}
-	if ws.all[w.sid] == nil {
-		ws.all[w.sid] = map[*watch]struct{}{}
+	if ws.all[w.digest] == nil {
+		ws.all[w.digest] = map[*watch]struct{}{}
 	}
-	ws.all[w.sid][w] = struct{}{}
+	ws.all[w.digest][w] = struct{}{}
 }
 
 func (ws *watches) remove(w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	delete(ws.all[w.sid], w)
-	if len(ws.all[w.sid]) == 0 {
-		delete(ws.all, w.sid)
+	delete(ws.all[w.digest], w)
+	if len(ws.all[w.digest]) == 0 {
+		delete(ws.all, w.digest)
 	}
 }
 
-func (ws *watches) name(w *watch, subject, parent string) {
+// name notes whose the session is, once it is known.
+func (ws *watches) name(w *watch, h *held) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	w.subject, w.parent = subject, parent
+	w.subject, w.whose = h.item.Subject, feed.DigestOf(feed.Subject, h.item.Subject)
+	if h.rec.parent != "" {
+		w.parent = feed.DigestOf(feed.Session, h.rec.parent)
+	}
 }
 
 // end ends all that watch a session.
-func (ws *watches) end(sid string, cause error) {
+func (ws *watches) end(session feed.Digest, reason string) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for w := range ws.all[sid] {
-		w.cancel(cause)
+	for w := range ws.all[session] {
+		w.cancel(&EndedError{SID: w.sid, Subject: w.subject, Why: reason})
 	}
 }
 

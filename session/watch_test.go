@@ -129,6 +129,15 @@ func TestAnEndingInAnotherProcessClosesConnectionsWithinTheStatedTime(t *testing
 }
 
 func TestNewsOfAnotherProcessClosesConnectionsAtOnce(t *testing.T) {
+	for name, told := range map[string]func(feed.News) feed.News{
+		"of the same house":         func(n feed.News) feed.News { return n },
+		"who may hear only digests": func(n feed.News) feed.News { return n.For("https://api.example.org") },
+	} {
+		t.Run(name, func(t *testing.T) { newsCloses(t, told) })
+	}
+}
+
+func newsCloses(t *testing.T, told func(feed.News) feed.News) {
 	for name, end := range map[string]func(*Manager[visit], string) error{
 		"one session":          func(m *Manager[visit], sid string) error { return m.EndAny(context.Background(), sid, "x") },
 		"all of the subject's": func(m *Manager[visit], _ string) error { return m.EndAll(context.Background(), "alice", "", "x") },
@@ -139,7 +148,9 @@ func TestNewsOfAnotherProcessClosesConnectionsAtOnce(t *testing.T) {
 				here, there := newManager(t, store, nil), newManager(t, store, &Options{Feed: log})
 				following, cancel := context.WithCancel(t.Context())
 				done := make(chan error)
-				go func() { done <- log.Follow(following, feed.ID{}, here.Hear) }()
+				go func() {
+					done <- log.Follow(following, feed.ID{}, func(n feed.News) error { return here.Hear(told(n)) })
+				}()
 				s := (&browser{t: t}).start(here, "alice", nil)
 				spared := (&browser{t: t}).start(here, "bob", nil)
 				ctx, stop := here.Watch(t.Context(), s.SID, &WatchOptions{Every: time.Hour})

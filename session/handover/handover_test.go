@@ -267,7 +267,10 @@ func TestNewsOfTheOriginEndsSessionsOfTargetsAtOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
-			done <- s.log.Follow(ctx, feed.ID{}, func(n feed.News) error { return errors.Join(sh.target.Hear(n), sh.sessions.Hear(n)) })
+			done <- s.log.Follow(ctx, feed.ID{}, func(n feed.News) error {
+				n = n.For("https://shop.example.net") // another domain is told digests
+				return errors.Join(sh.target.Hear(n), sh.sessions.Hear(n))
+			})
 		}()
 		all, err := sh.sessions.List(t.Context(), "ann")
 		if err != nil || len(all) != 1 {

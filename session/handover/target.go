@@ -51,9 +51,9 @@ type Target struct {
 	insecure     bool
 
 	mu    sync.Mutex
-	known map[string]word // of parents; guarded by mu
-	asked map[string]*ask // guarded by mu
-	gen   uint64          // counts what was heard to end; guarded by mu
+	known map[feed.Digest]word // of parents, by digest of the sid; guarded by mu
+	asked map[feed.Digest]*ask // guarded by mu
+	gen   uint64               // counts what was heard to end; guarded by mu
 }
 
 // A word of the origin about a session.
@@ -83,8 +83,8 @@ func NewTarget(origin, name string, secret admit.Secret, o *TargetOptions) (*Tar
 		remember: cmp.Or(o.Remember, 5*time.Second),
 		http:     remote.Client(&http.Client{Transport: o.Transport, Timeout: 5 * time.Second}),
 		insecure: o.InsecureAllowHTTP,
-		known:    map[string]word{},
-		asked:    map[string]*ask{},
+		known:    map[feed.Digest]word{},
+		asked:    map[feed.Digest]*ask{},
 	}, nil
 }
 
@@ -220,19 +220,19 @@ func (t *Target) Alive(ctx context.Context, sid string) error {
 		_, err := t.askAlive(ctx, sid)
 		return err
 	}
-	now := time.Now()
+	now, of := time.Now(), feed.DigestOf(feed.Session, sid)
 	t.mu.Lock()
-	if k := t.known[sid]; now.Before(k.until) {
+	if k := t.known[of]; now.Before(k.until) {
 		t.mu.Unlock()
 		if k.ended {
 			return session.ErrEnded
 		}
 		return nil
 	}
-	a, gen := t.asked[sid], t.gen
+	a, gen := t.asked[of], t.gen
 	if a == nil {
 		a = &ask{done: make(chan struct{})}
-		t.asked[sid] = a
+		t.asked[of] = a
 		t.mu.Unlock()
 		t.learn(context.WithoutCancel(ctx), sid, a, gen, now) // others wait for it
 		return a.err
@@ -249,19 +249,20 @@ func (t *Target) Alive(ctx context.Context, sid string) error {
 // learn asks, and remembers the answer from when it was asked on.
 func (t *Target) learn(ctx context.Context, sid string, a *ask, gen uint64, now time.Time) {
 	defer close(a.done)
+	of := feed.DigestOf(feed.Session, sid)
 	var ended bool
 	ended, a.err = t.askAlive(ctx, sid)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.asked[sid] == a {
-		delete(t.asked, sid)
+	if t.asked[of] == a {
+		delete(t.asked, of)
 	}
 	// What ended while the origin was asked may not be remembered as alive.
 	if ended || a.err == nil && t.gen == gen {
 		if len(t.known) >= maxKnown {
 			clear(t.known)
 		}
-		t.known[sid] = word{ended, now.Add(t.remember)}
+		t.known[of] = word{ended, now.Add(t.remember)}
 	}
 }
 
@@ -281,16 +282,16 @@ func (t *Target) EndAny(ctx context.Context, sid, reason string) error {
 	if err := t.ask(ctx, "end", question{sid, reason}, &answer{}); err != nil {
 		return err
 	}
-	t.forget(sid)
+	t.forget(feed.DigestOf(feed.Session, sid))
 	return nil
 }
 
-func (t *Target) forget(sid string) {
+func (t *Target) forget(of feed.Digest) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.gen++
-	delete(t.known, sid)
-	delete(t.asked, sid) // who comes now asks anew
+	delete(t.known, of)
+	delete(t.asked, of) // who comes now asks anew
 }
 
 // Hear takes the news of the origin's feed, so that what ends there ends here at
@@ -303,7 +304,7 @@ func (t *Target) Hear(n feed.News) error {
 	all := n.Reset
 	for _, e := range n.Events {
 		if e.Kind == feed.Session {
-			t.forget(e.Target)
+			t.forget(e.Digest)
 		} else {
 			all = true // whose sessions these are is not known here
 		}
