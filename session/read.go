@@ -106,9 +106,9 @@ func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.T
 		return ErrNone
 	}
 	switch {
-	case err == nil && h.rec.overtaken(h.tok, now):
+	case err == nil && h.rec.overtaken(now) && m.matches(h.tok, h.rec.previous):
 		return &EndedError{SID: h.sid, Subject: h.item.Subject, Why: ReasonProved}
-	case !h.tok.Matches(h.rec.digest):
+	case !m.matches(h.tok, h.rec.digest):
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
 		return h.why(err)
