@@ -297,3 +297,11 @@ func stringify(v any) (string, error) {
 	}
 	return out.String(), nil
 }
+
+// sameMembers reports whether two cookies are spelled the same.
+func sameMembers(a, b []member) bool {
+	var x, y strings.Builder
+	write(&x, a, nil)
+	write(&y, b, nil)
+	return x.String() == y.String()
+}
