@@ -180,6 +180,7 @@ func members(object string) ([]member, error) {
 	}
 	// It is valid, so that each thing can be taken for what it looks like.
 	all := make([]member, 0, 8)
+	known := map[string]int{} // or many members would take the square of their number
 	for rest = strings.TrimLeft(rest[1:], space); rest[0] != '}'; rest = strings.TrimLeft(rest, space+",") {
 		m := member{quoted: rest[:valueEnd(rest)]}
 		rest = strings.TrimLeft(rest[len(m.quoted):], space+":")
@@ -190,11 +191,12 @@ func members(object string) ([]member, error) {
 				return nil, errRecord
 			}
 		}
-		if i := find(all, m.name); i >= 0 {
+		if i, twice := known[m.name]; twice {
 			all[i].value = m.value
-		} else {
-			all = append(all, m)
+			continue
 		}
+		known[m.name] = len(all)
+		all = append(all, m)
 	}
 	return all, nil
 }
