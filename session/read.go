@@ -18,8 +18,9 @@ import (
 //
 // What is in h counts only where the error is nil.
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
-	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
-		if c.err == nil {
+	switch c := r.Context().Value(m).(type) {
+	case *requestContext[D]:
+		if c.fresh(m.made) {
 			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
 			if h.named != nil {
 				h.sid = h.named.SID
@@ -27,8 +28,12 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 				h.sid = c.tok.Selector()
 			}
 			h.rec.parse(h.item.Value)
+			return nil
 		}
-		return c.err
+	case *refusedContext[D]:
+		if c.fresh(m.made) {
+			return c.err
+		}
 	}
 	return m.read(r, h, time.Now())
 }
@@ -106,9 +111,9 @@ func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.T
 		return ErrNone
 	}
 	switch {
-	case err == nil && h.rec.overtaken(h.tok, now):
+	case err == nil && h.rec.overtaken(now) && m.matches(h.tok, h.rec.previous):
 		return &EndedError{SID: h.sid, Subject: h.item.Subject, Why: ReasonProved}
-	case !h.tok.Matches(h.rec.digest):
+	case !m.matches(h.tok, h.rec.digest):
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
 		return h.why(err)
@@ -223,13 +228,18 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
+		read := readAt(now.Sub(m.made))
+		if err != nil {
+			next.ServeHTTP(w, r.WithContext(&refusedContext[D]{Context: r.Context(), manager: m, readAt: read, err: err}))
+			return
+		}
 		// The context and the copy of the request are one allocation.
 		p := &struct {
 			context requestContext[D]
 			request http.Request
 		}{context: requestContext[D]{
-			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok, named: h.named,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch, err: err,
+			Context: r.Context(), manager: m, readAt: read, tok: h.tok, named: h.named,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
@@ -293,7 +303,7 @@ func (m *Manager[D]) used(ctx context.Context, h *held, now time.Time) bool {
 type requestContext[D any] struct {
 	context.Context
 	manager *Manager[D]
-	read    time.Duration // since the Manager was made
+	readAt
 	tok     token.Token
 	named   *Named
 	value   string
@@ -301,7 +311,6 @@ type requestContext[D any] struct {
 	version uint64
 	expires int64 // Unix microseconds
 	epoch   uint64
-	err     error
 }
 
 // Value returns the context itself for its Manager.
@@ -317,16 +326,35 @@ func (c *requestContext[D]) item() Item {
 	return Item{Value: c.value, Subject: c.subject, Expires: time.UnixMicro(c.expires), Version: c.version}
 }
 
-// forget makes what Handler read count no more, after a change.
-func (m *Manager[D]) forget(r *http.Request) {
-	if c, ok := r.Context().Value(m).(*requestContext[D]); ok {
-		c.read = stale
-	}
+// A refusedContext carries why Handler found no session.
+type refusedContext[D any] struct {
+	context.Context
+	manager *Manager[D]
+	readAt
+	err error
 }
+
+// Value returns the context itself for its Manager.
+func (c *refusedContext[D]) Value(key any) any {
+	if key == any(c.manager) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// readAt is when Handler read, since its Manager was made.
+type readAt time.Duration
 
 // fresh reports whether the read may still be taken for now: a handler that
 // runs for long reads again.
-func (c *requestContext[D]) fresh() bool { return time.Since(c.manager.made)-c.read < time.Second }
+func (at readAt) fresh(made time.Time) bool { return time.Since(made)-time.Duration(at) < time.Second }
 
-// stale is a read so long ago that it is never fresh.
-const stale = -time.Hour
+// forget makes the read count no more.
+func (at *readAt) forget() { *at = -readAt(time.Hour) }
+
+// forget makes what Handler read count no more, after a change.
+func (m *Manager[D]) forget(r *http.Request) {
+	if c, ok := r.Context().Value(m).(interface{ forget() }); ok {
+		c.forget()
+	}
+}

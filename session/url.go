@@ -72,12 +72,13 @@ func (m *Manager[D]) Links(w http.ResponseWriter, r *http.Request, session *Info
 	// form's Origin would be null, which is refused as foreign.
 	w.Header().Set("Referrer-Policy", "same-origin")
 	w.Header().Set("Cache-Control", "no-store")
-	if session == nil || session.URL {
+	none := session == nil || session.SID == "" // Update keeps no stranger without data
+	if none || session.URL {
 		if err := m.cookie.SetRaw(w, urlNone, 0); err != nil {
 			return Links{}, err
 		}
 	}
-	if session == nil {
+	if none {
 		return Links{urlNone}, nil
 	}
 	ctx, now := r.Context(), time.Now()
@@ -106,7 +107,7 @@ func (m *Manager[D]) Links(w http.ResponseWriter, r *http.Request, session *Info
 		return Links{urlNone}, nil
 	}
 	tok := token.New(token.URL)
-	next.digest = tok.Digest()
+	next.digest = m.digest(tok)
 	if _, err := m.store.Add(ctx, ticketKey(tok), next.item(now.Add(urlIdle))); err != nil {
 		return Links{}, storeError(err)
 	}
@@ -154,7 +155,7 @@ func (m *Manager[D]) nameURL(r *http.Request) (*Named, error) {
 		return nil, storeError(err)
 	}
 	t := &ticket{key: ticketKey(tok), read: it.Version}
-	if !t.parse(it.Value) || !tok.Matches(t.digest) || !time.Now().Before(it.Expires) {
+	if !t.parse(it.Value) || !m.matches(tok, t.digest) || !time.Now().Before(it.Expires) {
 		return nil, nil
 	}
 	by := &Named{SID: t.sid, url: t}

@@ -309,6 +309,27 @@ func TestAttackALinkCannotKeepABrowserFromCookies(t *testing.T) {
 	}
 }
 
+func TestAValueIsGoodUnderTheNameOfItsCookieOnly(t *testing.T) {
+	c := &client{t: t, m: urlManager(t, Options{})}
+	link, _ := c.start("/?session=none", "alice")
+	c.m = newManager(t, c.m.store, &Options{Name: "__Host-other", InsecureURLSessions: true})
+	if _, err := c.check(link); !errors.Is(err, ErrNone) {
+		t.Errorf("at a manager of another name: %v, want ErrNone", err)
+	}
+}
+
+func TestAStrangerOfWhomNothingIsKeptHasALinkAllTheSame(t *testing.T) {
+	c := &client{t: t, m: urlManager(t, Options{})}
+	link := c.open("/", func(w http.ResponseWriter, r *http.Request) *Info {
+		s, err := c.m.Update(w, r, func(*visit) error { return nil })
+		if err != nil || s.SID != "" {
+			t.Fatalf("Update: %+v, %v", s, err)
+		}
+		return &s.Info
+	})
+	c.wants(c.wants(link, 1), 2)
+}
+
 func TestLinksLeadNowhereElse(t *testing.T) {
 	l := Links{"adm_u_x"}
 	for target, want := range map[string]string{
