@@ -143,7 +143,7 @@ func (b *browser) press(selector, text string) {
 func (b *browser) says(text string) {
 	b.t.Helper()
 	var got string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if got = b.text(); strings.Contains(got, text) {
 			return
 		}

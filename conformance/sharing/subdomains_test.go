@@ -63,7 +63,9 @@ func TestAppsOnSubDomainsShareSessionsAndAPlantedOneIsCaught(t *testing.T) {
 	// A page on another sub-domain, which is not ours, and another site.
 	planted := ""
 	web.hosts["evil.one.test"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Set-Cookie", planted)
+		if r.URL.Path == "/" { // and not with its icon, whenever the browser asks for that
+			w.Header().Add("Set-Cookie", planted)
+		}
 		fmt.Fprint(w, "hello")
 	})
 	web.hosts["app.two.test"] = web.hosts["app.one.test"]
