@@ -65,8 +65,20 @@ func (l Links) Field() (name, value string) {
 //
 // The page gets a value of its own. The one that led to it is good for 60 s more.
 func (m *Manager[D]) Links(w http.ResponseWriter, r *http.Request, session *Info) (Links, error) {
-	if !cookieless(r) || !m.urls || session != nil && (session.Bearer || session.JWT) {
+	if !m.urls || session != nil && (session.Bearer || session.JWT) {
 		return Links{}, nil
+	}
+	if !cookieless(r) {
+		// Who came here by the first page's value keeps cookies: it serves nobody
+		// any more, and stands in the address.
+		t, err := m.readTicket(r)
+		if err == nil && t != nil && t.version != 0 {
+			err = m.store.Delete(r.Context(), t.key)
+		}
+		if err != nil {
+			err = storeError(err)
+		}
+		return Links{}, err
 	}
 	// Other sites are not told the address. The own may be: with no-referrer a
 	// form's Origin would be null, which is refused as foreign.
@@ -136,7 +148,23 @@ func (m *Manager[D]) wantsURL(r *http.Request) bool {
 // nameURL returns what the value in the request's URL names, nil where it names
 // nothing.
 func (m *Manager[D]) nameURL(r *http.Request) (*Named, error) {
-	if !m.urls || !cookieless(r) || !strings.Contains(r.URL.RawQuery, urlParam) {
+	if !m.urls || !cookieless(r) {
+		return nil, nil
+	}
+	t, err := m.readTicket(r)
+	if t == nil || err != nil {
+		return nil, err
+	}
+	by := &Named{SID: t.sid, url: t}
+	if t.auth != 0 {
+		by.AuthTime = time.UnixMilli(t.auth)
+	}
+	return by, nil
+}
+
+// readTicket reads the record of the value in the request's URL, nil for none.
+func (m *Manager[D]) readTicket(r *http.Request) (*ticket, error) {
+	if !strings.Contains(r.URL.RawQuery, urlParam) {
 		return nil, nil
 	}
 	texts := r.URL.Query()[urlParam]
@@ -158,11 +186,7 @@ func (m *Manager[D]) nameURL(r *http.Request) (*Named, error) {
 	if !t.parse(it.Value) || !m.matches(tok, t.digest) || !time.Now().Before(it.Expires) {
 		return nil, nil
 	}
-	by := &Named{SID: t.sid, url: t}
-	if t.auth != 0 {
-		by.AuthTime = time.UnixMilli(t.auth)
-	}
-	return by, nil
+	return t, nil
 }
 
 // readURL reads the session that a value in the URL names.

@@ -198,6 +198,26 @@ func TestAValueInAURLNeverCountsBesideACookie(t *testing.T) {
 	}
 }
 
+func TestTheFirstPagesValueDiesAlsoWhereTheSecondPageOnlyReads(t *testing.T) {
+	m := urlManager(t, Options{})
+	thief, b := &client{t: t, m: m}, &client{t: t, m: m, keeps: true}
+	link := b.wants("/", 1)
+	b.open(link, func(_ http.ResponseWriter, r *http.Request) *Info {
+		s, err := m.Load(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &s.Info
+	})
+	if _, err := thief.check(link); !errors.Is(err, ErrNone) { // the address that b shows
+		t.Errorf("the first page's value: %v, want ErrNone", err)
+	}
+	// A value of who keeps none is not spent by somebody else's browser.
+	value := thief.wants(thief.wants("/", 1), 2)
+	b.open(value, func(http.ResponseWriter, *http.Request) *Info { return nil })
+	thief.wants(value, 3)
+}
+
 func TestASessionThatMovedIntoLinksIsInNoCookieAnyMore(t *testing.T) {
 	for _, bearer := range []bool{false, true} {
 		m := urlManager(t, Options{Bearer: bearer})
