@@ -94,7 +94,7 @@ func (m *Manager[D]) Links(w http.ResponseWriter, r *http.Request, session *Info
 		return Links{urlNone}, nil
 	}
 	ctx, now := r.Context(), time.Now()
-	by, err := m.name(r)
+	by, err := m.nameURL(r)
 	if err != nil {
 		return Links{}, err
 	}

@@ -350,6 +350,13 @@ func TestAStrangerOfWhomNothingIsKeptHasALinkAllTheSame(t *testing.T) {
 	c.wants(c.wants(link, 1), 2)
 }
 
+func TestLinksAreOfTheURLWhateverElseNamesASession(t *testing.T) {
+	c := &client{t: t, m: urlManager(t, Options{Named: func(*http.Request) (*Named, error) { return &Named{SID: "x"}, nil }})}
+	if link, _ := c.start("/", ""); !strings.HasPrefix(link, "/?session=adm_u_") {
+		t.Errorf("the link is %s", link)
+	}
+}
+
 func TestLinksLeadNowhereElse(t *testing.T) {
 	l := Links{"adm_u_x"}
 	for target, want := range map[string]string{
