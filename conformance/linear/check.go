@@ -132,6 +132,7 @@ type cluster struct {
 	workers   []*worker
 	begun     time.Time
 	mayForget bool         // at any time
+	jar       bool         // a client sends what it was last told to, as a browser does
 	bequest   bool         // sessions have users, can be renewed, and all of a user's end at once
 	forgot    atomic.Int64 // when a crash may first have made the store forget, since begun; 0 for never
 	client    http.Client
@@ -300,12 +301,13 @@ func (h *history) call(client int, random *rand.Rand) {
 	}
 	o, fresh := h.send(w, o, cookie, query)
 	h.note(o)
-	if fresh != "" && o.answer == done && (o.kind == begin || o.kind == renew) {
+	if fresh != "" && o.answer == done {
 		h.mu.Lock()
-		if o.kind == begin {
-			h.cookie[o.session] = fresh
-		} else {
+		switch {
+		case o.kind == renew:
 			h.cookie[o.next] = fresh
+		case o.kind == begin || h.c.jar:
+			h.cookie[o.session] = fresh
 		}
 		h.mu.Unlock()
 	}

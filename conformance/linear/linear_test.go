@@ -10,14 +10,23 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	_ "modernc.org/sqlite"
 
 	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/redisstore"
 	"github.com/admit-auth/admit/session/sqlstore"
 )
 
 func TestMain(m *testing.M) {
+	servePeer()
 	Serve(map[string]Open{
+		"redis": func(_ context.Context, addr string) (session.Store, error) {
+			c := goredis.NewClient(&goredis.Options{Addr: addr, ContextTimeoutEnabled: true})
+			return redisstore.New(func(ctx context.Context, args ...string) (any, error) {
+				return c.Do(ctx, redisstore.Any(args)...).Result()
+			}, nil)
+		},
 		"memory":    func(context.Context, string) (session.Store, error) { return session.NewMemory(nil), nil },
 		"sqlite":    openSQLite,
 		"near":      mutant(func(s store) session.Store { return session.NewNear(s, 0) }),
