@@ -44,11 +44,13 @@ func TestMain(m *testing.M) {
 func TestHistoriesOverMemcachedAreLinearizable(t *testing.T) {
 	for name, of := range map[string]struct {
 		servers int
+		far     bool
 		evicts  bool
 	}{
-		"one server":                   {1, false},
-		"three servers":                {3, false},
-		"one that evicts all the time": {1, true},
+		"one server":                   {1, false, false},
+		"one that is far away":         {1, true, false}, // much can happen between a read and its write
+		"three servers":                {3, false, false},
+		"one that evicts all the time": {1, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var all []*server
@@ -56,6 +58,9 @@ func TestHistoriesOverMemcachedAreLinearizable(t *testing.T) {
 			for range of.servers {
 				s := start(t)
 				all, addrs = append(all, s), append(addrs, s.addr)
+				if of.far {
+					addrs[len(addrs)-1] = s.far()
+				}
 			}
 			if of.evicts {
 				defer all[0].evict()()
@@ -135,6 +140,48 @@ func (s *server) restart() {
 	s.t.Helper()
 	s.kill()
 	s.run()
+}
+
+// far returns an address from which each trip takes a while.
+func (s *server) far() string {
+	s.t.Helper()
+	addr := s.addr + "-far"
+	l, err := net.Listen("unix", addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { l.Close() })
+	carry := func(to, from net.Conn, delay time.Duration) {
+		defer to.Close()
+		defer from.Close()
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			time.Sleep(rand.N(delay))
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("unix", s.addr)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			go carry(far, near, 2*time.Millisecond)
+			go carry(near, far, 2*time.Millisecond)
+		}
+	}()
+	return addr
 }
 
 // evict drops records at random until stop is called: sessions, tombstones and
