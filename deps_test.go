@@ -24,6 +24,7 @@ var policy = map[string]string{
 	"problem":             ".",
 	"revocation":          ". feed",
 	"session":             ". cookie feed token",
+	"session/express":     ". cookie session",
 	"session/redisstore":  ". session",
 	"session/sessiontest": ". session token",
 	"session/sqlstore":    ". session",

@@ -74,7 +74,9 @@ func measure(quick bool, most int, only string) report {
 	if quick {
 		rounds, sample, most = 3, 30*time.Millisecond, min(most, 100_000)
 	}
-	rep := report{Machine: machine(), Rows: rows()}
+	all, stop := rows()
+	defer stop()
+	rep := report{Machine: machine(), Rows: all}
 	if only != "" {
 		rep.Rows, most = slices.DeleteFunc(rep.Rows, func(r row) bool { return !strings.HasPrefix(r.What, only) }), 0
 	}

@@ -14,7 +14,8 @@ var policy = map[string]string{
 	"":      "",
 	"acme": "github.com/letsencrypt/challtestsrv github.com/letsencrypt/pebble/v2/ca github.com/letsencrypt/pebble/v2/db" +
 		" github.com/letsencrypt/pebble/v2/va github.com/letsencrypt/pebble/v2/wfe",
-	"jose": "admit/dpop admit/jose admit/server github.com/c2sp/wycheproof github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt github.com/golang-jwt/jwt/v5",
+	"express": "",
+	"jose":    "admit/dpop admit/jose admit/server github.com/c2sp/wycheproof github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt github.com/golang-jwt/jwt/v5",
 	"linear": "admit admit/session admit/session/redisstore admit/session/sqlstore github.com/alexedwards/scs/goredisstore github.com/alexedwards/scs/v2" +
 		" github.com/alexedwards/scs/v2/memstore github.com/anishathalye/porcupine github.com/boj/redistore github.com/gorilla/sessions github.com/redis/go-redis/v9 modernc.org/sqlite",
 	"memcached": "admit/conformance/linear admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest" +

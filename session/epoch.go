@@ -55,6 +55,9 @@ func ParseEpoch(value string) Epoch { return parseEpoch([]byte(value)) }
 
 // parseEpoch allocates nothing where no session was spared.
 func parseEpoch(value []byte) (e Epoch) {
+	if n, rest, ok := number(value); ok && rest == nil {
+		return Epoch{N: n} // as almost all are
+	}
 	numbers := value
 	if i := bytes.LastIndexByte(value, ' '); i >= 0 && token.IsSelector(string(value[i+1:])) {
 		e.Spared, numbers = string(value[i+1:]), value[:i]

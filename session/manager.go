@@ -3,6 +3,8 @@ package session
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,6 +27,7 @@ type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
 	cookie   *cookie.Cookie
+	realm    token.Digest // of the cookie's name
 	codec    Codec
 	lifetime time.Duration
 	idle     time.Duration
@@ -96,7 +99,24 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
+	sum := sha256.Sum256([]byte(name))
+	copy(m.realm[:], sum[:])
 	return m, nil
+}
+
+// digest is what a record keeps of its token. The name of the cookie is in it: a
+// session of another name in the same store is none of ours, and who moves its
+// token into our cookie is a stranger.
+func (m *Manager[D]) digest(tok token.Token) token.Digest {
+	d := tok.Digest()
+	subtle.XORBytes(d[:], d[:], m.realm[:])
+	return d
+}
+
+// matches compares in constant time.
+func (m *Manager[D]) matches(tok token.Token, d token.Digest) bool {
+	own := m.digest(tok)
+	return subtle.ConstantTimeCompare(own[:], d[:]) == 1
 }
 
 // A held is a session as it was read: who it is, and the record to write over.
@@ -180,7 +200,8 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 //
 // A request whose session has been ended gets ErrEnded and no cookie, so that
 // a late request never replaces a fresh sign-in; where the session expired or
-// is unknown, a new one begins.
+// is unknown, a new one begins. A stranger of whom fn leaves nothing to remember,
+// the zero D, is not kept: no record, no cookie, and the Session has no SID.
 func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
 	ctx := r.Context()
 	var h held
@@ -188,11 +209,14 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 	m.forget(r)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
-		var data D
-		if err := fn(&data); err != nil {
+		s := &Session[D]{}
+		if err := fn(&s.Data); err != nil {
 			return nil, err
 		}
-		return m.begin(w, r, "", data, "", nil, time.Now())
+		if reflect.ValueOf(&s.Data).Elem().IsZero() {
+			return s, nil
+		}
+		return m.begin(w, r, "", s.Data, "", nil, time.Now())
 	case err != nil:
 		return nil, err
 	}
@@ -236,7 +260,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		if h.named == nil {
 			next.tok = h.tok.WithNewVerifier()
 			next.rec.flags |= flagPrevious
-			next.rec.previous, next.rec.digest = h.rec.digest, next.tok.Digest()
+			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
 		next.named, next.rec.auth = nil, now.UnixMilli()
 		next.rec.text[0] = union(h.rec.text[0], amr)
@@ -357,7 +381,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	tok := token.New(token.Session)
 	h := held{sid: tok.Selector(), tok: tok}
 	h.rec = record{
-		digest:   tok.Digest(),
+		digest:   m.digest(tok),
 		created:  now.UnixMilli(),
 		idle:     cmp.Or(o.Idle, m.idle).Milliseconds(),
 		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),

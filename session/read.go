@@ -17,8 +17,9 @@ import (
 //
 // What is in h counts only where the error is nil.
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
-	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
-		if c.err == nil {
+	switch c := r.Context().Value(m).(type) {
+	case *requestContext[D]:
+		if c.fresh(m.made) {
 			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
 			if h.named != nil {
 				h.sid = h.named.SID
@@ -26,8 +27,12 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 				h.sid = c.tok.Selector()
 			}
 			h.rec.parse(h.item.Value)
+			return nil
 		}
-		return c.err
+	case *refusedContext[D]:
+		if c.fresh(m.made) {
+			return c.err
+		}
 	}
 	return m.read(r, h, time.Now())
 }
@@ -90,12 +95,12 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	return h.counts(m.alive(ctx, h, now), bearer, now)
+	return m.counts(h, m.alive(ctx, h, now), bearer, now)
 }
 
 // counts says why h's session, of which err says whether it is alive, does not count
 // for h's token.
-func (h *held) counts(err error, bearer bool, now time.Time) error {
+func (m *Manager[D]) counts(h *held, err error, bearer bool, now time.Time) error {
 	ended := errors.Is(err, ErrEnded)
 	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
 		return err // of what is gone there is no digest
@@ -106,9 +111,9 @@ func (h *held) counts(err error, bearer bool, now time.Time) error {
 		return ErrNone
 	}
 	switch {
-	case err == nil && h.rec.overtaken(h.tok, now):
+	case err == nil && h.rec.overtaken(now) && m.matches(h.tok, h.rec.previous):
 		return &EndedError{SID: h.sid, Subject: h.item.Subject, Why: ReasonProved}
-	case !h.tok.Matches(h.rec.digest):
+	case !m.matches(h.tok, h.rec.digest):
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
 		return h.why(err)
@@ -190,13 +195,18 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
+		read := readAt(now.Sub(m.made))
+		if err != nil {
+			next.ServeHTTP(w, r.WithContext(&refusedContext[D]{Context: r.Context(), manager: m, readAt: read, err: err}))
+			return
+		}
 		// The context and the copy of the request are one allocation.
 		p := &struct {
 			context requestContext[D]
 			request http.Request
 		}{context: requestContext[D]{
-			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok, named: h.named,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch, err: err,
+			Context: r.Context(), manager: m, readAt: read, tok: h.tok, named: h.named,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
@@ -254,7 +264,7 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 type requestContext[D any] struct {
 	context.Context
 	manager *Manager[D]
-	read    time.Duration // since the Manager was made
+	readAt
 	tok     token.Token
 	named   *Named
 	value   string
@@ -262,7 +272,6 @@ type requestContext[D any] struct {
 	version uint64
 	expires int64 // Unix microseconds
 	epoch   uint64
-	err     error
 }
 
 // Value returns the context itself for its Manager.
@@ -278,16 +287,35 @@ func (c *requestContext[D]) item() Item {
 	return Item{Value: c.value, Subject: c.subject, Expires: time.UnixMicro(c.expires), Version: c.version}
 }
 
-// forget makes what Handler read count no more, after a change.
-func (m *Manager[D]) forget(r *http.Request) {
-	if c, ok := r.Context().Value(m).(*requestContext[D]); ok {
-		c.read = stale
-	}
+// A refusedContext carries why Handler found no session.
+type refusedContext[D any] struct {
+	context.Context
+	manager *Manager[D]
+	readAt
+	err error
 }
+
+// Value returns the context itself for its Manager.
+func (c *refusedContext[D]) Value(key any) any {
+	if key == any(c.manager) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// readAt is when Handler read, since its Manager was made.
+type readAt time.Duration
 
 // fresh reports whether the read may still be taken for now: a handler that
 // runs for long reads again.
-func (c *requestContext[D]) fresh() bool { return time.Since(c.manager.made)-c.read < time.Second }
+func (at readAt) fresh(made time.Time) bool { return time.Since(made)-time.Duration(at) < time.Second }
 
-// stale is a read so long ago that it is never fresh.
-const stale = -time.Hour
+// forget makes the read count no more.
+func (at *readAt) forget() { *at = -readAt(time.Hour) }
+
+// forget makes what Handler read count no more, after a change.
+func (m *Manager[D]) forget(r *http.Request) {
+	if c, ok := r.Context().Value(m).(interface{ forget() }); ok {
+		c.forget()
+	}
+}

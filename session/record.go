@@ -166,10 +166,10 @@ func (rec *record) parse(value string) bool {
 	return true
 }
 
-// overtaken reports whether the token was the session's until a new proof
-// replaced it, less than graveTime ago.
-func (rec *record) overtaken(tok token.Token, now time.Time) bool {
-	return rec.flags&flagPrevious != 0 && tok.Matches(rec.previous) && now.Before(time.UnixMilli(rec.auth).Add(graveTime))
+// overtaken reports whether a new proof replaced the token less than graveTime
+// ago.
+func (rec *record) overtaken(now time.Time) bool {
+	return rec.flags&flagPrevious != 0 && now.Before(time.UnixMilli(rec.auth).Add(graveTime))
 }
 
 func (rec *record) ended() bool { return rec.flags&flagEnded != 0 }

@@ -143,7 +143,10 @@ type Session[D any] struct {
 // Options of a Manager. The zero value is what most programs want.
 type Options struct {
 	// Name of the cookie. The default is "__Host-session"; "__Secure-session"
-	// where Domain or Path is set, "session" with InsecureAllowHTTP.
+	// where Domain or Path is set, "session" with InsecureAllowHTTP. A token, also
+	// one for the header, is good only where the name is the one it was begun with.
+	// Managers of several names may share a store where they share their subjects:
+	// EndAll and List know no names.
 	Name     string
 	Domain   string        // default: this host only
 	Path     string        // default: "/"

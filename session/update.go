@@ -43,7 +43,7 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 		now := time.Now()
 		var err error
 		if b != nil {
-			err = h.resume(b, now)
+			err = m.resume(h, b, now)
 		} else if !fresh {
 			err = m.reread(ctx, h, now)
 		}
@@ -103,13 +103,13 @@ func (m *Manager[D]) change(h *held, fn func(*D) error) (*Session[D], []byte, er
 }
 
 // resume holds the record as a batch has it. What h presents must be good for it.
-func (h *held) resume(b *batch, now time.Time) error {
+func (m *Manager[D]) resume(h *held, b *batch, now time.Time) error {
 	bearer := h.rec.flags&flagBearer != 0
 	h.item, h.epoch, h.rec = b.item, b.epoch, b.rec
 	if h.named != nil {
 		return h.meant()
 	}
-	return h.counts(nil, bearer, now)
+	return m.counts(h, nil, bearer, now)
 }
 
 // commit writes a batch.
