@@ -96,7 +96,12 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	err := m.itself(ctx, h, now)
+	return m.counts(ctx, h, m.itself(ctx, h, now), bearer, now)
+}
+
+// counts says why h's session, of which err says whether it is alive, does not count
+// for h's token.
+func (m *Manager[D]) counts(ctx context.Context, h *held, err error, bearer bool, now time.Time) error {
 	ended := errors.Is(err, ErrEnded)
 	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
 		return err // of what is gone there is no digest
@@ -181,8 +186,19 @@ func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
-	return h.judge(epoch, now)
+	err = h.judge(epoch, now)
+	if c, ok := m.store.(copies); ok && errors.Is(err, ErrEnded) && epoch.N < h.rec.epoch {
+		// A copy from before the session began proves nothing.
+		c.Forget(EpochKey(h.item.Subject))
+		if epoch, err = m.epoch(ctx, h.item.Subject); err == nil {
+			err = h.judge(epoch, now)
+		}
+	}
+	return err
 }
+
+// copies is a store that may not have heard of every write, as [Near].
+type copies interface{ Forget(key string) }
 
 // judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
 // count.
