@@ -1,7 +1,6 @@
 package express
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,51 +42,21 @@ func Text(s string) Value { return Value{text: s} }
 // an object, an array and null; it writes a text, a number and a boolean as
 // [Text].
 func JSON(v any) (Value, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // JSON.stringify does not
-	if err := e.Encode(v); err != nil {
+	raw, err := stringify(v)
+	if err != nil {
 		return Value{}, fmt.Errorf("encode a cookie's value: %w", err)
 	}
-	return Value{"j:" + unescapeLines(strings.TrimSuffix(b.String(), "\n")), true}, nil
+	return Value{"j:" + raw, true}, nil
 }
 
-// unescapeLines undoes what encoding/json does to U+2028 and U+2029 and
-// JSON.stringify does not.
-func unescapeLines(s string) string {
-	if !strings.Contains(s, `\u202`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			b.WriteByte(s[i])
-			continue
-		}
-		switch rest := s[i:]; {
-		case strings.HasPrefix(rest, `\u2028`):
-			b.WriteString("\u2028")
-			i += 5
-		case strings.HasPrefix(rest, `\u2029`):
-			b.WriteString("\u2029")
-			i += 5
-		default: // an escaped backslash may stand before "u2028"
-			b.WriteString(rest[:2])
-			i++
-		}
-	}
-	return b.String()
-}
-
-// read is what cookie-parser makes of a text.
-func read(text string) Value {
+// readValue is what cookie-parser makes of a text. What JavaScript takes for false
+// stays the text that it was.
+func readValue(text string) Value {
 	raw, ok := strings.CutPrefix(text, "j:")
-	return Value{text, ok && json.Valid([]byte(raw)) && truthy(raw)}
+	return Value{text, ok && json.Valid([]byte(raw)) && isTrue(raw)}
 }
 
-// truthy tells whether JavaScript takes a JSON text's value for true.
-// Cookie-parser leaves the others as the text that they were.
-func truthy(raw string) bool {
+func isTrue(raw string) bool {
 	switch raw = strings.Trim(raw, " \t\r\n"); raw {
 	case "null", "false", `""`:
 		return false
@@ -126,11 +95,11 @@ func (v Value) MarshalJSON() ([]byte, error) {
 // unless it is a signed one. Its error is [cookie.ErrMissing]. Anybody may have
 // written it.
 func (c *Cookies) Get(r *http.Request, name string) (Value, error) {
-	text, ok := find(r.Header, name)
+	text, ok := firstCookie(r.Header, name)
 	if !ok || c.secrets != nil && strings.HasPrefix(text, "s:") {
 		return Value{}, cookie.ErrMissing
 	}
-	return read(text), nil
+	return readValue(text), nil
 }
 
 // GetSigned returns what req.signedCookies has under a name. Its error is
@@ -138,7 +107,7 @@ func (c *Cookies) Get(r *http.Request, name string) (Value, error) {
 // [cookie.ErrTampered], for which cookie-parser says false, where none of the
 // secrets has signed it.
 func (c *Cookies) GetSigned(r *http.Request, name string) (Value, error) {
-	text, ok := find(r.Header, name)
+	text, ok := firstCookie(r.Header, name)
 	if !ok || c.secrets == nil || !strings.HasPrefix(text, "s:") {
 		return Value{}, cookie.ErrMissing
 	}
@@ -146,7 +115,26 @@ func (c *Cookies) GetSigned(r *http.Request, name string) (Value, error) {
 	if !ok {
 		return Value{}, cookie.ErrTampered
 	}
-	return read(value), nil
+	return readValue(value), nil
+}
+
+// firstCookie returns the value of the first cookie with this name. It may be
+// sent raw, encoded or quoted.
+func firstCookie(h http.Header, name string) (string, bool) {
+	if name == "__proto__" { // which an object of JavaScript does not take
+		return "", false
+	}
+	for _, line := range h["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			key, value, ok := strings.Cut(pair, "=")
+			if ok && latin1(strings.Trim(key, " \t")) == name {
+				return plain(strings.Trim(value, " \t")), true
+			}
+		}
+	}
+	return "", false
 }
 
 // CookieOptions are the options of res.cookie. The zero value is Express's own,
@@ -167,7 +155,7 @@ type CookieOptions struct {
 // Set sets a cookie as res.cookie does. What Express would send and a browser
 // drop, for its size, is [cookie.ErrTooLarge].
 func (c *Cookies) Set(w http.ResponseWriter, name string, v Value, o *CookieOptions) error {
-	return set(w, name, v.text, o)
+	return setCookie(w, name, v.text, o)
 }
 
 // SetSigned is Set with the option signed.
@@ -175,7 +163,7 @@ func (c *Cookies) SetSigned(w http.ResponseWriter, name string, v Value, o *Cook
 	if c.secrets == nil {
 		return errors.New("express: no secret signs cookies")
 	}
-	return set(w, name, c.secrets.Sign(v.text), o)
+	return setCookie(w, name, c.secrets.Sign(v.text), o)
 }
 
 // Clear asks the browser to forget a cookie, as res.clearCookie does. Domain and
@@ -186,10 +174,10 @@ func (c *Cookies) Clear(w http.ResponseWriter, name string, o *CookieOptions) er
 		gone = *o
 	}
 	gone.MaxAge, gone.Expires = nil, time.UnixMilli(1)
-	return set(w, name, "", &gone)
+	return setCookie(w, name, "", &gone)
 }
 
-func set(w http.ResponseWriter, name, value string, o *CookieOptions) error {
+func setCookie(w http.ResponseWriter, name, value string, o *CookieOptions) error {
 	if o == nil {
 		o = &CookieOptions{}
 	}
@@ -200,7 +188,7 @@ func set(w http.ResponseWriter, name, value string, o *CookieOptions) error {
 	if n := len(pair) - 1; n > cookie.MaxSize {
 		return fmt.Errorf("cookie %q: name and value have %d bytes, %d over the limit of %d: %w", name, n, n-cookie.MaxSize, cookie.MaxSize, cookie.ErrTooLarge)
 	}
-	if !token.MatchString(name) {
+	if !tokenText.MatchString(name) {
 		return fmt.Errorf("cookie %q: the name is no token (RFC 9110 5.6.2)", name)
 	}
 	attributes, err := o.attributes(time.Now())
@@ -213,7 +201,7 @@ func set(w http.ResponseWriter, name, value string, o *CookieOptions) error {
 
 // What npm's cookie lets stand in a line.
 var (
-	token      = regexp.MustCompile("^[!#$%&'*+\\-.^_`|~0-9A-Za-z]+$")
+	tokenText  = regexp.MustCompile("^[!#$%&'*+\\-.^_`|~0-9A-Za-z]+$")
 	domainText = regexp.MustCompile(`(?i)^([.]?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 	pathText   = regexp.MustCompile(`^[ -:=-~]*$`)
 )

@@ -24,15 +24,15 @@ type vectors struct {
 		Cookies, Signed map[string]any
 	}
 	Keygrip []struct{ Algorithm, Data, Key, Digest string }
-	Session struct {
+	CookieSession struct {
 		Write []struct {
 			Body      json.RawMessage
 			SetCookie []string `json:"set_cookie"`
 		}
-		Read                    map[string]exchange
-		Clear, Emptied, Options exchange
-		EmptyNew                exchange `json:"empty_new"`
-		WithOptions             exchange `json:"not_http_only_with_options"`
+		Read        map[string]exchange
+		Clear       exchange
+		EmptyNew    exchange `json:"empty_new"`
+		WithOptions exchange `json:"not_http_only_with_options"`
 	} `json:"cookie_session"`
 }
 
