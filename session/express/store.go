@@ -33,8 +33,9 @@ type Store interface {
 	// session.ErrNotFound if there is none.
 	Touch(ctx context.Context, sid string, old Record, until time.Time) error
 
-	// Delete removes the record if it is still old, or session.ErrConflict;
-	// the zero Record stands for any. Removing what is not there is no error.
+	// Delete removes the record if it is still old: session.ErrConflict and
+	// session.ErrNotFound as in Swap. The zero Record stands for whatever is
+	// there, and then it is no error if nothing is.
 	Delete(ctx context.Context, sid string, old Record) error
 }
 
