@@ -196,17 +196,17 @@ func (p *Postgres) Touch(ctx context.Context, sid string, old Record, until time
 // Delete implements [Store].
 func (p *Postgres) Delete(ctx context.Context, sid string, old Record) error {
 	if !keeps(sid) {
-		return nil
+		if old.JSON == "" {
+			return nil
+		}
+		return session.ErrNotFound
 	}
 	return p.do(ctx, func(ctx context.Context) error {
 		met, err := p.exec(ctx, p.remove, sid, old.JSON)
 		if err != nil || met > 0 || old.JSON == "" {
 			return err
 		}
-		if err := p.missed(ctx, sid, time.Now()); !errors.Is(err, session.ErrNotFound) {
-			return err
-		}
-		return nil
+		return p.missed(ctx, sid, time.Now())
 	})
 }
 
