@@ -130,7 +130,10 @@ func firstCookie(h http.Header, name string) (string, bool) {
 			pair, line, _ = strings.Cut(line, ";")
 			key, value, ok := strings.Cut(pair, "=")
 			if ok && latin1(strings.Trim(key, " \t")) == name {
-				return plain(strings.Trim(value, " \t")), true
+				if value = strings.Trim(value, " \t"); value == `"` {
+					value = "" // npm's cookie takes it for both quotes
+				}
+				return plain(value), true
 			}
 		}
 	}

@@ -215,7 +215,7 @@ func (p *Postgres) Delete(ctx context.Context, sid string, old Record) error {
 // a server with it.
 func (p *Postgres) Sweep(ctx context.Context, now time.Time, limit int) (met int, err error) {
 	err = p.do(ctx, func(ctx context.Context) error {
-		met, err = p.exec(ctx, p.sweep, now.Unix(), limit)
+		met, err = p.exec(ctx, p.sweep, seconds(now), limit)
 		return err
 	})
 	return met, err

@@ -23,7 +23,7 @@ type vectors struct {
 		Header          string
 		Cookies, Signed map[string]any
 	}
-	Keygrip []struct{ Algorithm, Data, Key, Digest string }
+	Keygrip       []struct{ Algorithm, Data, Key, Digest string }
 	CookieSession struct {
 		Write []struct {
 			Body      json.RawMessage

@@ -1,0 +1,52 @@
+package sql
+
+import (
+	"testing"
+	"time"
+
+	"github.com/admit-auth/admit/session/express"
+	"github.com/admit-auth/admit/session/express/expresstest"
+)
+
+// The table as connect-pg-simple 10 makes it.
+const expressTable = `CREATE TABLE "session" ("sid" varchar NOT NULL COLLATE "default", "sess" json NOT NULL, "expire" timestamp(6) NOT NULL);
+	ALTER TABLE "session" ADD CONSTRAINT "session_pkey" PRIMARY KEY ("sid") NOT DEFERRABLE INITIALLY IMMEDIATE;
+	CREATE INDEX "IDX_session_expire" ON "session" ("expire")`
+
+func TestPostgreSQLKeepsExpressRecords(t *testing.T) {
+	s := start(t, kinds[0])
+	dsn := s.dsn(s.dir, "")
+	db := s.open(dsn)
+	defer db.Close()
+	if _, err := db.Exec(expressTable); err != nil {
+		t.Fatal(err)
+	}
+	expresstest.Run(t, func(t testing.TB) express.Store {
+		db := s.open(dsn)
+		t.Cleanup(func() { db.Close() })
+		p, err := express.NewPostgres(db, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	})
+	t.Run("what is over is swept", func(t *testing.T) {
+		p, err := express.NewPostgres(db, &express.PostgresOptions{Schema: "public", Table: "session"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, over int
+		const count = "SELECT count(*), count(*) FILTER (WHERE expire < now()) FROM session"
+		if err := db.QueryRow(count).Scan(&before, &over); err != nil {
+			t.Fatal(err)
+		}
+		if over == 0 {
+			t.Fatal("nothing is over")
+		}
+		for range over {
+			if n, err := p.Sweep(t.Context(), time.Now(), 1); n != 1 || err != nil {
+				t.Errorf("swept %d of 1: %v", n, err)
+			}
+		}
+	})
+}
