@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 )
 
@@ -180,6 +181,9 @@ func (c *Cookies) Clear(w http.ResponseWriter, name string, o *CookieOptions) er
 	return setCookie(w, name, "", &gone)
 }
 
+// ErrCookie refuses what Express throws at, and what no browser would keep.
+var ErrCookie = admit.Invalid.New("cookie_refused", "A cookie cannot have this name or these attributes.")
+
 func setCookie(w http.ResponseWriter, name, value string, o *CookieOptions) error {
 	if o == nil {
 		o = &CookieOptions{}
@@ -192,11 +196,11 @@ func setCookie(w http.ResponseWriter, name, value string, o *CookieOptions) erro
 		return fmt.Errorf("cookie %q: name and value have %d bytes, %d over the limit of %d: %w", name, n, n-cookie.MaxSize, cookie.MaxSize, cookie.ErrTooLarge)
 	}
 	if !tokenText.MatchString(name) {
-		return fmt.Errorf("cookie %q: the name is no token (RFC 9110 5.6.2)", name)
+		return fmt.Errorf("cookie %q: the name is no token (RFC 9110 5.6.2): %w", name, ErrCookie)
 	}
 	attributes, err := o.attributes(time.Now())
 	if err != nil {
-		return fmt.Errorf("cookie %q: %w", name, err)
+		return fmt.Errorf("cookie %q: %w: %w", name, err, ErrCookie)
 	}
 	w.Header().Add("Set-Cookie", pair+attributes)
 	return nil
