@@ -13,6 +13,7 @@ var policy = map[string]string{
 	"":                "",
 	"beside":          "",
 	"concepts":        "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
+	"express-peer":    "admit admit/problem admit/session/express github.com/redis/rueidis",
 	"embedded":        "admit admit/authn admit/server",
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",

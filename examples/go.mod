@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/admit-auth/admit v0.0.0
 	github.com/admit-auth/admit/server v0.0.0
+	github.com/redis/rueidis v1.0.79
 )
 
 require (

@@ -263,29 +263,38 @@ func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 
 func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (*held, error) {
 	ctx := r.Context()
-	h, err := m.hold(r, now)
-	if begins(err) {
-		h := &held{data: m.new(now)}
-		if err := fn(&h.data); err != nil || len(h.data.members) == 1 && !m.o.SaveUninitialized {
-			return h, err
-		}
-		return m.begin(w, r, h.data, now)
-	}
-	if err != nil {
+	var h *held
+	ids := m.presented(r)
+	if len(ids) == 1 && !m.handled(r) {
+		// There is no doubt which session is meant. It is read in turn, and not
+		// at all where the writer before has left it here.
+		h = &held{sid: ids[0].value, old: ids[0].old}
+	} else if read, err := m.hold(r, now); err == nil {
+		h = read
+	} else if !begins(err) {
 		return nil, err
 	}
-	last, err := m.queue.enter(ctx, h.sid)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { m.queue.leave(h.sid, last) }()
-	if last != nil {
-		// Who was before us in this process left the record as he knew it. Where
-		// somebody else wrote after him, the swap finds out.
-		h.rec = *last
-		if h.data, err = parse(last.JSON); err != nil {
+	err, last := error(session.ErrNone), (*Record)(nil)
+	if h != nil {
+		if last, err = m.queue.enter(ctx, h.sid); err != nil {
 			return nil, err
 		}
+		defer func() { m.queue.leave(h.sid, last) }()
+		now = time.Now()
+		if last != nil {
+			// Where somebody else wrote after it, the swap finds out.
+			h.rec = *last
+			h.data, err = parse(last.JSON)
+		} else if h.rec == (Record{}) {
+			err = m.check(ctx, h, now)
+		}
+	}
+	if begins(err) {
+		begun := &held{data: m.new(now)}
+		if err := fn(&begun.data); err != nil || len(begun.data.members) == 1 && !m.o.SaveUninitialized {
+			return begun, err
+		}
+		return m.begin(w, r, begun.data, now)
 	}
 	for range maxRetries {
 		if err != nil {
@@ -312,8 +321,9 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 		}
 		switch {
 		case errors.Is(err, session.ErrConflict):
-			err = m.reread(ctx, h, now)
-			last = &h.rec
+			if err = m.reread(ctx, h, now); err == nil {
+				last = &h.rec
+			}
 		case errors.Is(err, session.ErrNotFound):
 			err = session.ErrEnded
 		}
