@@ -42,8 +42,8 @@ const (
 )
 
 func (g *guard) value() string {
-	b := make([]byte, 0, guardedLen+holdLen+len(g.cookie))
-	b = append(b, formatGuard)
+	var buf [1024]byte
+	b := append(buf[:0], formatGuard)
 	b = binary.LittleEndian.AppendUint32(b, g.generation)
 	b = binary.LittleEndian.AppendUint32(b, g.end)
 	if g.epoch != 0 {

@@ -149,7 +149,7 @@ func (h *held) info() Info {
 // its data. It never writes. Its error is ErrNone, ErrEnded, ErrExpired,
 // ErrAmbiguous, or of kind admit.Unavailable.
 func (m *Manager[D]) Check(r *http.Request) (Info, error) {
-	r, _ = m.carry(r)
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return Info{}, err
@@ -160,7 +160,7 @@ func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 // Load returns the request's session. It never writes and never sets a
 // cookie. Errors are those of Check.
 func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
-	r, _ = m.carry(r)
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return nil, err

@@ -82,9 +82,9 @@ type sealed struct {
 // for a request.
 type carry struct {
 	context.Context
-	seal    *sealed
-	cookies [maxCookies]carried
-	n       int // of cookies
+	seal   *sealed
+	first  carried
+	others []carried // who has more than one was planted some
 
 	guard   guard // as it was read last
 	of      string
@@ -128,17 +128,33 @@ func (m *Manager[D]) carry(r *http.Request) (*http.Request, *carry) {
 	c := &p.carry
 	c.Context, c.seal = r.Context(), m.seal
 	if before := m.seal.carried(c.Context); before != nil {
-		c.cookies, c.n, c.guard, c.of, c.version = before.cookies, before.n, before.guard, before.of, before.version
+		c.first, c.others, c.guard, c.of, c.version = before.first, before.others, before.guard, before.of, before.version
 	} else {
 		var buf [maxCookies]string
 		for _, text := range cookie.Values(r.Header, m.seal.cookie.Name(), buf[:0]) {
-			if m.seal.open(&c.cookies[c.n], text) {
-				c.n++
+			o := &c.first
+			if o.text != "" {
+				o = new(carried)
+			}
+			if m.seal.open(o, text) && o != &c.first {
+				c.others = append(c.others, *o)
 			}
 		}
 	}
 	copyRequest(&p.request, r, c)
 	return &p.request, c
+}
+
+// peek is carry for a call that only reads, unless Handler has read just now.
+func (m *Manager[D]) peek(r *http.Request) *http.Request {
+	if m.seal == nil {
+		return r
+	}
+	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
+		return r
+	}
+	r, _ = m.carry(r)
+	return r
 }
 
 // carried returns the call's carry, nil where there is none.
@@ -152,19 +168,25 @@ func (s *sealed) carried(ctx context.Context) *carry {
 
 // tokens appends the tokens of the cookies.
 func (c *carry) tokens(dst []string) []string {
-	for i := range c.n {
-		dst = append(dst, c.cookies[i].token)
+	if c.first.text != "" {
+		dst = append(dst, c.first.token)
+	}
+	for i := range c.others {
+		dst = append(dst, c.others[i].token)
 	}
 	return dst
 }
 
 // find returns the newest cookie of a session, nil where there is none.
 func (c *carry) find(sid string) (found *carried) {
-	if c == nil {
+	if c == nil || c.first.text == "" {
 		return nil
 	}
-	for i := range c.n {
-		if o := &c.cookies[i]; sidOf(o.token) == sid && (found == nil || o.generation > found.generation) {
+	if sidOf(c.first.token) == sid {
+		found = &c.first
+	}
+	for i := range c.others {
+		if o := &c.others[i]; sidOf(o.token) == sid && (found == nil || o.generation > found.generation) {
 			found = o
 		}
 	}
@@ -229,8 +251,8 @@ const (
 
 // close makes a cookie's value of what it holds.
 func (s *sealed) close(o *carried, now time.Time) (string, error) {
-	b := make([]byte, 0, 1+4+6+token.Len+1+len(o.subject)+len(o.record))
-	b = append(b, formatSealed)
+	var plain, sealed [1024]byte // for most sessions no memory but the text's is taken
+	b := append(plain[:0], formatSealed)
 	b = binary.LittleEndian.AppendUint32(b, o.generation)
 	if len(o.subject) > maxText {
 		return "", ErrTooLarge
@@ -241,7 +263,7 @@ func (s *sealed) close(o *carried, now time.Time) (string, error) {
 	}
 	b = append(append(b, o.token...), byte(len(o.subject)))
 	b = append(append(b, o.subject...), o.record...)
-	text := string(s.keys.Seal(nil, s.cookie.Name(), b, now))
+	text := string(s.keys.Seal(sealed[:0], s.cookie.Name(), b, now))
 	if n := len(s.cookie.Name()) + len(text); n > cookie.MaxSize {
 		return "", fmt.Errorf("a cookie of %d bytes, %d over the limit of browsers: %w: %w", n, n-cookie.MaxSize, ErrTooLarge, cookie.ErrTooLarge)
 	}
@@ -250,7 +272,8 @@ func (s *sealed) close(o *carried, now time.Time) (string, error) {
 
 // open reads a cookie's value. It reports false for what is none of ours.
 func (s *sealed) open(o *carried, text string) bool {
-	plain, old, err := s.keys.Open(nil, s.cookie.Name(), text, 0, time.Now())
+	var buf [1024]byte
+	plain, old, err := s.keys.Open(buf[:0], s.cookie.Name(), text, 0, time.Now())
 	if err != nil {
 		return false
 	}
