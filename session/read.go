@@ -130,8 +130,19 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
-	return h.judge(epoch, now)
+	err = h.judge(epoch, now)
+	if c, ok := m.store.(copies); ok && errors.Is(err, ErrEnded) && epoch.N < h.rec.epoch {
+		// A copy from before the session began proves nothing.
+		c.Forget(EpochKey(h.item.Subject))
+		if epoch, err = m.epoch(ctx, h.item.Subject); err == nil {
+			err = h.judge(epoch, now)
+		}
+	}
+	return err
 }
+
+// copies is a store that may not have heard of every write, as [Near].
+type copies interface{ Forget(key string) }
 
 // judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
 // count.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -47,6 +48,9 @@ var mutants = []struct {
 	{"values are cut at 32 KiB", "a record comes"},
 	{"long values are cut and not refused", "what does not fit"},
 	{"any key is taken", "what does not fit"},
+	{"keys end at a space where nothing is written", "what does not fit"},
+	{"keys are patterns where nothing is written", "what does not fit"},
+	{"a record has 61,800 bytes of room", "a record may be"},
 	{"expiries are whole seconds", "a record comes"},
 	{"expiries have 32 bits of seconds", "a record comes"},
 	{"the subject is forgotten", "a record comes"},
@@ -103,7 +107,8 @@ func TestTheSuiteCatchesEveryMutant(t *testing.T) {
 }
 
 func TestTheSuiteCatchesAStoreThatForgetsBadly(t *testing.T) {
-	for _, fault := range []fault{"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back"} {
+	for _, fault := range []fault{"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back",
+		"an expiry of 0 is refused", "an expiry that has passed is an error of swap", "versions begin anew when a record is forgotten"} {
 		t.Run(string(fault), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				if firstFailure(t, func(testing.TB) Backend { return newForgetful(fault).backend() }) == "" {
@@ -243,6 +248,16 @@ func (n *naive) Durability() session.Durability { return session.SurvivesProcess
 
 func (n *naive) key(key string) string {
 	switch {
+	case n.has("keys end at a space where nothing is written"):
+		if i := strings.IndexAny(key, " \r\n"); i >= 0 {
+			return key[:i]
+		}
+	case n.has("keys are patterns where nothing is written"):
+		for is := range n.m {
+			if ok, _ := path.Match(key, is); ok {
+				return is
+			}
+		}
 	case n.has("keys fold case"):
 		return strings.ToLower(key)
 	case n.has("keys end at 100 bytes"):
@@ -304,12 +319,12 @@ func (n *naive) pause() {
 }
 
 func (n *naive) Get(ctx context.Context, key string) (session.Item, error) {
-	key = n.key(key)
 	if err := n.ctx(ctx); err != nil {
 		return session.Item{}, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	it, ok := n.m[key]
 	if n.has("get reads the past") && n.version%7 == 0 {
 		if was, was2 := n.old[key]; was2 {
@@ -336,9 +351,9 @@ func (n *naive) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	if err := n.check(key, it); err != nil {
 		return 0, err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	_, taken := n.m[key]
 	if n.has("who gives up makes the next one fail") {
 		_, hasty := ctx.Deadline()
@@ -359,6 +374,9 @@ func (n *naive) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	if n.has("get gives its own buffer") && len(n.buf) > 0 {
 		copy(n.buf, it.Value)
 	}
+	if n.has("a record has 61,800 bytes of room") {
+		it.Value = it.Value[:min(len(it.Value), max(61_800-len(key)-len(it.Subject), 0))]
+	}
 	it = n.in(it)
 	n.m[key] = it
 	return it.Version, nil
@@ -374,9 +392,9 @@ func (n *naive) Swap(ctx context.Context, key string, old uint64, it session.Ite
 		}
 		return 0, err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	was, ok := n.m[key]
 	same := was.Version == old || n.has("swap compares 32 bits of the version") && uint32(was.Version) == uint32(old)
 	switch {
@@ -418,9 +436,9 @@ func (n *naive) Touch(ctx context.Context, key string, version uint64, expires t
 	if err := n.ctx(ctx); err != nil {
 		return err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	it, ok := n.m[key]
 	switch {
 	case !ok:
@@ -448,9 +466,9 @@ func (n *naive) Delete(ctx context.Context, key string) error {
 	if err := n.ctx(ctx); err != nil {
 		return err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	it, ok := n.m[key]
 	switch {
 	case !ok && n.has("delete fails where nothing is"):
@@ -594,6 +612,9 @@ func (f *forgetful) forget(key string) {
 	if at, ok := f.ends[key]; ok && !time.Now().Before(at) {
 		f.Store.Delete(context.Background(), key)
 		delete(f.ends, key)
+		if f.fault == "versions begin anew when a record is forgotten" {
+			f.Store.(*naive).version = 0
+		}
 	}
 }
 
@@ -611,6 +632,9 @@ func (f *forgetful) Add(ctx context.Context, key string, it session.Item) (uint6
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forget(key)
+	if f.fault == "an expiry of 0 is refused" && it.Expires.UnixMilli() == 0 {
+		return 0, session.ErrUnavailable
+	}
 	v, err := f.Store.Add(ctx, key, it)
 	if err == nil {
 		f.end(key, it.Expires)
@@ -622,6 +646,9 @@ func (f *forgetful) Swap(ctx context.Context, key string, old uint64, it session
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forget(key)
+	if f.fault == "an expiry that has passed is an error of swap" && it.Expires.Before(time.Now()) {
+		return 0, session.ErrUnavailable
+	}
 	v, err := f.Store.Swap(ctx, key, old, it)
 	if err == nil && f.fault != "swap does not reach the expiry" {
 		f.end(key, it.Expires)

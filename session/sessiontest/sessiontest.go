@@ -47,6 +47,7 @@ var checks = []check{
 	{"a record comes back as it was added", comesBack},
 	{"keys do not mix", keysDoNotMix},
 	{"what does not fit is refused whole", refusesWhole},
+	{"a record may be as large as all limits at once", largest},
 	{"an absent record is not found", absent},
 	{"add takes a free key only", addTakesFree},
 	{"swap replaces the whole record of that version", swapReplaces},
