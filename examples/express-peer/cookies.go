@@ -257,7 +257,7 @@ func (p sealed) set(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p sealed) clear(w http.ResponseWriter, r *http.Request) {
-	if err := p.sessions.End(w, r); err != nil {
+	if err := p.sessions.End(w, r, "signed_out"); err != nil {
 		refuse(w, err)
 		return
 	}
