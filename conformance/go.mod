@@ -5,6 +5,7 @@ go 1.26.4
 require (
 	github.com/admit-auth/admit v0.0.0
 	github.com/admit-auth/admit/server v0.0.0
+	github.com/admit-auth/admit/session/mongostore v0.0.0
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
@@ -40,6 +41,7 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	go.mongodb.org/mongo-driver/v2 v2.10.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.6 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
@@ -59,4 +61,5 @@ require (
 replace (
 	github.com/admit-auth/admit => ../
 	github.com/admit-auth/admit/server => ../server
+	github.com/admit-auth/admit/session/mongostore => ../session/mongostore
 )

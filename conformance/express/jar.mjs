@@ -22,7 +22,8 @@ export class Jar {
     const at = pair.indexOf('=')
     const name = pair.slice(0, at)
     const expires = attributes.map((a) => /^\s*expires=(.*)$/i.exec(a)?.[1]).find(Boolean)
-    if (expires && new Date(expires) <= new Date()) this.cookies.delete(name)
+    const over = attributes.some((a) => /^\s*max-age=0$/i.test(a))
+    if (over || (expires && new Date(expires) <= new Date())) this.cookies.delete(name)
     else this.cookies.set(name, pair.slice(at + 1))
   }
 

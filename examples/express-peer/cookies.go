@@ -54,10 +54,10 @@ func cookiePages(mux *http.ServeMux, signing *express.Secrets, keys []admit.Secr
 		return err
 	}
 	p := sealed{s}
-	mux.HandleFunc("GET /sealed/visit", p.visit)
-	mux.HandleFunc("GET /sealed/get", p.get)
-	mux.HandleFunc("GET /sealed/set", p.set)
-	mux.HandleFunc("GET /sealed/clear", p.clear)
+	// Handler tells the guards which cookie has arrived.
+	for name, page := range map[string]http.HandlerFunc{"visit": p.visit, "get": p.get, "set": p.set, "clear": p.clear} {
+		mux.Handle("GET /sealed/"+name, s.Handler(page))
+	}
 	return nil
 }
 

@@ -84,7 +84,8 @@ func (v Value) Decode(into any) error {
 	return json.Unmarshal([]byte(v.text[2:]), into)
 }
 
-// MarshalJSON gives what JSON.stringify makes of the value.
+// MarshalJSON gives the value as it stands in the cookie, in quotes where it is a
+// text.
 func (v Value) MarshalJSON() ([]byte, error) {
 	if v.isJSON {
 		return []byte(v.text[2:]), nil

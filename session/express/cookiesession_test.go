@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash"
 	"net/http"
 	"net/http/httptest"
@@ -73,6 +74,26 @@ func TestDigestsAreKeygrips(t *testing.T) {
 	for _, keys := range [][]string{nil, {""}, {"a", ""}} {
 		if _, err := NewKeygrip(sha256.New, hidden(keys)...); err == nil {
 			t.Errorf("keys %q were taken", keys)
+		}
+	}
+}
+
+func TestKeysAreReplacedAndNeverPrinted(t *testing.T) {
+	k := keygrip(t, sha256.New, "old-key")
+	s := cookieSession(t, k, nil)
+	r := carrying(t, s, `{"a":1}`)
+	k.Replace(keygrip(t, sha1.New, "new-key", "old-key"))
+	w := httptest.NewRecorder()
+	if d := s.Load(w, r); d.Raw("a") != "1" || len(w.Header()["Set-Cookie"]) != 1 {
+		t.Errorf("read with replaced keys: %s, %q", d.JSON(), w.Header()["Set-Cookie"])
+	}
+	k.Replace(keygrip(t, sha256.New, "new-key"))
+	if d := s.Load(nil, r); d.Raw("a") != "" {
+		t.Errorf("read with a key that was taken away: %s", d.JSON())
+	}
+	for _, text := range []string{fmt.Sprint(k), fmt.Sprintf("%+v %#v %v %+v", k, k, s, *s)} {
+		if strings.Contains(text, "new-key") {
+			t.Errorf("keys are printed: %s", text)
 		}
 	}
 }
