@@ -47,6 +47,7 @@ func start(t testing.TB, line *regexp.Regexp, name string, args ...string) (stri
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = w, w
+	cmd.Env = append(os.Environ(), "NODE_ENV=production")
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
