@@ -19,9 +19,11 @@ var policy = map[string]string{
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
 	"single-page-app": "admit admit/access admit/authn",
-	"visit-cookie":    "admit/cookie",
-	"visits":          "admit/session",
-	"visits-sealed":   "admit/cookie",
+	"store": "admit/problem admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest admit/session/redisstore admit/session/sqlstore" +
+		" github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib github.com/redis/rueidis go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options modernc.org/sqlite",
+	"visit-cookie":  "admit/cookie",
+	"visits":        "admit/session",
+	"visits-sealed": "admit/cookie",
 }
 
 const module = "github.com/admit-auth/admit/examples"

@@ -464,3 +464,39 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 	}()
 	return l.Addr().String()
 }
+
+// Of several servers one is away: what stands on the others goes on.
+func TestOneServerThatIsAwayTakesOnlyItsOwnSessionsAlong(t *testing.T) {
+	all := []*memcached{start(t), start(t), start(t)}
+	store := open(t, &Options{Timeout: time.Second}, all[0].addr, all[1].addr, all[2].addr)
+	const keys = 60
+	for i := range keys {
+		if _, err := store.Add(t.Context(), fmt.Sprint("k", i), hour("v")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func() (answered, away, gone int) {
+		for i := range keys {
+			switch _, err := store.Get(t.Context(), fmt.Sprint("k", i)); {
+			case err == nil:
+				answered++
+			case errors.Is(err, session.ErrNotFound):
+				gone++
+			case admit.KindOf(err) == admit.Unavailable:
+				away++
+			default:
+				t.Error(err)
+			}
+		}
+		return answered, away, gone
+	}
+	all[1].kill()
+	answered, away, gone := look()
+	if answered < keys/3 || away < keys/6 || gone > 0 {
+		t.Errorf("while one is away %d are answered, %d unavailable and %d gone", answered, away, gone)
+	}
+	all[1].run()
+	if again, still, gone := look(); again != answered || still > 0 || gone != away {
+		t.Errorf("when it is back %d are answered, %d unavailable and %d gone, want %d, 0 and %d", again, still, gone, answered, away)
+	}
+}

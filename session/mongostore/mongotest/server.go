@@ -213,12 +213,15 @@ func parse(code int32, b []byte) (command bson.D, silent bool, err error) {
 		if len(b) < end+9 {
 			return nil, false, errMessage
 		}
-		return command, false, bson.Unmarshal(b[end+9:], &command)
+		if err := bson.Unmarshal(b[end+9:], &command); err != nil || len(command) == 0 {
+			return nil, false, errMessage
+		}
+		return command, false, nil
 	case opMsg:
 	default:
 		return nil, false, fmt.Errorf("operation %d: %w", code, errMessage)
 	}
-	if len(b) < 5 {
+	if len(b) < 4+5 {
 		return nil, false, errMessage
 	}
 	flags := le(b)
