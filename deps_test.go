@@ -25,7 +25,7 @@ var policy = map[string]string{
 	"revocation":          ". feed",
 	"session":             ". cookie feed token",
 	"session/redisstore":  ". session",
-	"session/sessiontest": ". session token",
+	"session/sessiontest": ". cookie session token",
 	"session/sqlstore":    ". session",
 	"statuslist":          ".",
 	"token":               ".",

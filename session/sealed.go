@@ -89,6 +89,7 @@ type carry struct {
 	guard   guard // as it was read last
 	of      string
 	version uint64
+	newest  *carried // that was read with it
 
 	token string // that the call gives out; "" where the request's stays
 
@@ -357,11 +358,7 @@ func (s *sealed) unwrap(ctx context.Context, key string, it Item) (Item, error) 
 	}
 	it.Value = newest.record
 	c.note(key, it.Version, g)
-	if newest != o || o.old {
-		var rec record
-		rec.parse(newest.record)
-		c.answer(newest.text, &rec, it.Expires)
-	}
+	c.newest = newest
 	return it, nil
 }
 
@@ -470,22 +467,26 @@ func (s *sealed) write(ctx context.Context, key, text string, rec *record, it It
 	return version, err
 }
 
-// settle does what a request that is under way can do without its handler: the
-// guard may forget the newest cookie, and one under an older key is made anew.
-// Losing a race is fine: the next request does it.
+// settle does what a request can do without its handler: it brings the browser the
+// newest cookie, under the newest key, and the guard forgets a cookie that the
+// browser has. Losing a race is fine: the next request does it.
 func (s *sealed) settle(ctx context.Context, h *held, now time.Time) {
 	if s == nil {
 		return
 	}
 	c := s.carried(ctx)
 	o := c.find(h.sid)
-	if o.old && c.text == "" {
-		again := *o
-		if text, err := s.close(&again, now); err == nil {
+	if c.of != h.sid { // two cookies, and the other was read last
+		return
+	}
+	if c.newest.old {
+		if text, err := s.close(c.newest, now); err == nil {
 			c.answer(text, &h.rec, h.item.Expires)
 		}
+	} else if c.newest != o {
+		c.answer(c.newest.text, &h.rec, h.item.Expires)
 	}
-	if c.of != h.sid || c.guard.cookie == "" {
+	if c.guard.cookie == "" {
 		return
 	}
 	g := c.guard
@@ -559,10 +560,13 @@ func (s unguarded) Get(ctx context.Context, key string) (Item, error) {
 	if strings.HasPrefix(key, epochPrefix) {
 		return Item{Value: "1", Subject: epochOwner, Expires: time.UnixMilli(1<<48 - 1), Version: 1}, nil
 	}
-	o := s.carried(ctx).find(key)
+	c := s.carried(ctx)
+	o := c.find(key)
 	if o == nil {
 		return Item{}, ErrNotFound
 	}
+	c.note(key, 1, guard{})
+	c.newest = o
 	return Item{Value: o.record, Subject: o.subject, Expires: time.UnixMilli(o.expires), Version: 1}, nil
 }
 
