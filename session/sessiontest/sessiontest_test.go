@@ -18,9 +18,3 @@ func TestNearKeepsThePromises(t *testing.T) {
 		return sessiontest.Backend{Store: session.NewNear(session.NewMemory(nil), 0)}
 	})
 }
-
-func TestSealedSessionsKeepThePromises(t *testing.T) {
-	sessiontest.RunSealed(t, func(testing.TB) sessiontest.Backend {
-		return sessiontest.Backend{Store: session.NewMemory(nil)}
-	})
-}
