@@ -27,7 +27,7 @@ var policy = map[string]string{
 	"session/express":             ". cookie session",
 	"session/express/expresstest": ". session session/express",
 	"session/redisstore":          ". session",
-	"session/sessiontest":         ". session token",
+	"session/sessiontest":         ". cookie session token",
 	"session/sqlstore":            ". session",
 	"statuslist":                  ".",
 	"token":                       ".",

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -89,6 +88,7 @@ type carry struct {
 	guard   guard // as it was read last
 	of      string
 	version uint64
+	newest  *carried // that was read with it
 
 	token string // that the call gives out; "" where the request's stays
 
@@ -168,6 +168,9 @@ func (s *sealed) carried(ctx context.Context) *carry {
 
 // tokens appends the tokens of the cookies.
 func (c *carry) tokens(dst []string) []string {
+	if c == nil {
+		return dst
+	}
 	if c.first.text != "" {
 		dst = append(dst, c.first.token)
 	}
@@ -249,21 +252,45 @@ const (
 	formatUnguarded = 2
 )
 
-// close makes a cookie's value of what it holds.
-func (s *sealed) close(o *carried, now time.Time) (string, error) {
-	var plain, sealed [1024]byte // for most sessions no memory but the text's is taken
-	b := append(plain[:0], formatSealed)
-	b = binary.LittleEndian.AppendUint32(b, o.generation)
-	if len(o.subject) > maxText {
-		return "", ErrTooLarge
+func (o *carried) append(b []byte) []byte {
+	format := byte(formatSealed)
+	if o.expires != 0 {
+		format = formatUnguarded
 	}
-	if s.guards == nil {
-		b[0] = formatUnguarded
+	b = binary.LittleEndian.AppendUint32(append(b, format), o.generation)
+	if o.expires != 0 {
 		b = appendUint48(b, o.expires)
 	}
 	b = append(append(b, o.token...), byte(len(o.subject)))
-	b = append(append(b, o.subject...), o.record...)
-	text := string(s.keys.Seal(sealed[:0], s.cookie.Name(), b, now))
+	return append(append(b, o.subject...), o.record...)
+}
+
+// parse reads what append wrote. Its texts share the memory of plain.
+func (o *carried) parse(plain string) bool {
+	head := 1 + 4
+	if len(plain) > 0 && plain[0] == formatUnguarded {
+		head += 6
+	}
+	end := head + token.Len + 1
+	if len(plain) < end || plain[0] != formatSealed && plain[0] != formatUnguarded || len(plain) < end+int(plain[end-1]) {
+		return false
+	}
+	o.generation = uint32At(plain[1:])
+	if plain[0] == formatUnguarded {
+		o.expires = int64(uint48(plain[5:]))
+	}
+	o.token, plain = plain[head:end-1], plain[end-1:]
+	o.subject, o.record = plain[1:1+plain[0]], plain[1+plain[0]:]
+	return (o.expires != 0) == (head > 5)
+}
+
+// close makes a cookie's value of what it holds.
+func (s *sealed) close(o *carried, now time.Time) (string, error) {
+	if len(o.subject) > maxText {
+		return "", ErrTooLarge
+	}
+	var plain, sealed [1024]byte // for most sessions no memory but the text's is taken
+	text := string(s.keys.Seal(sealed[:0], s.cookie.Name(), o.append(plain[:0]), now))
 	if n := len(s.cookie.Name()) + len(text); n > cookie.MaxSize {
 		return "", fmt.Errorf("a cookie of %d bytes, %d over the limit of browsers: %w: %w", n, n-cookie.MaxSize, ErrTooLarge, cookie.ErrTooLarge)
 	}
@@ -277,20 +304,11 @@ func (s *sealed) open(o *carried, text string) bool {
 	if err != nil {
 		return false
 	}
-	rest := string(plain)
-	head, format := 1+4, byte(formatSealed)
-	if s.guards == nil {
-		head, format = head+6, formatUnguarded
-	}
-	if len(rest) < head+token.Len+1 || rest[0] != format || len(rest) < head+token.Len+1+int(rest[head+token.Len]) {
+	*o = carried{text: text, old: old}
+	if !o.parse(string(plain)) || (o.expires != 0) != (s.guards == nil) {
+		*o = carried{}
 		return false
 	}
-	*o = carried{text: text, old: old, generation: uint32At(rest[1:])}
-	if s.guards == nil {
-		o.expires = int64(uint48(rest[5:]))
-	}
-	o.token, rest = rest[head:head+token.Len], rest[head+token.Len:]
-	o.subject, o.record = rest[1:1+rest[0]], rest[1+rest[0]:]
 	return true
 }
 
@@ -300,7 +318,7 @@ func sidOf(tok string) string { return tok[len("adm_s_"):][:22] }
 // Get implements [Store].
 func (s *sealed) Get(ctx context.Context, key string) (Item, error) {
 	it, err := s.guards.Get(ctx, key)
-	if err != nil || strings.HasPrefix(key, epochPrefix) {
+	if err != nil || !token.IsSelector(key) {
 		return it, err
 	}
 	return s.unwrap(ctx, key, it)
@@ -309,7 +327,7 @@ func (s *sealed) Get(ctx context.Context, key string) (Item, error) {
 // GetWithEpoch implements [EpochGetter], where the guards' store does.
 func (s *sealed) GetWithEpoch(ctx context.Context, key string) (Item, Epoch, error) {
 	it, epoch, err := s.epochs.GetWithEpoch(ctx, key)
-	if err == nil {
+	if err == nil && token.IsSelector(key) {
 		it, err = s.unwrap(ctx, key, it)
 	}
 	return it, epoch, err
@@ -357,11 +375,7 @@ func (s *sealed) unwrap(ctx context.Context, key string, it Item) (Item, error) 
 	}
 	it.Value = newest.record
 	c.note(key, it.Version, g)
-	if newest != o || o.old {
-		var rec record
-		rec.parse(newest.record)
-		c.answer(newest.text, &rec, it.Expires)
-	}
+	c.newest = newest
 	return it, nil
 }
 
@@ -383,10 +397,11 @@ func (o *carried) tombstone(reason string) string {
 
 // Add implements [Store].
 func (s *sealed) Add(ctx context.Context, key string, it Item) (uint64, error) {
-	var rec record
-	if !rec.parse(it.Value) {
+	if !token.IsSelector(key) {
 		return s.guards.Add(ctx, key, it) // an epoch
 	}
+	var rec record
+	rec.parse(it.Value)
 	text, err := s.seal(ctx, key, 1, it)
 	if err != nil {
 		return 0, err
@@ -396,12 +411,12 @@ func (s *sealed) Add(ctx context.Context, key string, it Item) (uint64, error) {
 
 // Swap implements [Store].
 func (s *sealed) Swap(ctx context.Context, key string, old uint64, it Item) (uint64, error) {
-	var rec record
-	c := s.carried(ctx)
-	switch {
-	case !rec.parse(it.Value): // an epoch
+	if !token.IsSelector(key) {
 		return s.guards.Swap(ctx, key, old, it)
-	case rec.ended():
+	}
+	c := s.carried(ctx)
+	var rec record
+	if rec.parse(it.Value); rec.ended() {
 		c.answer("", &rec, it.Expires)
 		it.Value = string([]byte{formatV1, flagEnded}) + rec.data
 		return s.guards.Swap(ctx, key, old, it)
@@ -446,7 +461,10 @@ func (s *sealed) guard(ctx context.Context, key string, version uint64) (g guard
 // call gives out, or that of the request.
 func (s *sealed) seal(ctx context.Context, key string, generation uint32, it Item) (string, error) {
 	c := s.carried(ctx)
-	next := carried{generation: generation, expires: it.Expires.UnixMilli(), subject: it.Subject, record: it.Value}
+	next := carried{generation: generation, subject: it.Subject, record: it.Value}
+	if s.guards == nil {
+		next.expires = it.Expires.UnixMilli()
+	}
 	if o := c.find(key); c.renews(key) {
 		next.token = c.token
 	} else if o != nil {
@@ -470,22 +488,26 @@ func (s *sealed) write(ctx context.Context, key, text string, rec *record, it It
 	return version, err
 }
 
-// settle does what a request that is under way can do without its handler: the
-// guard may forget the newest cookie, and one under an older key is made anew.
-// Losing a race is fine: the next request does it.
+// settle does what a request can do without its handler: it brings the browser the
+// newest cookie, under the newest key, and the guard forgets a cookie that the
+// browser has. Losing a race is fine: the next request does it.
 func (s *sealed) settle(ctx context.Context, h *held, now time.Time) {
 	if s == nil {
 		return
 	}
 	c := s.carried(ctx)
 	o := c.find(h.sid)
-	if o.old && c.text == "" {
-		again := *o
-		if text, err := s.close(&again, now); err == nil {
+	if c.of != h.sid { // two cookies, and the other was read last
+		return
+	}
+	if c.newest.old {
+		if text, err := s.close(c.newest, now); err == nil {
 			c.answer(text, &h.rec, h.item.Expires)
 		}
+	} else if c.newest != o {
+		c.answer(c.newest.text, &h.rec, h.item.Expires)
 	}
-	if c.of != h.sid || c.guard.cookie == "" {
+	if c.guard.cookie == "" {
 		return
 	}
 	g := c.guard
@@ -556,13 +578,16 @@ type unguarded struct{ *sealed }
 
 // Get implements [Store]. Everybody's epoch is the first, for ever.
 func (s unguarded) Get(ctx context.Context, key string) (Item, error) {
-	if strings.HasPrefix(key, epochPrefix) {
+	if !token.IsSelector(key) {
 		return Item{Value: "1", Subject: epochOwner, Expires: time.UnixMilli(1<<48 - 1), Version: 1}, nil
 	}
-	o := s.carried(ctx).find(key)
+	c := s.carried(ctx)
+	o := c.find(key)
 	if o == nil {
 		return Item{}, ErrNotFound
 	}
+	c.note(key, 1, guard{})
+	c.newest = o
 	return Item{Value: o.record, Subject: o.subject, Expires: time.UnixMilli(o.expires), Version: 1}, nil
 }
 
@@ -573,12 +598,12 @@ func (s unguarded) Add(ctx context.Context, key string, it Item) (uint64, error)
 
 // Swap implements [Store].
 func (s unguarded) Swap(ctx context.Context, key string, _ uint64, it Item) (uint64, error) {
-	var rec record
-	c := s.carried(ctx)
-	if !rec.parse(it.Value) {
-		return 0, ErrNoGuard // an epoch
+	if !token.IsSelector(key) {
+		return 0, ErrNoGuard // to raise an epoch is to end
 	}
-	if rec.ended() {
+	c := s.carried(ctx)
+	var rec record
+	if rec.parse(it.Value); rec.ended() {
 		c.answer("", &rec, it.Expires)
 		return 1, nil
 	}
