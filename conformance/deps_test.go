@@ -16,7 +16,7 @@ var policy = map[string]string{
 		" github.com/letsencrypt/pebble/v2/va github.com/letsencrypt/pebble/v2/wfe",
 	"express": "admit/session/mongostore/mongotest",
 	"jose":    "admit/dpop admit/jose admit/server github.com/c2sp/wycheproof github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt github.com/golang-jwt/jwt/v5",
-	"redis":   "admit admit/session admit/session/redisstore admit/session/sessiontest github.com/gomodule/redigo/redis github.com/redis/go-redis/v9 github.com/redis/rueidis",
+	"redis":   "admit admit/session admit/session/express admit/session/express/expresstest admit/session/redisstore admit/session/sessiontest github.com/gomodule/redigo/redis github.com/redis/go-redis/v9 github.com/redis/rueidis",
 	"sql":     "admit admit/session admit/session/express admit/session/express/expresstest admit/session/sessiontest admit/session/sqlstore github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib",
 	"browser": "admit admit/server admit/session github.com/chromedp/cdproto/browser github.com/chromedp/cdproto/emulation github.com/chromedp/cdproto/network github.com/chromedp/chromedp github.com/chromedp/chromedp/kb",
 }

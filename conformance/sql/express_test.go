@@ -50,3 +50,18 @@ func TestPostgreSQLKeepsExpressRecords(t *testing.T) {
 		}
 	})
 }
+
+func TestAFrozenPostgreSQLIsUnavailableToExpressSessions(t *testing.T) {
+	s := start(t, kinds[0])
+	w := s.wire(t)
+	db := s.open(s.dsn(w.dir, ""))
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Exec(expressTable); err != nil {
+		t.Fatal(err)
+	}
+	p, err := express.NewPostgres(db, &express.PostgresOptions{Timeout: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expresstest.Outage(t, p, w.freeze)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,4 +74,12 @@ func TestASessionMayLiveForLongerThanThirtyDays(t *testing.T) {
 	if _, err := e.Get(t.Context(), "abc"); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAPausedMemcachedIsUnavailableToExpressSessions(t *testing.T) {
+	s := start(t)
+	expresstest.Outage(t, openExpress(t, s.addr, &ExpressOptions{Timeout: 300 * time.Millisecond}), func() func() {
+		s.cmd.Process.Signal(syscall.SIGSTOP)
+		return func() { s.cmd.Process.Signal(syscall.SIGCONT) }
+	})
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/admit-auth/admit/session/mongostore/mongotest"
 )
 
-func openExpress(t testing.TB, c *mongo.Collection) *Express {
+func openExpress(t testing.TB, c *mongo.Collection, o *ExpressOptions) *Express {
 	t.Helper()
-	e, err := NewExpress(c, nil)
+	e, err := NewExpress(c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func openExpress(t testing.TB, c *mongo.Collection) *Express {
 func TestTheStandInKeepsExpressRecords(t *testing.T) {
 	s := mongotest.Start(t)
 	expresstest.Run(t, func(t testing.TB) express.Store {
-		return openExpress(t, connect(t, s.URI()).Database("test").Collection("sessions"))
+		return openExpress(t, connect(t, s.URI()).Database("test").Collection("sessions"), nil)
 	})
 }
 
@@ -40,14 +40,14 @@ func TestMongoDBKeepsExpressRecords(t *testing.T) {
 	c := connect(t, uri).Database("admit_test").Collection("express_" + rand.Text())
 	t.Cleanup(func() { c.Drop(context.Background()) })
 	expresstest.Run(t, func(t testing.TB) express.Store {
-		return openExpress(t, connect(t, uri).Database("admit_test").Collection(c.Name()))
+		return openExpress(t, connect(t, uri).Database("admit_test").Collection(c.Name()), nil)
 	})
 }
 
 // A document is connect-mongo's: these fields in this order, and others stay.
 func TestADocumentIsWhatConnectMongoWrites(t *testing.T) {
 	c := connect(t, mongotest.Start(t).URI()).Database("test").Collection("sessions")
-	e := openExpress(t, c)
+	e := openExpress(t, c, nil)
 	until := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 	rec, err := e.Add(t.Context(), "abc", express.Record{JSON: `{"cookie":{},"n":1}`, Until: until})
 	if err != nil {
@@ -68,4 +68,10 @@ func TestADocumentIsWhatConnectMongoWrites(t *testing.T) {
 	if !slices.Equal(doc, want) {
 		t.Errorf("%v, want %v", doc, want)
 	}
+}
+
+func TestAFrozenMongoDBIsUnavailableToExpressSessions(t *testing.T) {
+	s := mongotest.Start(t)
+	c := connect(t, s.URI()).Database("test").Collection("sessions")
+	expresstest.Outage(t, openExpress(t, c, &ExpressOptions{Timeout: 300 * time.Millisecond}), s.Freeze)
 }

@@ -1,7 +1,8 @@
 // Package expresstest checks that a place of Express's records keeps what
 // express.Store promises.
 //
-// [Run] is the whole of it, on a store over the real thing.
+// [Run] is the whole of it, on a store over the real thing. [Outage] takes the
+// thing away.
 package expresstest
 
 import (
@@ -326,4 +327,55 @@ func signsOut(t *testing.T, open func() express.Store) {
 	want(t, "an update across a sign-out", err, session.ErrEnded)
 	_, err = s.Get(t.Context(), sid)
 	want(t, "Get", err, session.ErrNotFound)
+}
+
+// Outage checks what a store says while what it is over does not answer: that it
+// is unavailable, soon, and nothing else. Pause stops that; what it returns lets
+// it go on. The store's calls are bounded by no more than a second.
+func Outage(t *testing.T, s express.Store, pause func() (resume func())) {
+	sid, old := add(t, s, record(soon(), `,"n":1`))
+	sessions := manager(t, s)
+	resume := sync.OnceFunc(pause())
+	defer resume()
+	w := httptest.NewRecorder()
+	for _, call := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Get", func() error { _, err := s.Get(t.Context(), sid); return err }},
+		{"Add", func() error { _, err := s.Add(t.Context(), express.NewID(), record(soon(), "")); return err }},
+		{"Swap", func() error { _, err := s.Swap(t.Context(), sid, old, old); return err }},
+		{"Touch", func() error { return s.Touch(t.Context(), sid, old, soon()) }},
+		{"Delete of another", func() error { return s.Delete(t.Context(), express.NewID(), express.Record{}) }},
+		{"Load", func() error { _, err := sessions.Load(presenting(sid)); return err }},
+		{"Update", func() error { _, err := sessions.Update(w, presenting(sid), increment); return err }},
+		{"Update of a stranger", func() error {
+			_, err := sessions.Update(w, httptest.NewRequest("GET", "/", nil), increment)
+			return err
+		}},
+	} {
+		begin := time.Now()
+		if err := call.do(); !errors.Is(err, admit.Unavailable) {
+			t.Errorf("%s without an answer: %v", call.name, err)
+		}
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("%s took %v", call.name, took)
+		}
+	}
+	if lines := w.Header()["Set-Cookie"]; lines != nil {
+		t.Errorf("a cookie was set all the same: %q", lines)
+	}
+	resume()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		got, err := sessions.Load(presenting(sid))
+		if err == nil {
+			if n := got.Raw("n"); n != "1" && n != "2" { // the update may have happened after all
+				t.Errorf("n is %s", n)
+			}
+			return
+		}
+		if !errors.Is(err, admit.Unavailable) || time.Now().After(end) {
+			t.Fatalf("it goes on, and Load says %v", err)
+		}
+	}
 }
