@@ -93,6 +93,19 @@ for (const [name, write, read] of sides) {
   })
 }
 
+// A line break between two members would end a Node process over memcached, if it
+// were kept as it is.
+test('data that Go keeps byte for byte is read by Node', async () => {
+  const jar = new Jar()
+  const body = '{\r\n\t"b" : 1.50,\r\n\t"a":"\\u00e9 \\r\\n"\n}'
+  await jar.ask(GO, '/session/data', { method: 'POST', body })
+  await jar.ask(GO2, '/visit')
+  assert.ok((await jar.ask(GO, '/session')).raw.includes(body)) // before Node: its touch may be a set
+  const { data, isVisit } = (await jar.ask(NODE, '/session')).json
+  assert.deepEqual([data, isVisit], [{ b: 1.5, a: 'é \r\n' }, 1])
+  assert.equal((await jar.ask(GO, '/visit')).json.isVisit, 2)
+})
+
 test('a session that began under the old secret lives on, and Go signs it anew', async () => {
   const jar = new Jar()
   await jar.ask(OLD, '/login', post({ user: 'ada' }))

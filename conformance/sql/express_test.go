@@ -1,9 +1,11 @@
 package sql
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/express"
 	"github.com/admit-auth/admit/session/express/expresstest"
 )
@@ -49,6 +51,39 @@ func TestPostgreSQLKeepsExpressRecords(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Some would rather look into their sessions with SQL. The text is PostgreSQL's
+// then, and what it gave is what it compares.
+func TestExpressRecordsMayBeJSONB(t *testing.T) {
+	s := start(t, kinds[0])
+	db := s.open(s.dsn(s.dir, ""))
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Exec(expressTable + `; ALTER TABLE "session" ALTER COLUMN "sess" TYPE jsonb`); err != nil {
+		t.Fatal(err)
+	}
+	p, err := express.NewPostgres(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func(n string) express.Record { return express.Record{JSON: `{"n":` + n + `,"cookie":{}}`} }
+	rec, err := p.Add(t.Context(), "abc", next("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := p.Get(t.Context(), "abc")
+	if err != nil || read.JSON != rec.JSON {
+		t.Errorf("Get = %+v, %v, want %+v", read, err, rec)
+	}
+	if rec, err = p.Swap(t.Context(), "abc", rec, next("2")); err != nil {
+		t.Errorf("a swap of what was added: %v", err)
+	}
+	if _, err = p.Swap(t.Context(), "abc", read, next("3")); !errors.Is(err, session.ErrConflict) {
+		t.Errorf("a swap of what is no more: %v", err)
+	}
+	if err := p.Delete(t.Context(), "abc", rec); err != nil {
+		t.Errorf("a delete of what was swapped in: %v", err)
+	}
 }
 
 func TestAFrozenPostgreSQLIsUnavailableToExpressSessions(t *testing.T) {
