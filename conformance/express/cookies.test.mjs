@@ -48,7 +48,29 @@ test('a cookie that nobody set is read alike', async () => {
   }
 })
 
+test('two thousand cookies at random are read alike', async () => {
+  let seed = 1
+  const random = (n) => (seed = (seed * 48271) % 2147483647) % n // the same ones each time
+  const parts = ['s:', 's%3A', 'j:', 'j%3A', '%', '%2', '%E9', '%C3%A9', '%F0%9F%98%80', '%ED%A0%80', '%00', '"', '\\', '=', ';', '; ', 'c=', '; c=', ' ', '\t', '.', '{"a":', '[', ']', '}', '1', '-0', 'null', 'a', 'é', ',', '+']
+  for (let i = 0; i < 2000; i += 20) {
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      const cookie = 'c=' + Array.from({ length: random(9) }, () => parts[random(parts.length)]).join('')
+      const [ours, theirs] = await Promise.all([GO, NODE].map((base) => new Jar().ask(base, '/cookie/get?name=c', { headers: { cookie } })))
+      assert.deepEqual(ours.json, theirs.json, cookie)
+    }))
+  }
+})
+
 for (const name of ['cs', 'cs256']) {
+  test(`/${name}: cookies that are set over HTTPS are Secure`, async () => {
+    for (const proto of ['https', 'http', 'https, http']) {
+      const [ours, theirs] = [new Jar(), new Jar()]
+      await ours.ask(GO, `/${name}/visit`, { headers: { 'x-forwarded-proto': proto } })
+      await theirs.ask(NODE, `/${name}/visit`, { headers: { 'x-forwarded-proto': proto } })
+      assert.deepEqual(ours.sent, theirs.sent, proto)
+    }
+  })
+
   test(`/${name}: a session in a cookie goes on, byte for byte`, async () => {
     for (const first of [0, 1]) {
       const jar = new Jar()

@@ -28,7 +28,8 @@ type ExpressOptions struct {
 // Reads and writes are a majority's, as those of [Store], whatever Node's are.
 //
 // It reads and writes what connect-mongo keeps by default: the session as a text.
-// A session that is a document (stringify: false) or encrypted is not read.
+// A session that is a document (stringify: false) is an error, for the app would not
+// read what is written here; one that is encrypted is none.
 // Fields of touchAfter, timestamps and others stay as they are.
 type Express struct {
 	ttl   time.Duration
@@ -89,7 +90,10 @@ func (e *Express) Get(ctx context.Context, sid string) (rec express.Record, err 
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return session.ErrNotFound
 		}
-		// What is no text is no record to the Manager, which says so.
+		if doc.Session.Type == bson.TypeEmbeddedDocument {
+			return errors.New("the session is a document: connect-mongo has stringify: false")
+		}
+		// What else is no text is no record to the Manager, which says so.
 		rec.JSON, _ = doc.Session.StringValueOK()
 		rec.Until = doc.Expires
 		return err

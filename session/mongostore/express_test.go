@@ -3,14 +3,17 @@ package mongostore
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/session/express"
 	"github.com/admit-auth/admit/session/express/expresstest"
 	"github.com/admit-auth/admit/session/mongostore/mongotest"
@@ -67,6 +70,18 @@ func TestADocumentIsWhatConnectMongoWrites(t *testing.T) {
 	want := bson.D{{Key: "_id", Value: "abc"}, {Key: "session", Value: `{"cookie":{},"n":2}`}, {Key: "expires", Value: date}, {Key: "lastModified", Value: date}}
 	if !slices.Equal(doc, want) {
 		t.Errorf("%v, want %v", doc, want)
+	}
+}
+
+// An app with stringify: false would fail on a text, and so nobody gets one.
+func TestASessionThatIsADocumentIsNotTakenForNone(t *testing.T) {
+	c := connect(t, mongotest.Start(t).URI()).Database("test").Collection("sessions")
+	doc := bson.D{{Key: "_id", Value: "abc"}, {Key: "session", Value: bson.D{{Key: "cookie", Value: bson.D{}}}}, {Key: "expires", Value: time.Now().Add(time.Hour)}}
+	if _, err := c.InsertOne(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openExpress(t, c, nil).Get(t.Context(), "abc"); !errors.Is(err, admit.Unavailable) || !strings.Contains(err.Error(), "stringify") {
+		t.Errorf("Get: %v", err)
 	}
 }
 
