@@ -270,6 +270,34 @@ await check('a write of Node between the read and the write of Go survives', asy
   assert.deepEqual(JSON.parse(await redis.get('sess:' + sid)).data, { from: 'node' })
 })
 
+await check('under load Go undoes no write of Node', async () => {
+  const jar = new Jar()
+  const { sid } = await jar.get(go, '/visit')
+  let done = false
+  const load = Array.from({ length: 8 }, async (_, i) => {
+    while (!done) assert.equal((await jar.copy().get(i % 2 ? go : goRotating, '/visit')).sid, sid)
+  })
+  for (let n = 1; n <= 20; n++) {
+    await jar.post(node, '/session/data', { body: `{"n":${n}}` })
+    assert.equal(JSON.parse(await redis.get('sess:' + sid)).data.n, n)
+  }
+  done = true
+  await Promise.all(load)
+})
+
+await check('under load Go brings no session back that Node destroyed', async () => {
+  for (let round = 0; round < 5; round++) {
+    const jar = new Jar()
+    const { sid } = await jar.login(go, 'alice')
+    const load = Array.from({ length: 40 }, (_, i) => jar.copy().get(i % 2 ? go : goRotating, `/visit?delay=${i}`))
+    await sleep(10 + round)
+    await jar.copy().post(node, '/logout/destroy')
+    assert.equal(await redis.exists('sess:' + sid), 0)
+    for (const v of await Promise.all(load)) assert.ok(v.status === 200 || v.code === 'session_ended', JSON.stringify(v))
+    assert.equal(await redis.exists('sess:' + sid), 0)
+  }
+})
+
 for (const how of ['/logout', '/logout/destroy']) {
   for (const [name, base] of [['Node', node], ['Go', go]]) {
     await check(`nothing is written over ${how} of ${name}`, async () => {

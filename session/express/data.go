@@ -174,30 +174,63 @@ const space = " \t\r\n"
 // members returns those of a JSON object. As in JavaScript the last of several
 // with one name counts, in the place of the first.
 func members(object string) ([]member, error) {
-	dec := json.NewDecoder(strings.NewReader(object))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') || !json.Valid([]byte(object)) {
+	rest := strings.TrimLeft(object, space)
+	if !strings.HasPrefix(rest, "{") || !json.Valid([]byte(object)) {
 		return nil, errRecord
 	}
-	var all []member
-	for dec.More() {
-		begin := dec.InputOffset()
-		t, err := dec.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errRecord
+	// It is valid, so that each thing can be taken for what it looks like.
+	all := make([]member, 0, 8)
+	known := map[string]int{} // or many members would take the square of their number
+	for rest = strings.TrimLeft(rest[1:], space); rest[0] != '}'; rest = strings.TrimLeft(rest, space+",") {
+		m := member{quoted: rest[:valueEnd(rest)]}
+		rest = strings.TrimLeft(rest[len(m.quoted):], space+":")
+		m.value = rest[:valueEnd(rest)]
+		rest = rest[len(m.value):]
+		if m.name = m.quoted[1 : len(m.quoted)-1]; strings.IndexByte(m.name, '\\') >= 0 || !utf8.ValidString(m.name) {
+			if err := json.Unmarshal([]byte(m.quoted), &m.name); err != nil {
+				return nil, errRecord
+			}
 		}
-		quoted := strings.TrimLeft(object[begin:dec.InputOffset()], space+",")
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return nil, errRecord
+		if i, twice := known[m.name]; twice {
+			all[i].value = m.value
+			continue
 		}
-		if i := find(all, name); i >= 0 {
-			all[i].value = string(raw)
-		} else {
-			all = append(all, member{name, quoted, string(raw)})
-		}
+		known[m.name] = len(all)
+		all = append(all, m)
 	}
 	return all, nil
+}
+
+// valueEnd returns where the value ends that valid JSON begins with.
+func valueEnd(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			for i++; s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of a number or a word
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(s)
 }
 
 func find(all []member, name string) int {
@@ -296,4 +329,12 @@ func stringify(v any) (string, error) {
 		}
 	}
 	return out.String(), nil
+}
+
+// sameMembers reports whether two cookies are spelled the same.
+func sameMembers(a, b []member) bool {
+	var x, y strings.Builder
+	write(&x, a, nil)
+	write(&y, b, nil)
+	return x.String() == y.String()
 }

@@ -3,9 +3,8 @@ package express
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,7 +55,7 @@ type Options struct {
 	NewID func(*http.Request) (string, error)
 
 	// User says whose a session is, "" for a guest's. Of two valid cookies of
-	// different users neither counts. Default: the text of "user" in "passport",
+	// different users neither counts. Default: the JSON of "user" in "passport",
 	// or else of "user".
 	User func(*Data) string
 
@@ -112,13 +111,12 @@ func NewID() string {
 }
 
 func user(d *Data) string {
-	var passport struct{ User any }
+	var passport struct{ User json.RawMessage }
 	d.Get("passport", &passport) // of another shape: no user
-	if passport.User != nil {
-		return fmt.Sprint(passport.User)
-	}
-	if raw := d.Raw("user"); truthy(raw) {
-		return raw
+	for _, raw := range []string{string(passport.User), d.Raw("user")} {
+		if truthy(raw) {
+			return raw
+		}
 	}
 	return ""
 }
@@ -187,12 +185,6 @@ func (m *Manager) use(w http.ResponseWriter, r *http.Request, now time.Time) (h 
 		return m.begin(w, r, m.new(now), now)
 	}
 	return nil, err
-}
-
-// begins reports whether a request without a session for this reason may get a
-// new one.
-func begins(err error) bool {
-	return errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired)
 }
 
 // touch does what is due when the session is used and not changed.
@@ -296,47 +288,53 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 		}
 		return m.begin(w, r, begun.data, now)
 	}
+	if err != nil {
+		return nil, err
+	}
+	after, known, err := m.apply(w, r, h, fn, now)
+	if known != nil {
+		last = known
+	}
+	return after, err
+}
+
+// apply changes the held session, whose turn it is. Known is the record, where
+// more was learnt of it.
+func (m *Manager) apply(w http.ResponseWriter, r *http.Request, h *held, fn func(*Data) error, now time.Time) (after *held, known *Record, err error) {
+	ctx := r.Context()
 	for range maxRetries {
-		if err != nil {
-			return nil, err
-		}
 		next := *h
 		if err := fn(&next.data); err != nil {
-			return nil, err
+			return nil, known, err
 		}
 		if next.data.JSON() == h.data.JSON() {
 			if m.handled(r) {
-				return h, nil
+				return h, known, nil
 			}
-			return h, m.touch(w, r, h, now)
+			return h, known, m.touch(w, r, h, now)
 		}
 		jar := sameMembers(next.data.cookie, h.data.cookie)
 		next.data.renew(now)
-		if err = m.swap(ctx, &next); err == nil {
-			last = &next.rec
+		err := m.swap(ctx, &next)
+		switch {
+		case err == nil:
 			if m.o.Rolling || !next.data.Expires().IsZero() || !jar || h.old {
 				m.send(w, r, h.sid, &next.data)
 			}
-			return &next, nil
-		}
-		switch {
+			return &next, &next.rec, nil
 		case errors.Is(err, session.ErrConflict):
-			if err = m.reread(ctx, h, now); err == nil {
-				last = &h.rec
+			if err := m.reread(ctx, h, now); err != nil {
+				return nil, known, err
 			}
+			rec := h.rec
+			known = &rec
 		case errors.Is(err, session.ErrNotFound):
-			err = session.ErrEnded
+			return nil, known, session.ErrEnded
+		default:
+			return nil, known, fmt.Errorf("keep a session: %w", err)
 		}
 	}
-	return nil, session.ErrBusy
-}
-
-// reread reads a held session anew. It must still be there.
-func (m *Manager) reread(ctx context.Context, h *held, now time.Time) error {
-	if err := m.check(ctx, h, now); !errors.Is(err, session.ErrNone) {
-		return err
-	}
-	return session.ErrEnded
+	return nil, known, session.ErrBusy
 }
 
 // Start signs somebody in or out, as Express's regenerate does: the request's
@@ -467,109 +465,4 @@ func (m *Manager) sends(r *http.Request, secure bool) bool {
 	}
 	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
 	return m.o.TrustProxy && strings.EqualFold(strings.TrimSpace(first), "https")
-}
-
-// A presentation is an id whose signature is good.
-type presentation struct {
-	value string
-	old   bool
-}
-
-// presented returns the ids that the request's cookies of the name bring. One
-// with a bad signature is not even looked for.
-func (m *Manager) presented(r *http.Request) (all []presentation) {
-	var buf [maxCookies]string
-next:
-	for _, raw := range cookie.Values(r.Header, m.o.Name, buf[:0]) {
-		sid, old, ok := m.secrets.Unsign(plain(raw))
-		if !ok || sid == "" {
-			continue
-		}
-		for _, p := range all {
-			if p.value == sid {
-				continue next
-			}
-		}
-		all = append(all, presentation{sid, old})
-	}
-	return all
-}
-
-// read finds the request's session. Every cookie of the name is tried, so that a
-// planted or a stale one cannot hide the good one. Express takes the first, so
-// of several guests' the first counts here too; a signed-in one counts before a
-// guest's, and of two users' neither does.
-func (m *Manager) read(r *http.Request, now time.Time) (best *held, err error) {
-	worst, whose := error(session.ErrNone), ""
-	for _, p := range m.presented(r) {
-		h := &held{sid: p.value, old: p.old}
-		err := m.check(r.Context(), h, now)
-		if err != nil {
-			if !errors.Is(err, admit.Unauthenticated) {
-				return nil, err
-			}
-			if !errors.Is(err, session.ErrNone) {
-				worst = err
-			}
-			continue
-		}
-		switch u := m.o.User(&h.data); {
-		case best == nil, whose == "" && u != "":
-			best, whose = h, u
-		case u != "" && u != whose:
-			return nil, session.ErrAmbiguous
-		}
-	}
-	if best == nil {
-		return nil, worst
-	}
-	return best, nil
-}
-
-// check reads the held session. ErrNone or ErrExpired where it does not count.
-func (m *Manager) check(ctx context.Context, h *held, now time.Time) error {
-	rec, err := m.store.Get(ctx, h.sid)
-	switch {
-	case errors.Is(err, session.ErrNotFound), err == nil && rec.JSON == "null":
-		return session.ErrNone
-	case err != nil:
-		return fmt.Errorf("read a session: %w", err)
-	}
-	if h.data, err = parse(rec.JSON); err != nil {
-		// For Express this is a 500 until the record expires.
-		sum := sha256.Sum256([]byte(h.sid))
-		m.o.Log.WarnContext(ctx, "a session's record cannot be read, so that its visitor gets a new session", "sid_digest", hex.EncodeToString(sum[:4]), "error", err)
-		return session.ErrNone
-	}
-	h.rec = rec
-	if h.over(now) {
-		return session.ErrExpired
-	}
-	return nil
-}
-
-// over reports whether the session has expired. Express leaves that to its
-// store, and where the store keeps records for longer it takes them.
-//
-// What touches a session there moves the store's time and leaves the record's:
-// such a session is alive although its cookie.expires is past. It is told by
-// that time, which is no further off than one touch moves it.
-func (h *held) over(now time.Time) bool {
-	if !h.rec.Until.IsZero() && !now.Before(h.rec.Until) {
-		return true
-	}
-	end := h.data.Expires()
-	if end.IsZero() || now.Before(end) {
-		return false
-	}
-	age := h.data.MaxAge()
-	return age == 0 || h.rec.Until.IsZero() || h.rec.Until.Sub(now) > age+time.Second
-}
-
-// sameMembers reports whether two cookies are spelled the same.
-func sameMembers(a, b []member) bool {
-	var x, y strings.Builder
-	write(&x, a, nil)
-	write(&y, b, nil)
-	return x.String() == y.String()
 }

@@ -2,10 +2,7 @@ package express
 
 import (
 	"context"
-	"net/http"
 	"sync"
-	"sync/atomic"
-	"time"
 )
 
 // A queue lets the writers of one session take turns in this process. Each
@@ -59,47 +56,4 @@ func (q *queue) drop(sid string, l *line) {
 	if l.n--; l.n == 0 {
 		delete(q.lines, sid)
 	}
-}
-
-// A seen is what a request's session is known to be.
-type seen struct{ now atomic.Pointer[sight] }
-
-type sight struct {
-	held *held
-	err  error
-	at   time.Time
-}
-
-// remember notes what became of the request's session, where Handler is around.
-func (m *Manager) remember(r *http.Request, h *held, err error) {
-	if s, ok := r.Context().Value(m).(*seen); ok {
-		s.now.Store(&sight{h, err, time.Now()})
-	}
-}
-
-// handled reports whether Handler is around, which has noted the use.
-func (m *Manager) handled(r *http.Request) bool {
-	_, ok := r.Context().Value(m).(*seen)
-	return ok
-}
-
-// hold returns the request's session as it was read last, where Handler is
-// around, or reads it. One that was there in this request and is gone has ended.
-func (m *Manager) hold(r *http.Request, now time.Time) (*held, error) {
-	s, ok := r.Context().Value(m).(*seen)
-	if !ok {
-		return m.read(r, now)
-	}
-	was := s.now.Load()
-	if was == nil {
-		return m.read(r, now)
-	}
-	if was.err != nil {
-		return nil, was.err
-	}
-	h := *was.held
-	if now.Sub(was.at) < freshFor {
-		return &h, nil
-	}
-	return &h, m.reread(r.Context(), &h, now)
 }

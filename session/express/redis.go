@@ -25,6 +25,7 @@ type RedisOptions struct {
 // one script on one key, so it runs on a Redis Cluster as well.
 type Redis struct {
 	client      func(ctx context.Context, args ...string) (any, error)
+	sha         string // of the script
 	prefix, ttl string
 	timeout     time.Duration
 }
@@ -32,17 +33,13 @@ type Redis struct {
 //go:embed redis.lua
 var redisScript string
 
-var redisSHA = func() string {
-	sum := sha1.Sum([]byte(redisScript)) // it is a name here, and Redis's choice
-	return hex.EncodeToString(sum[:])
-}()
-
 // NewRedis returns a store. The client is one function, such as those that
 // redisstore.Client shows for rueidis, go-redis and redigo. It must not send a
 // write a second time by itself. Nil options are the defaults. It sends nothing
 // yet.
 func NewRedis(client func(ctx context.Context, args ...string) (any, error), o *RedisOptions) (*Redis, error) {
-	s := &Redis{client: client, prefix: "sess:", ttl: "86400", timeout: 2 * time.Second}
+	sum := sha1.Sum([]byte(redisScript)) // it is a name here, and Redis's choice
+	s := &Redis{client: client, sha: hex.EncodeToString(sum[:]), prefix: "sess:", ttl: "86400", timeout: 2 * time.Second}
 	if o == nil {
 		o = &RedisOptions{}
 	}
@@ -145,7 +142,7 @@ func (s *Redis) do(ctx context.Context, sid string, rest ...string) (any, error)
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	args := append([]string{"EVALSHA", redisSHA, "1", s.prefix + sid}, rest...)
+	args := append([]string{"EVALSHA", s.sha, "1", s.prefix + sid}, rest...)
 	reply, err := s.client(bounded, args...)
 	if err != nil && strings.Contains(err.Error(), "NOSCRIPT") {
 		args[0], args[1] = "EVAL", redisScript
