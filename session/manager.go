@@ -183,7 +183,9 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 // Fn gets the data as it is now and may run more than once, when another
 // process wrote meanwhile; it should do nothing but change the data. Its error
 // ends Update, and nothing is kept. While fn runs, other updates of the session
-// in this process wait: fn must not update the same session.
+// in this process wait: fn must not update the same session. Those that wait for
+// each other share one write: fn may get data that is not in the store yet, but
+// Update returns nothing that was not.
 //
 // A request whose session has been ended gets ErrEnded and no cookie, so that
 // a late request never replaces a fresh sign-in; where the session expired or
@@ -205,42 +207,7 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 	case err != nil:
 		return nil, err
 	}
-	waited, err := m.queue.enter(ctx, h.sid)
-	if err != nil {
-		return nil, err
-	}
-	defer m.queue.leave(h.sid)
-	now := time.Now()
-	for try := range maxRetries {
-		if waited || try > 0 {
-			if err := m.reread(ctx, &h, now); err != nil {
-				return nil, err
-			}
-		}
-		s, err := m.session(&h)
-		if err != nil {
-			return nil, err
-		}
-		if err := fn(&s.Data); err != nil {
-			return nil, err
-		}
-		data, err := m.codec.Encode(&s.Data, h.rec.data)
-		if err != nil {
-			return nil, fmt.Errorf("encode session %s: %w", h.sid, err)
-		}
-		if string(data) == h.rec.data {
-			return s, nil
-		}
-		err = m.write(ctx, &h, data)
-		if err == nil {
-			m.sweep(ctx, now)
-			return s, nil
-		}
-		if !changed(err) {
-			return nil, err
-		}
-	}
-	return nil, ErrBusy
+	return m.update(ctx, &h, fn)
 }
 
 // Prove notes that the subject of the request's session has just proved itself

@@ -33,10 +33,15 @@ func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time
 	if !token.IsSelector(by.SID) {
 		return ErrNone
 	}
-	err := m.alive(ctx, h, now)
-	switch {
-	case err != nil:
+	if err := m.alive(ctx, h, now); err != nil {
 		return h.why(err)
+	}
+	return h.meant()
+}
+
+// meant says why h's session, which is alive, is not the one that was named.
+func (h *held) meant() error {
+	switch by := h.named; {
 	case h.rec.flags&flagJWT == 0 || h.item.Subject == "" || h.item.Subject != by.Subject:
 		return ErrNone // a session is good only in the place it was begun for
 	case by.Epoch < h.epoch:

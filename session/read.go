@@ -93,7 +93,12 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	err := m.alive(ctx, h, now)
+	return h.counts(m.alive(ctx, h, now), bearer, now)
+}
+
+// counts says why h's session, of which err says whether it is alive, does not count
+// for h's token.
+func (h *held) counts(err error, bearer bool, now time.Time) error {
 	ended := errors.Is(err, ErrEnded)
 	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
 		return err // of what is gone there is no digest

@@ -465,6 +465,31 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
+// What somebody else put under a key is no outage for ever: it counts as absent, and
+// the next record takes its place.
+func TestWhatCannotBeReadCountsAsAbsent(t *testing.T) {
+	s := start(t)
+	store := open(t, nil, s.addr)
+	m := manager(t, store)
+	r, sid := signIn(t, m, "alice")
+	for _, key := range []string{sid, session.EpochKey("alice")} {
+		s.must("set admit:"+key+" 0 0 4\r\njunk", "STORED")
+		if _, err := store.Get(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Get of junk: %v, want ErrNotFound", err)
+		}
+		if _, err := store.Swap(t.Context(), key, 1, hour("v")); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Swap of junk: %v, want ErrNotFound", err)
+		}
+	}
+	if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
+		t.Errorf("Load: %v, want ErrNone", err)
+	}
+	again, _ := signIn(t, m, "alice")
+	if _, err := m.Load(again); err != nil {
+		t.Errorf("Load after another sign-in: %v", err)
+	}
+}
+
 // Of several servers one is away: what stands on the others goes on.
 func TestOneServerThatIsAwayTakesOnlyItsOwnSessionsAlong(t *testing.T) {
 	all := []*memcached{start(t), start(t), start(t)}

@@ -128,7 +128,7 @@ func healthy(err error) bool {
 	case admit.NotFound, admit.Conflict:
 		return true
 	}
-	return errors.Is(err, errNoCAS) || errors.Is(err, errNoRecord)
+	return errors.Is(err, errNoCAS)
 }
 
 // hangUp closes the lines that nobody uses.

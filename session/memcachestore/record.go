@@ -24,23 +24,21 @@ func record(it session.Item) []byte {
 	return append(append(b, it.Subject...), it.Value...)
 }
 
-// item reads a record. Its subject and value share the text's memory.
-func item(r string) (it session.Item, err error) {
+// item reads a record; it reports false where the text is none. The subject and
+// the value share the text's memory.
+func item(r string) (it session.Item, ok bool) {
 	if len(r) < atSubject || r[atExpires-1] != ' ' || r[atSize-1] != ' ' || r[atSubject-1] != ' ' {
-		return it, errNoRecord
+		return it, false
 	}
 	version, err1 := strconv.ParseUint(r[:atExpires-1], 10, 48)
 	expires, err2 := strconv.ParseUint(r[atExpires:atSize-1], 10, 48)
 	size, err3 := strconv.ParseUint(r[atSize:atSubject-1], 10, 8)
 	if err1 != nil || err2 != nil || err3 != nil || len(r)-atSubject < int(size) {
-		return it, errNoRecord
+		return it, false
 	}
 	end := atSubject + int(size)
-	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(int64(expires)), Version: version}, nil
+	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(int64(expires)), Version: version}, true
 }
-
-// errNoRecord says that something else stands there, and not what.
-var errNoRecord = fmt.Errorf("%w: what stands under the key is no record of this store", session.ErrUnavailable)
 
 // maxExpires is the end of the year 9999.
 const maxExpires = 253402300799999

@@ -122,17 +122,21 @@ func (s *Store) do(ctx context.Context, fn func(*memcache.Client) error) error {
 	return fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 }
 
-// read returns a record, and what it takes to compare and swap it.
-func (s *Store) read(c *memcache.Client, key string) (session.Item, *memcache.Item, error) {
-	raw, err := c.Get(s.prefix + key)
-	if err != nil {
-		if errors.Is(err, memcache.ErrCacheMiss) {
-			err = session.ErrNotFound
-		}
-		return session.Item{}, nil, err
+// read returns a record, and what it takes to compare and swap it. What cannot be
+// read counts as absent, and raw says what stands there.
+func (s *Store) read(c *memcache.Client, key string) (it session.Item, raw *memcache.Item, err error) {
+	raw, err = c.Get(s.prefix + key)
+	if errors.Is(err, memcache.ErrCacheMiss) {
+		return it, nil, session.ErrNotFound
 	}
-	it, err := item(string(raw.Value))
-	return it, raw, err
+	if err != nil {
+		return it, nil, err
+	}
+	it, ok := item(string(raw.Value))
+	if !ok {
+		return it, raw, session.ErrNotFound
+	}
+	return it, raw, nil
 }
 
 // raw is a record as memcached takes it.
@@ -159,11 +163,25 @@ func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	}
 	it.Version = newVersion()
 	return it.Version, s.do(ctx, func(c *memcache.Client) error {
-		err := c.Add(s.raw(key, it))
-		if errors.Is(err, memcache.ErrNotStored) {
-			if there, _, err := s.read(c, key); err == nil && there.Version == it.Version {
-				return nil // a try whose answer was not heard
-			}
+		write := s.raw(key, it)
+		err := c.Add(write)
+		if !errors.Is(err, memcache.ErrNotStored) {
+			return err
+		}
+		there, raw, err := s.read(c, key)
+		switch {
+		case err == nil && there.Version == it.Version:
+			return nil // a try whose answer was not heard
+		case err == nil, raw == nil && errors.Is(err, session.ErrNotFound):
+			return session.ErrConflict
+		case raw == nil:
+			return err
+		}
+		// Left alone, what cannot be read would take the key for ever.
+		if write.CasID = raw.CasID; write.CasID == 0 {
+			return errNoCAS
+		}
+		if err = c.CompareAndSwap(write); errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrCacheMiss) {
 			return session.ErrConflict
 		}
 		return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,8 +67,8 @@ func FuzzRecord(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, r string) {
-		it, err := item(r)
-		if err == nil && it.Expires.UnixMilli() <= maxExpires && string(record(it)) != r {
+		it, ok := item(r)
+		if ok && it.Expires.UnixMilli() <= maxExpires && string(record(it)) != r {
 			t.Errorf("item(%q) = %+v, which is kept as %q", r, it, record(it))
 		}
 	})
@@ -85,4 +87,37 @@ func TestACallerWhoLeavesIsNotKept(t *testing.T) {
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("Get took %v", took)
 	}
+}
+
+func TestConnectionsAreThoseOfDial(t *testing.T) {
+	srv := start(t)
+	var networks, addresses []string
+	s := open(t, &Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		networks, addresses = append(networks, network), append(addresses, address)
+		return new(net.Dialer).DialContext(ctx, "unix", srv.addr) // as one that leads through TLS
+	}}, "cache.example.org:11211")
+	for range 3 {
+		if _, err := s.Get(t.Context(), "k"); !errors.Is(err, session.ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(networks, []string{"tcp"}) || !slices.Equal(addresses, []string{"cache.example.org:11211"}) {
+		t.Errorf("dialled %q %q, want once", networks, addresses)
+	}
+}
+
+func TestACallThatFindsNoConnectionFreeWaitsNoLongerThanTheTimeout(t *testing.T) {
+	s := open(t, &Options{Timeout: 200 * time.Millisecond, Connections: 1}, listen(t, nil))
+	ctx, leave := context.WithCancel(t.Context())
+	first := make(chan error)
+	go func() { _, err := s.Get(ctx, "k"); first <- err }()
+	begun := time.Now()
+	if _, err := s.Get(t.Context(), "k"); admit.KindOf(err) != admit.Unavailable {
+		t.Errorf("Get: %v, want unavailable", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("Get took %v", took)
+	}
+	leave()
+	<-first
 }

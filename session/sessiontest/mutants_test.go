@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -106,9 +107,26 @@ func TestTheSuiteCatchesEveryMutant(t *testing.T) {
 	}
 }
 
+// Faults of stores that forget by themselves.
+var forgetfulMutants = []fault{
+	"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back",
+	"an expiry of 0 is refused", "an expiry that has passed is an error of swap", "versions begin anew when a record is forgotten",
+}
+
+func TestTheDocumentationCountsChecksAndFaultyStores(t *testing.T) {
+	text, err := os.ReadFile("../../docs/how-to/write-a-store.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{fmt.Sprint(len(checks), " checks"), fmt.Sprint(len(mutants)+len(forgetfulMutants), " faulty stores")} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("write-a-store.md does not speak of %s", want)
+		}
+	}
+}
+
 func TestTheSuiteCatchesAStoreThatForgetsBadly(t *testing.T) {
-	for _, fault := range []fault{"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back",
-		"an expiry of 0 is refused", "an expiry that has passed is an error of swap", "versions begin anew when a record is forgotten"} {
+	for _, fault := range forgetfulMutants {
 		t.Run(string(fault), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				if firstFailure(t, func(testing.TB) Backend { return newForgetful(fault).backend() }) == "" {

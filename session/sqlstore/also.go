@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/admit-auth/admit/session"
 )
 
 // A Write is an Add or a Swap that takes effect.
@@ -30,7 +32,7 @@ func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) c
 			return inner(ctx, tx, w)
 		}
 	}
-	return context.WithValue(ctx, alsoKey{}, fn)
+	return context.WithValue(session.Apart(ctx), alsoKey{}, fn) // for a write shared by several contexts runs the fn of one
 }
 
 // alsoOf returns what Also has put into the context, nil where it has not.
