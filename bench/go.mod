@@ -13,6 +13,7 @@ require (
 require (
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/gorilla/sessions v1.4.0
 	github.com/kataras/jwt v0.1.12
 	github.com/lestrrat-go/jwx/v3 v3.3.0
 	golang.org/x/exp v0.0.0-20261113113407-e3970619a1a4

@@ -25,7 +25,7 @@ import (
 )
 
 func rows() []row {
-	return slices.Concat(sessionRows(), cookieRows(), tokenRows(), otherRows())
+	return slices.Concat(sessionRows(), sealedRows(), cookieRows(), tokenRows(), otherRows())
 }
 
 func sessionRows() []row {

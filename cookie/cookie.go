@@ -323,9 +323,14 @@ func CheckBudget(r *http.Request, w http.ResponseWriter) (warning string, err er
 }
 
 // octet reports whether a byte may stand in a cookie's value.
-func octet(c byte) bool {
-	return c > 0x20 && c < 0x7f && c != '"' && c != ',' && c != ';' && c != '\\'
-}
+func octet(c byte) bool { return octets[c] }
+
+var octets = func() (is [256]bool) {
+	for c := byte(0x21); c < 0x7f; c++ {
+		is[c] = c != '"' && c != ',' && c != ';' && c != '\\'
+	}
+	return is
+}()
 
 func isToken(s string) bool {
 	for i := range len(s) {

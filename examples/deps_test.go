@@ -23,7 +23,7 @@ var policy = map[string]string{
 		" github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib github.com/redis/rueidis go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options modernc.org/sqlite",
 	"visit-cookie":  "admit/cookie",
 	"visits":        "admit/session",
-	"visits-sealed": "admit/cookie",
+	"visits-sealed": "admit/cookie admit/session",
 }
 
 const module = "github.com/admit-auth/admit/examples"

@@ -42,19 +42,23 @@ const (
 )
 
 func (g *guard) value() string {
-	var buf [1024]byte
-	b := append(buf[:0], formatGuard)
-	b = binary.LittleEndian.AppendUint32(b, g.generation)
+	var buf [512]byte
+	return string(append(g.append(buf[:0], g.cookie != ""), g.cookie...))
+}
+
+// append appends what stands before the cookie, of a guard that holds one or none.
+func (g *guard) append(b []byte, holds bool) []byte {
+	b = binary.LittleEndian.AppendUint32(append(b, formatGuard), g.generation)
 	b = binary.LittleEndian.AppendUint32(b, g.end)
 	if g.epoch != 0 {
 		b = appendUint48(b, int64(g.epoch))
 	}
-	if g.cookie != "" {
+	if holds {
 		b = binary.LittleEndian.AppendUint32(b, g.floor)
 		b = binary.LittleEndian.AppendUint32(b, g.mark)
-		b = append(appendUint48(b, g.since), g.cookie...)
+		b = appendUint48(b, g.since)
 	}
-	return string(b)
+	return b
 }
 
 // parse reads a guard. It reports false where the item holds none.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -234,7 +235,8 @@ func (c *carry) answer(text string, rec *record, expires time.Time) {
 		return
 	}
 	c.text, c.age = text, 0
-	if now := time.Now(); rec.flags&flagPersistent != 0 {
+	if rec.flags&flagPersistent != 0 {
+		now := time.Now()
 		c.age = min(expires.Sub(now), rec.end().Sub(now))
 	}
 }
@@ -284,22 +286,23 @@ func (o *carried) parse(plain string) bool {
 	return (o.expires != 0) == (head > 5)
 }
 
-// close makes a cookie's value of what it holds.
-func (s *sealed) close(o *carried, now time.Time) (string, error) {
+// close appends the value of the cookie that holds this.
+func (s *sealed) close(dst []byte, o *carried, now time.Time) ([]byte, error) {
 	if len(o.subject) > maxText {
-		return "", ErrTooLarge
+		return nil, ErrTooLarge
 	}
-	var plain, sealed [1024]byte // for most sessions no memory but the text's is taken
-	text := string(s.keys.Seal(sealed[:0], s.cookie.Name(), o.append(plain[:0]), now))
-	if n := len(s.cookie.Name()) + len(text); n > cookie.MaxSize {
-		return "", fmt.Errorf("a cookie of %d bytes, %d over the limit of browsers: %w: %w", n, n-cookie.MaxSize, ErrTooLarge, cookie.ErrTooLarge)
+	var plain [512]byte
+	before := len(dst)
+	dst = s.keys.Seal(dst, s.cookie.Name(), o.append(plain[:0]), now)
+	if n := len(s.cookie.Name()) + len(dst) - before; n > cookie.MaxSize {
+		return nil, fmt.Errorf("a cookie of %d bytes, %d over the limit of browsers: %w: %w", n, n-cookie.MaxSize, ErrTooLarge, cookie.ErrTooLarge)
 	}
-	return text, nil
+	return dst, nil
 }
 
 // open reads a cookie's value. It reports false for what is none of ours.
 func (s *sealed) open(o *carried, text string) bool {
-	var buf [1024]byte
+	var buf [512]byte
 	plain, old, err := s.keys.Open(buf[:0], s.cookie.Name(), text, 0, time.Now())
 	if err != nil {
 		return false
@@ -402,11 +405,9 @@ func (s *sealed) Add(ctx context.Context, key string, it Item) (uint64, error) {
 	}
 	var rec record
 	rec.parse(it.Value)
-	text, err := s.seal(ctx, key, 1, it)
-	if err != nil {
-		return 0, err
-	}
-	return s.write(ctx, key, text, &rec, it, guard{generation: 1}, func(it Item) (uint64, error) { return s.guards.Add(ctx, key, it) })
+	return s.put(ctx, key, &rec, it, guard{generation: 1}, false, func(it Item) (uint64, error) {
+		return s.guards.Add(ctx, key, it)
+	})
 }
 
 // Swap implements [Store].
@@ -429,20 +430,41 @@ func (s *sealed) Swap(ctx context.Context, key string, old uint64, it Item) (uin
 	if next == 0 {
 		return 0, ErrTooLarge
 	}
-	text, err := s.seal(ctx, key, next, it)
+	// Who stole an older cookie is not raised along with a new proof.
+	holds := !c.renews(key)
+	if o := c.find(key); holds && o != nil {
+		g.presented(o.generation, next, rec.grace(), time.Now())
+	}
+	g.generation = next
+	return s.put(ctx, key, &rec, it, g, holds, func(it Item) (uint64, error) {
+		return s.guards.Swap(ctx, key, old, it)
+	})
+}
+
+// put seals a record as the cookie of the guard's generation, writes the guard,
+// which holds the cookie or not, and has the cookie set.
+func (s *sealed) put(ctx context.Context, key string, rec *record, it Item, g guard, holds bool, write func(Item) (uint64, error)) (uint64, error) {
+	g.end, g.epoch = uint32(min((rec.end().UnixMilli()+999)/1000, math.MaxUint32)), rec.epoch
+	var buf [512]byte // for most sessions no memory but the value's is taken
+	b := g.append(buf[:0], holds)
+	head := len(b)
+	b, err := s.seal(ctx, b, key, g.generation, it)
 	if err != nil {
 		return 0, err
 	}
-	if c.renews(key) {
-		g.cookie = "" // who stole an older cookie is not raised along with a new proof
-	} else {
-		if o := c.find(key); o != nil {
-			g.presented(o.generation, next, rec.grace(), time.Now())
-		}
-		g.cookie = text
+	value := string(b)
+	text := value[head:]
+	if g.cookie = text; !holds {
+		g.cookie, value = "", strings.Clone(value[:head])
 	}
-	g.generation = next
-	return s.write(ctx, key, text, &rec, it, g, func(it Item) (uint64, error) { return s.guards.Swap(ctx, key, old, it) })
+	it.Value = value
+	version, err := write(it)
+	if err == nil {
+		c := s.carried(ctx)
+		c.note(key, version, g)
+		c.answer(text, rec, it.Expires)
+	}
+	return version, err
 }
 
 // guard returns the guard of this version.
@@ -457,9 +479,9 @@ func (s *sealed) guard(ctx context.Context, key string, version uint64) (g guard
 	return g, err
 }
 
-// seal returns the cookie of a generation. The token in it is the one that the
+// seal appends the cookie of a generation. The token in it is the one that the
 // call gives out, or that of the request.
-func (s *sealed) seal(ctx context.Context, key string, generation uint32, it Item) (string, error) {
+func (s *sealed) seal(ctx context.Context, dst []byte, key string, generation uint32, it Item) ([]byte, error) {
 	c := s.carried(ctx)
 	next := carried{generation: generation, subject: it.Subject, record: it.Value}
 	if s.guards == nil {
@@ -470,22 +492,9 @@ func (s *sealed) seal(ctx context.Context, key string, generation uint32, it Ite
 	} else if o != nil {
 		next.token = o.token
 	} else {
-		return "", errors.New("session: a sealed session is changed by who does not have it")
+		return nil, errors.New("session: a sealed session is changed by who does not have it")
 	}
-	return s.close(&next, time.Now())
-}
-
-// write writes a guard and has the cookie set.
-func (s *sealed) write(ctx context.Context, key, text string, rec *record, it Item, g guard, write func(Item) (uint64, error)) (uint64, error) {
-	g.end, g.epoch = uint32(min((rec.end().UnixMilli()+999)/1000, math.MaxUint32)), rec.epoch
-	it.Value = g.value()
-	version, err := write(it)
-	if err == nil {
-		c := s.carried(ctx)
-		c.note(key, version, g)
-		c.answer(text, rec, it.Expires)
-	}
-	return version, err
+	return s.close(dst, &next, time.Now())
 }
 
 // settle does what a request can do without its handler: it brings the browser the
@@ -501,8 +510,8 @@ func (s *sealed) settle(ctx context.Context, h *held, now time.Time) {
 		return
 	}
 	if c.newest.old {
-		if text, err := s.close(c.newest, now); err == nil {
-			c.answer(text, &h.rec, h.item.Expires)
+		if text, err := s.close(nil, c.newest, now); err == nil {
+			c.answer(string(text), &h.rec, h.item.Expires)
 		}
 	} else if c.newest != o {
 		c.answer(c.newest.text, &h.rec, h.item.Expires)
@@ -607,9 +616,9 @@ func (s unguarded) Swap(ctx context.Context, key string, _ uint64, it Item) (uin
 		c.answer("", &rec, it.Expires)
 		return 1, nil
 	}
-	text, err := s.seal(ctx, key, 1, it)
+	text, err := s.seal(ctx, nil, key, 1, it)
 	if err == nil {
-		c.answer(text, &rec, it.Expires)
+		c.answer(string(text), &rec, it.Expires)
 	}
 	return 1, err
 }
