@@ -2,6 +2,7 @@ package memcachestore
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
@@ -54,11 +55,11 @@ func (s *memcached) lines(t *testing.T, key string) []string {
 
 func TestARecordIsWhatConnectMemcachedWrites(t *testing.T) {
 	s := start(t)
-	const json = `{"cookie":{"originalMaxAge":null,"expires":null,"httpOnly":true,"path":"/"},"isVisit":1}`
-	if _, err := openExpress(t, s.addr, &ExpressOptions{Prefix: "app:"}).Add(t.Context(), "abc", express.Record{JSON: json}); err != nil {
+	const text = `{"cookie":{"originalMaxAge":null,"expires":null,"httpOnly":true,"path":"/"},"isVisit":1}`
+	if _, err := openExpress(t, s.addr, &ExpressOptions{Prefix: "app:"}).Add(t.Context(), "abc", express.Record{JSON: text}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{fmt.Sprintf("VALUE app:abc 2 %d", len(json)), json, "END"}
+	want := []string{fmt.Sprintf("VALUE app:abc 2 %d", len(text)), text, "END"}
 	if got := s.lines(t, "app:abc"); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -81,5 +82,25 @@ func TestAPausedMemcachedIsUnavailableToExpressSessions(t *testing.T) {
 	expresstest.Outage(t, openExpress(t, s.addr, &ExpressOptions{Timeout: 300 * time.Millisecond}), func() func() {
 		s.cmd.Process.Signal(syscall.SIGSTOP)
 		return func() { s.cmd.Process.Signal(syscall.SIGCONT) }
+	})
+}
+
+// What is kept is read as it was, and has no line break that npm's client would
+// split it at.
+func FuzzLineBreaksOfJSON(f *testing.F) {
+	for _, s := range []string{`{"a":1}`, "{\r\n}", `"\\"`, "[\n\n1\r]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !json.Valid([]byte(text)) {
+			return
+		}
+		kept := escaped.Replace(text)
+		if got := unescaped.Replace(kept); got != text {
+			t.Errorf("%q comes back as %q", text, got)
+		}
+		if strings.Contains(kept, "\r\n") {
+			t.Errorf("%q is kept as %q", text, kept)
+		}
 	})
 }
