@@ -35,6 +35,14 @@ type CookieSessionOptions struct {
 	InsecureAllowScript bool
 }
 
+// takenInCookie are the names that cookie-session's object has itself, and those
+// of every object in JavaScript: members of these names are dropped at load.
+var takenInCookie = map[string]bool{
+	"_ctx": true, "isChanged": true, "isNew": true, "isPopulated": true,
+	"constructor": true, "hasOwnProperty": true, "isPrototypeOf": true, "propertyIsEnumerable": true, "toLocaleString": true, "toString": true, "valueOf": true,
+	"__defineGetter__": true, "__defineSetter__": true, "__lookupGetter__": true, "__lookupSetter__": true, "__proto__": true,
+}
+
 // A CookieSession keeps sessions in a pair of cookies, as cookie-session does, byte
 // for byte: everybody who has them can read them, and nobody can change them. It
 // is safe for use by several goroutines.
@@ -90,7 +98,7 @@ func (s *CookieSession) Load(w http.ResponseWriter, r *http.Request) *Data {
 
 // load also returns the text that stands in the cookie, "" for none.
 func (s *CookieSession) load(w http.ResponseWriter, r *http.Request) (d *Data, text string) {
-	none := &Data{}
+	none := &Data{alone: true}
 	text, ok := s.find(r, s.name)
 	if !ok {
 		return none, ""
@@ -117,7 +125,7 @@ func (s *CookieSession) load(w http.ResponseWriter, r *http.Request) (d *Data, t
 	if err != nil {
 		return none, ""
 	}
-	return &Data{members: all}, text
+	return &Data{members: all, alone: true}, text
 }
 
 // find returns a cookie's value as npm's cookies finds it: the first, with nothing

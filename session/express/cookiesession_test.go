@@ -160,6 +160,27 @@ func TestASessionInACookieKeepsWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+// Cookie-session's object has other names than express-session's.
+func TestASessionInACookieHoldsWhatCookieSessionHolds(t *testing.T) {
+	s := cookieSession(t, keygrip(t, sha256.New, "k"), nil)
+	d := s.Load(nil, carrying(t, s, `{"id":1,"cookie":2,"touch":3}`))
+	seen := 0
+	for range d.All() {
+		seen++
+	}
+	if d.Raw("id")+d.Raw("cookie")+d.Raw("touch") != "123" || seen != 3 {
+		t.Errorf("%s has %q, %d members", d.JSON(), d.Raw("cookie"), seen)
+	}
+	if d.Delete("cookie"); d.Raw("cookie") != "" {
+		t.Errorf("not deleted: %s", d.JSON())
+	}
+	for _, name := range []string{"isNew", "_ctx", "__proto__"} {
+		if err := d.Set(name, 1); !errors.Is(err, ErrName) {
+			t.Errorf("%s was kept, and Node would drop it: %v", name, err)
+		}
+	}
+}
+
 // carrying is a request with a session.
 func carrying(t testing.TB, s *CookieSession, object string) *http.Request {
 	t.Helper()
