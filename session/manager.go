@@ -26,6 +26,7 @@ import (
 type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
+	seal     *sealed     // store, where the records travel in the cookie
 	cookie   *cookie.Cookie
 	realm    token.Digest // of the cookie's name
 	codec    Codec
@@ -79,6 +80,9 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	}
 	if store == nil {
 		return nil, errors.New("session: no store")
+	}
+	if _, ok := store.(unguarded); o.InsecureNoGuard && !ok {
+		return nil, errors.New("session: InsecureNoGuard is for NewSealed without a store")
 	}
 	if m.lifetime < time.Second || m.idle < time.Second {
 		return nil, fmt.Errorf("session: a lifetime of %v and an idle time of %v: at least a second each", m.lifetime, m.idle)
@@ -136,6 +140,9 @@ type held struct {
 
 func (h *held) info() Info {
 	rec := &h.rec
+	if rec.created == 0 { // of a sealed session, and its cookie is not here
+		return Info{SID: h.sid, Subject: h.item.Subject, IdleExpiresAt: h.item.Expires, ExpiresAt: rec.end(), Epoch: h.epoch}
+	}
 	i := Info{
 		SID:           h.sid,
 		Subject:       h.item.Subject,
@@ -169,6 +176,7 @@ func (h *held) info() Info {
 // its data. It never writes. Its error is ErrNone, ErrEnded, ErrExpired,
 // ErrAmbiguous, or of kind admit.Unavailable.
 func (m *Manager[D]) Check(r *http.Request) (Info, error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return Info{}, err
@@ -179,6 +187,7 @@ func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 // Load returns the request's session. It never writes and never sets a
 // cookie. Errors are those of Check.
 func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return nil, err
@@ -209,10 +218,12 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 // a late request never replaces a fresh sign-in; where the session expired or
 // is unknown, a new one begins. A stranger of whom fn leaves nothing to remember,
 // the zero D, is not kept: no record, no cookie, and the Session has no SID.
-func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
+func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
@@ -240,10 +251,12 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
-func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	if err == nil && h.item.Subject == "" {
 		err = ErrNone
@@ -266,6 +279,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		next := h
 		if h.named == nil {
 			next.tok = h.tok.WithNewVerifier()
+			c.gives(next.tok)
 			next.rec.flags |= flagPrevious
 			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
@@ -337,11 +351,13 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 
 // StartWith is Start with data: fn, if not nil, gets what Start would keep, and
 // what it leaves there is what the session begins with.
-func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	now := time.Now()
 	var old held
-	err := m.read(r, &old, now)
+	err = m.read(r, &old, now)
 	m.forget(r)
 	if err == nil {
 		if _, err := m.queue.enter(ctx, old.sid); err != nil {
@@ -426,6 +442,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		Subject: subject,
 		Expires: now.Add(time.Duration(h.rec.idle) * time.Millisecond),
 	}
+	m.seal.carried(ctx).gives(tok)
 	if h.item.Version, err = m.store.Add(ctx, h.sid, h.item); err != nil {
 		return nil, storeError(err)
 	}
@@ -445,6 +462,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 
 // setCookie gives the browser the session's token.
 func (m *Manager[D]) setCookie(w http.ResponseWriter, h *held, now time.Time) error {
+	if m.seal != nil {
+		return nil // it carries what was just written: carry.set
+	}
 	var age time.Duration // a browser-session cookie
 	if h.rec.flags&flagPersistent != 0 {
 		age = min(h.item.Expires.Sub(now), h.rec.end().Sub(now))
@@ -506,6 +526,7 @@ func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, epoch E
 // credential Options.Named refuses is, for its session may live. Where the browser
 // sent two sessions, both are ended.
 func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
+	r, _ = m.carry(r)
 	now := time.Now()
 	m.forget(r)
 	by, err := m.name(r)

@@ -91,6 +91,9 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 			return dst, true
 		}
 	}
+	if m.seal != nil {
+		return m.seal.carried(r.Context()).tokens(dst), false
+	}
 	return cookie.Values(r.Header, m.cookie.Name(), dst), false
 }
 
@@ -241,6 +244,7 @@ func (m *Manager[D]) epoch(ctx context.Context, subject string) (Epoch, error) {
 // Check, Load or Update.
 func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, c := m.carry(r)
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
@@ -249,6 +253,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r.WithContext(&refusedContext[D]{Context: r.Context(), manager: m, readAt: read, err: err}))
 			return
 		}
+		c.send(w)
 		// The context and the copy of the request are one allocation.
 		p := &struct {
 			context requestContext[D]
@@ -269,7 +274,9 @@ func copyRequest(dst, r *http.Request, ctx context.Context) { *dst = *r.WithCont
 // Use is [Manager.Load] that also does what [Manager.Handler] does. It is for
 // a handler that reads the session once and answers, and saves it the context
 // that Handler makes.
-func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (*Session[D], error) {
+func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	var h held
 	if err := m.use(w, r, &h, time.Now()); err != nil {
 		return nil, err
@@ -283,6 +290,7 @@ func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now ti
 	err := m.read(r, h, now)
 	switch {
 	case err == nil:
+		m.seal.settle(r.Context(), h, now)
 		m.touch(w, r, h, now)
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)

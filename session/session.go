@@ -56,6 +56,10 @@ type EndedError struct {
 // ReasonProved is why a token ended that a new proof has replaced.
 const ReasonProved = "proved_again"
 
+// ReasonReplaced is why a cookie of [NewSealed] ended that a newer one has
+// replaced. The session lives on.
+const ReasonReplaced = "replaced"
+
 // Error returns the sentence of ErrEnded.
 func (e *EndedError) Error() string { return ErrEnded.Error() }
 
@@ -196,6 +200,11 @@ type Options struct {
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.
 	InsecureAllowHTTP bool
+
+	// InsecureNoGuard keeps nothing at all on the server, for NewSealed without a
+	// store: an old cookie counts as the newest does until its idle time is over,
+	// ending a session only clears the cookie, and of parallel updates one remains.
+	InsecureNoGuard bool
 }
 
 // StartOptions of one session. The zero value takes the Manager's defaults.

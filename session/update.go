@@ -9,8 +9,8 @@ import (
 // update makes a change when its turn comes, and returns once it is written, by
 // itself or together with others.
 func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*Session[D], error) {
-	var b *batch // that we run in; nil where we begin
-	shared := shares(ctx) && !h.moves()
+	var b *batch                                         // that we run in; nil where we begin
+	shared := shares(ctx) && m.seal == nil && !h.moves() // a sealed one's write is in its request
 	me := m.queue.join(ctx, h.sid, shared)
 	ours := me == nil // the turn
 	defer func() {

@@ -10,7 +10,7 @@ import (
 // This is policy: what the packages of this module may import besides the standard
 // library. A package that is not listed fails.
 var policy = map[string]string{
-	module: "github.com/admit-auth/admit github.com/admit-auth/admit/session" + driver("bson mongo mongo/options mongo/readconcern mongo/readpref mongo/writeconcern"),
+	module: "github.com/admit-auth/admit github.com/admit-auth/admit/session github.com/admit-auth/admit/session/express" + driver("bson mongo mongo/options mongo/readconcern mongo/readpref mongo/writeconcern"),
 	// A stand-in for tests, of this module's and of programs over the store.
 	module + "/mongotest": driver("bson"),
 }

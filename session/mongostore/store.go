@@ -81,11 +81,7 @@ func New(ctx context.Context, coll *mongo.Collection, o *Options) (*Store, error
 	if coll == nil || o.Timeout < 0 {
 		return nil, fmt.Errorf("collection %v, timeout %v: %w", coll != nil, o.Timeout, errOptions)
 	}
-	onDisk := true
-	s := &Store{timeout: o.Timeout, coll: coll.Clone(options.Collection().
-		SetReadPreference(readpref.Primary()).
-		SetReadConcern(readconcern.Majority()).
-		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &onDisk}))}
+	s := &Store{timeout: o.Timeout, coll: sure(coll)}
 	if s.timeout == 0 {
 		s.timeout = 5 * time.Second
 	}
@@ -96,6 +92,16 @@ func New(ctx context.Context, coll *mongo.Collection, o *Options) (*Store, error
 		})
 		return err
 	})
+}
+
+// sure lets a collection acknowledge what a majority has on disk, and read only
+// that.
+func sure(coll *mongo.Collection) *mongo.Collection {
+	onDisk := true
+	return coll.Clone(options.Collection().
+		SetReadPreference(readpref.Primary()).
+		SetReadConcern(readconcern.Majority()).
+		SetWriteConcern(&writeconcern.WriteConcern{W: writeconcern.WCMajority, Journal: &onDisk}))
 }
 
 // do bounds a call. Its errors are those of package session, unavailable, or the

@@ -153,12 +153,16 @@ func TestAStoreThatForgetsByItselfKeepsThePromises(t *testing.T) {
 
 // firstFailure runs the checks until one fails, and returns its name.
 func firstFailure(t *testing.T, open func(testing.TB) Backend) string {
+	return firstFailureOf(t, checks, func(t testing.TB) *kit { return newKit(t, open) })
+}
+
+func firstFailureOf(t *testing.T, checks []check, kit func(testing.TB) *kit) string {
 	for _, c := range checks {
 		r := &recorder{TB: t}
 		done := make(chan struct{})
 		go func() { // for FailNow ends its goroutine
 			defer close(done)
-			c.run(newKit(r, open))
+			c.run(kit(r))
 		}()
 		<-done
 		if r.Failed() {
@@ -170,7 +174,9 @@ func firstFailure(t *testing.T, open func(testing.TB) Backend) string {
 }
 
 // before reports whether the check that begins with a is run before b.
-func before(a, b string) bool {
+func before(a, b string) bool { return beforeIn(checks, a, b) }
+
+func beforeIn(checks []check, a, b string) bool {
 	at := func(name string) int {
 		return slices.IndexFunc(checks, func(c check) bool { return strings.HasPrefix(c.name, name) })
 	}

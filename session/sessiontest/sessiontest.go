@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -82,6 +83,11 @@ type kit struct {
 	testing.TB
 	Backend
 	ctx context.Context
+
+	// Of sealed sessions.
+	build func(*session.Options) (*session.Manager[visit], error)
+	keys  *cookie.Keys
+	line  string // the only key
 }
 
 func newKit(t testing.TB, open func(testing.TB) Backend) *kit {
@@ -90,6 +96,7 @@ func newKit(t testing.TB, open func(testing.TB) Backend) *kit {
 	if k.Store == nil {
 		t.Fatal("no store to check")
 	}
+	k.build = func(o *session.Options) (*session.Manager[visit], error) { return session.New[visit](k.Store, o) }
 	return k
 }
 

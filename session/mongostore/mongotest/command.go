@@ -125,14 +125,23 @@ func (s *Server) run(command bson.D) (answer bson.D) {
 		}
 		return ok(answer)
 	case "update":
-		n, changed := 0, 0
-		for _, u := range list(command, "updates") {
-			if get(u, "upsert") == true || get(u, "multi") == true {
-				fail(2, "BadValue", "upsert and multi are not in this stand-in")
+		n, changed, upserted := 0, 0, bson.A{}
+		for i, u := range list(command, "updates") {
+			if get(u, "multi") == true {
+				fail(2, "BadValue", "multi is not in this stand-in")
 			}
 			q, _ := get(u, "q").(bson.D)
 			change, _ := get(u, "u").(bson.D)
-			for _, doc := range first(s.at(ns).find(q)) {
+			found := first(s.at(ns).find(q))
+			if id, is := get(q, "_id").(string); len(found) == 0 && get(u, "upsert") == true {
+				if !is || len(q) != 1 {
+					fail(2, "BadValue", "an upsert by %v is not in this stand-in", q)
+				}
+				s.at(ns).docs[id] = apply(bson.D{{Key: "_id", Value: id}}, change)
+				upserted = append(upserted, bson.D{{Key: "index", Value: int32(i)}, {Key: "_id", Value: id}})
+				n++
+			}
+			for _, doc := range found {
 				n++
 				if next := apply(doc, change); !reflect.DeepEqual(next, doc) {
 					s.at(ns).docs[get(doc, "_id").(string)] = next
@@ -140,7 +149,11 @@ func (s *Server) run(command bson.D) (answer bson.D) {
 				}
 			}
 		}
-		return ok(bson.D{{Key: "n", Value: int32(n)}, {Key: "nModified", Value: int32(changed)}})
+		answer := bson.D{{Key: "n", Value: int32(n)}, {Key: "nModified", Value: int32(changed)}}
+		if len(upserted) > 0 {
+			answer = append(answer, bson.E{Key: "upserted", Value: upserted})
+		}
+		return ok(answer)
 	case "delete":
 		n := 0
 		for _, d := range list(command, "deletes") {
@@ -196,19 +209,30 @@ func (c *collection) find(filter bson.D) []bson.D {
 
 func matches(doc, filter bson.D) bool {
 	for _, want := range filter {
-		have := get(doc, want.Key)
-		if ops, is := want.Value.(bson.D); is {
-			if len(ops) != 1 || ops[0].Key != "$gt" {
-				fail(2, "BadValue", "%v is not in this stand-in", ops)
-			}
-			if compare(have, ops[0].Value) <= 0 {
-				return false
-			}
-		} else if compare(have, want.Value) != 0 {
+		if !match(doc, want) {
 			return false
 		}
 	}
 	return true
+}
+
+func match(doc bson.D, want bson.E) bool {
+	if want.Key == "$or" {
+		either, _ := want.Value.(bson.A)
+		return slices.ContainsFunc(either, func(v any) bool { return matches(doc, v.(bson.D)) })
+	}
+	have := get(doc, want.Key)
+	ops, is := want.Value.(bson.D)
+	switch {
+	case !is:
+		return have != nil && compare(have, want.Value) == 0
+	case len(ops) == 1 && ops[0].Key == "$gt":
+		return have != nil && compare(have, ops[0].Value) > 0
+	case len(ops) == 1 && ops[0].Key == "$exists":
+		return (have != nil) == ops[0].Value
+	}
+	fail(2, "BadValue", "%v is not in this stand-in", ops)
+	return false
 }
 
 // apply returns a document after an update.
