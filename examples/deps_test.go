@@ -19,7 +19,7 @@ var policy = map[string]string{
 	"single-page-app": "admit admit/access admit/authn",
 	"visit-cookie":    "admit/cookie",
 	"visits":          "admit/session",
-	"visits-sealed":   "admit/cookie admit/session",
+	"visits-sealed":   "admit/cookie admit/problem admit/session",
 }
 
 const module = "github.com/admit-auth/admit/examples"
