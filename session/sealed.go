@@ -42,8 +42,8 @@ func NewSealed[D any](guards Store, keys *cookie.Keys, o *Options) (*Manager[D],
 	switch {
 	case keys == nil:
 		return nil, errors.New("session: no keys")
-	case o.Bearer || o.Named != nil:
-		return nil, errors.New("session: a sealed session is in a cookie: neither Bearer nor Named")
+	case o.Bearer || o.Named != nil || o.InsecureURLSessions:
+		return nil, errors.New("session: a sealed session is in a cookie: neither Bearer nor Named nor InsecureURLSessions")
 	case guards != nil && o.InsecureNoGuard:
 		return nil, errors.New("session: a store for guards, and InsecureNoGuard")
 	case guards == nil && !o.InsecureNoGuard:

@@ -20,6 +20,9 @@
 // bits of secret; the store sees the id, called sid, and a digest. A session
 // ends when nobody used it for its idle time, at the end of its lifetime, or
 // when it is ended; an ended one cannot come back, whatever is in flight.
+//
+// [NewSealed] in the place of New keeps the data in the cookie, encrypted, and a few
+// bytes in the store so that an old cookie brings nothing back.
 package session
 
 import (

@@ -11,6 +11,7 @@ import (
 	"net/http"
 
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -36,7 +37,7 @@ func handler(guards session.Store, keys *cookie.Keys) http.Handler {
 	return sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := sessions.Update(w, r, func(v *Visit) error { v.Count++; return nil })
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			problem.Write(w, err, "") // 401 to an old cookie, 503 where the guards are away
 			return
 		}
 		fmt.Fprintf(w, "visit %d\n", s.Data.Count)

@@ -1,6 +1,7 @@
 // Package sessiontest checks that a store keeps the promises of [session.Store].
 //
-// [Run] is all there is to call. It has no options and leaves nothing out: what
+// [Run] is all there is to call; [RunSealed] checks besides that the store can keep
+// the guards of sealed sessions. Run has no options and leaves nothing out: what
 // a store can do besides, such as [session.Lister], it finds by type and checks
 // too. A store that fails is mended, or the promise is.
 package sessiontest
