@@ -18,7 +18,7 @@ var policy = map[string]string{
 	"linear": "admit admit/session admit/session/redisstore admit/session/sqlstore github.com/alexedwards/scs/goredisstore github.com/alexedwards/scs/v2" +
 		" github.com/alexedwards/scs/v2/memstore github.com/anishathalye/porcupine github.com/boj/redistore github.com/gorilla/sessions github.com/redis/go-redis/v9 modernc.org/sqlite",
 	"redis":   "admit admit/conformance/linear admit/session admit/session/redisstore admit/session/sessiontest github.com/gomodule/redigo/redis github.com/redis/go-redis/v9 github.com/redis/rueidis",
-	"sql":     "admit admit/conformance/linear admit/session admit/session/sessiontest admit/session/sqlstore github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib",
+	"sql":     "admit admit/conformance/linear admit/session admit/session/sessiontest admit/session/sqlstore github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib modernc.org/sqlite",
 	"browser": "admit admit/server admit/session github.com/chromedp/cdproto/browser github.com/chromedp/cdproto/emulation github.com/chromedp/cdproto/network github.com/chromedp/chromedp github.com/chromedp/chromedp/kb",
 }
 

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	redis := func(o *redisstore.Options) linear.Open {
 		return func(_ context.Context, addr string) (session.Store, error) {
-			c := goredis.NewClient(&goredis.Options{Network: (&server{addr: addr}).network(), Addr: addr, ContextTimeoutEnabled: true})
+			c := goredis.NewClient(&goredis.Options{Network: (&server{addr: addr}).network(), Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 			return redisstore.New(viaGoRedis(c), o)
 		}
 	}
