@@ -58,21 +58,21 @@ func Check(t testing.TB, s Store) {
 	}
 }
 
+// command starts a worker over the store.
+func (s Store) command() *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), workerEnv+"="+s.Name+" "+s.Place)
+	return cmd
+}
+
 func check(t testing.TB, s Store) (faults []string) {
 	t.Helper()
 	count := 3
 	if s.Durability == session.SurvivesNothing {
 		count = 1
 	}
-	c := &cluster{t: t, workers: make([]*worker, count), mayForget: s.Evicts, bequest: true}
-	for i := range c.workers {
-		c.workers[i] = &worker{command: func() *exec.Cmd {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), workerEnv+"="+s.Name+" "+s.Place)
-			return cmd
-		}}
-	}
-	c.start()
+	c := start(t, count, s.command)
+	c.mayForget, c.bequest = s.Evicts, true
 	seed := seed(t)
 	until := time.Now()
 	if long, err := time.ParseDuration(os.Getenv("ADMIT_LINEAR")); err == nil {
@@ -141,15 +141,20 @@ type cluster struct {
 // forget notes that from now on sessions may be gone.
 func (c *cluster) forget() { c.forgot.CompareAndSwap(0, int64(time.Since(c.begun))+1) }
 
-func (c *cluster) start() {
-	c.t.Helper()
+// start starts so many workers, and ends them with the test.
+func start(t testing.TB, count int, command func() *exec.Cmd) *cluster {
+	t.Helper()
+	c := &cluster{t: t, workers: make([]*worker, count)}
 	c.client = http.Client{Timeout: callTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	for _, w := range c.workers {
-		c.t.Cleanup(w.kill)
+	for i := range c.workers {
+		w := &worker{command: command}
+		c.workers[i] = w
+		t.Cleanup(w.kill)
 		if err := w.start(); err != nil {
-			c.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
+	return c
 }
 
 // chaos kills, until stop: workers at random moments, and the store once.

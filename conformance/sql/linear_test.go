@@ -35,3 +35,20 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		})
 	})
 }
+
+// BenchmarkHotSessionHTTP is one session that 32 clients change at once, beside
+// which package linear measures other libraries.
+func BenchmarkHotSessionHTTP(b *testing.B) {
+	for _, k := range kinds {
+		b.Run(k.name, func(b *testing.B) {
+			s := start(b, k)
+			h := linear.Hot(b, linear.Store{Name: s.name, Place: s.dsn(s.dir, s.database())})
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(h.PerSecond, "requests/s")
+			b.ReportMetric(float64(h.P99.Microseconds())/1000, "p99-ms")
+			if h.Lost != 0 {
+				b.Errorf("%d of %d updates were lost", h.Lost, h.Of)
+			}
+		})
+	}
+}
