@@ -22,9 +22,9 @@ var policy = map[string]string{
 	"two-domains":     "admit admit/problem admit/session admit/session/handover",
 	"store": "admit/problem admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest admit/session/redisstore admit/session/sqlstore" +
 		" github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib github.com/redis/rueidis go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options modernc.org/sqlite",
-	"visit-cookie":    "admit/cookie",
-	"visits":          "admit/session",
-	"visits-sealed":   "admit/cookie admit/problem admit/session",
+	"visit-cookie":  "admit/cookie",
+	"visits":        "admit/session",
+	"visits-sealed": "admit/cookie admit/problem admit/session",
 }
 
 const module = "github.com/admit-auth/admit/examples"

@@ -41,6 +41,8 @@ type Manager[D any] struct {
 	watches  watches
 	made     time.Time
 	calls    atomic.Uint32
+	runs     atomic.Int32 // calls of Run
+	swept    sweeps
 }
 
 const (
@@ -867,38 +869,4 @@ func storeError(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// sweep removes some expired records, now and then. Its errors are nobody's:
-// the next sweep sees the same records.
-func (m *Manager[D]) sweep(ctx context.Context, now time.Time) {
-	if s, ok := m.store.(Sweeper); ok && m.calls.Add(1)%sweepEvery == 0 {
-		s.Sweep(ctx, now, sweepLimit)
-	}
-}
-
-// Run sweeps expired records each second until ctx ends, off the path of
-// requests. Without it, sweeping rides on calls that write, in small steps.
-func (m *Manager[D]) Run(ctx context.Context) error {
-	s, ok := m.store.(Sweeper)
-	if !ok {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-tick.C:
-			for {
-				n, err := s.Sweep(ctx, now, runStep)
-				if err != nil || n < runStep {
-					break
-				}
-				time.Sleep(time.Millisecond) // a busy core would make look-ups wait for it
-			}
-		}
-	}
 }

@@ -184,9 +184,6 @@ func (q *queue) next(key string, b *batch) {
 	}
 	first := l.waiting[0]
 	l.waiting = slices.Delete(l.waiting, 0, 1)
-	if !first.shares {
-		b = nil
-	}
 	first.heard <- news{what: yourTurn, batch: b}
 }
 

@@ -282,6 +282,7 @@ func TestASealedManagerRefusesContradictions(t *testing.T) {
 	keys := newKeys(t)
 	for promise, err := range map[string]error{
 		"guards need a store":                 second(NewSealed[visit](nil, keys, nil)),
+		"URLs carry no sealed session":        second(NewSealed[visit](NewMemory(nil), keys, &Options{InsecureURLSessions: true})),
 		"no guards need none":                 second(NewSealed[visit](NewMemory(nil), keys, &Options{InsecureNoGuard: true})),
 		"sealed sessions need keys":           second(NewSealed[visit](NewMemory(nil), nil, nil)),
 		"a header holds no sealed session":    second(NewSealed[visit](NewMemory(nil), keys, &Options{Bearer: true})),

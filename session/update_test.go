@@ -260,6 +260,38 @@ func TestAnUpdateThatEndsDuringASharedWriteTakesNobodyAlong(t *testing.T) {
 	}
 }
 
+func TestWhatNobodyWaitsForIsNotWritten(t *testing.T) {
+	hot(t, func(t *testing.T, s *tardy, m *Manager[visit], b *browser, updates *sync.WaitGroup) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		updates.Go(func() {
+			if err := count(m, b, with(ctx)); !errors.Is(err, context.Canceled) {
+				t.Errorf("one that leaves: %v", err)
+			}
+		})
+		synctest.Wait()
+		updates.Go(func() {
+			defer func() { recover() }()
+			m.Update(httptest.NewRecorder(), b.request(), func(*visit) error {
+				cancel() // the one before, which has run
+				time.Sleep(time.Second)
+				panic("nobody writes now")
+			})
+		})
+		synctest.Wait()
+		for _, ctx := range []context.Context{t.Context(), Apart(t.Context())} {
+			updates.Go(func() {
+				if err := count(m, b, with(ctx)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		updates.Wait()
+		b.want(m, 1+2)
+	})
+}
+
 func TestAllOfASharedWriteRunAgainWhereAnotherProcessWrote(t *testing.T) {
 	hot(t, func(t *testing.T, s *tardy, m *Manager[visit], b *browser, updates *sync.WaitGroup) {
 		other := newManager(t, s.Memory, nil)

@@ -38,8 +38,14 @@ type Store struct {
 	Durability session.Durability
 	// Evicts is true where sessions may be gone at any time.
 	Evicts bool
+	// SeenEarly is true where others may see a change before it is durable, so that
+	// a crash may undo what they saw, as long as nobody was answered.
+	SeenEarly bool
 	// Crash kills the store's process and starts it again. Nil where it has none.
 	Crash func()
+	// Pause stops the store's process for a while and lets it go on. Nil where it
+	// cannot.
+	Pause func(time.Duration)
 }
 
 const (
@@ -58,21 +64,21 @@ func Check(t testing.TB, s Store) {
 	}
 }
 
+// command starts a worker over the store.
+func (s Store) command() *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), workerEnv+"="+s.Name+" "+s.Place)
+	return cmd
+}
+
 func check(t testing.TB, s Store) (faults []string) {
 	t.Helper()
 	count := 3
 	if s.Durability == session.SurvivesNothing {
 		count = 1
 	}
-	c := &cluster{t: t, workers: make([]*worker, count), mayForget: s.Evicts, bequest: true}
-	for i := range c.workers {
-		c.workers[i] = &worker{command: func() *exec.Cmd {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), workerEnv+"="+s.Name+" "+s.Place)
-			return cmd
-		}}
-	}
-	c.start()
+	c := start(t, count, s.command)
+	c.mayForget, c.bequest = s.Evicts, true
 	seed := seed(t)
 	until := time.Now()
 	if long, err := time.ParseDuration(os.Getenv("ADMIT_LINEAR")); err == nil {
@@ -81,17 +87,23 @@ func check(t testing.TB, s Store) (faults []string) {
 	calls, undecided, crashes := 0, 0, 0
 	for round := 0; len(faults) == 0 && (round < fewRounds || time.Now().Before(until)); round++ {
 		random := rand.New(rand.NewPCG(seed, uint64(round)))
-		c.begun, c.forgot = time.Now(), atomic.Int64{}
+		c.begun, c.forgot, c.undone = time.Now(), atomic.Int64{}, atomic.Int64{}
 		crash := s.Crash
 		if round%3 == 2 {
-			crash = nil // only a worker
+			crash = nil // the store is paused, if it can be
 		}
 		histories := c.round(random, users, func(stop <-chan struct{}) {
-			if s.Durability == session.SurvivesNothing {
-				crashes += c.chaos(random, stop, nil, func() { c.forget() })
-			} else if crash != nil && s.Durability == session.MayForget {
-				crashes += c.chaos(random, stop, func() { c.forget(); crash() }, nil)
-			} else {
+			switch {
+			case s.Durability == session.SurvivesNothing:
+				crashes += c.chaos(random, stop, nil, func() { c.note(&c.forgot) })
+			case crash == nil && s.Pause != nil:
+				pause := time.Duration(random.IntN(400)) * time.Millisecond
+				crashes += c.chaos(random, stop, func() { s.Pause(pause) }, nil)
+			case crash != nil && s.Durability == session.MayForget:
+				crashes += c.chaos(random, stop, func() { c.note(&c.forgot); crash() }, nil)
+			case crash != nil && s.SeenEarly:
+				crashes += c.chaos(random, stop, func() { c.note(&c.undone); crash() }, nil)
+			default:
 				crashes += c.chaos(random, stop, crash, nil)
 			}
 		})
@@ -135,24 +147,31 @@ type cluster struct {
 	jar       bool         // a client sends what it was last told to, as a browser does
 	bequest   bool         // sessions have users, can be renewed, and all of a user's end at once
 	forgot    atomic.Int64 // when a crash may first have made the store forget, since begun; 0 for never
+	undone    atomic.Int64 // when one may first have undone what was seen
 	client    http.Client
 }
 
-// forget notes that from now on sessions may be gone.
-func (c *cluster) forget() { c.forgot.CompareAndSwap(0, int64(time.Since(c.begun))+1) }
+// note notes that something may have happened from now on.
+func (c *cluster) note(at *atomic.Int64) { at.CompareAndSwap(0, int64(time.Since(c.begun))+1) }
 
-func (c *cluster) start() {
-	c.t.Helper()
+// start starts so many workers, and ends them with the test.
+func start(t testing.TB, count int, command func() *exec.Cmd) *cluster {
+	t.Helper()
+	c := &cluster{t: t, workers: make([]*worker, count)}
 	c.client = http.Client{Timeout: callTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	for _, w := range c.workers {
-		c.t.Cleanup(w.kill)
+	for i := range c.workers {
+		w := &worker{command: command}
+		c.workers[i] = w
+		t.Cleanup(w.kill)
 		if err := w.start(); err != nil {
-			c.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
+	return c
 }
 
-// chaos kills, until stop: workers at random moments, and the store once.
+// chaos kills, until stop: workers at random moments, and whatever crash does once in
+// between.
 func (c *cluster) chaos(random *rand.Rand, stop <-chan struct{}, crash, killed func()) (crashes int) {
 	for n := 0; n < 3; n++ {
 		select {
@@ -344,8 +363,8 @@ func (h *history) send(w *worker, o op, cookie string, query url.Values) (_ op, 
 		res.Body.Close()
 	}
 	o.ret = time.Since(h.c.begun)
-	forgot := h.c.forgot.Load()
-	o.forgets = h.c.mayForget || forgot != 0 && int64(o.ret) >= forgot
+	since := func(at *atomic.Int64) bool { t := at.Load(); return t != 0 && int64(o.ret) >= t }
+	o.forgets, o.undoes = h.c.mayForget || since(&h.c.forgot), since(&h.c.undone)
 	if err != nil {
 		return o, ""
 	}

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	servePeer()
 	Serve(map[string]Open{
 		"redis": func(_ context.Context, addr string) (session.Store, error) {
-			c := goredis.NewClient(&goredis.Options{Addr: addr, ContextTimeoutEnabled: true})
+			c := goredis.NewClient(&goredis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 			return redisstore.New(func(ctx context.Context, args ...string) (any, error) {
 				return c.Do(ctx, redisstore.Any(args)...).Result()
 			}, nil)

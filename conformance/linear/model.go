@@ -49,6 +49,7 @@ type op struct {
 	next    int  // of renew: the session that begins
 	guest   bool // of begin
 	forgets bool // the store may have forgotten any session by the time of the answer
+	undoes  bool // it may have undone by then what nobody was answered, though others saw it
 	call    time.Duration
 	ret     time.Duration
 	answer  answer
@@ -67,9 +68,22 @@ func (o op) String() string {
 }
 
 // A state is what a user's sessions are; the zero state is that there are none.
-type state [maxSessions]struct {
-	life life
-	n    int
+//
+// A call without an answer may take effect at any time from then on, or never. It
+// is kept as what may be, until an answer shows that it was: so none of them has to
+// be tried at every place, which would take for ever.
+type state struct {
+	of        [maxSessions]one
+	mayEndAll bool // of a user
+}
+
+type one struct {
+	life   life
+	n      int
+	maybe  int // updates that may have been made
+	seen   int // of those, updates that were seen and nobody was answered
+	mayEnd bool
+	was    life // before it was seen to have ended and nobody was answered
 }
 
 type life uint8
@@ -82,13 +96,50 @@ const (
 	over
 )
 
+// is takes an answer that the session has this count, if it can be.
+func (s *one) is(o op) bool {
+	if s.life == over && o.undoes && s.was != unborn {
+		s.life, s.was = s.was, unborn
+	}
+	made := o.n - s.n
+	if s.life != user && s.life != guest || made > s.maybe || made < 0 && !(o.undoes && -made <= s.seen) {
+		return false
+	}
+	s.n, s.maybe, s.seen = o.n, s.maybe-max(made, 0), s.seen+made
+	if o.kind != read {
+		s.seen = 0 // what is acknowledged stands on it
+	}
+	return true
+}
+
+// gone takes an answer that there is no such session, if it can be.
+func (s *state) gone(o op) bool {
+	this := &s.of[o.session]
+	was := this.life
+	this.life = over
+	switch {
+	case was == over:
+		return true
+	case (was == user || was == guest) && this.mayEnd || was == user && s.mayEndAll:
+		this.was = was
+		return true
+	}
+	return (was == user || was == guest) && o.forgets
+}
+
 // step returns the state after a call, and whether the call could answer as it did.
 func (s state) step(o op) (state, bool) {
-	this := &s[o.session]
-	alive := this.life == user || this.life == guest
-	gone := this.life == over
-	if alive && o.forgets && o.answer == none {
-		alive, gone = false, true
+	this := &s.of[o.session]
+	if o.answer == unknown {
+		switch o.kind {
+		case update:
+			this.maybe++
+		case end, renew:
+			this.mayEnd = true
+		case endAll:
+			s.mayEndAll = true
+		}
+		return s, true
 	}
 	switch o.kind {
 	case begin:
@@ -96,37 +147,29 @@ func (s state) step(o op) (state, bool) {
 		if o.guest {
 			this.life = guest
 		}
-		return s, true
 	case update, read:
 		if o.answer == none {
-			this.life = over
-			return s, gone
+			return s, s.gone(o)
 		}
-		if o.kind == update && alive {
+		if o.kind == update {
 			this.n++
 		}
-		return s, o.answer == unknown || alive && this.n == o.n
+		return s, this.is(o)
 	case end:
-		this.life = over
+		this.life, this.was = over, unborn
 	case endAll:
-		for i := range s {
-			if s[i].life == user {
-				s[i].life = over
+		for i := range s.of {
+			if s.of[i].life == user || s.of[i].was == user {
+				s.of[i].life, s.of[i].was = over, unborn
 			}
 		}
 	case renew:
-		had := 0
-		if alive && !(o.forgets && o.n == 0) {
-			had = this.n
-		}
-		this.life = over
-		if o.answer != done {
-			return s, true // nobody will know of the other
-		}
-		s[o.next].life, s[o.next].n = carried, had
-		return s, had == o.n
+		had := this.is(o) || o.n == 0 && s.gone(o)
+		this.life, this.was = over, unborn
+		s.of[o.next].life, s.of[o.next].n = carried, o.n
+		return s, had
 	case renewed:
-		next := &s[o.next]
+		next := &s.of[o.next]
 		ok := next.life == carried
 		next.life = user
 		return s, ok
@@ -178,18 +221,11 @@ func linearizable(ops []op) (yes, decided bool) {
 }
 
 func search(ops []op, most time.Duration) porcupine.CheckResult {
-	last := time.Duration(0)
-	for _, o := range ops {
-		last = max(last, o.call, o.ret)
-	}
 	var all []porcupine.Operation
 	for i, o := range ops {
 		ret := o.ret
 		if o.answer == unknown {
-			if o.kind == read || o.kind == begin {
-				continue // it changed nothing that anybody knows of
-			}
-			ret = last + 1
+			ret = o.call + 1 // from when on it may have happened
 		}
 		all = append(all, porcupine.Operation{ClientId: i, Input: o, Call: int64(o.call), Return: int64(ret)})
 		if o.kind == renew && o.answer == done {

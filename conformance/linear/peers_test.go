@@ -133,47 +133,52 @@ func wait(r *http.Request) {
 	time.Sleep(d)
 }
 
-// BenchmarkPeers prints what other libraries lose in the same histories. It takes a
-// minute or two.
-func BenchmarkPeers(b *testing.B) {
+// A contender is a library over a store.
+type contender struct {
+	name    string
+	command func() *exec.Cmd
+	workers int
+}
+
+func contenders(b *testing.B) []contender {
 	redis := startRedis(b)
-	self := func(env, value string) func() *exec.Cmd {
+	peer := func(name string) func() *exec.Cmd {
 		return func() *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), env+"="+value)
+			cmd.Env = append(os.Environ(), peerEnv+"="+name+"|"+redis)
 			return cmd
 		}
 	}
-	peer := func(name string) func() *exec.Cmd { return self(peerEnv, name+"|"+redis) }
-	var rows []string
-	seed := seed(b)
-	for _, row := range []struct {
-		name    string
-		command func() *exec.Cmd
-		workers int
-	}{
-		{"admit, Redis", self(workerEnv, "redis "+redis), 3},
-		{"admit, SQLite", self(workerEnv, "sqlite "+filepath.Join(b.TempDir(), "s")), 3},
-		{"admit, in memory", self(workerEnv, "memory "), 1},
+	return []contender{
+		{"admit, Redis", Store{Name: "redis", Place: redis}.command, 3},
+		{"admit, SQLite", Store{Name: "sqlite", Place: filepath.Join(b.TempDir(), "s")}.command, 3},
+		{"admit, in memory", Store{Name: "memory"}.command, 1},
 		{"scs, Redis", peer("scs, Redis"), 3},
 		{"scs, in memory", peer("scs, in memory"), 1},
 		{"gorilla, Redis", peer("gorilla, Redis"), 3},
 		{"gorilla, in the cookie", peer("gorilla, in the cookie"), 3},
 		{"express-session, Redis", func() *exec.Cmd { return exec.Command("node", "express.mjs", redis) }, 3},
-	} {
+	}
+}
+
+// BenchmarkPeers prints what other libraries lose in the same histories. It takes
+// two minutes.
+func BenchmarkPeers(b *testing.B) {
+	seed := seed(b)
+	fmt.Printf("\nseed %d\n", seed)
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "sessions\tprocesses\tacknowledged updates lost\tended sessions revived\thistories that cannot be\tkills")
+	for _, of := range contenders(b) {
 		const rounds = 25
-		c := &cluster{t: b, workers: make([]*worker, row.workers), jar: true}
-		for i := range c.workers {
-			c.workers[i] = &worker{command: row.command}
-		}
-		c.start()
+		c := start(b, of.workers, of.command)
+		c.jar = true
 		var t toll
 		histories, wrong, crashes := 0, 0, 0
 		for round := range rounds {
 			random := rand.New(rand.NewPCG(seed, uint64(round)))
 			c.begun = time.Now()
 			for _, h := range c.round(random, users, func(stop <-chan struct{}) {
-				if row.workers > 1 { // of which one may die and the sessions live
+				if of.workers > 1 { // of which one may die and the sessions live
 					crashes += c.chaos(random, stop, nil, nil)
 				}
 			}) {
@@ -184,14 +189,33 @@ func BenchmarkPeers(b *testing.B) {
 				t.add(count(h.ops))
 			}
 		}
-		for _, w := range c.workers {
-			w.kill()
-		}
-		rows = append(rows, fmt.Sprintf("%s\t%d\t%d of %d\t%d of %d\t%d of %d\t%d", row.name, row.workers, t.Lost, t.Updates, t.Revived, t.Endings, wrong, histories, crashes))
+		c.stop()
+		fmt.Fprintf(table, "%s\t%d\t%d of %d\t%d of %d\t%d of %d\t%d\n", of.name, of.workers, t.Lost, t.Updates, t.Revived, t.Endings, wrong, histories, crashes)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\nseed %d\nsessions\tprocesses\tacknowledged updates lost\tended sessions revived\thistories that cannot be\tkills\n%s\n", seed, strings.Join(rows, "\n"))
-	w.Flush()
+	table.Flush()
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkHotSession prints how many requests a second change one session, each by
+// one, from 32 clients, and how many of the changes are lost. Rounds are taken in
+// turns.
+func BenchmarkHotSession(b *testing.B) {
+	all := contenders(b)
+	rates := make([][]Heat, len(all))
+	for range 3 {
+		for i, of := range all {
+			c := start(b, 1, of.command)
+			rates[i] = append(rates[i], c.heat())
+			c.stop()
+		}
+	}
+	fmt.Println()
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "sessions, one process\trequests a second\tp99\tacknowledged updates lost")
+	for i, of := range all {
+		fmt.Fprintf(table, "%s\t%s\n", of.name, median(rates[i]))
+	}
+	table.Flush()
 	b.ReportMetric(0, "ns/op")
 }
 

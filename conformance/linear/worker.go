@@ -72,19 +72,14 @@ func handler(m *session.Manager[data]) http.Handler {
 	handle := func(path string, fn func(w http.ResponseWriter, r *http.Request) (data, error)) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			d, err := fn(w, r)
-			switch admit.KindOf(err) {
-			case admit.Unauthenticated:
+			switch {
+			case err == nil:
+				json.NewEncoder(w).Encode(d)
+			case admit.KindOf(err) == admit.Unauthenticated:
 				w.WriteHeader(http.StatusUnauthorized)
 			default:
 				w.WriteHeader(http.StatusServiceUnavailable)
 				fmt.Fprintln(w, err)
-			case 0:
-				if err != nil {
-					w.WriteHeader(http.StatusServiceUnavailable)
-					fmt.Fprintln(w, err)
-					return
-				}
-				json.NewEncoder(w).Encode(d)
 			}
 		})
 	}

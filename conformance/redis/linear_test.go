@@ -3,7 +3,9 @@ package redis
 import (
 	"context"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -17,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	redis := func(o *redisstore.Options) linear.Open {
 		return func(_ context.Context, addr string) (session.Store, error) {
-			c := goredis.NewClient(&goredis.Options{Network: (&server{addr: addr}).network(), Addr: addr, ContextTimeoutEnabled: true})
+			c := goredis.NewClient(&goredis.Options{Network: (&server{addr: addr}).network(), Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 			return redisstore.New(viaGoRedis(c), o)
 		}
 	}
@@ -47,7 +49,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		} {
 			t.Run(program+" "+name, func(t *testing.T) {
 				s := start(t, program, of.flags...)
-				linear.Check(t, linear.Store{Name: of.store, Place: s.addr, Durability: of.durability, Crash: s.restart})
+				linear.Check(t, linear.Store{Name: of.store, Place: s.addr, Durability: of.durability, Crash: s.restart, Pause: s.pause})
 			})
 		}
 	}
@@ -59,5 +61,11 @@ func TestHistoriesOverAClusterAreLinearizable(t *testing.T) {
 	for _, s := range nodes {
 		addrs = append(addrs, s.addr)
 	}
-	linear.Check(t, linear.Store{Name: "cluster", Place: strings.Join(addrs, " "), Durability: session.MayForget, Crash: nodes[0].restart})
+	linear.Check(t, linear.Store{Name: "cluster", Place: strings.Join(addrs, " "), Durability: session.MayForget, Crash: nodes[0].restart, Pause: nodes[1].pause})
+}
+
+func (s *server) pause(d time.Duration) {
+	s.cmd.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(d)
+	s.cmd.Process.Signal(syscall.SIGCONT)
 }

@@ -75,6 +75,7 @@ var kinds = []kind{
 // The driver would tell of each connection that a killed server has left.
 func TestMain(m *testing.M) {
 	mysql.SetLogger(log.New(io.Discard, "", 0))
+	clean()
 	linear.Serve(stores)
 	m.Run()
 }
