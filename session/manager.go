@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"slices"
@@ -39,6 +40,8 @@ type Manager[D any] struct {
 	parents  Parents
 	queue    queue
 	watches  watches
+	log      *slog.Logger
+	unread   atomic.Pointer[string] // sid of the last session that was unreadable
 	made     time.Time
 	calls    atomic.Uint32
 	runs     atomic.Int32 // calls of Run
@@ -77,6 +80,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		urls:     o.InsecureURLSessions,
 		named:    o.Named,
 		feed:     o.Feed,
+		log:      o.Log,
 		parents:  o.Parents,
 		made:     time.Now(),
 	}
@@ -88,6 +92,9 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	}
 	if m.lifetime < time.Second || m.idle < time.Second {
 		return nil, fmt.Errorf("session: a lifetime of %v and an idle time of %v: at least a second each", m.lifetime, m.idle)
+	}
+	if m.log == nil {
+		m.log = slog.Default()
 	}
 	m.epochs, _ = store.(EpochGetter)
 	if m.codec == nil {
@@ -194,15 +201,27 @@ func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
 	if err := m.hold(r, &h); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
-func (m *Manager[D]) session(h *held) (*Session[D], error) {
+// session returns the held session with its data. Data that cannot be decoded,
+// such as that of a program with another D, is as if there were none: otherwise its
+// holder would have nothing but errors until the session ends.
+func (m *Manager[D]) session(h *held) *Session[D] {
 	s := &Session[D]{Info: h.info()}
 	if err := m.codec.Decode(h.rec.data, &s.Data); err != nil {
-		return nil, fmt.Errorf("decode session %s: %w", h.sid, err)
+		var none D
+		s.Data, h.rec.data = none, ""
+		m.unreadable(h.sid, err)
 	}
-	return s, nil
+	return s
+}
+
+// unreadable logs what could not be read, once while it is the same session's.
+func (m *Manager[D]) unreadable(sid string, err error) {
+	if last := m.unread.Swap(&sid); last == nil || *last != sid {
+		m.log.Warn("A session cannot be read: it begins anew.", "sid", sid, "error", err)
+	}
 }
 
 // Update changes the data of the request's session, or of a new guest's where
@@ -214,7 +233,8 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 // ends Update, and nothing is kept. While fn runs, other updates of the session
 // in this process wait: fn must not update the same session. Those that wait for
 // each other share one write: fn may get data that is not in the store yet, but
-// Update returns nothing that was not.
+// Update returns nothing that was not. A change counts as use, as [Manager.Handler]
+// notes it.
 //
 // A request whose session has been ended gets ErrEnded and no cookie, so that
 // a late request never replaces a fresh sign-in; where the session expired or
@@ -240,7 +260,12 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 	case err != nil:
 		return nil, err
 	}
-	return m.update(ctx, &h, fn)
+	before := h.item.Expires
+	s, err := m.update(ctx, &h, fn)
+	if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
+		err = m.setCookie(w, &h, time.Now())
+	}
+	return s, err
 }
 
 // Prove notes that the subject of the request's session has just proved itself
@@ -294,10 +319,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		} else if err != nil {
 			return nil, storeError(err)
 		}
-		s, err := m.session(&next)
-		if err != nil {
-			return nil, err
-		}
+		s := m.session(&next)
 		switch {
 		case h.named != nil:
 			return s, nil
@@ -374,11 +396,8 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	switch {
 	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
+		data = m.session(&old).Data
 		before = old.rec.data
-		// Data that cannot be read must not keep anybody from signing in.
-		if s, err := m.session(&old); err == nil {
-			data = s.Data
-		}
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
@@ -591,7 +610,7 @@ func (m *Manager[D]) Find(ctx context.Context, sid string) (*Session[D], error) 
 	if err := m.find(ctx, &h, time.Now()); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
 // EndAny ends a session by its public id, whoever's it is: for operators.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -190,6 +191,10 @@ func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 		return storeError(err)
 	}
 	err = h.judge(epoch, now)
+	if err == errUnreadable {
+		m.unreadable(h.sid, err)
+		return ErrNone
+	}
 	if c, ok := m.store.(copies); ok && errors.Is(err, ErrEnded) && epoch.N < h.rec.epoch {
 		// A copy from before the session began proves nothing.
 		c.Forget(EpochKey(h.item.Subject))
@@ -203,13 +208,16 @@ func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 // copies is a store that may not have heard of every write, as [Near].
 type copies interface{ Forget(key string) }
 
+// errUnreadable is ErrNone for a record that is none of ours.
+var errUnreadable = fmt.Errorf("a record of another form: %w", ErrNone)
+
 // judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
 // count.
 func (h *held) judge(epoch Epoch, now time.Time) error {
 	h.rec, h.epoch = record{}, epoch.N
 	switch {
 	case !h.rec.parse(h.item.Value):
-		return ErrNone
+		return errUnreadable
 	case h.rec.ended():
 		if !now.Before(h.item.Expires) {
 			return ErrNone
@@ -281,7 +289,7 @@ func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (_ *Session[D],
 	if err := m.use(w, r, &h, time.Now()); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
 // use reads the request's session, notes that it is in use, and clears
@@ -309,15 +317,25 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 // Losing the race against a writer is fine: that writer's request touches too,
 // or the next one does.
 func (m *Manager[D]) used(ctx context.Context, h *held, now time.Time) bool {
+	was := h.item.Expires
+	if !h.prolong(now) {
+		return false
+	}
+	if m.store.Touch(ctx, h.sid, h.item.Version, h.item.Expires) != nil {
+		h.item.Expires = was
+		return false
+	}
+	return true
+}
+
+// prolong moves the idle end of the held session, unless that was done a moment
+// ago.
+func (h *held) prolong(now time.Time) bool {
 	idle := time.Duration(h.rec.idle) * time.Millisecond
 	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
 		return false
 	}
-	expires := now.Add(idle)
-	if m.store.Touch(ctx, h.sid, h.item.Version, expires) != nil {
-		return false
-	}
-	h.item.Expires = expires
+	h.item.Expires = now.Add(idle)
 	return true
 }
 

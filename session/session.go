@@ -27,6 +27,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -199,6 +200,9 @@ type Options struct {
 	// counts beside a cookie, and what a session in URLs holds is not kept at
 	// sign-in, for somebody else may have made the link.
 	InsecureURLSessions bool
+
+	// Log is told of sessions that cannot be read; default slog.Default().
+	Log *slog.Logger
 
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.

@@ -62,6 +62,9 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 		if same && b.clean() {
 			return s, refused
 		}
+		if !same && h.prolong(now) {
+			s.Info = h.info()
+		}
 		if b == nil && !(shared && m.queue.followed(h.sid)) {
 			err := m.write(ctx, h, data)
 			switch {
@@ -93,10 +96,7 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 // change runs fn on the held data and returns what it made of it. The session is a
 // copy of the caller's own: nothing is shared with who runs next.
 func (m *Manager[D]) change(h *held, fn func(*D) error) (*Session[D], []byte, error) {
-	s, err := m.session(h)
-	if err != nil {
-		return nil, nil, err
-	}
+	s := m.session(h)
 	if err := fn(&s.Data); err != nil {
 		return nil, nil, err
 	}
