@@ -24,8 +24,9 @@ import (
 	"github.com/admit-auth/admit/token"
 )
 
-func rows() []row {
-	return slices.Concat(sessionRows(), cookieRows(), tokenRows(), otherRows())
+func rows() (all []row, stop func()) {
+	redis, stop := redisRows()
+	return slices.Concat(sessionRows(), sealedRows(), redis, cookieRows(), tokenRows(), otherRows()), stop
 }
 
 func sessionRows() []row {

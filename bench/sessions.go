@@ -10,6 +10,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
+	"github.com/gorilla/sessions"
 
 	"github.com/admit-auth/admit/session"
 )
@@ -39,8 +40,11 @@ func bareSite() site {
 	return site{bare, bare, bare, bare, bare, bare}
 }
 
-func ourSite() site {
-	m, err := session.New[visit](session.NewMemory(nil), nil)
+func ourSite() site { return siteOf(session.NewMemory(nil)) }
+
+// siteOf is ours over a store.
+func siteOf(store session.Store) site {
+	m, err := session.New[visit](store, nil)
 	must(err)
 	check := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := m.Check(r)
@@ -66,10 +70,12 @@ func ourSite() site {
 	}
 }
 
-func scsSite() site {
+func scsSite() site { return siteOfSCS(memstore.NewWithCleanupInterval(0)) }
+
+func siteOfSCS(store scs.Store) site {
 	gob.Register(time.Time{})
 	m := scs.New()
-	m.Store = memstore.NewWithCleanupInterval(0)
+	m.Store = store
 	read := func(w http.ResponseWriter, r *http.Request) {
 		answer(w, m.GetString(r.Context(), "uid") == uid)
 	}
@@ -88,6 +94,31 @@ func scsSite() site {
 			m.Put(r.Context(), "count", m.GetInt(r.Context(), "count")+1)
 			answer(w, true)
 		})),
+	}
+}
+
+func siteOfGorilla(store sessions.Store) site {
+	gob.Register(time.Time{})
+	handle := func(fn func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := store.Get(r, "session")
+			if err == nil {
+				err = fn(w, r, s)
+			}
+			answer(w, err == nil && s.Values["uid"] == uid)
+		})
+	}
+	read := handle(func(http.ResponseWriter, *http.Request, *sessions.Session) error { return nil })
+	return site{
+		signIn: handle(func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+			s.Values["uid"], s.Values["count"], s.Values["since"] = uid, 1, time.Now()
+			return s.Save(r, w)
+		}),
+		check: read, load: read, noted: read, touch: read,
+		update: handle(func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+			s.Values["count"] = s.Values["count"].(int) + 1
+			return s.Save(r, w)
+		}),
 	}
 }
 

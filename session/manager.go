@@ -3,6 +3,8 @@ package session
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,14 +26,19 @@ import (
 type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
+	seal     *sealed     // store, where the records travel in the cookie
 	cookie   *cookie.Cookie
+	realm    token.Digest // of the cookie's name
 	codec    Codec
 	lifetime time.Duration
 	idle     time.Duration
 	bearer   bool
+	urls     bool
 	named    func(*http.Request) (*Named, error)
 	feed     feed.Sink
+	parents  Parents
 	queue    queue
+	watches  watches
 	made     time.Time
 	calls    atomic.Uint32
 	runs     atomic.Int32 // calls of Run
@@ -67,12 +74,17 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		lifetime: cmp.Or(o.Lifetime, 12*time.Hour),
 		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
+		urls:     o.InsecureURLSessions,
 		named:    o.Named,
 		feed:     o.Feed,
+		parents:  o.Parents,
 		made:     time.Now(),
 	}
 	if store == nil {
 		return nil, errors.New("session: no store")
+	}
+	if _, ok := store.(unguarded); o.InsecureNoGuard && !ok {
+		return nil, errors.New("session: InsecureNoGuard is for NewSealed without a store")
 	}
 	if m.lifetime < time.Second || m.idle < time.Second {
 		return nil, fmt.Errorf("session: a lifetime of %v and an idle time of %v: at least a second each", m.lifetime, m.idle)
@@ -98,7 +110,24 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
+	sum := sha256.Sum256([]byte(name))
+	copy(m.realm[:], sum[:])
 	return m, nil
+}
+
+// digest is what a record keeps of its token. The name of the cookie is in it: a
+// session of another name in the same store is none of ours, and who moves its
+// token into our cookie is a stranger.
+func (m *Manager[D]) digest(tok token.Token) token.Digest {
+	d := tok.Digest()
+	subtle.XORBytes(d[:], d[:], m.realm[:])
+	return d
+}
+
+// matches compares in constant time.
+func (m *Manager[D]) matches(tok token.Token, d token.Digest) bool {
+	own := m.digest(tok)
+	return subtle.ConstantTimeCompare(own[:], d[:]) == 1
 }
 
 // A held is a session as it was read: who it is, and the record to write over.
@@ -113,6 +142,9 @@ type held struct {
 
 func (h *held) info() Info {
 	rec := &h.rec
+	if rec.created == 0 { // of a sealed session, and its cookie is not here
+		return Info{SID: h.sid, Subject: h.item.Subject, IdleExpiresAt: h.item.Expires, ExpiresAt: rec.end(), Epoch: h.epoch}
+	}
 	i := Info{
 		SID:           h.sid,
 		Subject:       h.item.Subject,
@@ -122,8 +154,10 @@ func (h *held) info() Info {
 		ACR:           rec.text[1],
 		Device:        Device{rec.text[2], rec.text[3], rec.text[4]},
 		Persistent:    rec.flags&flagPersistent != 0,
-		Bearer:        rec.flags&flagBearer != 0,
-		JWT:           rec.flags&flagJWT != 0,
+		Bearer:        rec.place() == placeHeader,
+		JWT:           rec.place() == placeJWT,
+		URL:           rec.place() == placeURL,
+		Parent:        rec.parent,
 		Epoch:         h.epoch,
 		amr:           rec.text[0],
 	}
@@ -144,6 +178,7 @@ func (h *held) info() Info {
 // its data. It never writes. Its error is ErrNone, ErrEnded, ErrExpired,
 // ErrAmbiguous, or of kind admit.Unavailable.
 func (m *Manager[D]) Check(r *http.Request) (Info, error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return Info{}, err
@@ -154,6 +189,7 @@ func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 // Load returns the request's session. It never writes and never sets a
 // cookie. Errors are those of Check.
 func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return nil, err
@@ -182,19 +218,25 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 //
 // A request whose session has been ended gets ErrEnded and no cookie, so that
 // a late request never replaces a fresh sign-in; where the session expired or
-// is unknown, a new one begins.
-func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
+// is unknown, a new one begins. A stranger of whom fn leaves nothing to remember,
+// the zero D, is not kept: no record, no cookie, and the Session has no SID.
+func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
-		var data D
-		if err := fn(&data); err != nil {
+		s := &Session[D]{}
+		if err := fn(&s.Data); err != nil {
 			return nil, err
 		}
-		return m.begin(w, r, "", data, "", nil, time.Now())
+		if reflect.ValueOf(&s.Data).Elem().IsZero() {
+			return s, nil
+		}
+		return m.begin(w, r, "", s.Data, "", nil, time.Now())
 	case err != nil:
 		return nil, err
 	}
@@ -211,10 +253,12 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
-func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	if err == nil && h.item.Subject == "" {
 		err = ErrNone
@@ -237,8 +281,9 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		next := h
 		if h.named == nil {
 			next.tok = h.tok.WithNewVerifier()
+			c.gives(next.tok)
 			next.rec.flags |= flagPrevious
-			next.rec.previous, next.rec.digest = h.rec.digest, next.tok.Digest()
+			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
 		next.named, next.rec.auth = nil, now.UnixMilli()
 		next.rec.text[0] = union(h.rec.text[0], amr)
@@ -308,11 +353,13 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 
 // StartWith is Start with data: fn, if not nil, gets what Start would keep, and
 // what it leaves there is what the session begins with.
-func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	now := time.Now()
 	var old held
-	err := m.read(r, &old, now)
+	err = m.read(r, &old, now)
 	m.forget(r)
 	if err == nil {
 		if _, err := m.queue.enter(ctx, old.sid); err != nil {
@@ -325,6 +372,7 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	var data D
 	var before string
 	switch {
+	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
 		before = old.rec.data
 		// Data that cannot be read must not keep anybody from signing in.
@@ -352,6 +400,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	if o.Bearer && !m.bearer || o.JWT && m.named == nil {
 		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer, or JWT without Named")
 	}
+	if o.Parent != "" && (m.parents == nil || !token.IsSelector(o.Parent)) {
+		return nil, errors.New("session: StartOptions.Parent without Options.Parents, or no sid")
+	}
 	encoded, err := m.codec.Encode(&data, before)
 	if err != nil {
 		return nil, fmt.Errorf("encode session: %w", err)
@@ -359,10 +410,11 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	tok := token.New(token.Session)
 	h := held{sid: tok.Selector(), tok: tok}
 	h.rec = record{
-		digest:   tok.Digest(),
+		digest:   m.digest(tok),
 		created:  now.UnixMilli(),
 		idle:     cmp.Or(o.Idle, m.idle).Milliseconds(),
 		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),
+		parent:   o.Parent,
 		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
 	}
 	switch {
@@ -370,6 +422,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		h.rec.flags |= flagBearer
 	case o.JWT:
 		h.rec.flags |= flagJWT
+	case m.wantsURL(r):
+		h.rec.flags |= placeURL
+		h.rec.idle = min(h.rec.idle, urlIdle.Milliseconds())
 	case o.Persistent:
 		h.rec.flags |= flagPersistent
 	}
@@ -389,6 +444,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		Subject: subject,
 		Expires: now.Add(time.Duration(h.rec.idle) * time.Millisecond),
 	}
+	m.seal.carried(ctx).gives(tok)
 	if h.item.Version, err = m.store.Add(ctx, h.sid, h.item); err != nil {
 		return nil, storeError(err)
 	}
@@ -396,7 +452,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	switch {
 	case o.Bearer:
 		s.Token = admit.NewSecret(h.tok.Reveal())
-	case o.JWT: // nobody ever has the token, so that it is none
+	case o.JWT, s.URL: // nobody ever has the token, so that it is none
 	default:
 		if err := m.setCookie(w, &h, now); err != nil {
 			return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
@@ -408,6 +464,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 
 // setCookie gives the browser the session's token.
 func (m *Manager[D]) setCookie(w http.ResponseWriter, h *held, now time.Time) error {
+	if m.seal != nil {
+		return nil // it carries what was just written: carry.set
+	}
 	var age time.Duration // a browser-session cookie
 	if h.rec.flags&flagPersistent != 0 {
 		age = min(h.item.Expires.Sub(now), h.rec.end().Sub(now))
@@ -469,6 +528,7 @@ func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, epoch E
 // credential Options.Named refuses is, for its session may live. Where the browser
 // sent two sessions, both are ended.
 func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
+	r, _ = m.carry(r)
 	now := time.Now()
 	m.forget(r)
 	by, err := m.name(r)
@@ -479,7 +539,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		var h held
 		err = m.readNamed(r.Context(), by, &h, now)
 		if err == nil || errors.Is(err, ErrStale) {
-			err = m.bury(r.Context(), &h, reason, now)
+			err = m.end(r.Context(), &h, reason, now)
 		}
 	}
 	if err != nil && !errors.Is(err, admit.Unauthenticated) {
@@ -498,7 +558,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		h := held{sid: tok.Selector(), tok: tok}
 		err = m.check(r.Context(), &h, bearer, now)
 		if err == nil {
-			err = m.bury(r.Context(), &h, reason, now)
+			err = m.end(r.Context(), &h, reason, now)
 		}
 		if err != nil && !errors.Is(err, admit.Unauthenticated) {
 			return err
@@ -541,7 +601,7 @@ func (m *Manager[D]) EndAny(ctx context.Context, sid, reason string) error {
 	h := held{sid: sid}
 	err := m.find(ctx, &h, now)
 	if err == nil {
-		err = m.bury(ctx, &h, reason, now)
+		err = m.end(ctx, &h, reason, now)
 	}
 	if errors.Is(err, admit.Unauthenticated) {
 		return ErrUnknown
@@ -561,6 +621,19 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 	return err
 }
 
+// end ends a live session and its parent. The parent is first: once it has
+// ended neither lives, whatever happens next; and where it cannot be ended
+// neither is, so that who signs out is not told that he has, and tries again.
+func (m *Manager[D]) end(ctx context.Context, h *held, reason string, now time.Time) error {
+	if h.rec.parent != "" && m.parents != nil {
+		err := m.parents.EndAny(ctx, h.rec.parent, reason)
+		if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Unauthenticated) {
+			return storeError(err)
+		}
+	}
+	return m.bury(ctx, h, reason, now)
+}
+
 // bury swaps a live record for a tombstone. On return h holds the record as it
 // was when it ended. ErrEnded if somebody else was first.
 func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
@@ -568,12 +641,13 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		ended := feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end())
 		_, err := m.store.Swap(withEnding(ctx, ended, now), h.sid, h.item.Version, h.stone(reason, now))
 		if err == nil {
+			m.watches.end(feed.DigestOf(feed.Session, h.sid), reason)
 			return m.tell(ctx, now, ended)
 		}
 		if !changed(err) {
 			return storeError(err)
 		}
-		if err := m.alive(ctx, h, now); err != nil {
+		if err := m.itself(ctx, h, now); err != nil {
 			return err
 		}
 	}
@@ -647,6 +721,8 @@ func (m *Manager[D]) raiseTo(ctx context.Context, subject, reason string, now ti
 		if err != nil {
 			return storeError(err)
 		}
+		whose := feed.DigestOf(feed.Subject, subject)
+		m.watches.wake(func(w *watch) bool { return w.whose == whose })
 		return m.tell(ctx, now, raised)
 	}
 	return ErrBusy
@@ -719,6 +795,12 @@ func (m *Manager[D]) listSome(ctx context.Context, subject, after string, limit 
 				continue
 			}
 			h.epoch = epochs[e.Subject].N
+		}
+		switch err := m.parentAlive(ctx, &h); {
+		case errors.Is(err, admit.Unauthenticated):
+			continue
+		case err != nil:
+			return nil, "", err
 		}
 		live = append(live, h.info())
 	}

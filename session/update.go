@@ -9,8 +9,9 @@ import (
 // update makes a change when its turn comes, and returns once it is written, by
 // itself or together with others.
 func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*Session[D], error) {
-	var b *batch // that we run in; nil where we begin
-	me := m.queue.join(ctx, h.sid, true)
+	var b *batch                                         // that we run in; nil where we begin
+	shared := shares(ctx) && m.seal == nil && !h.moves() // a sealed one's write is in its request
+	me := m.queue.join(ctx, h.sid, shared)
 	ours := me == nil // the turn
 	defer func() {
 		if ours {
@@ -43,7 +44,7 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 		now := time.Now()
 		var err error
 		if b != nil {
-			err = h.resume(b, now)
+			err = m.resume(ctx, h, b, now)
 		} else if !fresh {
 			err = m.reread(ctx, h, now)
 		}
@@ -54,10 +55,14 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 		var data []byte
 		s, data, refused = m.change(h, fn)
 		same := refused != nil || string(data) == h.rec.data
+		if refused == nil && h.moves() {
+			h.placeInURL(now)
+			s.Info, same = h.info(), false
+		}
 		if same && b.clean() {
 			return s, refused
 		}
-		if b == nil && !(m.queue.followed(h.sid) && shares(ctx)) {
+		if b == nil && !(shared && m.queue.followed(h.sid)) {
 			err := m.write(ctx, h, data)
 			switch {
 			case err == nil:
@@ -103,13 +108,13 @@ func (m *Manager[D]) change(h *held, fn func(*D) error) (*Session[D], []byte, er
 }
 
 // resume holds the record as a batch has it. What h presents must be good for it.
-func (h *held) resume(b *batch, now time.Time) error {
+func (m *Manager[D]) resume(ctx context.Context, h *held, b *batch, now time.Time) error {
 	bearer := h.rec.flags&flagBearer != 0
 	h.item, h.epoch, h.rec = b.item, b.epoch, b.rec
 	if h.named != nil {
 		return h.meant()
 	}
-	return h.counts(nil, bearer, now)
+	return m.counts(ctx, h, nil, bearer, now)
 }
 
 // commit writes a batch.

@@ -189,6 +189,9 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 
 // Touch implements [session.Store].
 func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
+	if !keeps(key) {
+		return session.ErrNotFound
+	}
 	ms := millis(expires)
 	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.touch, ms, key, int64(version), ms)
@@ -216,6 +219,9 @@ func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string, version uint
 
 // Delete implements [session.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
+	if !keeps(key) {
+		return nil
+	}
 	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		return exec(ctx, tx, s.remove, key)
 	}})
