@@ -32,7 +32,7 @@ A backup is as secret as the data folder. With --recipient or --passphrase-file 
 is encrypted, as the program age does.`,
 		Example: "admit backup --to admit.tar",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	to := cmd.Flags().String("to", ".", "write to the `FILE`, replacing it, or into the folder, under a name made of the time; - is standard output")
 	recipients := cmd.Flags().StringArray("recipient", nil, "encrypt for the `RECIPIENT`, age1…; may be given again")
 	recipientsFile := cmd.Flags().String("recipients-file", "", "encrypt for the recipients in `FILE`, one a line")
@@ -52,7 +52,7 @@ is encrypted, as the program age does.`,
 		if err != nil {
 			return err
 		}
-		if err := exists(cfg.Data); err != nil {
+		if err := exists(cfg); err != nil {
 			return err
 		}
 		counted := newProgress(cmd, "MiB copied")
@@ -118,7 +118,7 @@ mailed are no longer good, every session has ended, and there are no API keys. W
 somebody ended is back.`,
 		Example: "admit backup --to admit.tar\nadmit restore admit.tar --data elsewhere",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	identityFile := cmd.Flags().String("identity-file", "", "open it with the key in `FILE`, which age-keygen wrote")
 	passphraseFile := cmd.Flags().String("passphrase-file", "", "open it with the passphrase in `FILE`")
 	keep := cmd.Flags().Bool("keep-sessions", false, "let sessions and API keys go on, those too that were ended after the backup")
@@ -191,7 +191,7 @@ goes on, it does so only where that one works on the new schema. Schemas never g
 back; the version before works on the new one where "oldest" says so.`,
 		Example: "admit migrate --dry-run",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	dry := cmd.Flags().Bool("dry-run", false, "only tell what would be done")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -199,7 +199,7 @@ back; the version before works on the new one where "oldest" says so.`,
 		if err != nil {
 			return err
 		}
-		if err := exists(cfg.Data); err != nil {
+		if err := exists(cfg); err != nil {
 			return err
 		}
 		r, err := server.Migrate(cmd.Context(), cfg, *dry)

@@ -2,7 +2,6 @@ package db_test
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,9 +11,13 @@ import (
 )
 
 // ran notes in a database that a migration of another program ran.
-func ran(t *testing.T, file, statement string, args ...any) {
+func ran(t *testing.T, place, statement string, args ...any) {
 	t.Helper()
-	pool, err := sql.Open("sqlite", file)
+	driver := "sqlite"
+	if db.IsURL(place) {
+		driver = "pgx"
+	}
+	pool, err := sql.Open(driver, place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +29,7 @@ func ran(t *testing.T, file, statement string, args ...any) {
 
 func fresh(t *testing.T) (file string) {
 	t.Helper()
-	file = filepath.Join(t.TempDir(), "admit.db")
+	file = db.NewPlace(t)
 	reopen(t, file, nil)
 	return file
 }
@@ -45,7 +48,7 @@ func reopen(t *testing.T, file string, want error) {
 	}
 }
 
-const insert = "INSERT INTO migrations (name, checksum, at, oldest) VALUES (?, 'of another', 0, ?)"
+const insert = "INSERT INTO migrations (name, checksum, at, oldest) VALUES ($1, 'of another', 0, $2)"
 
 func TestAProgramWorksOnANewerSchemaThatSaysSo(t *testing.T) {
 	for _, tt := range []struct {
