@@ -21,6 +21,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/postgres"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -232,7 +233,7 @@ func classify(err error) error {
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
 	}
-	if isFull(err) {
+	if postgres.Code(err) == "53100" { // disk_full
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -8,16 +8,18 @@ import (
 	"database/sql"
 
 	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/postgres"
 )
 
 // ran notes in a database that a migration of another program ran.
 func ran(t *testing.T, place, statement string, args ...any) {
 	t.Helper()
-	driver := "sqlite"
+	pool, err := sql.Open("sqlite", place)
 	if db.IsURL(place) {
-		driver = "pgx"
+		var a postgres.Address
+		a, err = postgres.Parse(place)
+		pool = postgres.Open(a, 1, "")
 	}
-	pool, err := sql.Open(driver, place)
 	if err != nil {
 		t.Fatal(err)
 	}

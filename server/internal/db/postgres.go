@@ -4,23 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
-	"os"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
-
-	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/server/internal/postgres"
 )
-
-// ErrURL says that a database cannot be addressed so.
-var ErrURL = admit.Invalid.New("database_url", "This is no URL of a PostgreSQL database.").WithHint("write postgres://user@host/database; the password may stand in PGPASSWORD or in ~/.pgpass")
 
 const (
 	// A replica has so many connections at most, and one that listens: five fit
@@ -28,7 +16,6 @@ const (
 	// are of sessions (see sqlstore), and one or two of accounts.
 	maxWriting, maxReading = 6, 12
 
-	connectTimeout = 5 * time.Second
 	// stalled is how long a replica that was stopped, or cut off, may keep what it
 	// has locked: others wait for it.
 	stalled = 5 * time.Second
@@ -41,75 +28,25 @@ const (
 )
 
 // IsURL reports whether a place of a database is PostgreSQL's, and not a file.
-func IsURL(where string) bool {
-	return strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://")
-}
+func IsURL(where string) bool { return postgres.IsURL(where) }
 
 // CheckURL reports what is wrong with a URL. The error does not quote it, for
 // there may be a password in it.
 func CheckURL(where string) error {
-	_, err := parseURL(where)
+	_, err := postgres.Parse(where)
 	return err
 }
 
-// parseURL reads a URL. Off this machine the server must prove by its certificate
-// who it is, unless the URL or the environment says otherwise.
-func parseURL(where string) (*pgx.ConnConfig, error) {
-	u, err := url.Parse(where)
-	if err != nil || !IsURL(where) {
-		return nil, ErrURL
-	}
-	q := u.Query()
-	if !q.Has("sslmode") && os.Getenv("PGSSLMODE") == "" && !local(u.Host, q.Get("host")) {
-		q.Set("sslmode", "verify-full")
-		u.RawQuery = q.Encode()
-	}
-	c, err := pgx.ParseConfig(u.String())
-	if err != nil {
-		return nil, ErrURL
-	}
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = connectTimeout
-	}
-	if c.RuntimeParams["application_name"] == "" {
-		c.RuntimeParams["application_name"] = "admit"
-	}
-	return c, nil
-}
-
-// local reports whether hosts are of this machine: sockets, and loopback.
-func local(hosts ...string) bool {
-	for _, list := range hosts {
-		for host := range strings.SplitSeq(list, ",") {
-			if name, _, err := net.SplitHostPort(host); err == nil {
-				host = name
-			}
-			addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-			if host != "" && host != "localhost" && host[0] != '/' && (err != nil || !addr.IsLoopback()) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 func openPostgres(where string, connections int, readOnly bool) (*pool, error) {
-	c, err := parseURL(where)
+	a, err := postgres.Parse(where)
 	if err != nil {
 		return nil, err
 	}
-	settings := fmt.Sprintf("SET idle_in_transaction_session_timeout = %d", stalled.Milliseconds())
+	setup := fmt.Sprintf("SET idle_in_transaction_session_timeout = %d", stalled.Milliseconds())
 	if readOnly {
-		settings += "; SET default_transaction_read_only = on"
+		setup += "; SET default_transaction_read_only = on"
 	}
-	opened := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.PgConn().Exec(ctx, settings).Close()
-	}))
-	opened.SetMaxOpenConns(connections)
-	opened.SetMaxIdleConns(connections)
-	opened.SetConnMaxIdleTime(5 * time.Minute)
-	opened.SetConnMaxLifetime(30 * time.Minute) // so that a new address of the host is found
-	return &pool{DB: opened, dialect: inPostgres}, nil
+	return &pool{DB: postgres.Open(a, connections, setup), dialect: inPostgres}, nil
 }
 
 // openShared opens a database that other servers may be using.
@@ -142,7 +79,8 @@ const sqlLife = `SELECT system_identifier || '-' || substr(pg_walfile_name(pg_cu
 func (db *DB) checkLife(ctx context.Context) error {
 	var life string
 	err := db.write.QueryRowContext(ctx, sqlLife).Scan(&life)
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == "42883" || e.Code == "42501" || e.Code == "0A000") {
+	switch postgres.Code(err) {
+	case "42883", "42501", "0A000": // no such function, not allowed, not supported
 		life, err = "", nil // one that is only spoken to like PostgreSQL does not tell
 	}
 	if err == nil {
@@ -164,56 +102,23 @@ func (db *DB) Listen(ctx context.Context) {
 	if !db.Shared() {
 		return
 	}
-	for ctx.Err() == nil {
-		_ = db.listen(ctx) // whoever looks at the database says what is wrong with it
-		select {
-		case <-ctx.Done():
-		case <-time.After(listenPause):
-		}
-	}
-}
-
-// listen listens over one connection until that breaks.
-func (db *DB) listen(ctx context.Context) error {
-	c, err := parseURL(db.url)
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		conn.Close(bounded)
-	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
-	}
-	if err := db.checkLife(ctx); err != nil { // it may be another server that answers now
-		return err
-	}
-	for {
-		// Also at first: what was committed until here has woken nobody.
-		db.feed.Wake()
-		for heard := false; !heard; {
-			waiting, cancel := context.WithTimeout(ctx, listenProbe)
-			_, err := conn.WaitForNotification(waiting)
-			cancel()
-			switch {
-			case err == nil:
-				heard = true
-			case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-				return err
-			default:
-				bounded, cancel := context.WithTimeout(ctx, pingTimeout)
-				err := conn.Ping(bounded)
-				cancel()
-				if err != nil {
+	a, err := postgres.Parse(db.url)
+	for err == nil && ctx.Err() == nil {
+		fresh := true
+		// Whoever looks at the database says what is wrong with it.
+		_ = postgres.Listen(ctx, a, channel, listenProbe, func() error {
+			if fresh { // it may be another server that answers now
+				fresh = false
+				if err := db.checkLife(ctx); err != nil {
 					return err
 				}
 			}
+			db.feed.Wake()
+			return nil
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenPause):
 		}
 	}
 }
@@ -256,10 +161,4 @@ const copiesLive = 2 * time.Second
 // otherwise while Heed runs and reads.
 func (db *DB) Current() bool {
 	return !db.Shared() || time.Since(db.begun)-time.Duration(db.heard.Load()) <= copiesLive && db.heard.Load() > 0
-}
-
-// isFull reports whether PostgreSQL has no room.
-func isFull(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Code == "53100"
 }

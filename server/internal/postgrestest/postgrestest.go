@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/admit-auth/admit/server/internal/postgres"
 )
 
 // A Server is a PostgreSQL server with nothing in it, on a loopback port.
@@ -142,10 +142,7 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	db, err := sql.Open("pgx", s.url("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := s.open(t)
 	defer db.Close()
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
 		s.cmd = s.apart(exec.Command(find(t, "postgres"), "-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.port),
@@ -175,6 +172,16 @@ func (s *Server) Restart(t testing.TB) {
 	t.Fatalf("PostgreSQL does not start: %s", text)
 }
 
+// open returns a pool for an administrator of the server.
+func (s *Server) open(t testing.TB) *sql.DB {
+	t.Helper()
+	a, err := postgres.Parse(s.url("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return postgres.Open(a, 1, "")
+}
+
 func (s *Server) url(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s", s.port, database)
 }
@@ -190,10 +197,7 @@ func (s *Server) Database(t testing.TB) string {
 // Exec runs a statement as an administrator of the server.
 func (s *Server) Exec(t testing.TB, statement string) {
 	t.Helper()
-	db, err := sql.Open("pgx", s.url("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := s.open(t)
 	defer db.Close()
 	if _, err := db.Exec(statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
