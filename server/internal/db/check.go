@@ -152,6 +152,9 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if _, err := tx.ExecContext(ctx, "UPDATE instance SET epoch = ?, restored_at = ?", newEpoch(), now.UnixMilli()); err != nil {
 		return 0, classify(err)
 	}
+	if _, err := tx.ExecContext(ctx, "UPDATE feed_head SET epoch = ?", feed.NewEpoch().String()); err != nil {
+		return 0, classify(err)
+	}
 	c := closing{records: []account.Record{{
 		At: now, Actor: "operator", Event: "restored", Detail: map[bool]string{true: "sessions kept", false: "sessions ended"}[keepSessions],
 	}}}

@@ -60,6 +60,9 @@ func Keys(ctx context.Context, where string) (keys []account.Key, err error) {
 		return nil, err
 	}
 	defer pool.Close()
+	if s, _, err := schemaOf(ctx, pool.dialect, pool); err != nil || s.Version < 2 { // there are none yet
+		return nil, err
+	}
 	err = (&DB{read: pool}).View(ctx, func(tx account.Tx) (err error) {
 		keys, err = tx.Keys()
 		return err

@@ -25,7 +25,7 @@ func TestAllOfThisHoldsInPostgreSQL(t *testing.T) {
 		t.Skip("with -short")
 	}
 	postgrestest.Shared(t) // or it is missing
-	cmd := exec.Command(os.Args[0], "-test.timeout=5m", "-test.skip=^Fuzz")
+	cmd := exec.Command(os.Args[0], "-test.timeout=20m", "-test.skip=^Fuzz")
 	cmd.Env = append(os.Environ(), db.TestPostgres+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -45,6 +45,7 @@ func TestSessionsInSQLiteKeepThePromises(t *testing.T) {
 }
 
 func TestSessionsInSQLiteWithCopiesNearKeepThePromises(t *testing.T) {
+	OfAFile(t) // copies are for a lone writer
 	runSuite(t, func(s *SessionStore) session.Store { return session.NewNear(s, 0) })
 }
 
