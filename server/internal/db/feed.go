@@ -188,15 +188,18 @@ func (f *Feed) reading(ctx context.Context, now time.Time) (past feed.Past, asOf
 	if err := ctx.Err(); err != nil {
 		return past, asOf, seen, err
 	}
+	bounded, cancel := f.read.bound(ctx) // the turn included: many wait while the database does not answer
+	defer cancel()
 	select {
 	case f.turn <- struct{}{}:
-	case <-ctx.Done():
-		return past, asOf, seen, ctx.Err()
+	case <-bounded.Done():
+		if ctx.Err() != nil {
+			return past, asOf, seen, ctx.Err()
+		}
+		return past, asOf, seen, classify(bounded.Err())
 	}
 	if f.asOf.Before(now) {
-		bounded, cancel := f.read.bound(ctx)
 		err = f.readOn(bounded)
-		cancel()
 	}
 	past, asOf, seen = f.past, f.asOf, f.seen
 	<-f.turn
