@@ -13,12 +13,14 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/otlp"
 	"go.yaml.in/yaml/v3"
 )
@@ -34,6 +36,7 @@ import (
 type Config struct {
 	Listen            string     `name:"listen" arg:"ADDR" help:"address to listen on; localhost is both 127.0.0.1 and ::1"`
 	Data              string     `name:"data" arg:"DIR" help:"folder of the database and the keys, made on the first start"`
+	Database          string     `name:"database" arg:"URL" help:"PostgreSQL database that servers share, such as postgres://admit@db.example.org/admit, in place of SQLite in the data folder; its password may stand in PGPASSWORD or ~/.pgpass"`
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
@@ -316,6 +319,9 @@ func (c *Config) fields() []field {
 			}
 		default:
 			f.Value = v.Field(i).Interface()
+			if name == "database" {
+				f.Value = withoutPassword(c.Database)
+			}
 		}
 		all = append(all, f)
 	}
@@ -392,7 +398,28 @@ func (s *Setting) check(where, text string) error {
 	if ok {
 		return nil
 	}
+	if s.Name == "database" { // there may be a password in it
+		return fmt.Errorf("%s: %w", where, ErrConfigValue.WithHint(s.Name+" is "+want))
+	}
 	return fmt.Errorf("%s: %w: %q", where, ErrConfigValue.WithHint(s.Name+" is "+want), text)
+}
+
+// withoutPassword is the URL of a database as it may be shown.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "xxxxx"
+	}
+	if q := u.Query(); q.Has("password") {
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+	}
+	return u.Redacted()
+}
+
+// database is where it is: the URL, or a file.
+func (c Config) database() string {
+	return cmp.Or(c.Database, filepath.Join(c.Data, databaseName))
 }
 
 // rule says whether text may be a value, and what may be.
@@ -405,6 +432,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
+	case "database":
+		return text == "" || db.CheckURL(text) == nil, "a URL, such as postgres://admit@db.example.org/admit"
 	case "public_url":
 		return text == "" || isOrigin(text, "https") || isOrigin(text, "http"), "an https origin without a path, such as https://id.example.org"
 	case "cors_origins":
