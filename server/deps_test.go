@@ -17,6 +17,7 @@ var policy = map[string]string{
 	"cmd/admit":        "internal/cli",
 	"internal/cli":     ". lib github.com/spf13/cobra github.com/spf13/pflag golang.org/x/term",
 	"internal/account": "lib internal/trace !net/http !database/sql",
+	"internal/copies":  "lib github.com/gomodule/redigo !net/http !database/sql",
 	"internal/archive": "lib filippo.io/age !net/http !database/sql",
 	"internal/db":      "lib internal/account internal/trace modernc.org/sqlite !net/http",
 	"internal/keyring": "lib internal/account !net/http !database/sql",
