@@ -104,6 +104,8 @@ func (s *Server) measure() {
 	m.Gauge("admit_session_records", "Records of sessions that have not expired. It is read from time to time, not at a scrape.", nil,
 		seen(func(v *view) float64 { return float64(v.records) }))
 
+	s.measureCopies()
+
 	m.Gauge("admit_password_slots", "Passwords that may be hashed at once.", nil, func() float64 { return float64(s.passwords.Stats().Slots) })
 	m.Gauge("admit_password_slots_in_use", "Passwords being hashed.", nil, func() float64 { return float64(s.passwords.Stats().Busy) })
 	m.Gauge("admit_password_waiting", "Passwords that wait for a slot.", nil, func() float64 { return float64(s.passwords.Stats().Waiting) })

@@ -3,7 +3,6 @@ package copies
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,20 +26,10 @@ func (c *Copies) Run(ctx context.Context) {
 	fresh := c.o.Alone
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	var downSince time.Time
-	for {
+	for ctx.Err() == nil {
 		c.takeKeys()
 		err := c.lookOnce(ctx, &fresh)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil && downSince.IsZero():
-			downSince = time.Now()
-			c.o.Log.Warn("Redis is not used: sessions are looked up in the database", slog.String("code", "redis_unavailable"), slog.Any("error", err))
-		case err == nil && !downSince.IsZero():
-			c.o.Log.Info("Redis is used again", slog.String("code", "redis_unavailable"), slog.Duration("stood", time.Since(downSince).Round(time.Millisecond)))
-			downSince = time.Time{}
-		}
+		c.why.Store(&err)
 		select {
 		case <-ctx.Done():
 			return

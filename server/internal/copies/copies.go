@@ -62,6 +62,7 @@ type Options struct {
 	Database session.Store // the sessions, and the generation
 	Keys     func() [][]byte
 	Log      *slog.Logger
+	Scope    string        // names a past of the database: copies of another are not used
 	Prefix   string        // of keys in Redis; "admit:" for none
 	Timeout  time.Duration // of a call; 250 ms for 0
 	// Alone says that no other process uses the database. Then a new generation
@@ -89,7 +90,8 @@ type Copies struct {
 	served uint64               // those that need do nothing more; guarded by mu
 	later  map[string]time.Time // keys that must be forgotten again; guarded by mu
 	ended  sync.Map             // keys of what has ended, to when no copy of it counts
-	logged atomic.Int64         // when a record was told that is none
+	why    atomic.Pointer[error]
+	logged atomic.Int64 // when a record was told that is none
 
 	swept atomic.Int64    // Unix milliseconds: copies that expire before are not used
 	wrote atomic.Int64    // nanoseconds since began: when Redis was last told of a write
@@ -370,13 +372,19 @@ type Stats struct {
 	Forged       uint64 // messages that were none of ours
 	Generations  uint64 // that were begun because Redis could not be reached, or was another
 	Bypassed     bool   // copies are not used just now
+	Why          error  // that Redis could not be reached at the last beat; nil where it could
 }
 
 // Stats reads the numbers.
 func (c *Copies) Stats() Stats {
 	_, usable := c.usable(time.Now())
+	var why error
+	if last := c.why.Load(); last != nil {
+		why = *last
+	}
 	return Stats{
-		Up: c.redis.up.Load(), Hits: c.hits.Load(), Misses: c.misses.Load(), Errors: c.redis.errors.Load(),
+		Why: why,
+		Up:  c.redis.up.Load(), Hits: c.hits.Load(), Misses: c.misses.Load(), Errors: c.redis.errors.Load(),
 		Broken: c.broken.Load(), Forged: c.forged.Load(), Generations: c.begun.Load(), Bypassed: !usable,
 	}
 }

@@ -25,7 +25,7 @@ const (
 //	key's id, MAC, generation, when it was made (Unix milliseconds), payload
 //
 // with a space after each of the first four. The MAC is HMAC-SHA256 over the
-// record's key and what follows it: so a copy counts nowhere but where it was made, and
+// database's past, the record's key and what follows it: so a copy counts nowhere but where it was made, and
 // no longer than it may.
 type macKey struct {
 	id  string
@@ -81,11 +81,11 @@ func (c *Copies) sign(body string, parts ...string) string {
 }
 
 func (c *Copies) seal(payload, generation, key string, now time.Time) string {
-	return c.sign(fmt.Sprintf("%s %d %s", generation, now.UnixMilli(), payload), "copy", key)
+	return c.sign(fmt.Sprintf("%s %d %s", generation, now.UnixMilli(), payload), "copy", c.o.Scope, key)
 }
 
 func (c *Copies) open(text, generation, key string, now time.Time) (string, error) {
-	body, err := c.authentic(text, "copy", key)
+	body, err := c.authentic(text, "copy", c.o.Scope, key)
 	if err != nil {
 		return "", err
 	}

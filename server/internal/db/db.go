@@ -20,6 +20,7 @@ import (
 	sqlite "modernc.org/sqlite"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
@@ -62,6 +63,8 @@ type DB struct {
 	Raised func(subject string, ended bool)
 	// Changed is told likewise which sessions were used or ended.
 	Changed func(sid string)
+	// Told is told likewise what the feed is told.
+	Told func([]feed.Event)
 }
 
 // Open opens the SQLite database in the file, which it makes where there is
@@ -179,6 +182,9 @@ func (db *DB) committed(t *txn) {
 		}
 	}
 	if len(t.told) > 0 {
+		if db.Told != nil {
+			db.Told(t.told)
+		}
 		db.feed.Wake()
 	}
 }
