@@ -175,16 +175,25 @@ func (c *client) fail(err error) error {
 	return err
 }
 
-// lookOrLease returns what stands under a name, and where nothing does, puts the
-// lease there.
-func (c *client) lookOrLease(run, name, lease string) (string, error) {
-	found, err := redis.String(c.do(run, func(k *conn) (any, error) {
+// get returns what stands under a name, "" for nothing.
+func (c *client) get(run, name string) (string, error) {
+	return textOf(c.do(run, func(k *conn) (any, error) { return k.Do("GET", name) }))
+}
+
+// lease puts a lease under a name where nothing stands, and otherwise returns what
+// does.
+func (c *client) lease(run, name, lease string) (string, error) {
+	return textOf(c.do(run, func(k *conn) (any, error) {
 		return k.Do("SET", name, lease, "NX", "GET", "PX", leaseLife.Milliseconds())
 	}))
+}
+
+func textOf(reply any, err error) (string, error) {
+	text, err := redis.String(reply, err)
 	if errors.Is(err, redis.ErrNil) {
 		return "", nil
 	}
-	return found, err
+	return text, err
 }
 
 var fillScript = redis.NewScript(1, `

@@ -161,8 +161,12 @@ func (c *Copies) look(key string) (payload string, ok bool, l lease) {
 		c.misses.Add(1)
 		return "", false, l
 	}
-	l = lease{g, c.name(key), leasePrefix + rand.Text()}
-	found, err := c.redis.lookOrLease(g.run, l.name, l.text)
+	l = lease{g: g, name: c.name(key)}
+	found, err := c.redis.get(g.run, l.name)
+	if err == nil && found == "" {
+		l.text = leasePrefix + rand.Text()
+		found, err = c.redis.lease(g.run, l.name, l.text)
+	}
 	switch {
 	case err != nil:
 		c.misses.Add(1)

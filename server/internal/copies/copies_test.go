@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -415,4 +416,36 @@ func FuzzText(f *testing.F) {
 			t.Errorf("%q is a message of %q", text, key)
 		}
 	})
+}
+
+// docs/how-to/put-redis-in-front.md names these.
+func TestAUserOfRedisWithFewRightsWillDo(t *testing.T) {
+	redis := startRedis(t)
+	args := []any{"ACL", "SETUSER", "admit", "on", ">secret", "~admit:*", "&admit:*"}
+	page, err := os.ReadFile("../../../docs/how-to/put-redis-in-front.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rights, _ := strings.Cut(string(page), "It needs `")
+	rights, _, found := strings.Cut(rights, "`")
+	if !found {
+		t.Fatal("the page names no rights")
+	}
+	for _, right := range strings.Fields(rights) {
+		args = append(args, right)
+	}
+	redis.must(args...)
+	redis.must("CONFIG", "SET", "requirepass", "of the others")
+	db := newDatabase()
+	r := newReplica(t, strings.Replace(redis.url(), "redis://", "redis://admit:secret@", 1), db)
+	v := mustAdd(t, r.near, "k", strings.Repeat("x", 200))
+	wants(t, r.Store(), "k", strings.Repeat("x", 200))
+	wants(t, r.near, "k", strings.Repeat("x", 200))
+	mustSwap(t, r.near, "k", v, "two")
+	if err := r.near.Delete(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Stats(); s.Errors != 0 || s.Hits == 0 || s.Generations != 1 {
+		t.Errorf("%+v", s)
+	}
 }
