@@ -24,12 +24,8 @@ func (s *Server) near(ctx context.Context, stored session.Store, alone bool) (_ 
 	case s.cfg.Redis == "":
 		return stored, func(string) {}, nil
 	}
-	instance, err := s.db.Instance(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
 	if s.copies, err = copies.New(copies.Options{
-		URL: s.redisURL(), Database: stored, Scope: instance.Epoch, Alone: alone, Log: s.log,
+		URL: s.redisURL(), Database: stored, Log: s.log,
 		Keys: func() [][]byte { return s.keys.Cookies().DeriveAll("redis") },
 	}); err != nil {
 		return nil, nil, err
@@ -79,6 +75,7 @@ func (s *Server) followEndings(ctx context.Context) {
 	var at feed.ID
 	for ctx.Err() == nil {
 		_ = s.db.Feed().Follow(ctx, at, func(n feed.News) error { // why it fails is told of the database
+			s.copies.Past(n.Head.Epoch.String())
 			at = n.Head
 			for _, e := range n.Events {
 				switch e.Kind {

@@ -23,12 +23,11 @@ func (c *Copies) Run(ctx context.Context) {
 	defer work.Wait()
 	defer c.redis.close()
 	work.Go(func() { c.follow(ctx) })
-	fresh := c.o.Alone
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		c.takeKeys()
-		err := c.lookOnce(ctx, &fresh)
+		err := c.lookOnce(ctx)
 		c.why.Store(&err)
 		select {
 		case <-ctx.Done():
@@ -38,8 +37,8 @@ func (c *Copies) Run(ctx context.Context) {
 	}
 }
 
-// lookOnce is what Run does at each beat. Fresh asks for another generation first.
-func (c *Copies) lookOnce(ctx context.Context, fresh *bool) error {
+// lookOnce is what Run does at each beat.
+func (c *Copies) lookOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	run := ""
@@ -60,11 +59,10 @@ func (c *Copies) lookOnce(ctx context.Context, fresh *bool) error {
 	}
 	if run != "" {
 		// Of several that may answer to the name, all processes must use one.
-		if *fresh || run != c.generation.Load().run {
+		if run != c.generation.Load().run {
 			if err := c.begin(ctx, run); err != nil {
 				return err
 			}
-			*fresh = false
 		}
 		c.redis.up.Store(true)
 	}

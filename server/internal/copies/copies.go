@@ -62,15 +62,12 @@ type Options struct {
 	Database session.Store // the sessions, and the generation
 	Keys     func() [][]byte
 	Log      *slog.Logger
-	Scope    string        // names a past of the database: copies of another are not used
 	Prefix   string        // of keys in Redis; "admit:" for none
 	Timeout  time.Duration // of a call; 250 ms for 0
-	// Alone says that no other process uses the database. Then a new generation
-	// begins with Run: a file may have been put back from a copy.
-	Alone bool
 }
 
-// Copies are those of one database. It uses none before Run, and outside it.
+// Copies are those of one database. It uses none before Run and Past, and outside
+// of Run.
 type Copies struct {
 	o      Options
 	redis  *client
@@ -84,6 +81,7 @@ type Copies struct {
 	keys  atomic.Pointer[[]macKey]
 	// generation is what copies belong to; its run "" where none may be used.
 	generation atomic.Pointer[generation]
+	past       atomic.Pointer[string] // of the database; nil where it is not known
 
 	asked  atomic.Uint64 // calls of distrust
 	mu     sync.Mutex
@@ -138,14 +136,27 @@ func (c *Copies) Drive(near *session.Near, wake func(), forget func(key string))
 // usable returns the generation, and whether copies may be used.
 func (c *Copies) usable(now time.Time) (generation, bool) {
 	g := *c.generation.Load()
-	return g, g.run != "" && int64(now.Sub(c.began)) < c.until.Load() && c.redis.up.Load()
+	return g, g.run != "" && c.past.Load() != nil && int64(now.Sub(c.began)) < c.until.Load() && c.redis.up.Load()
 }
 
 func (c *Copies) name(key string) string { return c.o.Prefix + "c:" + key }
 
+// Past names the past of the database, as the epoch of its feed does: copies that
+// were made in another are not used. A database that was put back does not know what its
+// copies say.
+func (c *Copies) Past(name string) {
+	if was := c.past.Load(); was == nil || *was != name {
+		c.past.Store(&name)
+		c.forgetNear()
+	}
+}
+
+// label is what copies of a generation carry.
+func (c *Copies) label(g generation) string { return g.name + "/" + *c.past.Load() }
+
 // A lease is the right to make a copy. The zero lease is none.
 type lease struct {
-	g          generation
+	run, label string
 	name, text string
 }
 
@@ -161,7 +172,7 @@ func (c *Copies) look(key string) (payload string, ok bool, l lease) {
 		c.misses.Add(1)
 		return "", false, l
 	}
-	l = lease{g: g, name: c.name(key)}
+	l = lease{run: g.run, label: c.label(g), name: c.name(key)}
 	found, err := c.redis.get(g.run, l.name)
 	if err == nil && found == "" {
 		l.text = leasePrefix + rand.Text()
@@ -178,7 +189,7 @@ func (c *Copies) look(key string) (payload string, ok bool, l lease) {
 		c.misses.Add(1)
 		return "", false, lease{}
 	}
-	payload, err = c.open(found, g.name, key, now)
+	payload, err = c.open(found, l.label, key, now)
 	if err == nil {
 		c.hits.Add(1)
 		return payload, true, lease{}
@@ -207,7 +218,7 @@ func (c *Copies) drop(g generation, key string, why error) {
 // fill makes a copy of what was read under a lease.
 func (c *Copies) fill(l lease, key, payload string) {
 	if l.text != "" {
-		_ = c.redis.fill(l.g.run, l.name, l.text, c.seal(payload, l.g.name, key, time.Now()))
+		_ = c.redis.fill(l.run, l.name, l.text, c.seal(payload, l.label, key, time.Now()))
 	}
 }
 

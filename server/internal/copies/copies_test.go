@@ -248,6 +248,23 @@ func TestWhatTheFeedSaysHasEndedIsNotTakenFromACopy(t *testing.T) {
 	wants(t, r.Store(), "k", "ended")
 }
 
+// A database was put back from a backup, and Redis knows what came after it.
+func TestCopiesOfAnotherPastAreNotUsed(t *testing.T) {
+	redis := startRedis(t)
+	db := newDatabase()
+	r := newReplica(t, redis.url(), db)
+	v := mustAdd(t, r.near, "k", "after the backup")
+	wants(t, r.near, "k", "after the backup")
+	mustSwap(t, db, "k", v, "before it")
+	wants(t, r.Store(), "k", "after the backup")
+	r.Past("two")
+	wants(t, r.near, "k", "before it")
+	wants(t, r.Store(), "k", "before it")
+	if n := r.Stats().Broken; n != 0 {
+		t.Errorf("%d records are said to be none of ours", n)
+	}
+}
+
 func TestACopyNeverProvesThatASessionExpired(t *testing.T) {
 	redis := startRedis(t)
 	db := newDatabase()
@@ -284,7 +301,7 @@ func TestWhatIsNoneOfOursIsDroppedAndToldOnce(t *testing.T) {
 		"a changed one":                strings.Replace(good, "alive", "admin", 1),
 		"one with its MAC taken away":  strings.Join(append(strings.Fields(good)[:1], strings.Fields(good)[2:]...), " "),
 		"one that is a little shorter": good[:len(good)-1],
-		"one that was made long ago":   r.seal(payloadOf(alive("old")), r.generation.Load().name, "k", time.Now().Add(-copyLife-2*time.Minute)),
+		"one that was made long ago":   r.seal(payloadOf(alive("old")), r.label(*r.generation.Load()), "k", time.Now().Add(-copyLife-2*time.Minute)),
 	} {
 		r.logged.Store(0)
 		broken, lines := r.Stats().Broken, r.log.count("copy_broken")

@@ -27,10 +27,10 @@ const (
 
 // A copy is text, for redis-cli to show:
 //
-//	key's id, MAC, generation, when it was made (Unix milliseconds), payload
+//	key's id, MAC, generation/past, when it was made (Unix milliseconds), payload
 //
 // with a space after each of the first four. The MAC is HMAC-SHA256 over the
-// database's past, the record's key and what follows it: so a copy counts nowhere but where it was made, and
+// record's key and what follows it: so a copy counts nowhere but where it was made, and
 // no longer than it may.
 type macKey struct {
 	id   string
@@ -99,12 +99,12 @@ func (c *Copies) sign(body string, parts ...string) string {
 	return k.id + " " + k.mac(append(parts, body)...) + " " + body
 }
 
-func (c *Copies) seal(payload, generation, key string, now time.Time) string {
-	return c.sign(fmt.Sprintf("%s %d %s", generation, now.UnixMilli(), payload), "copy", c.o.Scope, key)
+func (c *Copies) seal(payload, label, key string, now time.Time) string {
+	return c.sign(fmt.Sprintf("%s %d %s", label, now.UnixMilli(), payload), "copy", key)
 }
 
-func (c *Copies) open(text, generation, key string, now time.Time) (string, error) {
-	body, err := c.authentic(text, "copy", c.o.Scope, key)
+func (c *Copies) open(text, label, key string, now time.Time) (string, error) {
+	body, err := c.authentic(text, "copy", key)
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +114,7 @@ func (c *Copies) open(text, generation, key string, now time.Time) (string, erro
 	switch {
 	case err != nil || !ok1 || !ok2:
 		return "", errBroken
-	case name != generation:
+	case name != label:
 		return "", errGeneration
 	// Redis forgets it in time; who put it back does not. Clocks may differ.
 	case now.Sub(time.UnixMilli(made)).Abs() > copyLife+time.Minute:

@@ -226,6 +226,7 @@ func beginReplica(t testing.TB, url string, database session.Store, change ...fu
 	}
 	r := &replica{Copies: c, near: session.NewSharedNear(c.Store(), 0), log: log}
 	r.Drive(r.near, nil, nil)
+	r.Past("one")
 	ctx := t.Context()
 	done := make(chan struct{})
 	go func() {
