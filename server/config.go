@@ -13,12 +13,14 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/otlp"
 	"go.yaml.in/yaml/v3"
 )
@@ -34,6 +36,7 @@ import (
 type Config struct {
 	Listen            string     `name:"listen" arg:"ADDR" help:"address to listen on; localhost is both 127.0.0.1 and ::1"`
 	Data              string     `name:"data" arg:"DIR" help:"folder of the database and the keys, made on the first start"`
+	Database          string     `name:"database" arg:"URL" help:"PostgreSQL database that servers share, such as postgres://admit@db.example.org/admit, in place of SQLite in the data folder; its password may stand in PGPASSWORD or ~/.pgpass"`
 	Redis             string     `name:"redis" arg:"URL" help:"Redis or Valkey that keeps copies of sessions and API keys, so that look-ups spare the database, such as redis://cache.example.org:6379, or rediss:// for TLS; it may forget or stop at any time"`
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
@@ -318,6 +321,9 @@ func (c *Config) fields() []field {
 			}
 		default:
 			f.Value = v.Field(i).Interface()
+			if name == "database" {
+				f.Value = withoutPassword(c.Database)
+			}
 		}
 		all = append(all, f)
 	}
@@ -395,10 +401,28 @@ func (s *Setting) check(where, text string) error {
 		return nil
 	}
 	err := ErrConfigValue.WithHint(s.Name + " is " + want)
-	if s.Name == "redis" { // there may be a password in it
+	if s.Name == "database" || s.Name == "redis" { // there may be a password in it
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	return fmt.Errorf("%s: %w: %q", where, err, text)
+}
+
+// withoutPassword is the URL of a database as it may be shown.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "xxxxx"
+	}
+	if q := u.Query(); q.Has("password") {
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+	}
+	return u.Redacted()
+}
+
+// database is where it is: the URL, or a file.
+func (c Config) database() string {
+	return cmp.Or(c.Database, filepath.Join(c.Data, databaseName))
 }
 
 // rule says whether text may be a value, and what may be.
@@ -411,6 +435,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
+	case "database":
+		return text == "" || db.CheckURL(text) == nil, "a URL, such as postgres://admit@db.example.org/admit"
 	case "redis":
 		return text == "" || isRedis(text), "a URL, such as redis://cache.example.org:6379, redis://user@cache.example.org or rediss:// for TLS; a password goes into ADMIT_REDIS_PASSWORD"
 	case "public_url":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -16,29 +17,20 @@ import (
 // memory, and in Redis where there is one. Forget is to be called for each record
 // that was written otherwise, before anybody hears of it. Alone says that no other process
 // writes to the database.
-func (s *Server) near(ctx context.Context, stored session.Store, alone bool) (_ session.Store, forget func(key string), err error) {
-	switch {
-	case s.cfg.Redis == "" && alone:
+func (s *Server) near(stored session.Store, alone bool) (_ session.Store, forget func(key string), err error) {
+	if s.cfg.Redis == "" && alone {
 		s.copied = session.NewNear(stored, 0)
 		return s.copied, s.copied.Forget, nil
-	case s.cfg.Redis == "":
-		return stored, func(string) {}, nil
 	}
-	if s.copies, err = copies.New(copies.Options{
+	c, err := copies.New(copies.Options{
 		URL: s.redisURL(), Database: stored, Log: s.log,
 		Keys: func() [][]byte { return s.keys.Cookies().DeriveAll("redis") },
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, nil, err
 	}
-	newNear := session.NewSharedNear
-	if alone {
-		newNear = session.NewNear
-	}
-	s.copied = newNear(s.copies.Store(), 0)
-	s.copies.Drive(s.copied, s.db.Feed().Wake, nil)
-	forget = func(key string) {
-		s.copied.Forget(key)
-		if err := s.copies.Forget(ctx, true, key); err != nil {
+	forgotten := func(key string) {
+		if err := c.Forget(context.Background(), true, key); err != nil {
 			// Others hear of endings by the feed all the same.
 			s.log.Error("a copy of what has changed may be used for a while", slog.String("code", "copy_stale"), slog.Any("error", err))
 		}
@@ -46,11 +38,29 @@ func (s *Server) near(ctx context.Context, stored session.Store, alone bool) (_ 
 	s.db.Told = func(events []feed.Event) {
 		for _, e := range events {
 			if e.Kind == feed.Grant {
-				forget(account.CopyOf(e.Target))
+				forgotten(account.CopyOf(e.Target))
 			}
 		}
 	}
-	return s.copied, forget, nil
+	if s.cfg.Redis == "" {
+		// Other servers of the database may have one.
+		return c.Store(), forgotten, nil
+	}
+	s.copies = c
+	newNear := session.NewSharedNear
+	if alone {
+		newNear = session.NewNear
+	}
+	s.copied = newNear(s.copies.Store(), 0)
+	s.copies.Drive(s.copied, s.db.Feed().Wake, func(key string) {
+		if s.accounts != nil && (key == "" || strings.HasPrefix(key, account.CopyOf(""))) {
+			s.accounts.Forget()
+		}
+	})
+	return s.copied, func(key string) {
+		s.copied.Forget(key)
+		forgotten(key)
+	}, nil
 }
 
 func (s *Server) accountCopies() account.Copies {
@@ -62,6 +72,9 @@ func (s *Server) accountCopies() account.Copies {
 
 // redisURL is the URL with the password.
 func (s *Server) redisURL() string {
+	if s.cfg.Redis == "" {
+		return ""
+	}
 	u, _ := url.Parse(s.cfg.Redis) // which Check has seen
 	if !s.cfg.RedisPassword.IsZero() {
 		u.User = url.UserPassword(u.User.Username(), s.cfg.RedisPassword.Reveal())
@@ -85,6 +98,7 @@ func (s *Server) followEndings(ctx context.Context) {
 					s.copies.Ended(session.EpochKey(e.Target))
 				case feed.Grant:
 					s.copies.Ended(account.CopyOf(e.Target))
+					s.accounts.Forget() // it may have come from a copy just now
 				}
 			}
 			return nil

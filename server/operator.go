@@ -34,15 +34,18 @@ type Operator struct {
 	close func() error
 }
 
-// Connect returns the operator of the configured data folder. It must be closed.
+// Connect returns the operator of the configured data folder, or of the database
+// that servers share, who hear of its changes from there. It must be closed.
 func Connect(ctx context.Context, cfg Config) (*Operator, error) {
-	o, err := connect(ctx, cfg)
-	if o != nil || err != nil {
-		return o, err
-	}
 	made := ""
-	if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
-		made = cfg.Data
+	if cfg.Database == "" {
+		o, err := connect(ctx, cfg)
+		if o != nil || err != nil {
+			return o, err
+		}
+		if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
+			made = cfg.Data
+		}
 	}
 	cfg.Listen, cfg.OpsListen = "", ""
 	s, err := open(ctx, cfg)

@@ -143,10 +143,12 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := errors.Join(s.listen(), s.listenOps()); err != nil {
 		return nil, err
 	}
-	if err := s.takeFolder(); err != nil {
-		return nil, err
+	if cfg.Database == "" {
+		if err := s.takeFolder(); err != nil {
+			return nil, err
+		}
 	}
-	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
+	if s.db, err = db.Open(ctx, cfg.database()); err != nil {
 		return nil, err
 	}
 	if err := s.openKeys(ctx, time.Now()); err != nil {
@@ -168,8 +170,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.tracer != nil {
 		stored = tracedStore{s.stored}
 	}
-	// This process is alone in writing to the database.
-	stored, forget, err := s.near(ctx, stored, true)
+	stored, forget, err := s.near(stored, !s.db.Shared())
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +216,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Observer:  tries,
 		Tracer:    s.tracer,
 		Copies:    s.accountCopies(),
+		Current:   s.db.Current,
 	}); err != nil {
 		return nil, err
 	}
@@ -314,6 +316,11 @@ func (s *Server) Ready() Ready { return s.ready }
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if s.lock == nil { // the database needs no folder, but the socket does
+		if err := s.takeFolder(); err != nil {
+			return err
+		}
+	}
 	socket, err := s.openSocket()
 	if err != nil {
 		return err
@@ -348,6 +355,8 @@ func (s *Server) Run(ctx context.Context) error {
 		work.Go(func() { s.copies.Run(background) })
 		work.Go(func() { s.followEndings(background) })
 	}
+	work.Go(func() { s.db.Listen(background) })
+	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
 	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.surveyAudit(background) })

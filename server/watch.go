@@ -115,7 +115,9 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	s.lookAtClock(ctx, now)
 	bounded, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	s.lookAtDisk(bounded, v, &details)
+	if !s.db.Shared() { // its disk is not the data folder's
+		s.lookAtDisk(bounded, v, &details)
+	}
 	waiting, since, err := s.db.Outbox(bounded)
 	if ctx.Err() != nil {
 		return // it is us who end

@@ -10,6 +10,16 @@ import (
 type Write struct {
 	Key, Subject string
 	Added        bool // by Add
+
+	job *job
+}
+
+// Last has fn run in the same transaction, once all that shares it has been
+// written: for a row that every transaction changes, as one that numbers events.
+// Who locked it earlier would hold it while waiting for the records of others, and
+// two could wait for each other. Most programs never call it.
+func (w Write) Last(fn func(context.Context, *sql.Tx) error) {
+	w.job.last = append(w.job.last, fn)
 }
 
 type alsoKey struct{}

@@ -67,7 +67,13 @@ type texts struct {
 }
 
 // spoken is what is asked in each dialect.
-var spoken = [...]texts{SQLite: common(), PostgreSQL: postgreSQL(), MySQL: mySQL()}
+var spoken = [...]texts{SQLite: common(), PostgreSQL: postgreSQL(), MySQL: mySQL(), postgreSQLReading: reading(postgreSQL())}
+
+// reading is what locks nothing.
+func reading(t texts) texts {
+	t.forUpdate, t.forShare = t.get, t.get
+	return t
+}
 
 // common is what all understand, and what SQLite does.
 func common() texts {

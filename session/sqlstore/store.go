@@ -149,16 +149,18 @@ func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	// A random first version is none that the key had before.
 	version := rand.Uint64N(maxFirst) + 1
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	j := &job{key: key, alone: also == nil}
+	j.run = func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.add, key, []byte(it.Value), it.Subject, millis(it.Expires), int64(version))
 		if err == nil && n == 0 {
 			err = session.ErrConflict
 		}
 		if err == nil && also != nil {
-			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true})
+			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true, job: j})
 		}
 		return version, err
-	}})
+	}
+	return s.queue.do(ctx, j)
 }
 
 // Swap implements [session.Store].
@@ -167,7 +169,8 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 		return 0, err
 	}
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	j := &job{key: key, alone: also == nil}
+	j.run = func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.swap, []byte(it.Value), it.Subject, millis(it.Expires), key, int64(old))
 		if err == nil && n == 0 {
 			if err = s.missed(ctx, tx, key, old); err == nil {
@@ -175,10 +178,11 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 			}
 		}
 		if err == nil && also != nil {
-			err = also(ctx, tx, Write{Key: key, Subject: it.Subject})
+			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, job: j})
 		}
 		return old + 1, err
-	}})
+	}
+	return s.queue.do(ctx, j)
 }
 
 // Touch implements [session.Store].

@@ -345,7 +345,7 @@ func (s *Service) APIKey(ctx context.Context, text string, now time.Time) (*APIK
 
 // knownKey returns a key, from memory where it can.
 func (s *Service) knownKey(ctx context.Context, id string) (*APIKey, error) {
-	if k := s.apiKeys.get(id); k != nil {
+	if k := s.apiKeys.get(id); k != nil && s.o.Current() {
 		return k, nil
 	}
 	filled := s.apiKeys.begin()

@@ -66,6 +66,10 @@ func (c *Copies) lookOnce(ctx context.Context) error {
 		}
 		c.redis.up.Store(true)
 	}
+	if c.generation.Load().run == "" {
+		c.redis.up.Store(false) // so that the next look begins one
+		return errWithout
+	}
 	c.tidy(ctx)
 	return nil
 }

@@ -34,6 +34,8 @@ const maxConns = 64
 var (
 	errDown  = errors.New("Redis cannot be reached just now")
 	errOther = errors.New("it is another Redis, or it began anew")
+
+	errWithout = errors.New("a process without Redis has written to the database")
 )
 
 func newClient(url, tried string, timeout time.Duration) *client {

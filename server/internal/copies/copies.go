@@ -58,7 +58,7 @@ var forever = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // Options say where copies are and what they are of.
 type Options struct {
-	URL      string        // redis:// or rediss://
+	URL      string        // redis:// or rediss://; "" for a process that has no Redis, and does not Run, beside others that may
 	Database session.Store // the sessions, and the generation
 	Keys     func() [][]byte
 	Log      *slog.Logger
@@ -294,6 +294,9 @@ func (c *Copies) begin(ctx context.Context, run string) error {
 		// Where there never was one, there are no copies.
 		if run = parseGeneration(it.Value).run; absent || run == "" {
 			return nil
+		}
+		if c.o.URL == "" {
+			run = "" // those who use Redis begin one of it again
 		}
 	}
 	next := generation{rand.Text(), run}

@@ -211,6 +211,34 @@ func TestAWriterThatIsCutOffIsHeardWithinTheLease(t *testing.T) {
 	wants(t, b.Store(), "k", "ended")
 }
 
+// A server, or a command, that was given no Redis writes to the same database.
+func TestAWriterWithoutRedisIsHeardByThoseWithIt(t *testing.T) {
+	redis := startRedis(t)
+	db := newDatabase()
+	r := newReplica(t, redis.url(), db)
+	without, err := New(Options{Database: db, Keys: testKeys, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := mustAdd(t, r.near, "k", "0")
+	for i := range 3 {
+		eventually(t, "a hit", func() bool {
+			before := r.Stats().Hits
+			wants(t, r.Store(), "k", fmt.Sprint(i))
+			return r.Stats().Hits > before
+		})
+		wants(t, r.near, "k", fmt.Sprint(i))
+		want := fmt.Sprint(i + 1)
+		v = mustSwap(t, without.Store(), "k", v, want)
+		hears(t, r, want, time.Now())
+	}
+	// Where nobody uses Redis any more, a write costs no other.
+	mustSwap(t, without.Store(), "k", v, "last")
+	if it, err := db.Get(t.Context(), generationKey); err != nil || parseGeneration(it.Value).run != "" {
+		t.Errorf("the generation is %q, %v", it.Value, err)
+	}
+}
+
 // A replica that hears nothing any more: its copies end with the lease.
 func TestAReaderThatIsCutOffUsesItsCopiesNoLongerThanTheLease(t *testing.T) {
 	redis := startRedis(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -163,7 +162,7 @@ func TestAnUpdateThatIsGivenUpInLineDoesNotHappen(t *testing.T) {
 
 func openNew(t *testing.T) *DB {
 	t.Helper()
-	d, err := Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	d, err := Open(t.Context(), NewPlace(t))
 	if err != nil {
 		t.Fatal(err)
 	}
