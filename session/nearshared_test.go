@@ -29,8 +29,10 @@ func TestWithoutNewsHitsEndAfterTwoSeconds(t *testing.T) {
 			}
 			return truth.reads.Load() - before
 		}
-		if reads() != 1 || reads() != 1 {
-			t.Error("a copy counted before anything was heard")
+		for range 2 {
+			if reads() != 1 {
+				t.Error("a copy counted before anything was heard")
+			}
 		}
 		n.Heard(time.Now())
 		if reads() != 1 || reads() != 0 {
@@ -40,11 +42,11 @@ func TestWithoutNewsHitsEndAfterTwoSeconds(t *testing.T) {
 		if _, err := truth.Swap(ctx, "k", v, Item{Value: "ended", Expires: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(NearLease - 1)
+		time.Sleep(NearLease - time.Nanosecond)
 		if it, _ := n.Get(ctx, "k"); it.Value != "alive" {
 			t.Fatalf("just before the lease ends: %q: the test tests nothing", it.Value)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if it, _ := n.Get(ctx, "k"); it.Value != "ended" {
 			t.Errorf("after %v without news: %q", NearLease, it.Value)
 		}

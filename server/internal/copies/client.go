@@ -32,7 +32,7 @@ type conn struct {
 const maxConns = 64
 
 var (
-	errDown  = errors.New("Redis cannot be reached just now")
+	errDown  = errors.New("no answer from Redis just now")
 	errOther = errors.New("it is another Redis, or it began anew")
 
 	errWithout = errors.New("a process without Redis has written to the database")
