@@ -228,10 +228,8 @@ func (c *client) remove(run, name string) error {
 func (c *client) forget(run, channel string, names, messages []string) error {
 	_, err := c.do(run, func(k *conn) (any, error) {
 		for i := range messages {
-			if names != nil {
-				if err := k.Send("DEL", names[i]); err != nil {
-					return nil, err
-				}
+			if err := k.Send("DEL", names[i]); err != nil {
+				return nil, err
 			}
 			if err := k.Send("PUBLISH", channel, messages[i]); err != nil {
 				return nil, err

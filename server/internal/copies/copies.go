@@ -248,18 +248,30 @@ func (c *Copies) hold(key string) bool {
 // [session.NearLease]; an error, that it may. Ends says that something has
 // ended, so that others look into the feed.
 func (c *Copies) Forget(ctx context.Context, ends bool, keys ...string) error {
-	g, usable := c.usable(time.Now())
-	if usable {
-		names, messages := make([]string, len(keys)), make([]string, len(keys))
-		for i, key := range keys {
-			names[i], messages[i] = c.name(key), c.message(key, ends)
-		}
-		if c.redis.forget(g.run, c.o.Prefix+channel, names, messages) == nil {
-			c.wrote.Store(int64(time.Since(c.began)))
-			return nil
-		}
+	if c.told(ends, keys...) {
+		return nil
 	}
 	return c.distrust(ctx)
+}
+
+// tell is Forget where an old copy does no harm: where Redis is away nobody hears.
+func (c *Copies) tell(key string) { c.told(false, key) }
+
+// told takes copies away and tells others, and reports whether that was done.
+func (c *Copies) told(ends bool, keys ...string) bool {
+	g, usable := c.usable(time.Now())
+	if !usable {
+		return false
+	}
+	names, messages := make([]string, len(keys)), make([]string, len(keys))
+	for i, key := range keys {
+		names[i], messages[i] = c.name(key), c.message(key, ends)
+	}
+	if c.redis.forget(g.run, c.o.Prefix+channel, names, messages) != nil {
+		return false
+	}
+	c.wrote.Store(int64(time.Since(c.began)))
+	return true
 }
 
 // distrust begins another generation. Calls that come together share one that

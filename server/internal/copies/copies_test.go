@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -209,6 +210,45 @@ func TestAWriterThatIsCutOffIsHeardWithinTheLease(t *testing.T) {
 	wants(t, a.near, "k", "ended")
 	hears(t, b, "ended", acked)
 	wants(t, b.Store(), "k", "ended")
+}
+
+// The message of an ending has others look into the feed of the database at once.
+func TestAnEndingWakesTheFeedOfOthers(t *testing.T) {
+	redis := startRedis(t)
+	db := newDatabase()
+	a := newReplica(t, redis.url(), db)
+	woken := make(chan struct{}, 100)
+	b, err := New(Options{URL: redis.url(), Database: db, Keys: testKeys, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Drive(session.NewSharedNear(b.Store(), 0), func() { woken <- struct{}{} }, nil)
+	b.Past("one")
+	ctx, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer stop()
+	work.Go(func() { b.Run(ctx) })
+	<-woken // of the subscription: nobody knows what was missed
+	m, err := session.New[struct{}](a.near, &session.Options{Bearer: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := m.StartWith(httptest.NewRecorder(), httptest.NewRequest("GET", "https://example.org/", nil), "alice", &session.StartOptions{Bearer: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(woken) > 0 {
+		t.Error("a beginning woke the feed")
+	}
+	if err := m.EndAny(t.Context(), s.SID, "test"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-woken:
+	case <-time.After(5 * time.Second):
+		t.Error("the ending woke nobody")
+	}
 }
 
 // A server, or a command, that was given no Redis writes to the same database.

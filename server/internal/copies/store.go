@@ -37,11 +37,32 @@ func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
 	return it, err
 }
 
-// Add implements [session.Store]. There may be the lease of a reader that found
-// nothing.
+// GetWithEpoch implements [session.EpochGetter]: without Redis in as many trips as
+// the database takes.
+func (s *Store) GetWithEpoch(ctx context.Context, key string) (session.Item, session.Epoch, error) {
+	if _, usable := s.c.usable(time.Now()); !usable {
+		if e, ok := s.c.o.Database.(session.EpochGetter); ok {
+			s.c.misses.Add(1)
+			return e.GetWithEpoch(ctx, key)
+		}
+	}
+	it, err := s.Get(ctx, key)
+	if err != nil || it.Subject == "" {
+		return it, session.Epoch{}, err
+	}
+	e, err := s.Get(ctx, session.EpochKey(it.Subject))
+	if errors.Is(err, session.ErrNotFound) {
+		return it, session.Epoch{}, nil
+	}
+	return it, session.ParseEpoch(e.Value), err
+}
+
+// Add implements [session.Store]. Of what was not there, there is no copy; there
+// may be the lease of a reader that found nothing.
 func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, error) {
 	version, err := s.c.o.Database.Add(ctx, key, it)
-	return version, s.after(ctx, key, false, err)
+	s.c.tell(key)
+	return version, err
 }
 
 // Swap implements [session.Store].
@@ -59,7 +80,8 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 // that everybody who reads it would touch the record again.
 func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
 	err := s.c.o.Database.Touch(ctx, key, version, expires)
-	return s.after(ctx, key, false, err)
+	s.c.tell(key)
+	return err
 }
 
 // Delete implements [session.Store].
@@ -81,9 +103,7 @@ func (s *Store) after(ctx context.Context, key string, ends bool, err error) err
 		s.c.again(key)
 		return errors.Join(err, s.c.Forget(ctx, ends, key))
 	}
-	// Somebody else wrote, and may have died before he took the copy away.
-	g := *s.c.generation.Load()
-	_ = s.c.redis.remove(g.run, s.c.name(key))
+	s.c.tell(key) // somebody else wrote, and may have died before he took the copy away
 	return err
 }
 
