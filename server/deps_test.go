@@ -25,9 +25,9 @@ var policy = map[string]string{
 	"internal/metrics":      "lib github.com/prometheus/client_golang !database/sql",
 	"internal/notify":       "internal/account",
 	"internal/otlp":         "lib internal/trace !database/sql",
-	"internal/postgres":     "lib github.com/jackc/pgx/v5/pgconn !net/http", // not the rest of pgx: docs/decisions says why
-	"internal/postgrestest": "internal/postgres",                            // imported only from tests
-	"internal/trace":        "!net/http !database/sql",                      // no OpenTelemetry: docs/decisions says why
+	"internal/postgres":     "github.com/jackc/pgx/v5/pgconn !net/http", // not the rest of pgx: docs/decisions says why
+	"internal/postgrestest": "internal/postgres",                        // imported only from tests
+	"internal/trace":        "!net/http !database/sql",                  // no OpenTelemetry: docs/decisions says why
 	"internal/web":          "lib internal/account internal/trace !database/sql",
 }
 

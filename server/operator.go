@@ -54,8 +54,20 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	}
 	operations := s.operations()
 	return &Operator{
-		Made:  made,
-		do:    func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) },
+		Made: made,
+		do: func(ctx context.Context, name string, in []byte) ([]byte, error) {
+			if name == "reload" && cfg.Database != "" {
+				// It is for the server of this machine, not for the database.
+				if o, err := connect(ctx, cfg); o != nil || err != nil {
+					if err != nil {
+						return nil, err
+					}
+					defer o.Close()
+					return o.do(ctx, name, in)
+				}
+			}
+			return operations[name](ctx, in)
+		},
 		close: s.Close,
 	}, nil
 }

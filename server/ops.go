@@ -131,9 +131,11 @@ func (s *Server) measure() {
 	m.Counter("admit_database_transaction_failures_total", failed, sessions, func() float64 { return float64(s.stored.Stats().Failed) })
 	m.Counter("admit_database_write_waits_total", "Times that a write waited for the one before.", nil, func() float64 { return float64(s.db.Stats().Waits) })
 	m.Counter("admit_database_write_wait_seconds_total", "Time that writes waited for the one before.", nil, func() float64 { return s.db.Stats().Waited.Seconds() })
-	m.Gauge("admit_database_size_bytes", "Size of the database with its write-ahead log.", nil, func() float64 { return float64(s.db.Stats().Bytes) })
-	m.Gauge("admit_disk_free_bytes", "Room on the disk of the data folder.", nil, seen(func(v *view) float64 { return float64(v.space.free) }))
-	m.Gauge("admit_disk_size_bytes", "Size of that disk.", nil, seen(func(v *view) float64 { return float64(v.space.size) }))
+	if !s.db.Shared() { // PostgreSQL tells of its own
+		m.Gauge("admit_database_size_bytes", "Size of the database with its write-ahead log.", nil, func() float64 { return float64(s.db.Stats().Bytes) })
+		m.Gauge("admit_disk_free_bytes", "Room on the disk of the data folder.", nil, seen(func(v *view) float64 { return float64(v.space.free) }))
+		m.Gauge("admit_disk_size_bytes", "Size of that disk.", nil, seen(func(v *view) float64 { return float64(v.space.size) }))
+	}
 
 	spans := func() (of otlp.Stats) {
 		if s.traces != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -81,12 +82,17 @@ func (t *tx) conclude(ctx context.Context, now time.Time, c closing) error {
 	return nil
 }
 
-// flush writes the records so far, for a transaction that reads them.
+// flush writes the records so far, for an update that reads or changes them: its own,
+// and those of who shares its transaction.
 func (t *txn) flush() error {
-	if len(t.closing.records) == 0 {
+	var c closing
+	if t.before != nil {
+		c.records, t.before.records = t.before.records, nil
+	}
+	c.records = slices.Concat(c.records, t.closing.records)
+	t.closing.records = nil
+	if len(c.records) == 0 {
 		return nil
 	}
-	c := closing{records: t.closing.records}
-	t.closing.records = nil
 	return t.tx.conclude(t.ctx, t.now, c)
 }

@@ -152,31 +152,31 @@ func (db *DB) together(all []*update) (done bool) {
 	}
 	defer tx.Rollback()
 	var kept []*update
+	var c closing // of those that are kept: last is what others wait for
 	for _, u := range all {
 		// What cancels one request must not interrupt a statement: SQLite would
 		// undo the whole transaction.
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
-		t := &txn{ctx: own, tx: tx, in: db.write.sessions(), now: begun}
+		t := &txn{ctx: own, tx: tx, in: db.write.sessions(), now: begun, before: &c}
+		unwritten := c.records
 		db.one(u, t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
 			u.kept = t
 			kept = append(kept, u)
+			c.add(t.closing)
 		case u.died == nil && !refused(u.err):
 			failed = u.err
 			if len(all) > 1 {
 				return false
 			}
+		default:
+			c.records = unwritten // what it had flushed was undone with it
 		}
 	}
 	if len(kept) == 0 {
 		return true
-	}
-	// Those are last that others wait for.
-	var c closing
-	for _, u := range kept {
-		c.add(u.kept.closing)
 	}
 	if failed = tx.conclude(ctx, begun, c); failed != nil {
 		if len(kept) > 1 {

@@ -29,9 +29,7 @@ const (
 	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
 		AND (sid IN (%[1]s) OR grant_id IN (%[1]s) OR subject IN (%[1]s) OR sev < ?)`
 
-	// A place that somebody got meanwhile stays: the first condition is looked at
-	// again.
-	sqlSweepPlaces = "DELETE FROM status_places WHERE until <= ?1 AND place IN (SELECT place FROM status_places WHERE until <= ?1 ORDER BY until LIMIT ?2)"
+	sqlSweepPlaces = "DELETE FROM status_places WHERE place IN (SELECT place FROM status_places WHERE until <= ? ORDER BY until LIMIT ?)"
 
 	sqlTold = "SELECT event FROM feed WHERE until > ? ORDER BY seq"
 )
@@ -128,6 +126,15 @@ func (t *txn) Told(now time.Time) (events []feed.Event, err error) {
 // SweepPlaces removes up to limit places that are nobody's any more, and returns
 // how many.
 func (db *DB) SweepPlaces(ctx context.Context, now time.Time, limit int) (int, error) {
-	n, err := changed(db.write.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit))
+	// In its turn: who is given a place again must not lose it meanwhile.
+	tx, err := db.write.beginWriting(ctx)
+	if err != nil {
+		return 0, classify(err)
+	}
+	defer tx.Rollback()
+	n, err := changed(tx.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit))
+	if err == nil {
+		err = tx.Commit()
+	}
 	return n, classify(err)
 }

@@ -501,9 +501,23 @@ func TestAPostgreSQLOutageIsAnAnswerInTime(t *testing.T) {
 		asking.Wait()
 	}
 	const slack = 4 * time.Second // of a machine that is busy
+	slow := func() (over func()) {
+		tx, err := d.write.BeginTx(t.Context(), nil)
+		if err == nil {
+			_, err = tx.ExecContext(t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE user_roles, instance, outbox, feed_head IN ACCESS EXCLUSIVE MODE")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() { tx.Rollback() }
+	}
 	away := func(err error) bool { return admit.KindOf(err) == admit.Unavailable }
 	good := func(err error) bool { return err == nil }
 	ask("at work", slack, good)
+	over := slow()
+	ask("slow", writeTimeout+slack, away)
+	over()
+	ask("quick again", writeTimeout+slack, good)
 	server.Pause()
 	ask("paused", writeTimeout+slack, away)
 	server.Resume()

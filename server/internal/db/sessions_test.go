@@ -139,6 +139,62 @@ func TestOneFailedWriteHarmsNobodyInItsBatch(t *testing.T) {
 	}
 }
 
+// Who numbers events in the transaction of a session would else hold their row while
+// it waits for the sessions of others.
+func TestWhatIsLeftForTheEndIsWrittenAfterAllThatSharesTheTransaction(t *testing.T) {
+	db, s := newSessions(t)
+	release := hold(t, db)
+	var mu sync.Mutex
+	var order string // guarded by mu
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order += what
+	}
+	ctx := sqlstore.Also(t.Context(), func(_ context.Context, _ *sql.Tx, w sqlstore.Write) error {
+		note("w")
+		w.Last(func(ctx context.Context, tx *sql.Tx) error {
+			note("l")
+			if w.Key == "bad" {
+				return session.ErrConflict // an answer of somebody else's is none of the store's
+			}
+			return nil
+		})
+		return nil
+	})
+	add := func(keys ...string) (errs []error) {
+		errs = make([]error, len(keys))
+		var wg sync.WaitGroup
+		for i, key := range keys {
+			wg.Go(func() { _, errs[i] = s.Add(ctx, key, item("v")) })
+		}
+		waiting()
+		if release != nil {
+			release()
+			release = nil
+		}
+		wg.Wait()
+		return errs
+	}
+	for _, err := range add("a", "b", "c", "d") {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// The first may have led alone.
+	if order != "wwwwllll" && order != "wlwwwlll" && !TestsPostgres() {
+		t.Errorf("the order is %s", order)
+	}
+	for _, err := range add("bad") {
+		if admit.KindOf(err) != admit.Unavailable {
+			t.Errorf("one that fails at the end: %v", err)
+		}
+	}
+	if _, err := s.Get(t.Context(), "bad"); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("and then Get: %v", err)
+	}
+}
+
 func TestAWriterThatGivesUpTakesNobodyAlong(t *testing.T) {
 	db, s := newSessions(t)
 	for _, end := range []string{"deadline", "cancel"} {

@@ -19,6 +19,7 @@ type txn struct {
 	in     sqlstore.Dialect // what is done with sessions
 	now    time.Time        // when the transaction began; zero in one that only reads
 	raised []raise
+	before *closing // of those before it in the same transaction; nil: none
 	closing
 
 	sessions []string // that were used or ended

@@ -23,12 +23,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/admit-auth/admit"
 )
 
-// ErrURL says that a database cannot be addressed so.
-var ErrURL = admit.Invalid.New("database_url", "This is no URL of a PostgreSQL database.").WithHint("write postgres://user@host/database; the password may stand in PGPASSWORD or in ~/.pgpass")
+// ErrURL says that a database cannot be addressed so. It does not say how it was
+// tried: there may be a password in it.
+var ErrURL = errors.New("no URL of a PostgreSQL database, such as postgres://user@host/database")
 
 const connectTimeout = 5 * time.Second
 
