@@ -45,6 +45,8 @@ const (
 	// holdLife is longer than a write to the database takes. Meanwhile nobody makes a
 	// copy, and where the writer dies nobody has made one of what was before.
 	holdLife = 15 * time.Second
+	// distrustTime bounds how long a writer waits for another generation.
+	distrustTime = 5 * time.Second
 	// beat is how often the generation is looked at, and the way to Redis tried.
 	beat = 500 * time.Millisecond
 )
@@ -86,6 +88,7 @@ type Copies struct {
 	asked  atomic.Uint64 // calls of distrust
 	mu     sync.Mutex
 	served uint64               // those that need do nothing more; guarded by mu
+	result error                // what became of them; guarded by mu
 	later  map[string]time.Time // keys that must be forgotten again; guarded by mu
 	ended  sync.Map             // keys of what has ended, to when no copy of it counts
 	why    atomic.Pointer[error]
@@ -281,16 +284,15 @@ func (c *Copies) distrust(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.served >= ticket {
-		return nil
+		return c.result
 	}
-	all := c.asked.Load()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseLife)
+	c.served, c.result = c.asked.Load(), nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), distrustTime)
 	defer cancel()
 	if err := c.begin(ctx, ""); err != nil {
-		return fmt.Errorf("%w: it was written, and others may not see it at once: %w", session.ErrUnavailable, err)
+		c.result = fmt.Errorf("%w: it was written, and others may not see it at once: %w", session.ErrUnavailable, err)
 	}
-	c.served = all
-	return nil
+	return c.result
 }
 
 // begin begins a generation of a run, or of the same run as before for "". The

@@ -99,9 +99,8 @@ func (s *Store) after(ctx context.Context, key string, ends bool, err error) err
 	switch {
 	case err == nil:
 		return s.c.Forget(ctx, ends, key)
-	case unsure(err): // it may have happened, or may yet
+	case unsure(err): // it may have happened, or may yet; nobody was told that it has
 		s.c.again(key)
-		return errors.Join(err, s.c.Forget(ctx, ends, key))
 	}
 	s.c.tell(key) // somebody else wrote, and may have died before he took the copy away
 	return err
