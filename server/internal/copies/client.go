@@ -235,7 +235,12 @@ func (c *client) forget(run, channel string, names, messages []string) error {
 				return nil, err
 			}
 		}
-		_, err := redis.Values(k.Do("")) // flushes, and reads all answers
+		answers, err := redis.Values(k.Do("")) // flushes, and reads all
+		for _, a := range answers {
+			if refused, is := a.(redis.Error); is {
+				return nil, refused
+			}
+		}
 		return nil, err
 	})
 	return err

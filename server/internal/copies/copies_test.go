@@ -251,6 +251,30 @@ func TestAnEndingWakesTheFeedOfOthers(t *testing.T) {
 	}
 }
 
+// A failover makes the server a replica, which takes no writes, and later a master
+// again, with the copies that it had. It does not begin anew.
+func TestARedisThatBecameAReplicaRevivesNothing(t *testing.T) {
+	redis := startRedis(t)
+	db := newDatabase()
+	r := newReplica(t, redis.url(), db)
+	v, u := mustAdd(t, r.Store(), "k", "alive"), mustAdd(t, r.Store(), "u", "alive")
+	wants(t, r.Store(), "k", "alive")
+	wants(t, r.Store(), "u", "alive")
+	redis.must("REPLICAOF", "127.0.0.1", "1")
+	mustSwap(t, db, "u", u, "ended") // as a transaction about accounts does
+	if err := r.Forget(t.Context(), true, "u"); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, r.Store(), "u", "ended")
+	mustSwap(t, r.Store(), "k", v, "ended")
+	redis.must("REPLICAOF", "NO", "ONE")
+	r.waitUp(t)
+	for range 3 {
+		wants(t, r.Store(), "u", "ended")
+		wants(t, r.Store(), "k", "ended")
+	}
+}
+
 // A server, or a command, that was given no Redis writes to the same database.
 func TestAWriterWithoutRedisIsHeardByThoseWithIt(t *testing.T) {
 	redis := startRedis(t)
