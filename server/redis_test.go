@@ -21,6 +21,7 @@ import (
 type cache struct {
 	t    testing.TB
 	port int
+	args []string
 	cmd  *exec.Cmd
 }
 
@@ -35,20 +36,29 @@ func startCache(t testing.TB, flags ...string) *cache {
 		t.Skip("SKIPPED: " + how)
 	}
 	c := &cache{t: t, port: freePort(t)}
-	c.cmd = exec.Command(program, append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(c.port), "--dir", t.TempDir(), "--save", ""}, flags...)...)
+	c.args = append([]string{program}, append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(c.port), "--dir", t.TempDir(), "--save", ""}, flags...)...)
+	t.Cleanup(c.kill)
+	c.run()
+	return c
+}
+
+func (c *cache) kill() {
+	c.cmd.Process.Signal(syscall.SIGCONT)
+	c.cmd.Process.Kill()
+	c.cmd.Wait()
+}
+
+func (c *cache) run() {
+	c.t.Helper()
+	c.cmd = exec.Command(c.args[0], c.args[1:]...)
 	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		c.cmd.Process.Signal(syscall.SIGCONT)
-		c.cmd.Process.Kill()
-		c.cmd.Wait()
-	})
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if answer := c.ask("PING"); answer == "+PONG" || strings.HasPrefix(answer, "-NOAUTH") {
-			return c
+			return
 		} else if time.Now().After(end) {
-			t.Fatal("redis-server does not answer")
+			c.t.Fatal("redis-server does not answer")
 		}
 	}
 }
