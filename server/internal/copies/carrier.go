@@ -85,6 +85,7 @@ func ignoreAbsent(err error) error {
 // older than. The copies are locked.
 func (c *Copies) tidy(ctx context.Context) {
 	now := time.Now()
+	var names, messages []string
 	for key, at := range c.later {
 		if now.Before(at) {
 			continue
@@ -93,10 +94,10 @@ func (c *Copies) tidy(ctx context.Context) {
 		if c.near != nil {
 			c.near.Forget(key)
 		}
-		g := *c.generation.Load()
-		if c.redis.forget(g.run, c.o.Prefix+channel, []string{c.name(key)}, []string{c.message(key, false)}) != nil {
-			_ = c.begin(ctx, "") // who asks next finds out, if it failed
-		}
+		names, messages = append(names, c.name(key)), append(messages, c.message(key, false))
+	}
+	if len(names) > 0 && c.redis.forget(c.generation.Load().run, c.o.Prefix+channel, names, messages) != nil {
+		_ = c.begin(ctx, "") // who asks next finds out, if it failed
 	}
 	c.ended.Range(func(key, until any) bool {
 		if now.After(until.(time.Time)) {

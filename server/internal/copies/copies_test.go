@@ -557,3 +557,41 @@ func TestAUserOfRedisWithFewRightsWillDo(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// lateWriter answers that nobody knows, and writes a little later.
+type lateWriter struct {
+	session.Store
+	late chan func()
+}
+
+func (l *lateWriter) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
+	if key != "k" {
+		return l.Store.Swap(ctx, key, old, it)
+	}
+	l.late <- func() { l.Store.Swap(context.Background(), key, old, it) }
+	return 0, session.ErrUnavailable
+}
+
+func TestAWriteThatTookEffectAfterItsAnswerIsSeenInTheEnd(t *testing.T) {
+	redis := startRedis(t)
+	db := &lateWriter{session.NewMemory(nil), make(chan func(), 1)}
+	r := newReplica(t, redis.url(), db)
+	v := mustAdd(t, r.near, "k", "before")
+	wants(t, r.near, "k", "before")
+	if _, err := r.near.Swap(t.Context(), "k", v, alive("after")); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("Swap: %v", err)
+	}
+	wants(t, r.near, "k", "before") // which is near now
+	(<-db.late)()
+	wants(t, r.near, "k", "before")
+	r.mu.Lock()
+	for key := range r.later {
+		r.later[key] = time.Now() // holdLife has gone by
+	}
+	r.mu.Unlock()
+	eventually(t, "it is read again", func() bool {
+		it, err := r.near.Get(t.Context(), "k")
+		return err == nil && it.Value == "after"
+	})
+	wants(t, r.Store(), "k", "after")
+}
