@@ -89,6 +89,8 @@ type regular struct {
 	name    string
 	in, out []string // tokens of sessions that live, and of those that were ended
 	unsure  int      // requests that nobody has answered
+
+	late time.Duration // how long another replica may take to hear of an ending
 }
 
 // live goes on until ctx is done. It says what should not have happened.
@@ -121,9 +123,15 @@ func (p *regular) live(ctx context.Context, site *process) error {
 			return fmt.Errorf("a sign-out: %d %s", a.status, a.Body)
 		default:
 			p.out = append(p.out, oldest)
-			check, err := site.api(context.Background(), "GET", "/api/v1/session", oldest, nil)
-			if err == nil && check.status != 401 && check.status < 500 {
-				return fmt.Errorf("a session that was just ended: %d %s", check.status, check.Body)
+			for ended := time.Now(); ; {
+				since := time.Since(ended)
+				check, err := site.api(context.Background(), "GET", "/api/v1/session", oldest, nil)
+				if err != nil || check.status == 401 || check.status >= 500 {
+					break
+				}
+				if since >= p.late {
+					return fmt.Errorf("a session that was ended %v ago: %d %s", since, check.status, check.Body)
+				}
 			}
 		}
 	}
@@ -152,7 +160,7 @@ func (c *cluster) under(t *testing.T, site *process, people int, fn func()) {
 	all := make([]regular, people)
 	var living sync.WaitGroup
 	for i := range all {
-		all[i].name = fmt.Sprint("person-", i)
+		all[i].name, all[i].late = fmt.Sprint("person-", i), c.late
 		c.command("user", "add", "--identifier", all[i].name, "--password-file", "-")
 		living.Go(func() {
 			if err := all[i].live(ctx, site); err != nil {

@@ -24,6 +24,7 @@ type cluster struct {
 	t        testing.TB
 	url      string // of the database
 	replicas []*process
+	late     time.Duration // see regular
 }
 
 // replicate starts n of them at once, with more flags for each, and waits until all

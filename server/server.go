@@ -34,6 +34,7 @@ import (
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/copies"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/limit"
@@ -77,6 +78,8 @@ type Server struct {
 	keys      *keyring.Ring
 	db        *db.DB
 	stored    *db.SessionStore
+	copies    *copies.Copies // nil without Redis
+	copied    *session.Near  // nil where no copies are in memory
 	passwords *password.Hasher
 	hashers   *hashers // nil where passwords are hashed here
 	accounts  *account.Service
@@ -167,12 +170,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.tracer != nil {
 		stored = tracedStore{s.stored}
 	}
-	forget := func(string) {}
-	if !s.db.Shared() {
-		// This process is alone in writing to the database, so its copies are good
-		// until it writes.
-		near := session.NewNear(stored, 0)
-		stored, forget = near, near.Forget
+	stored, forget, err := s.near(stored, !s.db.Shared())
+	if err != nil {
+		return nil, err
 	}
 	s.db.Changed = forget
 	s.db.Raised = func(subject string, ended bool) {
@@ -215,6 +215,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Audiences: cfg.Audiences,
 		Observer:  tries,
 		Tracer:    s.tracer,
+		Copies:    s.accountCopies(),
 		Current:   s.db.Current,
 	}); err != nil {
 		return nil, err
@@ -350,6 +351,10 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Error("the database is damaged", slog.String("code", "database_corrupt"), slog.Any("error", err), slog.String("runbook", "database-corrupt.md"))
 		}
 	})
+	if s.copies != nil {
+		work.Go(func() { s.copies.Run(background) })
+		work.Go(func() { s.followEndings(background) })
+	}
 	work.Go(func() { s.db.Listen(background) })
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })

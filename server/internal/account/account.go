@@ -101,7 +101,14 @@ type Options struct {
 	Audiences []string     // of access tokens; nil for PublicURL
 	Observer  Observer     // may be nil
 	Tracer    trace.Tracer // may be nil
+	Copies    Copies       // may be nil
 	Current   func() bool  // whether rows in memory are good, where others write too; nil: always
+}
+
+// Copies are kept outside of this process.
+type Copies interface {
+	// Text returns the copy of a record, or what read returns, of which it makes one.
+	Text(ctx context.Context, key string, read func(context.Context) (string, error)) (string, error)
 }
 
 // A Service is the core. It is safe for use by several goroutines.

@@ -20,6 +20,7 @@ import (
 	sqlite "modernc.org/sqlite"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/postgres"
 	"github.com/admit-auth/admit/server/internal/trace"
@@ -65,6 +66,8 @@ type DB struct {
 	Raised func(subject string, ended bool)
 	// Changed is told likewise which sessions were used or ended.
 	Changed func(sid string)
+	// Told is told likewise what the feed is told.
+	Told func([]feed.Event)
 }
 
 // Open opens the SQLite database in a file, which it makes where there is none,
@@ -186,6 +189,9 @@ func (db *DB) committed(t *txn) {
 		}
 	}
 	if len(t.closing.events) > 0 {
+		if db.Told != nil {
+			db.Told(t.closing.events)
+		}
 		db.feed.Wake()
 	}
 }
