@@ -152,7 +152,8 @@ func TestOfManyNamesNoTwoFoldIntoOne(t *testing.T) {
 			for i := range n {
 				text += fmt.Sprintf(`,"%d":1`, i)
 			}
-			o, err := newObject(text + fmt.Sprintf(",%q:1}", pair[1]))
+			var o object
+			err := o.open(text + fmt.Sprintf(",%q:1}", pair[1]))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -85,8 +85,8 @@ func (c *Claims[D]) appendRegistered(b []byte, issued time.Time) ([]byte, error)
 
 // parse reads a token's payload.
 func (c *Claims[D]) parse(payload string, p *plan) error {
-	o, err := newObject(payload)
-	if err != nil {
+	var o object
+	if err := o.open(payload); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrClaims)
 	}
 	for {
@@ -137,34 +137,31 @@ func (c *Claims[D]) parse(payload string, p *plan) error {
 // and null are refused, and a fraction counts: what expired in a fraction of a
 // second has expired.
 func dateValue(raw string) (time.Time, bool) {
-	whole, fraction, dotted := strings.Cut(raw, ".")
-	if len(whole) == 0 || len(whole) > 12 || dotted && (len(fraction) == 0 || len(fraction) > 18) {
+	seconds, n := digits(raw)
+	if n == 0 || n > 12 || seconds > maxDate {
 		return time.Time{}, false
 	}
-	seconds, ok := digits(whole)
-	nanos, good := digits(fraction[:min(len(fraction), 9)])
-	_, rest := digits(fraction[min(len(fraction), 9):])
-	if !ok || !good || !rest {
+	if n == len(raw) {
+		return time.Unix(seconds, 0), true
+	}
+	fraction := raw[n+1:]
+	if _, n := digits(fraction); raw[len(raw)-len(fraction)-1] != '.' || n == 0 || n > 18 || n < len(fraction) {
 		return time.Time{}, false
 	}
-	for range max(0, 9-len(fraction)) {
+	nanos, n := digits(fraction[:min(len(fraction), 9)])
+	for ; n < 9; n++ {
 		nanos *= 10
-	}
-	if seconds > maxDate {
-		return time.Time{}, false
 	}
 	return time.Unix(seconds, nanos), true
 }
 
-// digits returns the number that some digits write, 0 where there are none.
-func digits(s string) (n int64, ok bool) {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
+// digits returns the number that s begins with and how many digits write it.
+func digits(s string) (number int64, n int) {
+	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
+		number = number*10 + int64(s[n]-'0')
+		n++
 	}
-	return n, true
+	return number, n
 }
 
 // A plan is how the fields of a D are read and written, made once: reflection
@@ -373,8 +370,8 @@ func (p *plan) appendWhole(b []byte, v reflect.Value) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := newObject(string(text))
-	if err != nil {
+	var o object
+	if err := o.open(string(text)); err != nil {
 		return nil, fmt.Errorf("claims that are no JSON object: %w", err)
 	}
 	for {

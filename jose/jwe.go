@@ -542,8 +542,8 @@ type jweHeader struct {
 }
 
 func parseJWEHeader(text string) (h jweHeader, err error) {
-	o, err := newObject(text)
-	if err != nil {
+	var o object
+	if err := o.open(text); err != nil {
 		return h, fmt.Errorf("header: %w: %w", err, ErrMalformed)
 	}
 	for {

@@ -58,8 +58,8 @@ func ParsePublicKey(jwk []byte) (*Key, error) {
 type members map[string]string
 
 func parseKey(text string, public bool) (*Key, error) {
-	o, err := newObject(text)
-	if err != nil {
+	var o object
+	if err := o.open(text); err != nil {
 		return nil, err
 	}
 	m := members{}
@@ -105,6 +105,7 @@ func parseKey(text string, public bool) (*Key, error) {
 	if enc := Encryption(alg); enc.size() > 0 {
 		k.alg, k.enc = Dir, enc // a key for one encryption is used directly (RFC 7520 section 3.6)
 	}
+	var err error
 	switch kty {
 	case "oct":
 		k.secret, err = m.bytes("k", 0)
@@ -441,8 +442,8 @@ func parseKeySet(text []byte, parse func([]byte) (*Key, error)) (set *KeySet, ig
 	if len(text) > maxSet {
 		return nil, nil, fmt.Errorf("JWK set of %d bytes: %w", len(text), ErrBadKey)
 	}
-	o, err := newObject(string(text))
-	if err != nil {
+	var o object
+	if err := o.open(string(text)); err != nil {
 		return nil, nil, fmt.Errorf("JWK set: %w: %w", err, ErrBadKey)
 	}
 	list, found := "", false
@@ -481,7 +482,7 @@ func parseKeySet(text []byte, parse func([]byte) (*Key, error)) (set *KeySet, ig
 		each.take(',')
 		each.space()
 		from := each.i
-		each.skip(0) // which newObject's reader has done before
+		each.skip(0) // which the reader of the whole has done before
 		if k, err := parse([]byte(list[from:each.i])); err != nil {
 			ignored = append(ignored, err)
 		} else {

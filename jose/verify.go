@@ -456,23 +456,23 @@ func (s *scratch) open(first, second int) error {
 
 // dots returns where the two dots of a compact JWS are.
 func dots(token []byte) (first, second int, err error) {
-	first, second = bytes.IndexByte(token, '.'), bytes.LastIndexByte(token, '.')
-	n := bytes.Count(token, []byte{'.'})
-	switch {
-	case n == 4 && token[0] != '{':
-		return 0, 0, ErrEncrypted
-	case n != 2 || first == 0 || second == len(token)-1:
-		return 0, 0, ErrMalformed
+	first = bytes.IndexByte(token, '.')
+	second = first + 1 + bytes.IndexByte(token[first+1:], '.')
+	if first > 0 && first < second && second < len(token)-1 && bytes.IndexByte(token[second+1:], '.') < 0 {
+		return first, second, nil
 	}
-	return first, second, nil
+	if bytes.Count(token, []byte{'.'}) == 4 && token[0] != '{' {
+		return 0, 0, ErrEncrypted
+	}
+	return 0, 0, ErrMalformed
 }
 
 // parseHeader reads a JWS header. Keys that it brings along (jwk, jku, x5u,
 // x5c) are passed over: an attacker brings his own. Only a proof asks for its
 // jwk.
 func parseHeader(text string) (h Header, jwk string, err error) {
-	o, err := newObject(text)
-	if err != nil {
+	var o object
+	if err := o.open(text); err != nil {
 		return h, "", fmt.Errorf("header: %w: %w", err, ErrMalformed)
 	}
 	for {

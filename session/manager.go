@@ -3,8 +3,11 @@ package session
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"slices"
@@ -24,16 +27,25 @@ import (
 type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
+	seal     *sealed     // store, where the records travel in the cookie
 	cookie   *cookie.Cookie
+	realm    token.Digest // of the cookie's name
 	codec    Codec
 	lifetime time.Duration
 	idle     time.Duration
 	bearer   bool
+	urls     bool
 	named    func(*http.Request) (*Named, error)
 	feed     feed.Sink
+	parents  Parents
 	queue    queue
+	watches  watches
+	log      *slog.Logger
+	unread   atomic.Pointer[string] // sid of the last session that was unreadable
 	made     time.Time
 	calls    atomic.Uint32
+	runs     atomic.Int32 // calls of Run
+	swept    sweeps
 }
 
 const (
@@ -65,15 +77,24 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		lifetime: cmp.Or(o.Lifetime, 12*time.Hour),
 		idle:     cmp.Or(o.Idle, time.Hour),
 		bearer:   o.Bearer,
+		urls:     o.InsecureURLSessions,
 		named:    o.Named,
 		feed:     o.Feed,
+		log:      o.Log,
+		parents:  o.Parents,
 		made:     time.Now(),
 	}
 	if store == nil {
 		return nil, errors.New("session: no store")
 	}
+	if _, ok := store.(unguarded); o.InsecureNoGuard && !ok {
+		return nil, errors.New("session: InsecureNoGuard is for NewSealed without a store")
+	}
 	if m.lifetime < time.Second || m.idle < time.Second {
 		return nil, fmt.Errorf("session: a lifetime of %v and an idle time of %v: at least a second each", m.lifetime, m.idle)
+	}
+	if m.log == nil {
+		m.log = slog.Default()
 	}
 	m.epochs, _ = store.(EpochGetter)
 	if m.codec == nil {
@@ -96,7 +117,24 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
+	sum := sha256.Sum256([]byte(name))
+	copy(m.realm[:], sum[:])
 	return m, nil
+}
+
+// digest is what a record keeps of its token. The name of the cookie is in it: a
+// session of another name in the same store is none of ours, and who moves its
+// token into our cookie is a stranger.
+func (m *Manager[D]) digest(tok token.Token) token.Digest {
+	d := tok.Digest()
+	subtle.XORBytes(d[:], d[:], m.realm[:])
+	return d
+}
+
+// matches compares in constant time.
+func (m *Manager[D]) matches(tok token.Token, d token.Digest) bool {
+	own := m.digest(tok)
+	return subtle.ConstantTimeCompare(own[:], d[:]) == 1
 }
 
 // A held is a session as it was read: who it is, and the record to write over.
@@ -111,6 +149,9 @@ type held struct {
 
 func (h *held) info() Info {
 	rec := &h.rec
+	if rec.created == 0 { // of a sealed session, and its cookie is not here
+		return Info{SID: h.sid, Subject: h.item.Subject, IdleExpiresAt: h.item.Expires, ExpiresAt: rec.end(), Epoch: h.epoch}
+	}
 	i := Info{
 		SID:           h.sid,
 		Subject:       h.item.Subject,
@@ -120,8 +161,10 @@ func (h *held) info() Info {
 		ACR:           rec.text[1],
 		Device:        Device{rec.text[2], rec.text[3], rec.text[4]},
 		Persistent:    rec.flags&flagPersistent != 0,
-		Bearer:        rec.flags&flagBearer != 0,
-		JWT:           rec.flags&flagJWT != 0,
+		Bearer:        rec.place() == placeHeader,
+		JWT:           rec.place() == placeJWT,
+		URL:           rec.place() == placeURL,
+		Parent:        rec.parent,
 		Epoch:         h.epoch,
 		amr:           rec.text[0],
 	}
@@ -142,6 +185,7 @@ func (h *held) info() Info {
 // its data. It never writes. Its error is ErrNone, ErrEnded, ErrExpired,
 // ErrAmbiguous, or of kind admit.Unavailable.
 func (m *Manager[D]) Check(r *http.Request) (Info, error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return Info{}, err
@@ -152,19 +196,32 @@ func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 // Load returns the request's session. It never writes and never sets a
 // cookie. Errors are those of Check.
 func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
-func (m *Manager[D]) session(h *held) (*Session[D], error) {
+// session returns the held session with its data. Data that cannot be decoded,
+// such as that of a program with another D, is as if there were none: otherwise its
+// holder would have nothing but errors until the session ends.
+func (m *Manager[D]) session(h *held) *Session[D] {
 	s := &Session[D]{Info: h.info()}
 	if err := m.codec.Decode(h.rec.data, &s.Data); err != nil {
-		return nil, fmt.Errorf("decode session %s: %w", h.sid, err)
+		var none D
+		s.Data, h.rec.data = none, ""
+		m.unreadable(h.sid, err)
 	}
-	return s, nil
+	return s
+}
+
+// unreadable logs what could not be read, once while it is the same session's.
+func (m *Manager[D]) unreadable(sid string, err error) {
+	if last := m.unread.Swap(&sid); last == nil || *last != sid {
+		m.log.Warn("A session cannot be read: it begins anew.", "sid", sid, "error", err)
+	}
 }
 
 // Update changes the data of the request's session, or of a new guest's where
@@ -174,62 +231,41 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 // Fn gets the data as it is now and may run more than once, when another
 // process wrote meanwhile; it should do nothing but change the data. Its error
 // ends Update, and nothing is kept. While fn runs, other updates of the session
-// in this process wait: fn must not update the same session.
+// in this process wait: fn must not update the same session. Those that wait for
+// each other share one write: fn may get data that is not in the store yet, but
+// Update returns nothing that was not. A change counts as use, as [Manager.Handler]
+// notes it.
 //
 // A request whose session has been ended gets ErrEnded and no cookie, so that
 // a late request never replaces a fresh sign-in; where the session expired or
-// is unknown, a new one begins.
-func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
+// is unknown, a new one begins. A stranger of whom fn leaves nothing to remember,
+// the zero D, is not kept: no record, no cookie, and the Session has no SID.
+func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
-		var data D
-		if err := fn(&data); err != nil {
-			return nil, err
-		}
-		return m.begin(w, r, "", data, "", nil, time.Now())
-	case err != nil:
-		return nil, err
-	}
-	waited, err := m.queue.enter(ctx, h.sid)
-	if err != nil {
-		return nil, err
-	}
-	defer m.queue.leave(h.sid)
-	now := time.Now()
-	for try := range maxRetries {
-		if waited || try > 0 {
-			if err := m.reread(ctx, &h, now); err != nil {
-				return nil, err
-			}
-		}
-		s, err := m.session(&h)
-		if err != nil {
-			return nil, err
-		}
+		s := &Session[D]{}
 		if err := fn(&s.Data); err != nil {
 			return nil, err
 		}
-		data, err := m.codec.Encode(&s.Data, h.rec.data)
-		if err != nil {
-			return nil, fmt.Errorf("encode session %s: %w", h.sid, err)
-		}
-		if string(data) == h.rec.data {
+		if reflect.ValueOf(&s.Data).Elem().IsZero() {
 			return s, nil
 		}
-		err = m.write(ctx, &h, data)
-		if err == nil {
-			m.sweep(ctx, now)
-			return s, nil
-		}
-		if !changed(err) {
-			return nil, err
-		}
+		return m.begin(w, r, "", s.Data, "", nil, time.Now())
+	case err != nil:
+		return nil, err
 	}
-	return nil, ErrBusy
+	before := h.item.Expires
+	s, err := m.update(ctx, &h, fn)
+	if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
+		err = m.setCookie(w, &h, time.Now())
+	}
+	return s, err
 }
 
 // Prove notes that the subject of the request's session has just proved itself
@@ -242,10 +278,12 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
-func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	if err == nil && h.item.Subject == "" {
 		err = ErrNone
@@ -268,8 +306,9 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		next := h
 		if h.named == nil {
 			next.tok = h.tok.WithNewVerifier()
+			c.gives(next.tok)
 			next.rec.flags |= flagPrevious
-			next.rec.previous, next.rec.digest = h.rec.digest, next.tok.Digest()
+			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
 		next.named, next.rec.auth = nil, now.UnixMilli()
 		next.rec.text[0] = union(h.rec.text[0], amr)
@@ -280,10 +319,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		} else if err != nil {
 			return nil, storeError(err)
 		}
-		s, err := m.session(&next)
-		if err != nil {
-			return nil, err
-		}
+		s := m.session(&next)
 		switch {
 		case h.named != nil:
 			return s, nil
@@ -339,11 +375,13 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 
 // StartWith is Start with data: fn, if not nil, gets what Start would keep, and
 // what it leaves there is what the session begins with.
-func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	now := time.Now()
 	var old held
-	err := m.read(r, &old, now)
+	err = m.read(r, &old, now)
 	m.forget(r)
 	if err == nil {
 		if _, err := m.queue.enter(ctx, old.sid); err != nil {
@@ -356,12 +394,10 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	var data D
 	var before string
 	switch {
+	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
+		data = m.session(&old).Data
 		before = old.rec.data
-		// Data that cannot be read must not keep anybody from signing in.
-		if s, err := m.session(&old); err == nil {
-			data = s.Data
-		}
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
@@ -383,6 +419,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	if o.Bearer && !m.bearer || o.JWT && m.named == nil {
 		return nil, errors.New("session: StartOptions.Bearer without Options.Bearer, or JWT without Named")
 	}
+	if o.Parent != "" && (m.parents == nil || !token.IsSelector(o.Parent)) {
+		return nil, errors.New("session: StartOptions.Parent without Options.Parents, or no sid")
+	}
 	encoded, err := m.codec.Encode(&data, before)
 	if err != nil {
 		return nil, fmt.Errorf("encode session: %w", err)
@@ -390,10 +429,11 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	tok := token.New(token.Session)
 	h := held{sid: tok.Selector(), tok: tok}
 	h.rec = record{
-		digest:   tok.Digest(),
+		digest:   m.digest(tok),
 		created:  now.UnixMilli(),
 		idle:     cmp.Or(o.Idle, m.idle).Milliseconds(),
 		lifetime: cmp.Or(o.Lifetime, m.lifetime).Milliseconds(),
+		parent:   o.Parent,
 		text:     [5]string{strings.Join(o.AMR, " "), o.ACR, o.Device.Name, o.Device.UserAgent, o.Device.Address},
 	}
 	switch {
@@ -401,6 +441,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		h.rec.flags |= flagBearer
 	case o.JWT:
 		h.rec.flags |= flagJWT
+	case m.wantsURL(r):
+		h.rec.flags |= placeURL
+		h.rec.idle = min(h.rec.idle, urlIdle.Milliseconds())
 	case o.Persistent:
 		h.rec.flags |= flagPersistent
 	}
@@ -420,6 +463,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		Subject: subject,
 		Expires: now.Add(time.Duration(h.rec.idle) * time.Millisecond),
 	}
+	m.seal.carried(ctx).gives(tok)
 	if h.item.Version, err = m.store.Add(ctx, h.sid, h.item); err != nil {
 		return nil, storeError(err)
 	}
@@ -427,7 +471,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 	switch {
 	case o.Bearer:
 		s.Token = admit.NewSecret(h.tok.Reveal())
-	case o.JWT: // nobody ever has the token, so that it is none
+	case o.JWT, s.URL: // nobody ever has the token, so that it is none
 	default:
 		if err := m.setCookie(w, &h, now); err != nil {
 			return nil, errors.Join(err, m.store.Delete(ctx, h.sid))
@@ -439,6 +483,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 
 // setCookie gives the browser the session's token.
 func (m *Manager[D]) setCookie(w http.ResponseWriter, h *held, now time.Time) error {
+	if m.seal != nil {
+		return nil // it carries what was just written: carry.set
+	}
 	var age time.Duration // a browser-session cookie
 	if h.rec.flags&flagPersistent != 0 {
 		age = min(h.item.Expires.Sub(now), h.rec.end().Sub(now))
@@ -500,6 +547,7 @@ func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, epoch E
 // credential Options.Named refuses is, for its session may live. Where the browser
 // sent two sessions, both are ended.
 func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
+	r, _ = m.carry(r)
 	now := time.Now()
 	m.forget(r)
 	by, err := m.name(r)
@@ -510,7 +558,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		var h held
 		err = m.readNamed(r.Context(), by, &h, now)
 		if err == nil || errors.Is(err, ErrStale) {
-			err = m.bury(r.Context(), &h, reason, now)
+			err = m.end(r.Context(), &h, reason, now)
 		}
 	}
 	if err != nil && !errors.Is(err, admit.Unauthenticated) {
@@ -529,7 +577,7 @@ func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) 
 		h := held{sid: tok.Selector(), tok: tok}
 		err = m.check(r.Context(), &h, bearer, now)
 		if err == nil {
-			err = m.bury(r.Context(), &h, reason, now)
+			err = m.end(r.Context(), &h, reason, now)
 		}
 		if err != nil && !errors.Is(err, admit.Unauthenticated) {
 			return err
@@ -562,7 +610,7 @@ func (m *Manager[D]) Find(ctx context.Context, sid string) (*Session[D], error) 
 	if err := m.find(ctx, &h, time.Now()); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
 // EndAny ends a session by its public id, whoever's it is: for operators.
@@ -572,7 +620,7 @@ func (m *Manager[D]) EndAny(ctx context.Context, sid, reason string) error {
 	h := held{sid: sid}
 	err := m.find(ctx, &h, now)
 	if err == nil {
-		err = m.bury(ctx, &h, reason, now)
+		err = m.end(ctx, &h, reason, now)
 	}
 	if errors.Is(err, admit.Unauthenticated) {
 		return ErrUnknown
@@ -592,6 +640,19 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 	return err
 }
 
+// end ends a live session and its parent. The parent is first: once it has
+// ended neither lives, whatever happens next; and where it cannot be ended
+// neither is, so that who signs out is not told that he has, and tries again.
+func (m *Manager[D]) end(ctx context.Context, h *held, reason string, now time.Time) error {
+	if h.rec.parent != "" && m.parents != nil {
+		err := m.parents.EndAny(ctx, h.rec.parent, reason)
+		if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Unauthenticated) {
+			return storeError(err)
+		}
+	}
+	return m.bury(ctx, h, reason, now)
+}
+
 // bury swaps a live record for a tombstone. On return h holds the record as it
 // was when it ended. ErrEnded if somebody else was first.
 func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.Time) error {
@@ -599,12 +660,13 @@ func (m *Manager[D]) bury(ctx context.Context, h *held, reason string, now time.
 		ended := feed.SessionEnded(h.sid, h.item.Subject, reason, h.rec.end())
 		_, err := m.store.Swap(withEnding(ctx, ended, now), h.sid, h.item.Version, h.stone(reason, now))
 		if err == nil {
+			m.watches.end(feed.DigestOf(feed.Session, h.sid), reason)
 			return m.tell(ctx, now, ended)
 		}
 		if !changed(err) {
 			return storeError(err)
 		}
-		if err := m.alive(ctx, h, now); err != nil {
+		if err := m.itself(ctx, h, now); err != nil {
 			return err
 		}
 	}
@@ -678,6 +740,8 @@ func (m *Manager[D]) raiseTo(ctx context.Context, subject, reason string, now ti
 		if err != nil {
 			return storeError(err)
 		}
+		whose := feed.DigestOf(feed.Subject, subject)
+		m.watches.wake(func(w *watch) bool { return w.whose == whose })
 		return m.tell(ctx, now, raised)
 	}
 	return ErrBusy
@@ -751,6 +815,12 @@ func (m *Manager[D]) listSome(ctx context.Context, subject, after string, limit 
 			}
 			h.epoch = epochs[e.Subject].N
 		}
+		switch err := m.parentAlive(ctx, &h); {
+		case errors.Is(err, admit.Unauthenticated):
+			continue
+		case err != nil:
+			return nil, "", err
+		}
 		live = append(live, h.info())
 	}
 	if len(page) == limit {
@@ -818,38 +888,4 @@ func storeError(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// sweep removes some expired records, now and then. Its errors are nobody's:
-// the next sweep sees the same records.
-func (m *Manager[D]) sweep(ctx context.Context, now time.Time) {
-	if s, ok := m.store.(Sweeper); ok && m.calls.Add(1)%sweepEvery == 0 {
-		s.Sweep(ctx, now, sweepLimit)
-	}
-}
-
-// Run sweeps expired records each second until ctx ends, off the path of
-// requests. Without it, sweeping rides on calls that write, in small steps.
-func (m *Manager[D]) Run(ctx context.Context) error {
-	s, ok := m.store.(Sweeper)
-	if !ok {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-tick.C:
-			for {
-				n, err := s.Sweep(ctx, now, runStep)
-				if err != nil || n < runStep {
-					break
-				}
-				time.Sleep(time.Millisecond) // a busy core would make look-ups wait for it
-			}
-		}
-	}
 }

@@ -15,15 +15,19 @@ type Named struct {
 	SID, Subject string
 	Epoch        uint64    // the subject's, when the credential was made
 	AuthTime     time.Time // the proof that it was made after
+
+	url *ticket // of a value in the request's URL
 }
 
 // name returns what the request's credential names where it is one of
-// Options.Named.
+// Options.Named, or is in the URL.
 func (m *Manager[D]) name(r *http.Request) (*Named, error) {
-	if m.named == nil {
-		return nil, nil
+	if m.named != nil {
+		if by, err := m.named(r); by != nil || err != nil {
+			return by, err
+		}
 	}
-	return m.named(r)
+	return m.nameURL(r)
 }
 
 // readNamed reads the session that a credential names. Its holder held the
@@ -33,11 +37,18 @@ func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time
 	if !token.IsSelector(by.SID) {
 		return ErrNone
 	}
-	err := m.alive(ctx, h, now)
-	switch {
-	case err != nil:
+	if err := m.alive(ctx, h, now); err != nil {
 		return h.why(err)
-	case h.rec.flags&flagJWT == 0 || h.item.Subject == "" || h.item.Subject != by.Subject:
+	}
+	return h.meant()
+}
+
+// meant says why h's session, which is alive, is not the one that was named.
+func (h *held) meant() error {
+	switch by := h.named; {
+	case by.url != nil:
+		return h.meantURL()
+	case h.rec.place() != placeJWT || h.item.Subject == "" || h.item.Subject != by.Subject:
 		return ErrNone // a session is good only in the place it was begun for
 	case by.Epoch < h.epoch:
 		return ErrStale

@@ -3,10 +3,12 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/token"
 )
@@ -17,8 +19,9 @@ import (
 //
 // What is in h counts only where the error is nil.
 func (m *Manager[D]) hold(r *http.Request, h *held) error {
-	if c, ok := r.Context().Value(m).(*requestContext[D]); ok && c.fresh() {
-		if c.err == nil {
+	switch c := r.Context().Value(m).(type) {
+	case *requestContext[D]:
+		if c.fresh(m.made) {
 			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
 			if h.named != nil {
 				h.sid = h.named.SID
@@ -26,8 +29,12 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 				h.sid = c.tok.Selector()
 			}
 			h.rec.parse(h.item.Value)
+			return nil
 		}
-		return c.err
+	case *refusedContext[D]:
+		if c.fresh(m.made) {
+			return c.err
+		}
 	}
 	return m.read(r, h, time.Now())
 }
@@ -85,35 +92,91 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 			return dst, true
 		}
 	}
+	if m.seal != nil {
+		return m.seal.carried(r.Context()).tokens(dst), false
+	}
 	return cookie.Values(r.Header, m.cookie.Name(), dst), false
 }
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	err := m.alive(ctx, h, now)
+	return m.counts(ctx, h, m.itself(ctx, h, now), bearer, now)
+}
+
+// counts says why h's session, of which err says whether it is alive, does not count
+// for h's token.
+func (m *Manager[D]) counts(ctx context.Context, h *held, err error, bearer bool, now time.Time) error {
 	ended := errors.Is(err, ErrEnded)
 	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
 		return err // of what is gone there is no digest
 	}
 	// A token that was made for the header is no cookie: whoever could plant
 	// it in a browser would sign that browser in as himself.
-	if bearer != (h.rec.flags&flagBearer != 0) && !h.rec.ended() {
+	place := byte(placeCookie)
+	if bearer {
+		place = placeHeader
+	}
+	if h.rec.place() != place && !h.rec.ended() {
 		return ErrNone
 	}
 	switch {
-	case err == nil && h.rec.overtaken(h.tok, now):
+	case err == nil && h.rec.overtaken(now) && m.matches(h.tok, h.rec.previous):
 		return &EndedError{SID: h.sid, Subject: h.item.Subject, Why: ReasonProved}
-	case !h.tok.Matches(h.rec.digest):
+	case !m.matches(h.tok, h.rec.digest):
 		return ErrNone // also of an expired or ended session: only its holder learns what became of it
 	case ended:
 		return h.why(err)
+	case err == nil:
+		return m.parentAlive(ctx, h)
 	}
 	return err
 }
 
 // alive reads the session with h's sid. ErrNone, ErrEnded or ErrExpired where
-// it does not count.
+// it does not count, or its parent has ended.
 func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
+	if err := m.itself(ctx, h, now); err != nil {
+		return err
+	}
+	return m.parentAlive(ctx, h)
+}
+
+// parentAlive is nil for a session without a parent.
+func (m *Manager[D]) parentAlive(ctx context.Context, h *held) error {
+	if h.rec.parent == "" {
+		return nil
+	}
+	if m.parents == nil {
+		return ErrNone // nobody can tell
+	}
+	err := m.parents.Alive(ctx, h.rec.parent)
+	switch {
+	case errors.Is(err, admit.Unauthenticated):
+		return ErrEnded
+	case err != nil:
+		return storeError(err)
+	}
+	return nil
+}
+
+// Alive reports, by its public id, whether a session lives, and notes that it is
+// in use: for a session that ends with it, see [Parents]. ErrNone, ErrEnded or
+// ErrExpired where it does not.
+func (m *Manager[D]) Alive(ctx context.Context, sid string) error {
+	if !token.IsSelector(sid) {
+		return ErrNone
+	}
+	now := time.Now()
+	h := held{sid: sid}
+	if err := m.alive(ctx, &h, now); err != nil {
+		return err
+	}
+	m.used(ctx, &h, now)
+	return nil
+}
+
+// itself is alive without a look at the parent.
+func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 	var epoch Epoch
 	var err error
 	if m.epochs != nil {
@@ -127,8 +190,26 @@ func (m *Manager[D]) alive(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
-	return h.judge(epoch, now)
+	err = h.judge(epoch, now)
+	if err == errUnreadable {
+		m.unreadable(h.sid, err)
+		return ErrNone
+	}
+	if c, ok := m.store.(copies); ok && errors.Is(err, ErrEnded) && epoch.N < h.rec.epoch {
+		// A copy from before the session began proves nothing.
+		c.Forget(EpochKey(h.item.Subject))
+		if epoch, err = m.epoch(ctx, h.item.Subject); err == nil {
+			err = h.judge(epoch, now)
+		}
+	}
+	return err
 }
+
+// copies is a store that may not have heard of every write, as [Near].
+type copies interface{ Forget(key string) }
+
+// errUnreadable is ErrNone for a record that is none of ours.
+var errUnreadable = fmt.Errorf("a record of another form: %w", ErrNone)
 
 // judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
 // count.
@@ -136,7 +217,7 @@ func (h *held) judge(epoch Epoch, now time.Time) error {
 	h.rec, h.epoch = record{}, epoch.N
 	switch {
 	case !h.rec.parse(h.item.Value):
-		return ErrNone
+		return errUnreadable
 	case h.rec.ended():
 		if !now.Before(h.item.Expires) {
 			return ErrNone
@@ -171,16 +252,23 @@ func (m *Manager[D]) epoch(ctx context.Context, subject string) (Epoch, error) {
 // Check, Load or Update.
 func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, c := m.carry(r)
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
+		read := readAt(now.Sub(m.made))
+		if err != nil {
+			next.ServeHTTP(w, r.WithContext(&refusedContext[D]{Context: r.Context(), manager: m, readAt: read, err: err}))
+			return
+		}
+		c.send(w)
 		// The context and the copy of the request are one allocation.
 		p := &struct {
 			context requestContext[D]
 			request http.Request
 		}{context: requestContext[D]{
-			Context: r.Context(), manager: m, read: now.Sub(m.made), tok: h.tok, named: h.named,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch, err: err,
+			Context: r.Context(), manager: m, readAt: read, tok: h.tok, named: h.named,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
@@ -194,12 +282,14 @@ func copyRequest(dst, r *http.Request, ctx context.Context) { *dst = *r.WithCont
 // Use is [Manager.Load] that also does what [Manager.Handler] does. It is for
 // a handler that reads the session once and answers, and saves it the context
 // that Handler makes.
-func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (*Session[D], error) {
+func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	var h held
 	if err := m.use(w, r, &h, time.Now()); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
 // use reads the request's session, notes that it is in use, and clears
@@ -208,6 +298,7 @@ func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now ti
 	err := m.read(r, h, now)
 	switch {
 	case err == nil:
+		m.seal.settle(r.Context(), h, now)
 		m.touch(w, r, h, now)
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
@@ -215,21 +306,37 @@ func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now ti
 	return err
 }
 
-// touch notes that the session is in use. Losing the race against a writer is
-// fine: that writer's request touches too, or the next one does.
+// touch notes that the session is in use, and renews a persistent cookie.
 func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now time.Time) {
-	idle := time.Duration(h.rec.idle) * time.Millisecond
-	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
-		return
-	}
-	expires := now.Add(idle)
-	if m.store.Touch(r.Context(), h.sid, h.item.Version, expires) != nil {
-		return
-	}
-	h.item.Expires = expires
-	if h.rec.flags&(flagPersistent|flagBearer) == flagPersistent {
+	if m.used(r.Context(), h, now) && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent {
 		m.setCookie(w, h, now)
 	}
+}
+
+// used notes that the session is in use, unless that was noted a moment ago.
+// Losing the race against a writer is fine: that writer's request touches too,
+// or the next one does.
+func (m *Manager[D]) used(ctx context.Context, h *held, now time.Time) bool {
+	was := h.item.Expires
+	if !h.prolong(now) {
+		return false
+	}
+	if m.store.Touch(ctx, h.sid, h.item.Version, h.item.Expires) != nil {
+		h.item.Expires = was
+		return false
+	}
+	return true
+}
+
+// prolong moves the idle end of the held session, unless that was done a moment
+// ago.
+func (h *held) prolong(now time.Time) bool {
+	idle := time.Duration(h.rec.idle) * time.Millisecond
+	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
+		return false
+	}
+	h.item.Expires = now.Add(idle)
+	return true
 }
 
 // A requestContext carries the session that Handler read: only what parsing it
@@ -238,7 +345,7 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 type requestContext[D any] struct {
 	context.Context
 	manager *Manager[D]
-	read    time.Duration // since the Manager was made
+	readAt
 	tok     token.Token
 	named   *Named
 	value   string
@@ -246,7 +353,6 @@ type requestContext[D any] struct {
 	version uint64
 	expires int64 // Unix microseconds
 	epoch   uint64
-	err     error
 }
 
 // Value returns the context itself for its Manager.
@@ -262,16 +368,35 @@ func (c *requestContext[D]) item() Item {
 	return Item{Value: c.value, Subject: c.subject, Expires: time.UnixMicro(c.expires), Version: c.version}
 }
 
-// forget makes what Handler read count no more, after a change.
-func (m *Manager[D]) forget(r *http.Request) {
-	if c, ok := r.Context().Value(m).(*requestContext[D]); ok {
-		c.read = stale
-	}
+// A refusedContext carries why Handler found no session.
+type refusedContext[D any] struct {
+	context.Context
+	manager *Manager[D]
+	readAt
+	err error
 }
+
+// Value returns the context itself for its Manager.
+func (c *refusedContext[D]) Value(key any) any {
+	if key == any(c.manager) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// readAt is when Handler read, since its Manager was made.
+type readAt time.Duration
 
 // fresh reports whether the read may still be taken for now: a handler that
 // runs for long reads again.
-func (c *requestContext[D]) fresh() bool { return time.Since(c.manager.made)-c.read < time.Second }
+func (at readAt) fresh(made time.Time) bool { return time.Since(made)-time.Duration(at) < time.Second }
 
-// stale is a read so long ago that it is never fresh.
-const stale = -time.Hour
+// forget makes the read count no more.
+func (at *readAt) forget() { *at = -readAt(time.Hour) }
+
+// forget makes what Handler read count no more, after a change.
+func (m *Manager[D]) forget(r *http.Request) {
+	if c, ok := r.Context().Value(m).(interface{ forget() }); ok {
+		c.forget()
+	}
+}

@@ -20,6 +20,7 @@ import (
 //	auth     6 bytes, Unix milliseconds            only of a subject's
 //	epoch    6 bytes, of the subject               only of a subject's
 //	previous 16 bytes, digest of the last token    only after a new proof
+//	parent   a byte of length and the sid          only with a parent
 //	amr, acr, device name, user agent, address     if flagged; a byte of length and the text each
 //	data     the rest
 //
@@ -41,6 +42,7 @@ type record struct {
 	idle     int64
 	lifetime int64
 	epoch    uint64
+	parent   string
 	text     [5]string // amr, acr, device name, user agent, address
 	data     string
 }
@@ -56,7 +58,19 @@ const (
 	flagPrevious
 	flagDigest // of a tombstone that has one
 	flagJWT
+
+	flagParent = flagDigest // of a session that has one
 )
+
+// The place where a session was begun for, in which alone it is good.
+const (
+	placeCookie = 0
+	placeHeader = flagBearer
+	placeJWT    = flagJWT
+	placeURL    = flagBearer | flagJWT
+)
+
+func (rec *record) place() byte { return rec.flags & (flagBearer | flagJWT) }
 
 // maxText bounds each text in a record; longer ones are cut.
 const maxText = 255
@@ -68,12 +82,15 @@ func (rec *record) value(data []byte) string {
 }
 
 func (rec *record) appendHead(b []byte) []byte {
-	rec.flags &^= flagText | flagSubject
+	rec.flags &^= flagText | flagSubject | flagParent
 	if rec.text != [5]string{} {
 		rec.flags |= flagText
 	}
 	if rec.epoch != 0 {
 		rec.flags |= flagSubject
+	}
+	if rec.parent != "" {
+		rec.flags |= flagParent
 	}
 	b = append(b, formatV1, rec.flags)
 	b = append(b, rec.digest[:]...)
@@ -86,6 +103,9 @@ func (rec *record) appendHead(b []byte) []byte {
 	}
 	if rec.flags&flagPrevious != 0 {
 		b = append(b, rec.previous[:]...)
+	}
+	if rec.flags&flagParent != 0 {
+		b = append(append(b, byte(len(rec.parent))), rec.parent...)
 	}
 	if rec.flags&flagText != 0 {
 		for _, s := range rec.text {
@@ -153,23 +173,32 @@ func (rec *record) parse(value string) bool {
 		}
 		rest = rest[copy(rec.previous[:], rest):]
 	}
+	ok := true
+	if rec.flags&flagParent != 0 {
+		rec.parent, rest, ok = short(rest)
+	}
 	if rec.flags&flagText != 0 {
-		for i := range rec.text {
-			if len(rest) == 0 || len(rest) <= int(rest[0]) {
-				return false
-			}
-			end := 1 + int(rest[0])
-			rec.text[i], rest = rest[1:end], rest[end:]
+		for i := 0; ok && i < len(rec.text); i++ {
+			rec.text[i], rest, ok = short(rest)
 		}
 	}
 	rec.data = rest
-	return true
+	return ok
 }
 
-// overtaken reports whether the token was the session's until a new proof
-// replaced it, less than graveTime ago.
-func (rec *record) overtaken(tok token.Token, now time.Time) bool {
-	return rec.flags&flagPrevious != 0 && tok.Matches(rec.previous) && now.Before(time.UnixMilli(rec.auth).Add(graveTime))
+// short reads a byte of length and the text behind it.
+func short(from string) (text, rest string, ok bool) {
+	if len(from) == 0 || len(from) <= int(from[0]) {
+		return "", "", false
+	}
+	end := 1 + int(from[0])
+	return from[1:end], from[end:], true
+}
+
+// overtaken reports whether a new proof replaced the token less than graveTime
+// ago.
+func (rec *record) overtaken(now time.Time) bool {
+	return rec.flags&flagPrevious != 0 && now.Before(time.UnixMilli(rec.auth).Add(graveTime))
 }
 
 func (rec *record) ended() bool { return rec.flags&flagEnded != 0 }

@@ -20,9 +20,14 @@
 // bits of secret; the store sees the id, called sid, and a digest. A session
 // ends when nobody used it for its idle time, at the end of its lifetime, or
 // when it is ended; an ended one cannot come back, whatever is in flight.
+//
+// [NewSealed] in the place of New keeps the data in the cookie, encrypted, and a few
+// bytes in the store so that an old cookie brings nothing back.
 package session
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -55,6 +60,10 @@ type EndedError struct {
 // ReasonProved is why a token ended that a new proof has replaced.
 const ReasonProved = "proved_again"
 
+// ReasonReplaced is why a cookie of [NewSealed] ended that a newer one has
+// replaced. The session lives on.
+const ReasonReplaced = "replaced"
+
 // Error returns the sentence of ErrEnded.
 func (e *EndedError) Error() string { return ErrEnded.Error() }
 
@@ -83,9 +92,11 @@ type Info struct {
 	AuthTime      time.Time // when the subject proved itself; zero for a guest
 	ACR           string
 	Device        Device
-	Persistent    bool // the cookie outlives the browser
-	Bearer        bool // the token is sent in the Authorization header, not in a cookie
-	JWT           bool // tokens that the program makes name it: see Options.Named
+	Persistent    bool   // the cookie outlives the browser
+	Bearer        bool   // the token is sent in the Authorization header, not in a cookie
+	JWT           bool   // tokens that the program makes name it: see Options.Named
+	URL           bool   // it is in links and forms, not in a cookie: see Options.InsecureURLSessions
+	Parent        string // sid of the session elsewhere that this one ends with; "" for none
 
 	// Epoch is the subject's when the session was read: the "sev" of a token
 	// that is made from it. What else the token says of the subject must be
@@ -106,13 +117,16 @@ func (i *Info) Guest() bool { return i.Subject == "" }
 // with.
 func (i *Info) AMR() []string { return strings.Fields(i.amr) }
 
-// Credential returns how the session is presented: "cookie", "token" or "jwt".
+// Credential returns how the session is presented: "cookie", "token", "jwt" or
+// "url".
 func (i *Info) Credential() string {
 	switch {
 	case i.Bearer:
 		return "token"
 	case i.JWT:
 		return "jwt"
+	case i.URL:
+		return "url"
 	}
 	return "cookie"
 }
@@ -143,7 +157,10 @@ type Session[D any] struct {
 // Options of a Manager. The zero value is what most programs want.
 type Options struct {
 	// Name of the cookie. The default is "__Host-session"; "__Secure-session"
-	// where Domain or Path is set, "session" with InsecureAllowHTTP.
+	// where Domain or Path is set, "session" with InsecureAllowHTTP. A token, also
+	// one for the header, is good only where the name is the one it was begun with.
+	// Managers of several names may share a store where they share their subjects:
+	// EndAll and List know no names.
 	Name     string
 	Domain   string        // default: this host only
 	Path     string        // default: "/"
@@ -172,9 +189,29 @@ type Options struct {
 	// feed beside its records is told with each write: see [Ending].
 	Feed feed.Sink
 
+	// Parents keep the sessions that some of ours end with: those begun with
+	// StartOptions.Parent, as by a hand-over from another domain.
+	Parents Parents
+
+	// InsecureURLSessions keeps sessions also for clients that keep no cookies: a
+	// value in links and forms names theirs, which pages get from [Manager.Links].
+	// Who sees such a value, in a history, in a log, over a shoulder, has the
+	// session: for 60 s after it was followed, for 10 min if nobody does. It never
+	// counts beside a cookie, and what a session in URLs holds is not kept at
+	// sign-in, for somebody else may have made the link.
+	InsecureURLSessions bool
+
+	// Log is told of sessions that cannot be read; default slog.Default().
+	Log *slog.Logger
+
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.
 	InsecureAllowHTTP bool
+
+	// InsecureNoGuard keeps nothing at all on the server, for NewSealed without a
+	// store: an old cookie counts as the newest does until its idle time is over,
+	// ending a session only clears the cookie, and of parallel updates one remains.
+	InsecureNoGuard bool
 }
 
 // StartOptions of one session. The zero value takes the Manager's defaults.
@@ -188,4 +225,18 @@ type StartOptions struct {
 	Persistent bool          // the cookie outlives the browser ("remember me")
 	Bearer     bool          // no cookie: Session.Token is for the Authorization header
 	JWT        bool          // neither: the program makes tokens that name the session
+	Parent     string        // sid of a session of Options.Parents: the two end together
+}
+
+// Parents keep sessions that others end with. A [Manager] is one for its own: of
+// the same store, or of another in the same process. Package handover has one
+// for the sessions of another domain.
+type Parents interface {
+	// Alive returns nil while the session lives, and notes that it is in use. Its
+	// error is of kind admit.Unauthenticated where it does not, and
+	// admit.Unavailable where that cannot be told.
+	Alive(ctx context.Context, sid string) error
+
+	// EndAny ends the session. One that has ended already is ErrUnknown.
+	EndAny(ctx context.Context, sid, reason string) error
 }

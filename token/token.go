@@ -40,11 +40,12 @@ const (
 	APIKey       Kind = 'k'
 	ClientSecret Kind = 'c'
 	OneTime      Kind = 'o'
+	URL          Kind = 'u' // of a session of a client without cookies
 )
 
 func (k Kind) valid() bool {
 	switch k {
-	case Session, Refresh, Access, APIKey, ClientSecret, OneTime:
+	case Session, Refresh, Access, APIKey, ClientSecret, OneTime, URL:
 		return true
 	}
 	return false
