@@ -238,7 +238,7 @@ func (m *Manager) swap(ctx context.Context, h *held) error {
 //
 // A session that ends while the request runs is session.ErrEnded, and is not
 // written again. One that was gone before is like none, as in Express: nothing
-// there tells ended from unknown.
+// there tells ended from unknown. Ambiguous cookies are cleared.
 func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) error) (*Session, error) {
 	h, err := m.update(w, r, fn, time.Now())
 	if err != nil {
@@ -264,6 +264,9 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	} else if read, err := m.hold(r, now); err == nil {
 		h = read
 	} else if !begins(err) {
+		if errors.Is(err, session.ErrAmbiguous) && !m.handled(r) {
+			m.clear.DeleteAll(w, r) // or the visitor is refused for ever
+		}
 		return nil, err
 	}
 	err, last := error(session.ErrNone), (*Record)(nil)

@@ -66,6 +66,9 @@ func wholeSeconds(d time.Duration) string {
 // Get implements [Store].
 func (s *Redis) Get(ctx context.Context, sid string) (Record, error) {
 	reply, err := s.do(ctx, sid, "get", "", "", "0")
+	if err != nil && strings.Contains(err.Error(), "WRONGTYPE") {
+		return Record{JSON: "(no string)"}, nil // which cannot be read, as others cannot
+	}
 	if err != nil {
 		return Record{}, err
 	}
