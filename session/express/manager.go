@@ -253,7 +253,7 @@ func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	return h.session(), nil
 }
 
-func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (*held, error) {
+func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (after *held, failed error) {
 	ctx := r.Context()
 	var h *held
 	ids := m.presented(r)
@@ -274,7 +274,7 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 		if last, err = m.queue.enter(ctx, h.sid); err != nil {
 			return nil, err
 		}
-		defer func() { m.queue.leave(h.sid, last) }()
+		defer func() { m.queue.leave(h.sid, last, failed) }()
 		now = time.Now()
 		if last != nil {
 			// Where somebody else wrote after it, the swap finds out.

@@ -559,6 +559,38 @@ func TestWhoWaitsForASessionMayGiveUp(t *testing.T) {
 	})
 }
 
+func TestWritersOfOneSessionDoNotWaitForAnotherOnesTimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFake()
+		m := manager(t, store, nil)
+		sid := begun(t, m, "n", 0)
+		store.down, store.between = session.ErrUnavailable, func(string, string) { time.Sleep(2 * time.Second) }
+		var all sync.WaitGroup
+		for i := range 100 { // come one after the other, for 10 s
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				asked := time.Now()
+				if _, err := m.Update(httptest.NewRecorder(), with(m, sid), count); admit.KindOf(err) != admit.Unavailable {
+					t.Error(err)
+				}
+				if took := time.Since(asked); took > 3*time.Second {
+					t.Errorf("one waits for %v", took)
+				}
+			})
+		}
+		all.Wait()
+		store.down, store.between = nil, nil
+		for range 2 {
+			if _, err := m.Update(httptest.NewRecorder(), with(m, sid), count); err != nil {
+				t.Error(err)
+			}
+		}
+		if !strings.Contains(store.json(sid), `"n":2}`) || len(m.queue.lines) != 0 {
+			t.Error(store.json(sid))
+		}
+	})
+}
+
 func TestNewRefusesWhatBrowsersWouldDrop(t *testing.T) {
 	for _, o := range []*Options{
 		{Name: "a b"},
