@@ -60,3 +60,14 @@ func TestAKeyOfAnotherTypeIsARecordThatCannotBeRead(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestASessionOfExpressMayLastLongerThanADuration(t *testing.T) {
+	s := start(t, programs(t)[0])
+	client := clients[0].dial(s)
+	if _, err := client(t.Context(), "SET", "sess:x", `{"cookie":{}}`, "EX", "10000000000"); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := openExpress(t, client, nil).Get(t.Context(), "x"); err != nil || rec.Until.Before(time.Now()) {
+		t.Errorf("%v, %v", rec.Until, err)
+	}
+}

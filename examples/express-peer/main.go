@@ -225,7 +225,7 @@ var errTooLarge = admit.Invalid.New("body_too_large", "The body is larger than 1
 
 func (p pages) maxAge(w http.ResponseWriter, r *http.Request) {
 	ms := fromText(r.FormValue("ms"))
-	if !r.Form.Has("ms") || math.IsNaN(ms) || math.Abs(ms) > 1e11 {
+	if !r.Form.Has("ms") || math.IsNaN(ms) || math.Abs(ms) > 9e12 {
 		refuse(w, &admit.FieldError{Field: "ms", Err: admit.Invalid.New("bad_number", "This is no number of milliseconds.")})
 		return
 	}

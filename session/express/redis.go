@@ -89,7 +89,7 @@ func (s *Redis) Get(ctx context.Context, sid string) (Record, error) {
 		return Record{}, session.ErrNotFound
 	}
 	if left, ok := parts[1].(int64); ok && left >= 0 {
-		rec.Until = time.Now().Add(time.Duration(left) * time.Millisecond)
+		rec.Until = time.Now().Add(time.Duration(min(left, maxAge)) * time.Millisecond)
 	}
 	return rec, nil
 }
