@@ -238,7 +238,7 @@ func (m *Manager) swap(ctx context.Context, h *held) error {
 //
 // A session that ends while the request runs is session.ErrEnded, and is not
 // written again. One that was gone before is like none, as in Express: nothing
-// there tells ended from unknown.
+// there tells ended from unknown. Ambiguous cookies are cleared.
 func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) error) (*Session, error) {
 	h, err := m.update(w, r, fn, time.Now())
 	if err != nil {
@@ -253,7 +253,7 @@ func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	return h.session(), nil
 }
 
-func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (*held, error) {
+func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (after *held, failed error) {
 	ctx := r.Context()
 	var h *held
 	ids := m.presented(r)
@@ -264,6 +264,9 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	} else if read, err := m.hold(r, now); err == nil {
 		h = read
 	} else if !begins(err) {
+		if errors.Is(err, session.ErrAmbiguous) && !m.handled(r) {
+			m.clear.DeleteAll(w, r) // or the visitor is refused for ever
+		}
 		return nil, err
 	}
 	err, last := error(session.ErrNone), (*Record)(nil)
@@ -271,7 +274,7 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 		if last, err = m.queue.enter(ctx, h.sid); err != nil {
 			return nil, err
 		}
-		defer func() { m.queue.leave(h.sid, last) }()
+		defer func() { m.queue.leave(h.sid, last, failed) }()
 		now = time.Now()
 		if last != nil {
 			// Where somebody else wrote after it, the swap finds out.
