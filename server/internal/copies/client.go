@@ -177,9 +177,13 @@ func (c *client) fail(err error) error {
 	return err
 }
 
+// maxRead bytes of what stands under a name are read. Copies are shorter: a record
+// is of 60 KiB at most. A longer one is somebody else's, and may be of 512 MB.
+const maxRead = 256 << 10
+
 // get returns what stands under a name, "" for nothing.
 func (c *client) get(run, name string) (string, error) {
-	return textOf(c.do(run, func(k *conn) (any, error) { return k.Do("GET", name) }))
+	return textOf(c.do(run, func(k *conn) (any, error) { return k.Do("GETRANGE", name, 0, maxRead-1) }))
 }
 
 // lease puts a lease under a name where nothing stands, and otherwise returns what

@@ -36,10 +36,14 @@ import (
 )
 
 const (
-	// copyLife bounds how long a copy is used, and how long an ending is remembered
-	// so that no copy from before it is: an old one that somebody put back may
-	// have been made at any time before.
+	// copyLife bounds how long a copy is used: Redis forgets it then.
 	copyLife = 5 * time.Minute
+	// clockSlack is how far apart the clocks of processes may be.
+	clockSlack = time.Minute
+	// endedLife is how long an ending is remembered. An old copy that somebody put
+	// back is not used that long after it was made: see open, whose clock may be
+	// behind the maker's by as much as it allows for a clock ahead.
+	endedLife = copyLife + 2*clockSlack + time.Second
 	// leaseLife is longer than a read of the database takes.
 	leaseLife = 10 * time.Second
 	// holdLife is longer than a write to the database takes. Meanwhile nobody makes a
@@ -386,7 +390,7 @@ func (c *Copies) hear(which int, asOf time.Time) {
 // those from before are too old. It is for who follows the database's feed, which counts
 // whatever happened to Redis.
 func (c *Copies) Ended(keys ...string) {
-	until := time.Now().Add(copyLife + time.Second)
+	until := time.Now().Add(endedLife)
 	for _, key := range keys {
 		c.ended.Store(key, until)
 		if c.near != nil {
