@@ -18,7 +18,8 @@
 //   - A generation is of one run of one Redis. Where that restarts from a snapshot, or a
 //     replica takes over without the last that was written, another generation begins.
 //   - Copies and messages carry a MAC under the server's keys: who can write to Redis
-//     can make the server look into its database, and no more.
+//     can make the server look into its database, and read for some minutes what a
+//     record that lives was before its last change; no more.
 package copies
 
 import (
