@@ -1,10 +1,16 @@
 package postgres_test
 
 import (
+	"context"
 	"database/sql"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/admit-auth/admit/server/internal/postgres"
 	"github.com/admit-auth/admit/server/internal/postgrestest"
@@ -89,5 +95,58 @@ func TestAttackAPoolerMixesTheStatementsOfTwoConnections(t *testing.T) {
 		if answer, err := ask(i); err == nil && answer != who+"!" {
 			t.Errorf("%s is answered: %q", who, answer)
 		}
+	}
+}
+
+// Mallory hangs up in the middle of as many requests as she can. Whoever gets the
+// connection after her must be answered what he has asked, and never stand in a
+// transaction that she left.
+func TestAttackQueriesThatAreCancelledMixTheAnswersOfOthers(t *testing.T) {
+	a, err := postgres.Parse(postgrestest.Shared(t).Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := postgres.Open(a, 3, "")
+	defer pool.Close()
+	var mallory, others sync.WaitGroup
+	var answered atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	for range 2 {
+		mallory.Go(func() {
+			for ctx.Err() == nil {
+				gone, hangUp := context.WithTimeout(ctx, rand.N(3*time.Millisecond))
+				if tx, err := pool.BeginTx(gone, nil); err == nil {
+					rows, err := tx.QueryContext(gone, "SELECT set_config('mallory.here', 'yes', true) || n FROM generate_series(1, $1::bigint) n", 2000)
+					for err == nil && rows.Next() {
+						err = rows.Scan(new(string))
+					}
+					tx.Commit()
+				}
+				hangUp()
+			}
+		})
+	}
+	for i := range 4 {
+		others.Go(func() {
+			for n := range 50 {
+				want := fmt.Sprint(i, " asks ", n)
+				var got, hers string
+				err := pool.QueryRow("SELECT $1::text, coalesce(current_setting('mallory.here', true), '')", want).Scan(&got, &hers)
+				if err != nil { // PostgreSQL may have more connections to close than it takes
+					continue
+				}
+				answered.Add(1)
+				if got != want || hers != "" {
+					t.Errorf("%s is answered %q; in her transaction: %q", want, got, hers)
+					return
+				}
+			}
+		})
+	}
+	others.Wait()
+	stop()
+	mallory.Wait()
+	if answered.Load() == 0 {
+		t.Error("nobody is answered")
 	}
 }
