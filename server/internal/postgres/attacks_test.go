@@ -116,9 +116,12 @@ func TestAttackQueriesThatAreCancelledMixTheAnswersOfOthers(t *testing.T) {
 			for ctx.Err() == nil {
 				gone, hangUp := context.WithTimeout(ctx, rand.N(3*time.Millisecond))
 				if tx, err := pool.BeginTx(gone, nil); err == nil {
-					rows, err := tx.QueryContext(gone, "SELECT set_config('mallory.here', 'yes', true) || n FROM generate_series(1, $1::bigint) n", 2000)
+					rows, err := tx.QueryContext(gone, "SELECT set_config('mallory.here', 'yes', true) || n FROM generate_series(1, $1::bigint) n", 1+rand.N(2000))
 					for err == nil && rows.Next() {
 						err = rows.Scan(new(string))
+					}
+					if rand.N(2) == 0 {
+						<-gone.Done() // and she has asked for all that she wants
 					}
 					tx.Commit()
 				}
