@@ -78,3 +78,27 @@ func TestAttackAHugeRecordFillsTheServersMemory(t *testing.T) {
 		t.Error("the longest copy is longer than what is read")
 	}
 }
+
+// Mallory puts a list in the place of a session that is looked at all the time. Redis
+// refuses to read it as text: that must not count as a Redis that is away, or every
+// look-up would go to the database, and every write begin a generation.
+func TestAttackAListInThePlaceOfACopyTurnsRedisOff(t *testing.T) {
+	redis := startRedis(t)
+	db := newDatabase()
+	r := newReplica(t, redis.url(), db)
+	v := mustAdd(t, r.near, "k", "alive")
+	for range 3 { // it is dropped, a copy is made, and the copy is read
+		redis.must("DEL", r.name("k"))
+		redis.must("LPUSH", r.name("k"), "x")
+		for range 3 {
+			wants(t, r.Store(), "k", "alive")
+		}
+	}
+	redis.must("DEL", r.name("k"))
+	redis.must("LPUSH", r.name("k"), "x")
+	mustSwap(t, r.near, "k", v, "changed")
+	wants(t, r.Store(), "k", "changed")
+	if s := r.Stats(); s.Bypassed || s.Broken != 3 || s.Hits != 3 || s.Errors != 0 || s.Generations != 1 {
+		t.Errorf("%+v", s)
+	}
+}

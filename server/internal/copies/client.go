@@ -153,6 +153,8 @@ func (c *client) do(run string, ask func(*conn) (any, error)) (any, error) {
 		switch {
 		case err == nil:
 			return reply, nil
+		case noText(err):
+			return nil, err // somebody else's, and all else goes on
 		case errors.As(err, &refused):
 			// OOM, or a replica now, or loading: for one call or for all, we
 			// do not know.
@@ -192,6 +194,12 @@ func (c *client) lease(run, name, lease string) (string, error) {
 	return textOf(c.do(run, func(k *conn) (any, error) {
 		return k.Do("SET", name, lease, "NX", "GET", "PX", leaseLife.Milliseconds())
 	}))
+}
+
+// noText reports whether what stands under a name is a list or the like.
+func noText(err error) bool {
+	refused, is := errors.AsType[redis.Error](err)
+	return is && strings.HasPrefix(string(refused), "WRONGTYPE")
 }
 
 func textOf(reply any, err error) (string, error) {

@@ -187,6 +187,10 @@ func (c *Copies) look(key string) (payload string, ok bool, l lease) {
 		found, err = c.redis.lease(g.run, l.name, l.text)
 	}
 	switch {
+	case noText(err):
+		c.misses.Add(1)
+		c.drop(g, key, errBroken)
+		return "", false, lease{}
 	case err != nil:
 		c.misses.Add(1)
 		return "", false, lease{}
