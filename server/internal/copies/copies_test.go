@@ -154,7 +154,7 @@ func TestACopyThatCouldNotBeTakenAwayRevivesNothing(t *testing.T) {
 					t.Errorf("without Redis a read took %v", took)
 				}
 			}
-			eventually(t, "it is told", func() bool { s := r.Stats(); return s.Bypassed && s.Why != nil })
+			eventually(t, "it is told", func() bool { return r.Stats().Down() })
 			back()
 			r.waitUp(t)
 			for range 5 {
@@ -172,6 +172,25 @@ func TestACopyThatCouldNotBeTakenAwayRevivesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAStartIsNoOutageOfRedis(t *testing.T) {
+	c, err := New(Options{
+		URL: "redis://127.0.0.1:1", Database: session.NewMemory(nil), Log: slog.New(slog.DiscardHandler),
+		Keys: func() [][]byte { return [][]byte{[]byte("a key of thirty-two bytes, or so")} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Stats(); !s.Bypassed || s.Down() {
+		t.Errorf("before the first look: %+v", s)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { c.Run(ctx) })
+	eventually(t, "it is told", func() bool { return c.Stats().Down() })
+	stop()
+	run.Wait()
 }
 
 // hears waits until a replica reads what was acknowledged then: no read that begins
