@@ -22,7 +22,7 @@ func TestALiveSessionIsReadWithRedisCliAsTheHowToSays(t *testing.T) {
 		}
 		t.Skip("SKIPPED: " + how)
 	}
-	page, err := os.ReadFile("../../docs/how-to/keep-sessions.md")
+	page, err := os.ReadFile("../../docs/how-to/keep-sessions-in-redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}

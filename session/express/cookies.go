@@ -252,16 +252,12 @@ func (o *CookieOptions) attributes(now time.Time) (string, error) {
 	if o.Partitioned {
 		b.WriteString("; Partitioned")
 	}
-	switch o.Priority {
-	case "":
-	case "low":
-		b.WriteString("; Priority=Low")
-	case "medium":
-		b.WriteString("; Priority=Medium")
-	case "high":
-		b.WriteString("; Priority=High")
-	default:
-		return "", fmt.Errorf("unknown priority %q", o.Priority)
+	if o.Priority != "" {
+		p := priorities[o.Priority]
+		if p == "" {
+			return "", fmt.Errorf("unknown priority %q", o.Priority)
+		}
+		b.WriteString("; Priority=" + p)
 	}
 	switch o.SameSite {
 	case 0, http.SameSiteDefaultMode:

@@ -397,7 +397,6 @@ func (c *Copies) Ended(keys ...string) {
 
 // Stats is what has happened.
 type Stats struct {
-	Up           bool
 	Hits, Misses uint64
 	Errors       uint64 // of calls to Redis
 	Broken       uint64 // records that were none of ours
@@ -419,8 +418,8 @@ func (c *Copies) Stats() Stats {
 		why = *last
 	}
 	return Stats{
-		Why: why,
-		Up:  c.redis.up.Load(), Hits: c.hits.Load(), Misses: c.misses.Load(), Errors: c.redis.errors.Load(),
+		Why:  why,
+		Hits: c.hits.Load(), Misses: c.misses.Load(), Errors: c.redis.errors.Load(),
 		Broken: c.broken.Load(), Forged: c.forged.Load(), Generations: c.begun.Load(), Bypassed: !usable,
 	}
 }
