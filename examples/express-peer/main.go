@@ -42,6 +42,10 @@ func main() {
 	flag.StringVar(&o.keys, "keys", "", "comma-separated `keys` of cookie-session; default: the secrets")
 	flag.StringVar(&o.name, "name", "connect.sid", "`name` of the session's cookie")
 	o.store.flags()
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "example:\n  go run ./examples/express-peer --port 3001 --redis redis://127.0.0.1:6379 --secret 'keyboard cat'\nflags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -308,9 +308,9 @@ func (t *Target) forget(of feed.Digest) {
 // Hear takes the news of the origin's feed, so that what ends there ends here at
 // once. Give it to the target before the sessions:
 //
-//	go source.Follow(ctx, feed.ID{}, func(n feed.News) error {
+//	err := source.Follow(ctx, feed.ID{}, func(n feed.News) error {
 //		return errors.Join(target.Hear(n), sessions.Hear(n))
-//	})
+//	}) // again, where the feed broke off
 func (t *Target) Hear(n feed.News) error {
 	all := n.Reset
 	for _, e := range n.Events {

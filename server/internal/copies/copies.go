@@ -415,6 +415,10 @@ type Stats struct {
 	Why          error  // that Redis could not be reached at the last beat; nil where it could
 }
 
+// Down says whether copies are not used for a reason that an operator should know. Before
+// the first beat has ended nobody knows, and nothing is wrong.
+func (s Stats) Down() bool { return s.Bypassed && s.Why != nil }
+
 // Stats reads the numbers.
 func (c *Copies) Stats() Stats {
 	_, usable := c.usable(time.Now())
