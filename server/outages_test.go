@@ -36,8 +36,8 @@ type stage struct {
 	strange       []string      // answers that should not be
 }
 
-// mayFail says whether an answer of that kind is right at this stage.
-func (s *stage) mayFail(kind string) bool {
+// expects says whether an answer of that kind is nothing to tell about.
+func (s *stage) expects(kind string) bool {
 	switch kind {
 	case "2xx", "401": // of a session that has ended
 		return true
@@ -85,7 +85,7 @@ func (c *tally) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer c.mu.Unlock()
 	s := c.stages[len(c.stages)-1] // what goes wrong, goes wrong with what is under way
 	s.answers[kind]++
-	if !s.mayFail(kind) {
+	if !s.expects(kind) {
 		s.strange = append(s.strange, fmt.Sprintf("%s %s: %s after %v: %v %s", r.Method, r.URL.Path, kind, took, err, text))
 	}
 	if r.Method == "GET" {
@@ -182,8 +182,17 @@ func TestBehindNGINXWithRedisAnyPartFailsAndNothingAcknowledgedIsLost(t *testing
 		if n := s.answers["502"]; n > people+1 { // each has one under way
 			t.Errorf("%s: %d answers of 502", s.name, n)
 		}
+		// Now and then one may be told to try again, as a write is whose copy goes
+		// with the Redis that is just being killed.
+		told := 0
+		if !s.expects("503") {
+			told = s.answers["503"]
+		}
 		for _, strange := range s.strange[:min(len(s.strange), 5)] {
-			t.Errorf("%s: %s", s.name, strange)
+			t.Logf("%s: %s", s.name, strange)
+		}
+		if len(s.strange) > told || 50*told > s.answers["2xx"] {
+			t.Errorf("%s: %d answers that should not be", s.name, len(s.strange))
 		}
 	}
 }
