@@ -185,7 +185,7 @@ func TestABackupUnderLoadHasAllThatWasAcknowledgedBeforeItEnded(t *testing.T) {
 			t.Fatalf("restore: %v\n%s", err, talk)
 		}
 		taken := takens[i]
-		q := serve(t, elsewhere, port) // a token is good under its cookie's name, which in development has the port
+		q := serve(t, elsewhere, port) // the cookie's name has the port in it, and a token is good for one name
 		present, gone := 0, 0
 		for _, e := range events {
 			want := 0
@@ -198,7 +198,7 @@ func TestABackupUnderLoadHasAllThatWasAcknowledgedBeforeItEnded(t *testing.T) {
 				continue
 			}
 			if a := q.ask("GET", "/api/v1/session", e.token, nil); a.status != want {
-				t.Fatalf("backup %d, begun %v before its end, ended %v: %d, want %d", i, taken.Sub(e.begun), !e.end.IsZero(), a.status, want)
+				t.Fatalf("backup %d, begun %v before its end, ended %v: %d, want %d: %s", i, taken.Sub(e.begun), !e.end.IsZero(), a.status, want, a.Body)
 			}
 		}
 		for name, at := range users {

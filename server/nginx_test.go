@@ -84,14 +84,21 @@ http {
 	}
 }
 
-// A regular signs in and out, over and over, and knows what was acknowledged.
+// A regular signs in and out and changes things, over and over, and knows what was
+// acknowledged.
 type regular struct {
 	name    string
-	in, out []string // tokens of sessions that live, and of those that were ended
-	unsure  int      // requests that nobody has answered
+	in, out []string        // tokens of sessions that live, and of those that were ended
+	updates int             // that were acknowledged
+	title   string          // the name that it has given itself
+	roles   map[string]bool // at the user whom all change; nobody else changes these
+	unsure  int             // requests that nobody has answered
 
 	late time.Duration // how long another replica may take to hear of an ending
 }
+
+// crowd is a user whom all regulars change at once.
+const crowd = "crowd"
 
 // live goes on until ctx is done. It says what should not have happened.
 func (p *regular) live(ctx context.Context, site *process) error {
@@ -109,6 +116,11 @@ func (p *regular) live(ctx context.Context, site *process) error {
 		check, err := site.api(context.Background(), "GET", "/api/v1/session", signin.Token, nil)
 		if err == nil && check.status != 200 && check.status < 500 {
 			return fmt.Errorf("a session that was just begun: %d %s", check.status, check.Body)
+		}
+		for range 5 { // which the hash of a password would keep apart from those of others
+			if err := p.update(site, signin.Token); err != nil {
+				return err
+			}
 		}
 		if len(p.in) < 3 {
 			continue
@@ -138,6 +150,69 @@ func (p *regular) live(ctx context.Context, site *process) error {
 	return nil
 }
 
+// update changes one thing, says so until it is acknowledged, and looks at it.
+func (p *regular) update(site *process, token string) error {
+	n := p.updates
+	role, give := fmt.Sprint(p.name, "-", n%3), n/3%2 == 0
+	title := fmt.Sprint("Number ", n)
+	method, path, in, want := "PATCH", "/api/v1/admin/users/"+p.name, m{"name": title}, 200
+	switch {
+	case n%2 == 0 && give:
+		method, path, in, want = "PUT", "/api/v1/admin/users/"+crowd+"/roles/"+role, m{}, 204
+	case n%2 == 0:
+		method, path, in, want = "DELETE", "/api/v1/admin/users/"+crowd+"/roles/"+role, nil, 204
+	}
+	for begun := time.Now(); ; {
+		a, err := site.api(context.Background(), method, path, token, in)
+		if err == nil && a.status == want {
+			break
+		}
+		if err == nil && a.status < 500 || time.Since(begun) > time.Minute {
+			return fmt.Errorf("%s %s: %d %s %v", method, path, a.status, a.Body, err)
+		}
+		p.unsure++
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.updates++
+	if n%2 == 0 {
+		p.roles[role] = give
+	} else {
+		p.title = title
+	}
+	for acknowledged := time.Now(); ; {
+		since := time.Since(acknowledged)
+		wrong, err := p.wrong(site, token)
+		if err != nil || wrong == "" {
+			return nil
+		}
+		if since >= 2*time.Second {
+			return fmt.Errorf("%v after %s %s was acknowledged: %s", since, method, path, wrong)
+		}
+	}
+}
+
+// wrong says what of the updates cannot be seen at a site. An error means that
+// there was no answer.
+func (p *regular) wrong(site *process, token string) (string, error) {
+	own, err := site.api(context.Background(), "GET", "/api/v1/user", token, nil)
+	if err != nil || own.status >= 500 {
+		return "", fmt.Errorf("%d %w", own.status, err)
+	}
+	if p.title != "" && !strings.Contains(own.Body, fmt.Sprintf(`"name":%q`, p.title)) {
+		return fmt.Sprintf("want %q in %d %s", p.title, own.status, own.Body), nil
+	}
+	all, err := site.api(context.Background(), "GET", "/api/v1/admin/users/"+crowd, token, nil)
+	if err != nil || all.status >= 500 {
+		return "", fmt.Errorf("%d %w", all.status, err)
+	}
+	for role, held := range p.roles {
+		if all.status != 200 || strings.Contains(all.Body, fmt.Sprintf("%q", role)) != held {
+			return fmt.Sprintf("want %s %v in %d %s", role, held, all.status, all.Body), nil
+		}
+	}
+	return "", nil
+}
+
 // check asks every replica for all that was acknowledged.
 func (p *regular) check(t *testing.T, replicas []*process) {
 	t.Helper()
@@ -149,6 +224,11 @@ func (p *regular) check(t *testing.T, replicas []*process) {
 				}
 			}
 		}
+		if len(p.in) > 0 {
+			if wrong, err := p.wrong(r, p.in[0]); err != nil || wrong != "" {
+				t.Errorf("the updates of %s at replica %d: %s %v", p.name, i, wrong, err)
+			}
+		}
 	}
 }
 
@@ -158,10 +238,11 @@ func (c *cluster) under(t *testing.T, site *process, people int, fn func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	all := make([]regular, people)
+	c.command("user", "add", "--identifier", crowd, "--password-file", "-")
 	var living sync.WaitGroup
 	for i := range all {
-		all[i].name, all[i].late = fmt.Sprint("person-", i), c.late
-		c.command("user", "add", "--identifier", all[i].name, "--password-file", "-")
+		all[i].name, all[i].late, all[i].roles = fmt.Sprint("person-", i), c.late, map[string]bool{}
+		c.command("user", "add", "--identifier", all[i].name, "--password-file", "-", "--role", "admin")
 		living.Go(func() {
 			if err := all[i].live(ctx, site); err != nil {
 				t.Errorf("%s: %v", all[i].name, err)
@@ -171,14 +252,15 @@ func (c *cluster) under(t *testing.T, site *process, people int, fn func()) {
 	fn()
 	stop()
 	living.Wait()
-	in, out, unsure := 0, 0, 0
+	in, out, updates, unsure := 0, 0, 0, 0
 	for i := range all {
-		in, out, unsure = in+len(all[i].in), out+len(all[i].out), unsure+all[i].unsure
+		in, out = in+len(all[i].in), out+len(all[i].out)
+		updates, unsure = updates+all[i].updates, unsure+all[i].unsure
 		all[i].check(t, c.replicas)
 	}
-	t.Logf("%d sessions that live and %d that were ended are as acknowledged; %d requests were not answered", in, out, unsure)
-	if out == 0 {
-		t.Error("nothing was ended")
+	t.Logf("%d sessions that live and %d that were ended are as acknowledged, and %d updates; %d requests were not served", in, out, updates, unsure)
+	if out == 0 || updates == 0 {
+		t.Error("nothing was ended, or updated")
 	}
 }
 

@@ -210,39 +210,3 @@ func TestThreeReplicasWithRedisAreOneServer(t *testing.T) {
 		t.Errorf("the list of sessions: %s", out)
 	}
 }
-
-// Three replicas over PostgreSQL and Redis behind nginx, and each part fails in turn while
-// people come and go.
-func TestBehindNGINXWithRedisAnyPartFailsAndNothingAcknowledgedIsLost(t *testing.T) {
-	if testing.Short() {
-		t.Skip("with -short")
-	}
-	redis, database := startCache(t), postgrestest.Start(t)
-	c := replicate(t, database.Database(t), 3, "--redis", redis.url())
-	c.late = 2 * time.Second
-	site := c.front()
-	c.under(t, site, 4, func() {
-		time.Sleep(2 * time.Second)
-		for range 20 {
-			redis.ask("FLUSHALL")
-			time.Sleep(50 * time.Millisecond)
-		}
-		redis.pause()
-		time.Sleep(5 * time.Second)
-		redis.resume()
-		time.Sleep(2 * time.Second)
-		p := c.replicas[0]
-		p.kill()
-		time.Sleep(time.Second)
-		c.replicas[0] = c.launch(portOf(t, p), t.TempDir(), "--redis", redis.url())
-		c.replicas[0].ready()
-		redis.kill()
-		time.Sleep(5 * time.Second)
-		redis.run()
-		time.Sleep(2 * time.Second)
-		database.Kill()
-		time.Sleep(3 * time.Second)
-		database.Restart(t)
-		time.Sleep(3 * time.Second)
-	})
-}
