@@ -81,6 +81,7 @@ type Server struct {
 	hashers   *hashers // nil where passwords are hashed here
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
+	codes     session.Store // of hand-overs: that of the sessions
 	proofs    *dpop.Verifier
 	inbox     *notify.Inbox // nil but with --dev
 	face      face          // the handler, which Reload changes
@@ -168,6 +169,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		stored = tracedStore{s.stored}
 	}
 	near := session.NewNear(stored, 0)
+	s.codes = stored // each is read once
 	s.db.Changed = near.Forget
 	s.db.Raised = func(subject string, ended bool) {
 		near.Forget(session.EpochKey(subject))
@@ -254,6 +256,8 @@ func (s *Server) show() error {
 		Before:      s.face.now.Load(),
 		Tracer:      s.tracer,
 
+		Codes: s.codes,
+
 		Feed:         s.db.Feed(),
 		FeedFollower: s.cfg.FeedFollower,
 		Streams:      s.streams,
@@ -271,6 +275,9 @@ func (s *Server) show() error {
 		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
 	}
 	var err error
+	if o.Sites, err = s.live.sites(); err != nil {
+		return err
+	}
 	if o.Theme, err = readTheme(s.live.Theme); err != nil {
 		return err
 	}
