@@ -151,9 +151,13 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 			}
 		}
 	}
-	_, sites := c.sites()
-	for _, err := range []error{c.Check(), tryTheme(c.Theme), sites} {
+	for _, err := range []error{c.Check(), tryTheme(c.Theme)} {
 		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 { // of a site that was refused the secret would be another mistake
+		if _, err := c.sites(); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -78,7 +78,7 @@ func siteCalls() []operation {
 		do:      byServer((*call).redeemHandOver),
 		example: `{"code": "adm_o_…", "verifier": "adm_o_…"}`,
 		answers: []answers{{200, "Who is signed in, and the session that the site's will end with", handed{}}},
-		refuses: []*admit.Error{handover.ErrSite, handover.ErrCode, session.ErrNone, session.ErrEnded, session.ErrExpired, account.ErrTooMany},
+		refuses: []*admit.Error{handover.ErrSite, handover.ErrCode, session.ErrEnded, session.ErrExpired, account.ErrTooMany},
 	}, {
 		call: "POST " + callPrefix + "alive", id: "handedOverAlive", summary: "Does a session live that was taken over", site: true,
 		about:   "Asking notes that the session is in use. A site may remember the answer for some seconds: for as long as a sign-out here may take to be seen there." + about,
@@ -136,6 +136,9 @@ func (c *call) redeemHandOver(site string, in *redeemHandOver) error {
 	h, err := c.handing.Redeem(c.r.Context(), site, in.Code.Reveal(), in.Verifier.Reveal())
 	if errors.Is(err, handover.ErrCode) {
 		return cmp.Or(c.Accounts.HandOverRefused(c.r.Context(), site, c.origin(), c.now), err)
+	}
+	if errors.Is(err, session.ErrNone) {
+		err = session.ErrEnded // so long ago that it is forgotten
 	}
 	if err != nil {
 		return err
