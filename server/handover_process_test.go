@@ -208,6 +208,11 @@ func TestSessionsOfTheRealProgramAndOfASecondDomainEndTogether(t *testing.T) {
 			t.Parallel()
 			d := newSecondDomain(t, c.feed)
 			d.ask("POST", d.id+"/signout", "")
+			if c.feed { // once it is heard, it is followed
+				d.signIn()
+				d.ask("POST", d.id+"/signout", "")
+				d.gone()
+			}
 			for name, end := range map[string]func(){
 				"the page to sign out": func() { d.ask("POST", d.id+"/signout", "") },
 				"admit session end":    func() { d.command("session", "end", d.sid()) },

@@ -165,6 +165,9 @@ func (c *call) handedOverAlive(_ string, in *aboutHanded) error {
 	if err != nil && !errors.Is(err, admit.Unauthenticated) {
 		return err
 	}
+	if err == nil {
+		c.sid = in.SID[:8]
+	}
 	return c.json(http.StatusOK, living{err == nil})
 }
 
@@ -176,6 +179,7 @@ type endHanded struct {
 func (c *call) endHandedOver(site string, in *endHanded) error {
 	found, err := c.Sessions.Find(c.r.Context(), in.SID)
 	if err == nil {
+		c.sid = found.SID[:8]
 		why := []rune(visible(in.Reason))
 		r := c.auditing(account.SessionEnded, account.Record{
 			Event: "session_ended_at_site", Subject: found.Subject, Detail: site, Reason: string(why[:min(len(why), 100)]),
