@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/admit-auth/admit"
@@ -346,6 +348,24 @@ func TestAttackAReplayedCodeIsRefusedByTheServer(t *testing.T) {
 	in := m{"code": code, "verifier": verifier}
 	h.asShop("redeem", in).want(200)
 	h.asShop("redeem", in).want(400, "handover_code")
+}
+
+func TestOfTwentyWhoRedeemACodeAtOnceOneIsAnswered(t *testing.T) {
+	h := newHouse(t)
+	code, verifier := h.surfer("ann").code()
+	var good atomic.Int32
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if h.asShop("redeem", m{"code": code, "verifier": verifier}).status == http.StatusOK {
+				good.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if good.Load() != 1 {
+		t.Errorf("%d of 20 redeemed one code", good.Load())
+	}
 }
 
 func TestAttackACodeOfAnotherSite(t *testing.T) {

@@ -512,6 +512,9 @@ func (c *call) log(now time.Time) {
 	if c.key != nil {
 		line.AddAttrs(slog.String("api_key", c.key.ID[:8]))
 	}
+	if c.site != "" {
+		line.AddAttrs(slog.String("site", c.site))
+	}
 	if trace := c.trace(); trace != "" {
 		line.AddAttrs(slog.String("trace_id", trace))
 	}
