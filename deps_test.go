@@ -27,10 +27,12 @@ var policy = map[string]string{
 	"session/express":     ". cookie session",
 	"session/handover":    ". cookie feed internal/remote problem session token",
 	"session/redisstore":  ". session",
-	"session/sessiontest": ". session token",
+	"session/sessiontest": ". cookie session token",
 	"session/sqlstore":    ". session",
 	"statuslist":          ".",
 	"token":               ".",
+
+	"session/express/expresstest": ". session session/express",
 }
 
 const (

@@ -16,7 +16,10 @@ func (rep report) draw(folder string) error {
 	curve := func(of func(weight) float64) []line {
 		lines := []line{{name: "admit, guest"}, {name: "admit, signed in"}, {name: "scs memstore"}}
 		for _, w := range rep.Weights {
-			i := map[string]int{"guest": 0, "signed-in": 1, "scs": 2}[w.Kind]
+			i, ok := map[string]int{"guest": 0, "signed-in": 1, "scs": 2}[w.Kind]
+			if !ok {
+				continue
+			}
 			lines[i].points = append(lines[i].points, [2]float64{float64(w.N), of(w)})
 		}
 		return lines

@@ -42,7 +42,7 @@ func main() {
 	only := flag.String("only", "", "measure only the operations whose name begins with this `text`, and weigh nothing")
 	from := flag.String("from", "", "measure nothing: take the figures from this `file` of -json")
 	svg := flag.String("svg", "", "draw the figures into this `folder`")
-	kind := flag.String("weigh", "", "weigh one kind of session only: guest, signed-in or scs")
+	kind := flag.String("weigh", "", "weigh one `kind` of session only, as the table names it")
 	n := flag.Int("n", 1_000_000, "how many, with -weigh")
 	flag.Parse()
 
@@ -89,7 +89,7 @@ func measure(quick bool, most int, only string) report {
 	self, err := os.Executable()
 	must(err)
 	for n := 1000; n <= most; n *= 10 {
-		for _, kind := range []string{"guest", "signed-in", "scs"} {
+		for _, kind := range []string{"guest", "signed-in", "sealed", "sealed, signed-in", "sealed, just changed", "scs"} {
 			fmt.Fprintf(os.Stderr, "bench: %d sessions, %s\n", n, kind)
 			cmd := exec.Command(self, "-weigh", kind, "-n", strconv.Itoa(n))
 			cmd.Stderr = os.Stderr

@@ -87,6 +87,27 @@ func (r *row) measure(rounds int, sample time.Duration) {
 		}
 	}
 	r.Ours, r.Floor, r.Peer = costs[1], costs[2], costs[3]
+	if r.Goal.Over > 0 {
+		r.Ours.CPU, r.Floor.CPU = inTurns(r.ours(), r.floor(), time.Duration(rounds)*5*sample)
+	}
+}
+
+// inTurns measures two works that differ by less than a round of one differs from
+// the next: they take turns of a millisecond, and means count.
+func inTurns(a, b work, total time.Duration) (cpuA, cpuB float64) {
+	n, _ := calibrate(a, time.Millisecond)
+	works := []work{a, b}
+	var spent [2]time.Duration
+	calls := 0
+	for begun := time.Now(); time.Since(begun) < total; calls += n {
+		for turn := range works {
+			i := (turn + calls/n) % 2 // who is first takes turns, too
+			before := cpuTime()
+			works[i](n)
+			spent[i] += cpuTime() - before
+		}
+	}
+	return float64(spent[0]) / float64(calls), float64(spent[1]) / float64(calls)
 }
 
 // calibrate returns how often w runs in the time of a sample, and how often it

@@ -26,7 +26,7 @@ import (
 
 func rows() (all []row, stop func()) {
 	redis, stop := redisRows()
-	return slices.Concat(sessionRows(), redis, cookieRows(), tokenRows(), otherRows()), stop
+	return slices.Concat(sessionRows(), sealedRows(), redis, cookieRows(), tokenRows(), otherRows()), stop
 }
 
 func sessionRows() []row {

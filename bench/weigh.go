@@ -14,6 +14,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -67,14 +68,14 @@ type basket struct {
 	Cart string `json:"cart"`
 }
 
-const (
-	samples   = 1 << 16 // sessions that are read
-	maxCookie = 128     // bytes, a zero behind it
-)
+const samples = 1 << 16 // sessions that are read
 
 func weigh(kind string, n int) weight {
 	// What the bench itself keeps is there before the first look at the heap.
-	reads := min(n, samples)
+	reads, maxCookie := min(n, samples), 128
+	if strings.HasPrefix(kind, "sealed") {
+		maxCookie = 512
+	}
 	kept := make([]byte, 0, reads*maxCookie)
 	before := heap()
 	p := newPile(kind)
@@ -87,7 +88,7 @@ func weigh(kind string, n int) weight {
 	}
 	p.settle()
 	w := weight{Kind: kind, N: n, Bytes: float64(int64(heap()-before)) / float64(n)}
-	read := reader(p.check, string(kept), true)
+	read := reader(p.check, string(kept), maxCookie, true)
 
 	begun := cpuTime()
 	w.GC = median(9, runtime.GC)
@@ -99,7 +100,7 @@ func weigh(kind string, n int) weight {
 	w.Check = float64(cpuTime()-begun) / times
 
 	w.Idle = during(p.sweep, n, read)
-	w.All = during(p.expire(), n, reader(p.check, string(kept), false))
+	w.All = during(p.expire(), n, reader(p.check, string(kept), maxCookie, false))
 	w.Left = float64(int64(heap() - before))
 	runtime.KeepAlive(kept)
 	runtime.KeepAlive(p)
@@ -108,12 +109,14 @@ func weigh(kind string, n int) weight {
 
 // reader reads sessions in an order without order. It keeps one request and one
 // string, so that the collector has next to nothing of ours to look at.
-func reader(h http.Handler, cookies string, must bool) work {
+//
+// A cookie takes width bytes, of which those behind it are zero.
+func reader(h http.Handler, cookies string, width int, must bool) work {
 	w, template := newWriter(), request("-")
 	return func(n int) {
 		for range n {
-			at := rand.IntN(len(cookies)/maxCookie) * maxCookie
-			c := cookies[at : at+maxCookie]
+			at := rand.IntN(len(cookies)/width) * width
+			c := cookies[at : at+width]
 			template.Header["Cookie"][0] = c[:strings.IndexByte(c, 0)]
 			r := new(http.Request)
 			*r = *template
@@ -130,6 +133,12 @@ func newPile(kind string) pile {
 	}
 	store := session.NewMemory(&session.MemoryOptions{MaxRecords: 1 << 30, MaxBytes: 1 << 40})
 	m, err := session.New[basket](store, nil)
+	if strings.HasPrefix(kind, "sealed") {
+		var keys *cookie.Keys
+		keys, err = cookie.ParseKeys(cookie.GenerateKey())
+		must(err)
+		m, err = session.NewSealed[basket](store, keys, nil)
+	}
 	must(err)
 	sweep := func(now time.Time) cleaner {
 		return func(ctx context.Context, most int) {
@@ -156,7 +165,13 @@ func newPile(kind string) pile {
 			w.reset()
 			_, err := m.Update(w, request(""), func(b *basket) error { b.Cart = cart; return nil })
 			must(err)
-			if kind == "signed-in" {
+			switch {
+			case kind == "sealed, just changed": // and its browser has not been seen since
+				r := request(w.pair())
+				w.reset()
+				_, err := m.Update(w, r, func(b *basket) error { b.Cart = "x" + cart[1:len(cart)-1] + "y"; return nil })
+				must(err)
+			case strings.HasSuffix(kind, "signed-in"):
 				r := request(w.pair())
 				w.reset()
 				_, err := m.Start(w, r, fmt.Sprintf("u_%020d", i), &session.StartOptions{

@@ -14,11 +14,15 @@ var policy = map[string]string{
 	"":      "",
 	"acme": "github.com/letsencrypt/challtestsrv github.com/letsencrypt/pebble/v2/ca github.com/letsencrypt/pebble/v2/db" +
 		" github.com/letsencrypt/pebble/v2/va github.com/letsencrypt/pebble/v2/wfe",
-	"express": "",
-	"jose":    "admit/dpop admit/jose admit/server github.com/c2sp/wycheproof github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt github.com/golang-jwt/jwt/v5",
-	"redis":   "admit admit/session admit/session/redisstore admit/session/sessiontest github.com/gomodule/redigo/redis github.com/redis/go-redis/v9 github.com/redis/rueidis",
-	"sql":     "admit admit/session admit/session/sessiontest admit/session/sqlstore github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib",
 	"sharing": "admit admit/feed admit/problem admit/session admit/session/handover admit/session/redisstore github.com/chromedp/chromedp github.com/coder/websocket github.com/gomodule/redigo/redis",
+	"express": "admit/session/mongostore/mongotest",
+	"jose":    "admit/dpop admit/jose admit/server github.com/c2sp/wycheproof github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt github.com/golang-jwt/jwt/v5",
+	"linear": "admit admit/session admit/session/redisstore admit/session/sqlstore github.com/alexedwards/scs/goredisstore github.com/alexedwards/scs/v2" +
+		" github.com/alexedwards/scs/v2/memstore github.com/anishathalye/porcupine github.com/boj/redistore github.com/gorilla/sessions github.com/redis/go-redis/v9 modernc.org/sqlite",
+	"memcached": "admit/conformance/linear admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest" +
+		" go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options",
+	"redis":   "admit admit/conformance/linear admit/cookie admit/session admit/session/express admit/session/express/expresstest admit/session/redisstore admit/session/sessiontest github.com/gomodule/redigo/redis github.com/redis/go-redis/v9 github.com/redis/rueidis",
+	"sql":     "admit admit/conformance/linear admit/session admit/session/express admit/session/express/expresstest admit/session/sessiontest admit/session/sqlstore github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib modernc.org/sqlite",
 	"browser": "admit admit/server admit/session github.com/chromedp/cdproto/browser github.com/chromedp/cdproto/emulation github.com/chromedp/cdproto/network github.com/chromedp/chromedp github.com/chromedp/chromedp/kb",
 }
 

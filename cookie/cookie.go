@@ -156,14 +156,12 @@ func (c *Cookie) SetRaw(w http.ResponseWriter, value string, maxAge time.Duratio
 			return fmt.Errorf("cookie %q: byte %d of the value cannot stand in a cookie: %w", c.name, i, ErrMalformed)
 		}
 	}
-	line := make([]byte, 0, len(c.name)+1+len(value)+len("; Max-Age=34560000")+len(c.suffix))
-	line = append(append(append(line, c.name...), '='), value...)
+	var age [20]byte
+	seconds := age[:0]
 	if maxAge > 0 {
-		line = append(line, "; Max-Age="...)
-		line = strconv.AppendInt(line, max(int64(maxAge/time.Second), 1), 10)
+		seconds = strconv.AppendInt(append(seconds, "; Max-Age="...), max(int64(maxAge/time.Second), 1), 10)
 	}
-	line = append(line, c.suffix...)
-	return c.put(w, string(line))
+	return c.put(w, c.name+"="+value+string(seconds)+c.suffix)
 }
 
 // put adds a Set-Cookie line, in place of an earlier one of the same cookie.
@@ -325,9 +323,14 @@ func CheckBudget(r *http.Request, w http.ResponseWriter) (warning string, err er
 }
 
 // octet reports whether a byte may stand in a cookie's value.
-func octet(c byte) bool {
-	return c > 0x20 && c < 0x7f && c != '"' && c != ',' && c != ';' && c != '\\'
-}
+func octet(c byte) bool { return octets[c] }
+
+var octets = func() (is [256]bool) {
+	for c := byte(0x21); c < 0x7f; c++ {
+		is[c] = c != '"' && c != ',' && c != ';' && c != '\\'
+	}
+	return is
+}()
 
 func isToken(s string) bool {
 	for i := range len(s) {

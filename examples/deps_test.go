@@ -10,19 +10,22 @@ import (
 // This is policy: what each package of this module may import besides the
 // standard library, the library and the clients of its stores. A package that is not listed fails.
 var policy = map[string]string{
-	"":                "",
-	"beside":          "",
-	"concepts":        "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
-	"express-peer":    "admit admit/problem admit/session/express github.com/redis/rueidis",
+	"":         "",
+	"beside":   "",
+	"concepts": "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
+	"express-peer": "admit admit/cookie admit/problem admit/session admit/session/express admit/session/memcachestore admit/session/mongostore admit/session/redisstore admit/session/sqlstore" +
+		" github.com/jackc/pgx/v5/stdlib github.com/redis/rueidis go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring",
 	"embedded":        "admit admit/authn admit/server",
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
 	"second-domain":   "admit admit/feed admit/problem admit/session admit/session/handover",
 	"single-page-app": "admit admit/access admit/authn",
 	"two-domains":     "admit admit/problem admit/session admit/session/handover",
-	"visit-cookie":    "admit/cookie",
-	"visits":          "admit/session",
-	"visits-sealed":   "admit/cookie",
+	"store": "admit/problem admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest admit/session/redisstore admit/session/sqlstore" +
+		" github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib github.com/redis/rueidis go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options modernc.org/sqlite",
+	"visit-cookie":  "admit/cookie",
+	"visits":        "admit/session",
+	"visits-sealed": "admit/cookie admit/problem admit/session",
 }
 
 const module = "github.com/admit-auth/admit/examples"

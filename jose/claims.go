@@ -222,6 +222,11 @@ func planFor[D any]() (*plan, error) {
 	return p, nil
 }
 
+// plain reports whether no code of others reads a D.
+func (p *plan) plain() bool {
+	return !p.whole && !slices.ContainsFunc(p.fields, func(f field) bool { return f.kind == reflect.Invalid })
+}
+
 // plainKind returns which of the kinds that a plan reads and writes itself a
 // type is of: String, Bool, Int64, Uint64, or Slice, of strings. All others are
 // Invalid.

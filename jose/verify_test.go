@@ -502,3 +502,33 @@ func TestClaimsMayBeAMapOrAnEmbeddingStruct(t *testing.T) {
 		t.Errorf("a registered claim in another case was signed: %s", token)
 	}
 }
+
+func TestNothingOfOneTokenIsInTheClaimsOfTheNext(t *testing.T) {
+	k := keyFor(t, HS256)
+	s := newSigner(t, k)
+	full := goodClaims()
+	full.ID, full.Data = "id of the first", access{Scope: "all"}
+	late := goodClaims()
+	late.Expires, late.ID, late.Data = time.Now().Add(-time.Hour), "id of the second", access{Scope: "more"}
+	bare := goodClaims()
+	bare.ID, bare.Data = "", access{}
+	v, err := NewVerifier[access](NewKeySet(k), Expected{[]Algorithm{HS256}, full.Issuer, full.Audience, "at+jwt"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		first, err := v.Verify(t.Context(), sign(t, s, full))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := v.Verify(t.Context(), sign(t, s, late)); err == nil || c.ID != "" || c.Data.Scope != "" {
+			t.Fatalf("a token out of time: %+v, %v", c, err)
+		}
+		if c, err := v.Verify(t.Context(), sign(t, s, bare)); err != nil || c.ID != "" || c.Data.Scope != "" {
+			t.Fatalf("a token without them has the claims of others: %+v, %v", c, err)
+		}
+		if first.ID != full.ID || first.Data.Scope != "all" || len(first.Audience) != len(full.Audience) {
+			t.Fatalf("the first one's claims have become %+v", first)
+		}
+	}
+}

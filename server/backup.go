@@ -22,6 +22,7 @@ var (
 	ErrNoDatabase = admit.NotFound.New("no_database", "There is no database in the data folder.").WithHint("name the folder with --data")
 	ErrNoRoom     = admit.Unavailable.New("no_room", "There is not enough room on the disk.").WithHint("make room, or name another disk; nothing was changed")
 	ErrTarget     = admit.Unavailable.New("backup_unwritable", "The backup cannot be written there.").WithHint("name another place with --to")
+	ErrElsewhere  = admit.Invalid.New("database_elsewhere", "The database is in PostgreSQL, whose own tools make backups and put them back.").WithHint("pg_dump --format=custom --file=admit.dump URL makes one beside running servers; the runbook's page restore.md tells how to go back to it")
 	ErrCut        = admit.Unavailable.New("interrupted", "It was interrupted, and nothing was changed.")
 )
 
@@ -66,6 +67,9 @@ func Backup(ctx context.Context, cfg Config, o BackupOptions) (BackupReport, err
 }
 
 func backup(ctx context.Context, cfg Config, o BackupOptions) (r BackupReport, err error) {
+	if cfg.Database != "" {
+		return r, ErrElsewhere
+	}
 	to, err := o.recipients()
 	if err != nil {
 		return r, err

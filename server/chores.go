@@ -91,6 +91,21 @@ func (s *Server) sweepFeed(ctx context.Context) {
 	})
 }
 
+// heed follows what other servers change in a database that they share, until ctx
+// is done.
+func (s *Server) heed(ctx context.Context) {
+	s.db.Heed(ctx, func(keys bool) error {
+		if keys {
+			// Where it fails, as with another master key, tendKeys tries again.
+			if err := s.keys.Look(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("the keys that another server has changed cannot be read", slog.Any("error", err))
+			}
+		}
+		s.accounts.Forget()
+		return nil
+	})
+}
+
 // tendKeys rotates and retires keys when that is due, until ctx is done.
 func (s *Server) tendKeys(ctx context.Context) {
 	again(ctx, tendEvery, func(now time.Time) time.Duration {

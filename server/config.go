@@ -13,12 +13,14 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/otlp"
 	"go.yaml.in/yaml/v3"
 )
@@ -34,6 +36,8 @@ import (
 type Config struct {
 	Listen            string     `name:"listen" arg:"ADDR" help:"address to listen on; localhost is both 127.0.0.1 and ::1"`
 	Data              string     `name:"data" arg:"DIR" help:"folder of the database and the keys, made on the first start"`
+	Database          string     `name:"database" arg:"URL" help:"PostgreSQL database that servers share, such as postgres://admit@db.example.org/admit, in place of SQLite in the data folder; its password may stand in PGPASSWORD or ~/.pgpass"`
+	Redis             string     `name:"redis" arg:"URL" help:"Redis or Valkey that keeps copies of sessions and API keys, so that look-ups spare the database, such as redis://cache.example.org:6379, or rediss:// for TLS; it may forget or stop at any time"`
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
@@ -66,9 +70,10 @@ type Config struct {
 
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
-	MasterKey   admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
-	OTLPHeaders admit.Secret `name:"otlp_headers" arg:"HEADERS" help:"headers for the collector, name=value with commas between; OTEL_EXPORTER_OTLP_HEADERS is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_HEADERS"`
-	DevKey      admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
+	MasterKey     admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
+	RedisPassword admit.Secret `name:"redis_password" arg:"PASSWORD" help:"password for --redis"`
+	OTLPHeaders   admit.Secret `name:"otlp_headers" arg:"HEADERS" help:"headers for the collector, name=value with commas between; OTEL_EXPORTER_OTLP_HEADERS is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_HEADERS"`
+	DevKey        admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
 
 	Log *slog.Logger // for programs; default: LogLevel and LogFormat on standard error
 
@@ -327,6 +332,9 @@ func (c *Config) fields() []field {
 			}
 		default:
 			f.Value = v.Field(i).Interface()
+			if name == "database" {
+				f.Value = withoutPassword(c.Database)
+			}
 		}
 		all = append(all, f)
 	}
@@ -403,7 +411,29 @@ func (s *Setting) check(where, text string) error {
 	if ok {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: %q", where, ErrConfigValue.WithHint(s.Name+" is "+want), text)
+	err := ErrConfigValue.WithHint(s.Name + " is " + want)
+	if s.Name == "database" || s.Name == "redis" { // there may be a password in it
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	return fmt.Errorf("%s: %w: %q", where, err, text)
+}
+
+// withoutPassword is the URL of a database as it may be shown.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "xxxxx"
+	}
+	if q := u.Query(); q.Has("password") {
+		q.Set("password", "xxxxx")
+		u.RawQuery = q.Encode()
+	}
+	return u.Redacted()
+}
+
+// database is where it is: the URL, or a file.
+func (c Config) database() string {
+	return cmp.Or(c.Database, filepath.Join(c.Data, databaseName))
 }
 
 // rule says whether text may be a value, and what may be.
@@ -416,6 +446,10 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return none || err == nil && bad == nil && strings.Trim(host, "/") == host, "a host and a port, such as localhost:8080"
 	case "data":
 		return text != "" && !strings.Contains(text, "\x00"), "a path"
+	case "database":
+		return text == "" || db.CheckURL(text) == nil, "a URL, such as postgres://admit@db.example.org/admit"
+	case "redis":
+		return text == "" || isRedis(text), "a URL, such as redis://cache.example.org:6379, redis://user@cache.example.org or rediss:// for TLS; a password goes into ADMIT_REDIS_PASSWORD"
 	case "public_url":
 		return text == "" || isOrigin(text, "https") || isOrigin(text, "http"), "an https origin without a path, such as https://id.example.org"
 	case "cors_origins":
@@ -461,6 +495,18 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return text == "true" || text == "false", "true or false"
 	}
 	return text != "", "text"
+}
+
+// isRedis reports whether text says where a Redis is. A password in it would be read by
+// whoever lists the command lines.
+func isRedis(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return false
+	}
+	_, secret := u.User.Password()
+	number := strings.Trim(u.Path, "/")
+	return !secret && (number == "" || within(number, 0, 1<<20))
 }
 
 func within(text string, low, high int) bool {

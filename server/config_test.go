@@ -46,7 +46,7 @@ func TestFlagGoesBeforeEnvironmentBeforeFileBeforeDefault(t *testing.T) {
 
 func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 	values := map[string]string{
-		"theme": "t", "listen": "127.0.0.1:80", "data": "d", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
+		"theme": "t", "listen": "127.0.0.1:80", "data": "d", "database": "postgres://u:p@h/d", "redis": "rediss://u@h:6380/2", "redis_password": "p", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "ops_listen": "localhost:9090", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
 		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
@@ -71,7 +71,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		}
 		file.WriteString(f.Name + ": " + value + "\n")
 	}
-	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_HANDOVER_SECRETS=shop=k"}
+	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p", "ADMIT_HANDOVER_SECRETS=shop=k"}
 	for name, c := range map[string]func() (Config, error){
 		"environment": func() (Config, error) { return load(t, "", env, nil) },
 		"file":        func() (Config, error) { return load(t, file.String(), secret, nil) },
@@ -292,4 +292,19 @@ func FuzzConfigFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A configuration is shown to whoever looks for a mistake in it.
+func TestThePasswordOfADatabaseIsNotShown(t *testing.T) {
+	for _, text := range []string{"postgres://u:sesame@h/d", "postgres://u@h/d?password=sesame", "postgres://u:sesame@h/d?password=sesame&sslmode=require"} {
+		var out strings.Builder
+		c := Config{Database: text}
+		if err := c.Print(&out); err != nil || strings.Contains(out.String(), "sesame") || !strings.Contains(out.String(), "xxxxx") {
+			t.Errorf("%v: %s", err, out.String())
+		}
+		c.Database = text + "\x7f"
+		if err := c.Check(); err == nil || strings.Contains(err.Error(), "sesame") {
+			t.Errorf("a refusal: %v", err)
+		}
+	}
 }

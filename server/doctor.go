@@ -115,7 +115,14 @@ func (d *doctor) diagnose(ctx context.Context, unread error) {
 	} else if d.cfg.Theme != "" {
 		d.ok("theme", "every page can be shown with the theme")
 	}
-	if d.folder() {
+	switch {
+	case d.cfg.Database != "":
+		if _, err := os.Stat(d.cfg.Data); err == nil { // it has the socket of a server that runs here
+			d.server(ctx)
+		}
+		d.keys(ctx)
+		d.database(ctx)
+	case d.folder():
 		d.disk()
 		d.server(ctx)
 		d.keys(ctx)
@@ -239,7 +246,7 @@ func (d *doctor) server(ctx context.Context) {
 // seal.
 func (d *doctor) keys(ctx context.Context) {
 	const check = "keys"
-	if _, err := keysFile(d.cfg.Data); err != nil {
+	if _, err := keysFile(d.cfg.Data); err != nil && d.cfg.Database == "" {
 		d.refused(check, err)
 		return
 	}
@@ -248,16 +255,20 @@ func (d *doctor) keys(ctx context.Context) {
 		d.refused(check, err)
 		return
 	}
-	file := filepath.Join(d.cfg.Data, databaseName)
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+	file := d.cfg.database()
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) && d.cfg.Database == "" {
 		d.ok(check, "there are no keys yet: the first start makes them")
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	keys, err := db.Keys(ctx, file)
 	if err == nil {
 		err = keyring.Check(keys, masters)
 	}
 	switch {
+	case err == nil && len(keys) == 0:
+		d.ok(check, "there are no keys yet: the first start makes them")
 	case err != nil:
 		d.refused(check, err)
 	case len(masters) == 0:
@@ -269,11 +280,13 @@ func (d *doctor) keys(ctx context.Context) {
 
 func (d *doctor) database(ctx context.Context) {
 	const check = "database"
-	file := filepath.Join(d.cfg.Data, databaseName)
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+	file := d.cfg.database()
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) && d.cfg.Database == "" {
 		d.ok(check, "there is no database yet: the first start makes it")
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	s, latest, err := db.Examine(ctx, file)
 	switch behind := len(s.Pending); {
 	case err != nil:
@@ -283,6 +296,8 @@ func (d *doctor) database(ctx context.Context) {
 		d.warn(check, "restart the server: it is an older version than this command", "the schema is %d steps behind this version", behind)
 	case behind > 0:
 		d.ok(check, "the database is whole; the next start brings its schema forward by %d steps", behind)
+	case d.cfg.Database != "":
+		d.ok(check, "PostgreSQL answers, and the schema is that of this version")
 	default:
 		d.ok(check, "the database is whole, and its schema is that of this version")
 	}

@@ -186,9 +186,11 @@ func (s *Server) openKeys(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	adopt, err := keysFile(s.cfg.Data)
-	if err != nil {
-		return err
+	adopt := ""
+	if s.cfg.Database == "" { // a folder that is one's own has no keys that others share
+		if adopt, err = keysFile(s.cfg.Data); err != nil {
+			return err
+		}
 	}
 	if s.keys, err = keyring.Open(ctx, s.db, keyring.Options{
 		Masters: masters, Life: web.SealedLife, Signed: signedLife, Ahead: publishedAhead, Every: s.cfg.keyEvery(), Adopt: adopt,
@@ -258,14 +260,17 @@ func (o *Operator) ResealKeys(ctx context.Context, in Reseal) ([]Key, error) {
 }
 
 // ResetKeys erases all keys of the configured data folder, on which no server
-// may run, and returns how many there were. It needs no master key.
+// may run, or of the configured database, and returns how many there were. It needs
+// no master key.
 func ResetKeys(ctx context.Context, cfg Config) (n int, err error) {
 	s := &Server{cfg: cfg}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.takeFolder(); err != nil {
-		return 0, err
+	if cfg.Database == "" {
+		if err := s.takeFolder(); err != nil {
+			return 0, err
+		}
 	}
-	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
+	if s.db, err = db.Open(ctx, cfg.database()); err != nil {
 		return 0, err
 	}
 	return keyring.Reset(ctx, s.db, byOperator("").Actor, time.Now())

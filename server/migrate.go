@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -22,17 +21,20 @@ type MigrateReport struct {
 
 // Migrate brings the schema of the data folder up to date, as the start of a
 // server does; with dry it only tells. Beside a running server it does so only
-// where that one can go on.
+// where that one can go on; of a database that servers share nobody knows which
+// they are.
 func Migrate(ctx context.Context, cfg Config, dry bool) (MigrateReport, error) {
-	file := filepath.Join(cfg.Data, databaseName)
+	file := cfg.database()
 	r := MigrateReport{Ran: []string{}}
-	if _, err := os.Stat(file); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrNoDatabase, err)
-	}
 	s := &Server{cfg: cfg}
 	defer s.Close()
-	held := s.takeFolder() // so that no server starts meanwhile
-	var err error
+	var held, err error
+	if cfg.Database == "" {
+		if _, err := os.Stat(file); err != nil {
+			return r, fmt.Errorf("%w: %w", ErrNoDatabase, err)
+		}
+		held = s.takeFolder() // so that no server starts meanwhile
+	}
 	if r.Schema, err = db.SchemaOf(ctx, file); err != nil || dry || len(r.Pending) == 0 {
 		return r, err
 	}

@@ -34,15 +34,18 @@ type Operator struct {
 	close func() error
 }
 
-// Connect returns the operator of the configured data folder. It must be closed.
+// Connect returns the operator of the configured data folder, or of the database
+// that servers share, who hear of its changes from there. It must be closed.
 func Connect(ctx context.Context, cfg Config) (*Operator, error) {
-	o, err := connect(ctx, cfg)
-	if o != nil || err != nil {
-		return o, err
-	}
 	made := ""
-	if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
-		made = cfg.Data
+	if cfg.Database == "" {
+		o, err := connect(ctx, cfg)
+		if o != nil || err != nil {
+			return o, err
+		}
+		if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
+			made = cfg.Data
+		}
 	}
 	cfg.Listen, cfg.OpsListen = "", ""
 	s, err := open(ctx, cfg)
@@ -51,8 +54,20 @@ func Connect(ctx context.Context, cfg Config) (*Operator, error) {
 	}
 	operations := s.operations()
 	return &Operator{
-		Made:  made,
-		do:    func(ctx context.Context, name string, in []byte) ([]byte, error) { return operations[name](ctx, in) },
+		Made: made,
+		do: func(ctx context.Context, name string, in []byte) ([]byte, error) {
+			if name == "reload" && cfg.Database != "" {
+				// It is for the server of this machine, not for the database.
+				if o, err := connect(ctx, cfg); o != nil || err != nil {
+					if err != nil {
+						return nil, err
+					}
+					defer o.Close()
+					return o.do(ctx, name, in)
+				}
+			}
+			return operations[name](ctx, in)
+		},
 		close: s.Close,
 	}, nil
 }

@@ -104,6 +104,11 @@ func (s *Server) measure() {
 	m.Gauge("admit_session_records", "Records of sessions that have not expired. It is read from time to time, not at a scrape.", nil,
 		seen(func(v *view) float64 { return float64(v.records) }))
 
+	m.Counter("admit_session_records_swept_total", "Records of sessions that had expired and were removed.", nil, func() float64 { return float64(s.sessions.Swept().Records) })
+	m.Counter("admit_session_sweeps_failed_total", "Times that the database could not remove any. What has expired counts no more all the same.", nil, func() float64 { return float64(s.sessions.Swept().Failed) })
+	m.Counter("admit_session_sweep_seconds_total", "Time that removing them took, waiting for the database's turn included.", nil, func() float64 { return s.sessions.Swept().Took.Seconds() })
+	s.measureCopies()
+
 	m.Gauge("admit_password_slots", "Passwords that may be hashed at once.", nil, func() float64 { return float64(s.passwords.Stats().Slots) })
 	m.Gauge("admit_password_slots_in_use", "Passwords being hashed.", nil, func() float64 { return float64(s.passwords.Stats().Busy) })
 	m.Gauge("admit_password_waiting", "Passwords that wait for a slot.", nil, func() float64 { return float64(s.passwords.Stats().Waiting) })
@@ -129,9 +134,11 @@ func (s *Server) measure() {
 	m.Counter("admit_database_transaction_failures_total", failed, sessions, func() float64 { return float64(s.stored.Stats().Failed) })
 	m.Counter("admit_database_write_waits_total", "Times that a write waited for the one before.", nil, func() float64 { return float64(s.db.Stats().Waits) })
 	m.Counter("admit_database_write_wait_seconds_total", "Time that writes waited for the one before.", nil, func() float64 { return s.db.Stats().Waited.Seconds() })
-	m.Gauge("admit_database_size_bytes", "Size of the database with its write-ahead log.", nil, func() float64 { return float64(s.db.Stats().Bytes) })
-	m.Gauge("admit_disk_free_bytes", "Room on the disk of the data folder.", nil, seen(func(v *view) float64 { return float64(v.space.free) }))
-	m.Gauge("admit_disk_size_bytes", "Size of that disk.", nil, seen(func(v *view) float64 { return float64(v.space.size) }))
+	if !s.db.Shared() { // PostgreSQL tells of its own
+		m.Gauge("admit_database_size_bytes", "Size of the database with its write-ahead log.", nil, func() float64 { return float64(s.db.Stats().Bytes) })
+		m.Gauge("admit_disk_free_bytes", "Room on the disk of the data folder.", nil, seen(func(v *view) float64 { return float64(v.space.free) }))
+		m.Gauge("admit_disk_size_bytes", "Size of that disk.", nil, seen(func(v *view) float64 { return float64(v.space.size) }))
+	}
 
 	spans := func() (of otlp.Stats) {
 		if s.traces != nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/postgrestest"
 )
 
 var scratch string // a folder for the whole run
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	defer os.RemoveAll(scratch)
+	defer postgrestest.End()
 	m.Run()
 }
 

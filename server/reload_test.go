@@ -77,6 +77,7 @@ func TestEverySettingIsTakenLiveOrNamed(t *testing.T) {
 			MasterKeyFile: "f", KeyRotation: "7", AuditKeep: "7d", TLSCert: "c", TLSKey: "k", MaxConnections: 100, OpsListen: "localhost:8", OTLPEndpoint: "http://localhost:4318",
 		},
 		{MasterKeyCommand: "c", Audiences: []string{"https://api.example.org"}, TrustedProxy: []string{"127.0.0.1"}, PublicURL: "https://id.example.org"},
+		{Redis: "redis://cache.example.org", Database: "postgres://u@db.example.org/d"},
 		{ACME: []string{"a.example"}, ACMEDirectory: "https://a.example/dir", ListenHTTP: ":80", Listen: ":443", PublicURL: "https://a.example"},
 	} {
 		found, err := s.server.Reload(t.Context(), cfg)

@@ -54,6 +54,9 @@ const (
 // The database begins a new epoch: whoever followed its news begins anew. It
 // gets new signing keys: what was taken back after the backup would live again.
 func Restore(ctx context.Context, cfg Config, in io.Reader, o RestoreOptions) (r RestoreReport, err error) {
+	if cfg.Database != "" {
+		return r, ErrElsewhere
+	}
 	ids, err := o.identities()
 	if err != nil {
 		return r, err
@@ -81,6 +84,32 @@ func Restore(ctx context.Context, cfg Config, in io.Reader, o RestoreOptions) (r
 		}
 	}
 	return r, err
+}
+
+// Renew makes a PostgreSQL database that its own tools have put back, from a dump
+// or to an earlier time, one of its own: what Restore does to one in a file. Until
+// then what was ended after the backup lives again, so no server may run on it.
+func Renew(ctx context.Context, cfg Config, keepSessions bool) (r RestoreReport, err error) {
+	d, err := db.Open(ctx, cfg.database())
+	if err != nil {
+		return r, err
+	}
+	defer d.Close()
+	if !d.Shared() {
+		return r, fmt.Errorf("no database is named: %w", db.ErrUnavailable.WithHint("name it with --database; a data folder is restored from a backup"))
+	}
+	now := time.Now()
+	n, err := d.Renew(ctx, keepSessions, now)
+	if err != nil {
+		return r, err
+	}
+	r = RestoreReport{TakenAt: now, Schema: d.Schema().Version}
+	if keepSessions {
+		r.SessionsKept = n
+	} else {
+		r.SessionsEnded = n
+	}
+	return r, keyring.Forget(ctx, d, now)
 }
 
 func (o RestoreOptions) identities() (archive.Identities, error) {

@@ -34,6 +34,7 @@ import (
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/copies"
 	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/keyring"
 	"github.com/admit-auth/admit/server/internal/limit"
@@ -77,6 +78,8 @@ type Server struct {
 	keys      *keyring.Ring
 	db        *db.DB
 	stored    *db.SessionStore
+	copies    *copies.Copies // nil without Redis
+	copied    *session.Near  // nil where no copies are in memory
 	passwords *password.Hasher
 	hashers   *hashers // nil where passwords are hashed here
 	accounts  *account.Service
@@ -141,10 +144,12 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := errors.Join(s.listen(), s.listenOps()); err != nil {
 		return nil, err
 	}
-	if err := s.takeFolder(); err != nil {
-		return nil, err
+	if cfg.Database == "" {
+		if err := s.takeFolder(); err != nil {
+			return nil, err
+		}
 	}
-	if s.db, err = db.Open(ctx, filepath.Join(cfg.Data, databaseName)); err != nil {
+	if s.db, err = db.Open(ctx, cfg.database()); err != nil {
 		return nil, err
 	}
 	if err := s.openKeys(ctx, time.Now()); err != nil {
@@ -159,8 +164,6 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		s.metrics = metrics.New(Version())
 		ended, tries = s.metrics, s.metrics
 	}
-	// This process is alone in writing to the database, so its copies are good
-	// until it writes.
 	var stored session.Store = s.stored
 	if err := s.openTraces(); err != nil {
 		return nil, err
@@ -168,11 +171,14 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.tracer != nil {
 		stored = tracedStore{s.stored}
 	}
-	near := session.NewNear(stored, 0)
-	s.codes = stored // each is read once
-	s.db.Changed = near.Forget
+	s.codes = stored // of which each is read once
+	stored, forget, err := s.near(stored, !s.db.Shared())
+	if err != nil {
+		return nil, err
+	}
+	s.db.Changed = forget
 	s.db.Raised = func(subject string, ended bool) {
-		near.Forget(session.EpochKey(subject))
+		forget(session.EpochKey(subject))
 		if ended && s.metrics != nil {
 			s.metrics.SubjectEnded("account_changed")
 		}
@@ -181,7 +187,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.proofs, err = dpop.NewVerifier(s.publicURL(), &dpop.Options{InsecureAllowHTTP: true}); err != nil {
 		return nil, err
 	}
-	if s.sessions, err = session.New[web.Data](near, &session.Options{
+	if s.sessions, err = session.New[web.Data](stored, &session.Options{
 		Name: s.cookieName("admit"), InsecureAllowHTTP: cfg.Dev, Bearer: true, Feed: ended,
 		Named: web.NamedBy(s.cookieName(web.JWTCookie), s.proofs, func(ctx context.Context, text string) (*session.Named, string, error) {
 			return s.accounts.VerifyJWT(ctx, text)
@@ -211,6 +217,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Audiences: cfg.Audiences,
 		Observer:  tries,
 		Tracer:    s.tracer,
+		Copies:    s.accountCopies(),
+		Current:   s.db.Current,
 	}); err != nil {
 		return nil, err
 	}
@@ -315,6 +323,11 @@ func (s *Server) Ready() Ready { return s.ready }
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if s.lock == nil { // the database needs no folder, but the socket does
+		if err := s.takeFolder(); err != nil {
+			return err
+		}
+	}
 	socket, err := s.openSocket()
 	if err != nil {
 		return err
@@ -345,6 +358,12 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Error("the database is damaged", slog.String("code", "database_corrupt"), slog.Any("error", err), slog.String("runbook", "database-corrupt.md"))
 		}
 	})
+	if s.copies != nil {
+		work.Go(func() { s.copies.Run(background) })
+		work.Go(func() { s.followEndings(background) })
+	}
+	work.Go(func() { s.db.Listen(background) })
+	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
 	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.surveyAudit(background) })

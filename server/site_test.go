@@ -21,6 +21,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/postgrestest"
 	"github.com/admit-auth/admit/server/internal/web"
 )
 
@@ -31,6 +32,7 @@ type site struct {
 	server  *server.Server
 	handler http.Handler
 	data    string
+	shared  string // URL of its database, "" where it is in the folder
 	log     lines
 }
 
@@ -44,6 +46,9 @@ const (
 func newSite(t testing.TB, change ...func(*server.Config)) *site {
 	t.Helper()
 	s := &site{t: t, data: t.TempDir()}
+	if os.Getenv(onPostgres) != "" {
+		s.shared = postgrestest.Shared(t).Database(t)
+	}
 	s.open(change...)
 	t.Cleanup(func() { s.server.Close() })
 	return s
@@ -52,7 +57,7 @@ func newSite(t testing.TB, change ...func(*server.Config)) *site {
 func (s *site) open(change ...func(*server.Config)) {
 	s.t.Helper()
 	cfg := server.Config{
-		Data: s.data, Dev: true, DevKey: admit.NewSecret(devKey),
+		Data: s.data, Database: s.shared, Dev: true, DevKey: admit.NewSecret(devKey),
 		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
 	}
 	for _, fn := range change {

@@ -45,6 +45,7 @@ const (
 	mailStuck
 	certificateExpiring
 	passwordsRefused
+	redisUnavailable
 	numConditions
 )
 
@@ -61,6 +62,7 @@ var conditions = [numConditions]struct {
 	mailStuck:           {"mail_stuck", "mail waits in the outbox for too long", slog.LevelError},
 	certificateExpiring: {"certificate_expiring", "the certificate expires soon, or has expired, and was not renewed", slog.LevelError},
 	passwordsRefused:    {"passwords_refused", "more people sign in than passwords can be hashed: some are told to wait", slog.LevelWarn},
+	redisUnavailable:    {"redis_unavailable", "Redis is not used: sessions are looked up in the database", slog.LevelWarn},
 }
 
 // A space is the room on a disk.
@@ -113,7 +115,9 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	s.lookAtClock(ctx, now)
 	bounded, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	s.lookAtDisk(bounded, v, &details)
+	if !s.db.Shared() { // its disk is not the data folder's
+		s.lookAtDisk(bounded, v, &details)
+	}
 	waiting, since, err := s.db.Outbox(bounded)
 	if ctx.Err() != nil {
 		return // it is us who end
@@ -149,6 +153,11 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 	details[passwordsRefused] = []slog.Attr{slog.Int64("refused", int64(stats.Refused-w.refused)), slog.Int("waiting", stats.Waiting), slog.Int("slots", stats.Slots)}
 	w.refused = stats.Refused
 
+	if s.copies != nil {
+		r := s.copies.Stats()
+		v.standing[redisUnavailable] = r.Bypassed
+		details[redisUnavailable] = []slog.Attr{slog.Any("error", r.Why)}
+	}
 	for c := range numConditions {
 		s.tell(ctx, c, v.standing[c], details[c], now)
 	}

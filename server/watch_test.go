@@ -187,7 +187,7 @@ var metricName = regexp.MustCompile(`\b(?:admit|go|process)_[a-z0-9_]+\b`)
 // Every name in the documents is one that the server has, so that no alert waits
 // for what never comes.
 func TestEveryMetricInTheDocumentationExists(t *testing.T) {
-	p, ops := watched(t, t.TempDir())
+	p, ops := watched(t, t.TempDir(), "--redis", "redis://127.0.0.1:1")
 	token := p.ask("POST", "/api/v1/signup", "", m{"identifier": "ann", "password": goodPassword, "as": "token"}).Token
 	p.ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": "wrong"})
 	p.ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": goodPassword, "as": "token"})

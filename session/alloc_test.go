@@ -41,3 +41,17 @@ func TestALoadWithItsDataCostsEightAllocations(t *testing.T) {
 		t.Errorf("Handler and Load allocate %v times, %v of them encoding/json, want %v", n, decode, most)
 	}
 }
+
+func TestASealedCheckCostsThreeAllocations(t *testing.T) {
+	m := newSealed(t, NewMemory(nil), newKeys(t), nil)
+	b := &browser{t: t}
+	b.start(m, "alice", &StartOptions{AMR: []string{"pwd"}, Device: Device{Name: "Firefox on Linux", Address: "192.0.2.7"}})
+	r := b.request()
+	if n := testing.AllocsPerRun(1000, func() {
+		if _, err := m.Check(r); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 3 {
+		t.Errorf("Check allocates %v times, want 3", n)
+	}
+}

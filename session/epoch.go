@@ -145,7 +145,9 @@ func (e Epoch) String() string {
 }
 
 // alive reports whether a session is good that was begun in the epoch begun.
-// Where the epoch is missing none is: the store forgot what would have told.
+// Where the epoch is missing none is: the store forgot what would have told. Nor
+// is one that was begun in a later epoch: then the store forgot, and a clock that
+// is behind began anew.
 func (e Epoch) alive(sid string, begun uint64) bool {
-	return e.N > 0 && (begun >= e.floor() || e.Spared != "" && sid == e.Spared && begun >= e.Since)
+	return begun <= e.N && e.N > 0 && (begun >= e.floor() || e.Spared != "" && sid == e.Spared && begun >= e.Since)
 }

@@ -65,6 +65,8 @@ func TestAnEpochSparesTheSessionThatWasGoodBefore(t *testing.T) {
 		{"nor where another was spared in between", first.Next(here).Next(there).Next(here), 100, false, false},
 		{"what is no sid spares none", first.Next("nonsense"), 100, false, false},
 		{"a later session lives", first.Next(here).Next(here), 102, true, true},
+		{"a session of a later epoch was forgotten", first, 101, false, false},
+		{"also where it was spared", first.Next(here), 102, false, false},
 		{"claims change", first.NextClaims(), 100, true, true},
 		{"claims change three times", first.NextClaims().NextClaims().NextClaims(), 100, true, true},
 		{"all are ended after claims changed", first.NextClaims().Next(""), 100, false, false},

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"slices"
@@ -26,6 +27,7 @@ import (
 type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
+	seal     *sealed     // store, where the records travel in the cookie
 	cookie   *cookie.Cookie
 	realm    token.Digest // of the cookie's name
 	codec    Codec
@@ -38,8 +40,12 @@ type Manager[D any] struct {
 	parents  Parents
 	queue    queue
 	watches  watches
+	log      *slog.Logger
+	unread   atomic.Pointer[string] // sid of the last session that was unreadable
 	made     time.Time
 	calls    atomic.Uint32
+	runs     atomic.Int32 // calls of Run
+	swept    sweeps
 }
 
 const (
@@ -74,14 +80,21 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		urls:     o.InsecureURLSessions,
 		named:    o.Named,
 		feed:     o.Feed,
+		log:      o.Log,
 		parents:  o.Parents,
 		made:     time.Now(),
 	}
 	if store == nil {
 		return nil, errors.New("session: no store")
 	}
+	if _, ok := store.(unguarded); o.InsecureNoGuard && !ok {
+		return nil, errors.New("session: InsecureNoGuard is for NewSealed without a store")
+	}
 	if m.lifetime < time.Second || m.idle < time.Second {
 		return nil, fmt.Errorf("session: a lifetime of %v and an idle time of %v: at least a second each", m.lifetime, m.idle)
+	}
+	if m.log == nil {
+		m.log = slog.Default()
 	}
 	m.epochs, _ = store.(EpochGetter)
 	if m.codec == nil {
@@ -136,6 +149,9 @@ type held struct {
 
 func (h *held) info() Info {
 	rec := &h.rec
+	if rec.created == 0 { // of a sealed session, and its cookie is not here
+		return Info{SID: h.sid, Subject: h.item.Subject, IdleExpiresAt: h.item.Expires, ExpiresAt: rec.end(), Epoch: h.epoch}
+	}
 	i := Info{
 		SID:           h.sid,
 		Subject:       h.item.Subject,
@@ -169,6 +185,7 @@ func (h *held) info() Info {
 // its data. It never writes. Its error is ErrNone, ErrEnded, ErrExpired,
 // ErrAmbiguous, or of kind admit.Unavailable.
 func (m *Manager[D]) Check(r *http.Request) (Info, error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return Info{}, err
@@ -179,19 +196,32 @@ func (m *Manager[D]) Check(r *http.Request) (Info, error) {
 // Load returns the request's session. It never writes and never sets a
 // cookie. Errors are those of Check.
 func (m *Manager[D]) Load(r *http.Request) (*Session[D], error) {
+	r = m.peek(r)
 	var h held
 	if err := m.hold(r, &h); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
-func (m *Manager[D]) session(h *held) (*Session[D], error) {
+// session returns the held session with its data. Data that cannot be decoded,
+// such as that of a program with another D, is as if there were none: otherwise its
+// holder would have nothing but errors until the session ends.
+func (m *Manager[D]) session(h *held) *Session[D] {
 	s := &Session[D]{Info: h.info()}
 	if err := m.codec.Decode(h.rec.data, &s.Data); err != nil {
-		return nil, fmt.Errorf("decode session %s: %w", h.sid, err)
+		var none D
+		s.Data, h.rec.data = none, ""
+		m.unreadable(h.sid, err)
 	}
-	return s, nil
+	return s
+}
+
+// unreadable logs what could not be read, once while it is the same session's.
+func (m *Manager[D]) unreadable(sid string, err error) {
+	if last := m.unread.Swap(&sid); last == nil || *last != sid {
+		m.log.Warn("A session cannot be read: it begins anew.", "sid", sid, "error", err)
+	}
 }
 
 // Update changes the data of the request's session, or of a new guest's where
@@ -201,16 +231,21 @@ func (m *Manager[D]) session(h *held) (*Session[D], error) {
 // Fn gets the data as it is now and may run more than once, when another
 // process wrote meanwhile; it should do nothing but change the data. Its error
 // ends Update, and nothing is kept. While fn runs, other updates of the session
-// in this process wait: fn must not update the same session.
+// in this process wait: fn must not update the same session. Those that wait for
+// each other share one write: fn may get data that is not in the store yet, but
+// Update returns nothing that was not. A change counts as use, as [Manager.Handler]
+// notes it.
 //
 // A request whose session has been ended gets ErrEnded and no cookie, so that
 // a late request never replaces a fresh sign-in; where the session expired or
 // is unknown, a new one begins. A stranger of whom fn leaves nothing to remember,
 // the zero D, is not kept: no record, no cookie, and the Session has no SID.
-func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (*Session[D], error) {
+func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
@@ -225,45 +260,12 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 	case err != nil:
 		return nil, err
 	}
-	waited, err := m.queue.enter(ctx, h.sid)
-	if err != nil {
-		return nil, err
+	before := h.item.Expires
+	s, err := m.update(ctx, &h, fn)
+	if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
+		err = m.setCookie(w, &h, time.Now())
 	}
-	defer m.queue.leave(h.sid)
-	now := time.Now()
-	for try := range maxRetries {
-		if waited || try > 0 {
-			if err := m.reread(ctx, &h, now); err != nil {
-				return nil, err
-			}
-		}
-		s, err := m.session(&h)
-		if err != nil {
-			return nil, err
-		}
-		if err := fn(&s.Data); err != nil {
-			return nil, err
-		}
-		data, err := m.codec.Encode(&s.Data, h.rec.data)
-		if err != nil {
-			return nil, fmt.Errorf("encode session %s: %w", h.sid, err)
-		}
-		if h.named != nil && h.named.url != nil && !s.URL {
-			h.placeInURL(now)
-			s.Info = h.info()
-		} else if string(data) == h.rec.data {
-			return s, nil
-		}
-		err = m.write(ctx, &h, data)
-		if err == nil {
-			m.sweep(ctx, now)
-			return s, nil
-		}
-		if !changed(err) {
-			return nil, err
-		}
-	}
-	return nil, ErrBusy
+	return s, err
 }
 
 // Prove notes that the subject of the request's session has just proved itself
@@ -276,10 +278,12 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
-func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	var h held
-	err := m.hold(r, &h)
+	err = m.hold(r, &h)
 	m.forget(r)
 	if err == nil && h.item.Subject == "" {
 		err = ErrNone
@@ -302,6 +306,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		next := h
 		if h.named == nil {
 			next.tok = h.tok.WithNewVerifier()
+			c.gives(next.tok)
 			next.rec.flags |= flagPrevious
 			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
@@ -314,10 +319,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		} else if err != nil {
 			return nil, storeError(err)
 		}
-		s, err := m.session(&next)
-		if err != nil {
-			return nil, err
-		}
+		s := m.session(&next)
 		switch {
 		case h.named != nil:
 			return s, nil
@@ -373,11 +375,13 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 
 // StartWith is Start with data: fn, if not nil, gets what Start would keep, and
 // what it leaves there is what the session begins with.
-func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	ctx := r.Context()
 	now := time.Now()
 	var old held
-	err := m.read(r, &old, now)
+	err = m.read(r, &old, now)
 	m.forget(r)
 	if err == nil {
 		if _, err := m.queue.enter(ctx, old.sid); err != nil {
@@ -392,11 +396,8 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	switch {
 	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
+		data = m.session(&old).Data
 		before = old.rec.data
-		// Data that cannot be read must not keep anybody from signing in.
-		if s, err := m.session(&old); err == nil {
-			data = s.Data
-		}
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
@@ -462,6 +463,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		Subject: subject,
 		Expires: now.Add(time.Duration(h.rec.idle) * time.Millisecond),
 	}
+	m.seal.carried(ctx).gives(tok)
 	if h.item.Version, err = m.store.Add(ctx, h.sid, h.item); err != nil {
 		return nil, storeError(err)
 	}
@@ -481,6 +483,9 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 
 // setCookie gives the browser the session's token.
 func (m *Manager[D]) setCookie(w http.ResponseWriter, h *held, now time.Time) error {
+	if m.seal != nil {
+		return nil // it carries what was just written: carry.set
+	}
 	var age time.Duration // a browser-session cookie
 	if h.rec.flags&flagPersistent != 0 {
 		age = min(h.item.Expires.Sub(now), h.rec.end().Sub(now))
@@ -542,6 +547,7 @@ func (m *Manager[D]) raise(ctx context.Context, subject string, it Item, epoch E
 // credential Options.Named refuses is, for its session may live. Where the browser
 // sent two sessions, both are ended.
 func (m *Manager[D]) End(w http.ResponseWriter, r *http.Request, reason string) error {
+	r, _ = m.carry(r)
 	now := time.Now()
 	m.forget(r)
 	by, err := m.name(r)
@@ -604,7 +610,7 @@ func (m *Manager[D]) Find(ctx context.Context, sid string) (*Session[D], error) 
 	if err := m.find(ctx, &h, time.Now()); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
 // EndAny ends a session by its public id, whoever's it is: for operators.
@@ -882,38 +888,4 @@ func storeError(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// sweep removes some expired records, now and then. Its errors are nobody's:
-// the next sweep sees the same records.
-func (m *Manager[D]) sweep(ctx context.Context, now time.Time) {
-	if s, ok := m.store.(Sweeper); ok && m.calls.Add(1)%sweepEvery == 0 {
-		s.Sweep(ctx, now, sweepLimit)
-	}
-}
-
-// Run sweeps expired records each second until ctx ends, off the path of
-// requests. Without it, sweeping rides on calls that write, in small steps.
-func (m *Manager[D]) Run(ctx context.Context) error {
-	s, ok := m.store.(Sweeper)
-	if !ok {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-tick.C:
-			for {
-				n, err := s.Sweep(ctx, now, runStep)
-				if err != nil || n < runStep {
-					break
-				}
-				time.Sleep(time.Millisecond) // a busy core would make look-ups wait for it
-			}
-		}
-	}
 }

@@ -282,6 +282,23 @@ func (t *table) remove(key string) {
 	}
 }
 
+// clear removes all.
+func (t *table) clear() {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		var bytes int64
+		for _, x := range s.index {
+			if x != 0 {
+				bytes += weighEntry(s.arena.at(ref(x)))
+			}
+		}
+		t.unreserve(int64(s.count), bytes)
+		s.index, s.count, s.arena, s.wheels = nil, 0, arena{}, [2]wheel{}
+		s.mu.Unlock()
+	}
+}
+
 // drop removes the record at a place of the index. The shard is locked.
 func (t *table) drop(s *shard, i int, r ref) {
 	t.unreserve(1, weighEntry(s.arena.at(r)))

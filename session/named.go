@@ -34,16 +34,20 @@ func (m *Manager[D]) name(r *http.Request) (*Named, error) {
 // session, so it may know what became of it.
 func (m *Manager[D]) readNamed(ctx context.Context, by *Named, h *held, now time.Time) error {
 	h.sid, h.tok, h.named = by.SID, token.Token{}, by
-	if by.url != nil {
-		return m.readURL(ctx, h, now)
-	}
 	if !token.IsSelector(by.SID) {
 		return ErrNone
 	}
-	err := m.alive(ctx, h, now)
-	switch {
-	case err != nil:
+	if err := m.alive(ctx, h, now); err != nil {
 		return h.why(err)
+	}
+	return h.meant()
+}
+
+// meant says why h's session, which is alive, is not the one that was named.
+func (h *held) meant() error {
+	switch by := h.named; {
+	case by.url != nil:
+		return h.meantURL()
 	case h.rec.place() != placeJWT || h.item.Subject == "" || h.item.Subject != by.Subject:
 		return ErrNone // a session is good only in the place it was begun for
 	case by.Epoch < h.epoch:

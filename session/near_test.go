@@ -140,3 +140,25 @@ func TestNearIsNeverOlderThanAnAnsweredWrite(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A copy of the epoch that is older than the session must not end it: the feed
+// that would have told is on its way.
+func TestAnOldCopyOfTheEpochEndsNoSessionThatBeganSince(t *testing.T) {
+	shared := NewMemory(nil)
+	here, there := newManager(t, NewNear(shared, 0), nil), newManager(t, shared, nil)
+	old, b := &browser{t: t}, &browser{t: t}
+	old.start(there, "alice", nil)
+	if _, err := here.Load(old.request()); err != nil { // and now has copies
+		t.Fatal(err)
+	}
+	if err := there.EndAll(t.Context(), "alice", "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	b.start(there, "alice", nil)
+	if _, err := here.Load(b.request()); err != nil {
+		t.Errorf("Load of the new session: %v", err)
+	}
+	if _, err := here.Load(old.request()); !errors.Is(err, ErrEnded) {
+		t.Errorf("Load of the ended session: %v, want ErrEnded", err)
+	}
+}

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -91,12 +92,20 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 			return dst, true
 		}
 	}
+	if m.seal != nil {
+		return m.seal.carried(r.Context()).tokens(dst), false
+	}
 	return cookie.Values(r.Header, m.cookie.Name(), dst), false
 }
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	err := m.itself(ctx, h, now)
+	return m.counts(ctx, h, m.itself(ctx, h, now), bearer, now)
+}
+
+// counts says why h's session, of which err says whether it is alive, does not count
+// for h's token.
+func (m *Manager[D]) counts(ctx context.Context, h *held, err error, bearer bool, now time.Time) error {
 	ended := errors.Is(err, ErrEnded)
 	if err != nil && !ended && !errors.Is(err, ErrExpired) || ended && h.rec.ended() && h.rec.flags&flagDigest == 0 {
 		return err // of what is gone there is no digest
@@ -181,8 +190,26 @@ func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 	case err != nil:
 		return storeError(err)
 	}
-	return h.judge(epoch, now)
+	err = h.judge(epoch, now)
+	if err == errUnreadable {
+		m.unreadable(h.sid, err)
+		return ErrNone
+	}
+	if c, ok := m.store.(copies); ok && errors.Is(err, ErrEnded) && epoch.N < h.rec.epoch {
+		// A copy from before the session began proves nothing.
+		c.Forget(EpochKey(h.item.Subject))
+		if epoch, err = m.epoch(ctx, h.item.Subject); err == nil {
+			err = h.judge(epoch, now)
+		}
+	}
+	return err
 }
+
+// copies is a store that may not have heard of every write, as [Near].
+type copies interface{ Forget(key string) }
+
+// errUnreadable is ErrNone for a record that is none of ours.
+var errUnreadable = fmt.Errorf("a record of another form: %w", ErrNone)
 
 // judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
 // count.
@@ -190,7 +217,7 @@ func (h *held) judge(epoch Epoch, now time.Time) error {
 	h.rec, h.epoch = record{}, epoch.N
 	switch {
 	case !h.rec.parse(h.item.Value):
-		return ErrNone
+		return errUnreadable
 	case h.rec.ended():
 		if !now.Before(h.item.Expires) {
 			return ErrNone
@@ -225,6 +252,7 @@ func (m *Manager[D]) epoch(ctx context.Context, subject string) (Epoch, error) {
 // Check, Load or Update.
 func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, c := m.carry(r)
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
@@ -233,6 +261,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r.WithContext(&refusedContext[D]{Context: r.Context(), manager: m, readAt: read, err: err}))
 			return
 		}
+		c.send(w)
 		// The context and the copy of the request are one allocation.
 		p := &struct {
 			context requestContext[D]
@@ -253,12 +282,14 @@ func copyRequest(dst, r *http.Request, ctx context.Context) { *dst = *r.WithCont
 // Use is [Manager.Load] that also does what [Manager.Handler] does. It is for
 // a handler that reads the session once and answers, and saves it the context
 // that Handler makes.
-func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (*Session[D], error) {
+func (m *Manager[D]) Use(w http.ResponseWriter, r *http.Request) (_ *Session[D], err error) {
+	r, c := m.carry(r)
+	defer c.set(w, &err)
 	var h held
 	if err := m.use(w, r, &h, time.Now()); err != nil {
 		return nil, err
 	}
-	return m.session(&h)
+	return m.session(&h), nil
 }
 
 // use reads the request's session, notes that it is in use, and clears
@@ -267,6 +298,7 @@ func (m *Manager[D]) use(w http.ResponseWriter, r *http.Request, h *held, now ti
 	err := m.read(r, h, now)
 	switch {
 	case err == nil:
+		m.seal.settle(r.Context(), h, now)
 		m.touch(w, r, h, now)
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
@@ -285,15 +317,25 @@ func (m *Manager[D]) touch(w http.ResponseWriter, r *http.Request, h *held, now 
 // Losing the race against a writer is fine: that writer's request touches too,
 // or the next one does.
 func (m *Manager[D]) used(ctx context.Context, h *held, now time.Time) bool {
+	was := h.item.Expires
+	if !h.prolong(now) {
+		return false
+	}
+	if m.store.Touch(ctx, h.sid, h.item.Version, h.item.Expires) != nil {
+		h.item.Expires = was
+		return false
+	}
+	return true
+}
+
+// prolong moves the idle end of the held session, unless that was done a moment
+// ago.
+func (h *held) prolong(now time.Time) bool {
 	idle := time.Duration(h.rec.idle) * time.Millisecond
 	if unseen := idle - h.item.Expires.Sub(now); unseen < min(maxTouch, idle/20) {
 		return false
 	}
-	expires := now.Add(idle)
-	if m.store.Touch(ctx, h.sid, h.item.Version, expires) != nil {
-		return false
-	}
-	h.item.Expires = expires
+	h.item.Expires = now.Add(idle)
 	return true
 }
 

@@ -20,10 +20,14 @@
 // bits of secret; the store sees the id, called sid, and a digest. A session
 // ends when nobody used it for its idle time, at the end of its lifetime, or
 // when it is ended; an ended one cannot come back, whatever is in flight.
+//
+// [NewSealed] in the place of New keeps the data in the cookie, encrypted, and a few
+// bytes in the store so that an old cookie brings nothing back.
 package session
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -55,6 +59,10 @@ type EndedError struct {
 
 // ReasonProved is why a token ended that a new proof has replaced.
 const ReasonProved = "proved_again"
+
+// ReasonReplaced is why a cookie of [NewSealed] ended that a newer one has
+// replaced. The session lives on.
+const ReasonReplaced = "replaced"
 
 // Error returns the sentence of ErrEnded.
 func (e *EndedError) Error() string { return ErrEnded.Error() }
@@ -193,9 +201,17 @@ type Options struct {
 	// sign-in, for somebody else may have made the link.
 	InsecureURLSessions bool
 
+	// Log is told of sessions that cannot be read; default slog.Default().
+	Log *slog.Logger
+
 	// InsecureAllowHTTP sets the cookie without Secure, for development on
 	// plain HTTP: whoever is on the network can then take the session.
 	InsecureAllowHTTP bool
+
+	// InsecureNoGuard keeps nothing at all on the server, for NewSealed without a
+	// store: an old cookie counts as the newest does until its idle time is over,
+	// ending a session only clears the cookie, and of parallel updates one remains.
+	InsecureNoGuard bool
 }
 
 // StartOptions of one session. The zero value takes the Manager's defaults.

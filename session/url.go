@@ -189,16 +189,19 @@ func (m *Manager[D]) readTicket(r *http.Request) (*ticket, error) {
 	return t, nil
 }
 
-// readURL reads the session that a value in the URL names.
-func (m *Manager[D]) readURL(ctx context.Context, h *held, now time.Time) error {
-	if err := m.alive(ctx, h, now); err != nil {
-		return h.why(err)
-	}
+// meantURL is meant for a value in the URL.
+func (h *held) meantURL() error {
 	first := h.named.url.version != 0 && h.named.url.version == h.item.Version
 	if h.rec.place() == placeURL || h.rec.place() == placeCookie && first {
 		return nil
 	}
 	return ErrNone
+}
+
+// moves reports whether an update takes the held session out of its cookie, into
+// URLs. It does so alone: who has the cookie may be writing, too.
+func (h *held) moves() bool {
+	return h.named != nil && h.named.url != nil && h.rec.place() != placeURL
 }
 
 // placeInURL makes the held record one whose session is in URLs, and in no

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -38,7 +39,7 @@ func memory() (place, func(), error) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	return place{store, size}, func() {}, nil
+	return place{store, size, nil}, func() {}, nil
 }
 
 func sqlite() (place, func(), error) {
@@ -66,7 +67,7 @@ func sqlite() (place, func(), error) {
 		must(err)
 		return i.Size()
 	}
-	return place{store, size}, func() { read.Close(); write.Close(); os.RemoveAll(dir) }, nil
+	return place{store, size, fill(write, sqlstore.SQLite)}, func() { read.Close(); write.Close(); os.RemoveAll(dir) }, nil
 }
 
 func postgres() (place, func(), error) {
@@ -107,12 +108,34 @@ func postgres() (place, func(), error) {
 		must(db.QueryRow("SELECT pg_total_relation_size('sessions')").Scan(&n))
 		return n
 	}
-	return place{store, size}, func() {
+	return place{store, size, fill(db, sqlstore.PostgreSQL)}, func() {
 		db.Close()
 		server.Process.Kill()
 		server.Wait()
 		os.RemoveAll(dir)
 	}, nil
+}
+
+// fill adds records in one transaction.
+func fill(db *sql.DB, d sqlstore.Dialect) func([]session.Entry) {
+	return func(records []session.Entry) {
+		var text strings.Builder
+		text.WriteString("INSERT INTO sessions (id, value, subject, expires, version) VALUES ")
+		var args []any
+		for i, r := range records {
+			if i > 0 {
+				text.WriteByte(',')
+			}
+			if d == sqlstore.PostgreSQL {
+				fmt.Fprintf(&text, "($%d,$%d,$%d,$%d,$%d)", 5*i+1, 5*i+2, 5*i+3, 5*i+4, 5*i+5)
+			} else {
+				text.WriteString("(?,?,?,?,?)")
+			}
+			args = append(args, r.Key, []byte(r.Value), r.Subject, r.Expires.UnixMilli(), rand.Int64N(1<<47))
+		}
+		_, err := db.Exec(text.String(), args...)
+		must(err)
+	}
 }
 
 func redis() (place, func(), error) {
@@ -142,7 +165,7 @@ func redis() (place, func(), error) {
 		must(err)
 		return n
 	}
-	return place{store, size}, func() { client.Close(); server.Process.Kill(); server.Wait() }, nil
+	return place{store, size, nil}, func() { client.Close(); server.Process.Kill(); server.Wait() }, nil
 }
 
 // await waits for a server to answer.

@@ -34,6 +34,9 @@ type place struct {
 	store session.Store
 	// size is how many bytes it takes now: of the file, the tables or the memory.
 	size func() int64
+	// fill adds records at once, where one by one would take hours. It is nil where
+	// it would not.
+	fill func([]session.Entry)
 }
 
 func main() {
@@ -69,16 +72,28 @@ func measure(p place, n int) string {
 	now := time.Now()
 	empty := p.size()
 	sids := make([]string, n)
-	share(64, n, func(i int) {
-		sids[i] = token.New(token.Session).Selector()
-		user := fmt.Sprintf("u_%024d", i)
-		add(p.store, session.EpochKey(user), session.Item{Value: "1764131234567", Subject: "*", Expires: now.Add(24 * time.Hour)})
-		// Shorter lives are the first to be swept.
-		expires := now.Add(12 * time.Hour)
-		if i%10 == 0 {
-			expires = now.Add(time.Hour)
+	const batch = 1000
+	share(8, (n+batch-1)/batch, func(part int) {
+		var records []session.Entry
+		for i := part * batch; i < min(n, (part+1)*batch); i++ {
+			sids[i] = token.New(token.Session).Selector()
+			user := fmt.Sprintf("u_%024d", i)
+			expires := now.Add(12 * time.Hour)
+			if i%10 == 0 {
+				expires = now.Add(time.Hour) // the first to be swept
+			}
+			records = append(records,
+				session.Entry{Key: session.EpochKey(user), Item: session.Item{Value: "1764131234567", Subject: "*", Expires: now.Add(24 * time.Hour)}},
+				session.Entry{Key: sids[i], Item: session.Item{Value: record, Subject: user, Expires: expires}})
 		}
-		add(p.store, sids[i], session.Item{Value: record, Subject: user, Expires: expires})
+		if p.fill != nil {
+			p.fill(records)
+			return
+		}
+		for _, r := range records {
+			_, err := p.store.Add(ctx, r.Key, r.Item)
+			must(err)
+		}
 	})
 	size := float64(p.size()-empty) / float64(n)
 
@@ -151,11 +166,6 @@ func sweep(s session.Sweeper, by time.Time, n int, lookUp func(int)) string {
 	}
 	took.all = time.Since(begun)
 	return fmt.Sprintf("%s\t%s\t%s", round(took.all), round(longest), round(took.part(0.99)))
-}
-
-func add(s session.Store, key string, it session.Item) {
-	_, err := s.Add(context.Background(), key, it)
-	must(err)
 }
 
 // record is as long as that of a session with 64 bytes of data, its methods and

@@ -1,12 +1,14 @@
 // The Express app that the Go peer is tried with: the same pages, made with the
 // packages that people use.
 //
-//   node server.mjs --redis URL --secret s1,s2 [--prefix sess:] [--name connect.sid] [--port 0]
+//   node server.mjs --redis URL --secret s1,s2 [--keys k1,k2] [--prefix sess:] [--name connect.sid] [--port 0]
+//   node server.mjs --store memcached|mongo|postgres --memcached HOST:PORT --mongo URL --postgres URL …
 import { parseArgs } from 'node:util'
 import express from 'express'
 import session from 'express-session'
 import { RedisStore } from 'connect-redis'
 import { createClient } from 'redis'
+import { cookiePages } from './cookies.mjs'
 
 const { values: o } = parseArgs({
   options: {
@@ -14,6 +16,9 @@ const { values: o } = parseArgs({
     host: { type: 'string', default: '127.0.0.1' },
     store: { type: 'string', default: 'redis' },
     redis: { type: 'string', default: 'redis://127.0.0.1:6379' },
+    memcached: { type: 'string' },
+    mongo: { type: 'string' },
+    postgres: { type: 'string' },
     secret: { type: 'string', default: 'keyboard cat' },
     keys: { type: 'string' },
     prefix: { type: 'string', default: 'sess:' },
@@ -21,6 +26,7 @@ const { values: o } = parseArgs({
   },
 })
 const secrets = o.secret.split(',')
+const keys = (o.keys ?? o.secret).split(',')
 
 // One store for each session(): a store that is given to two of them takes the
 // second one's cookie for both.
@@ -30,6 +36,20 @@ const stores = {
     client.on('error', () => {}) // it connects again
     await client.connect()
     return () => new RedisStore({ client, prefix: o.prefix })
+  },
+  async memcached () {
+    const Store = (await import('connect-memcached')).default(session)
+    return () => new Store({ hosts: [o.memcached] })
+  },
+  async mongo () {
+    const { default: MongoStore } = await import('connect-mongo')
+    return () => MongoStore.create({ mongoUrl: o.mongo })
+  },
+  async postgres () {
+    const Store = (await import('connect-pg-simple')).default(session)
+    const store = new Store({ conString: o.postgres, createTableIfMissing: true })
+    await new Promise((done, fail) => store.get('none', (err) => (err ? fail(err) : done()))) // makes the table
+    return () => new Store({ conString: o.postgres })
   },
 }
 const newStore = await stores[o.store]()
@@ -115,7 +135,7 @@ app.post('/logout/destroy', plain, async (req, res) => {
   res.json({ ok: true })
 })
 
-// The pages of single cookies and of sessions in cookies are registered here.
+cookiePages(app, secrets, keys)
 
 app.use((err, req, res, next) => {
   if (res.headersSent) return next(err)

@@ -313,3 +313,29 @@ func TestASessionIsReadableInTheServersOwnTool(t *testing.T) {
 		t.Errorf("the record says %d ms, the server %v", ms, s.must("PEXPIRETIME", "admit:r:"+sid))
 	}
 }
+
+func TestWhatAnotherProgramLeftInTheServerIsAbsent(t *testing.T) {
+	s := start(t, programs(t)[0], forgets...)
+	m := manager(t, open(t, clients[0].dial(s), nil))
+	for what, command := range map[string][]string{
+		"text":       {"SET", "junk"},
+		"our length": {"SET", strings.Repeat("7", 60)},
+		"a list":     {"LPUSH", "junk"},
+	} {
+		r, sid := signIn(t, m, "alice")
+		key := "admit:r:" + sid
+		s.must("DEL", key)
+		s.must(append([]string{command[0], key}, command[1:]...)...)
+		if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
+			t.Errorf("Load of %s: %v, want ErrNone", what, err)
+		}
+		if s, err := m.Update(httptest.NewRecorder(), r, func(v *visit) error { v.Count++; return nil }); err != nil || s.SID == sid {
+			t.Errorf("Update over %s: %+v, %v, want a new session", what, s, err)
+		}
+		s.must("DEL", "admit:r:e:alice")
+		s.must(append([]string{command[0], "admit:r:e:alice"}, command[1:]...)...)
+		if r, _ = signIn(t, m, "alice"); r == nil {
+			t.Errorf("no sign-in where the epoch is %s", what)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/admit-auth/admit/conformance/linear"
 	"github.com/admit-auth/admit/session/sqlstore"
 )
 
@@ -74,6 +75,8 @@ var kinds = []kind{
 // The driver would tell of each connection that a killed server has left.
 func TestMain(m *testing.M) {
 	mysql.SetLogger(log.New(io.Discard, "", 0))
+	clean()
+	linear.Serve(stores)
 	m.Run()
 }
 

@@ -55,11 +55,11 @@ type options struct {
 }
 
 func run(ctx context.Context, o *options) error {
-	store, err := o.store.open(ctx)
+	at, err := o.store.open(ctx)
 	if err != nil {
 		return err
 	}
-	h, err := handler(store, o)
+	h, err := handler(at, o)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func secrets(list string) []admit.Secret {
 	return all
 }
 
-func handler(store express.Store, o *options) (http.Handler, error) {
+func handler(at places, o *options) (http.Handler, error) {
 	signing, err := express.NewSecrets(secrets(o.secret)...)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func handler(store express.Store, o *options) (http.Handler, error) {
 	// Each is what the Express app has as session({...}).
 	var failed error
 	sessions := func(o *express.Options) *express.Manager {
-		m, err := express.New(store, signing, o)
+		m, err := express.New(at.sessions, signing, o)
 		failed = errors.Join(failed, err)
 		return m
 	}
@@ -131,7 +131,9 @@ func handler(store express.Store, o *options) (http.Handler, error) {
 	mux.HandleFunc("GET /me", p.me)
 	mux.HandleFunc("POST /logout", p.logout)
 	mux.HandleFunc("POST /logout/destroy", p.destroy)
-	// The pages of single cookies and of sessions in cookies are registered here.
+	if err := cookiePages(mux, signing, secrets(cmp.Or(o.keys, o.secret)), at.guards); err != nil {
+		return nil, err
+	}
 
 	name := fmt.Sprintf("go/%d", os.Getpid())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

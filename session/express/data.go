@@ -20,6 +20,7 @@ import (
 type Data struct {
 	members []member // "cookie" among them, whose value is in cookie
 	cookie  []member
+	alone   bool // a session in a cookie, whose record has no "cookie" of its own
 }
 
 // A member is a name with its value. Both spellings are the record's.
@@ -40,6 +41,8 @@ var taken = map[string]bool{
 	"__defineGetter__": true, "__defineSetter__": true, "__lookupGetter__": true, "__lookupSetter__": true, "__proto__": true,
 }
 
+func (d *Data) hides(name string) bool { return name == "cookie" && !d.alone }
+
 // Get decodes the value of a name into v, a pointer. Where there is none, v
 // stays as it is.
 func (d *Data) Get(name string, v any) error {
@@ -55,7 +58,7 @@ func (d *Data) Get(name string, v any) error {
 
 // Raw returns the value of a name as it is spelled in the record, or "".
 func (d *Data) Raw(name string) string {
-	if i := find(d.members, name); i >= 0 && name != "cookie" {
+	if i := find(d.members, name); i >= 0 && !d.hides(name) {
 		return d.members[i].value
 	}
 	return ""
@@ -74,7 +77,7 @@ func (d *Data) Set(name string, v any) error {
 // SetRaw keeps a JSON text under a name, byte for byte.
 func (d *Data) SetRaw(name, raw string) error {
 	switch {
-	case taken[name]:
+	case d.alone && takenInCookie[name], !d.alone && taken[name]:
 		return fmt.Errorf("%q: %w", name, ErrName)
 	case !json.Valid([]byte(raw)):
 		return fmt.Errorf("%q: %w", name, ErrValue)
@@ -84,7 +87,7 @@ func (d *Data) SetRaw(name, raw string) error {
 
 // Delete removes a name.
 func (d *Data) Delete(name string) {
-	if i := find(d.members, name); i >= 0 && name != "cookie" {
+	if i := find(d.members, name); i >= 0 && !d.hides(name) {
 		d.members = append(d.members[:i:i], d.members[i+1:]...)
 	}
 }
@@ -93,7 +96,7 @@ func (d *Data) Delete(name string) {
 func (d *Data) All() iter.Seq2[string, string] {
 	return func(yield func(name, raw string) bool) {
 		for _, m := range d.members {
-			if m.name != "cookie" && !yield(m.name, m.value) {
+			if !d.hides(m.name) && !yield(m.name, m.value) {
 				return
 			}
 		}

@@ -24,10 +24,11 @@ if not persistent then
 	end
 end
 
--- read returns the first bytes of a record, or false where none counts.
+-- read returns the first bytes of a record, or false where none counts. What has
+-- another form, or is no string, none of us wrote: it is as good as absent.
 local function read(at, last)
-	local r = call('GETRANGE', at, 0, last)
-	return sub(r, 33, 48) == run and r
+	local r = redis.pcall('GETRANGE', at, 0, last)
+	return type(r) == 'string' and string.match(r, '^%d+ %d+ (%S+) %d%d%d ') == run and r
 end
 
 -- subject returns whose a record is, and where its value begins.

@@ -19,7 +19,7 @@ type visit struct {
 
 func (k *kit) manager() *session.Manager[visit] {
 	k.Helper()
-	m, err := session.New[visit](k.Store, nil)
+	m, err := k.build(nil)
 	if err != nil {
 		k.Fatal(err)
 	}

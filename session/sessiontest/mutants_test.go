@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -47,6 +49,9 @@ var mutants = []struct {
 	{"values are cut at 32 KiB", "a record comes"},
 	{"long values are cut and not refused", "what does not fit"},
 	{"any key is taken", "what does not fit"},
+	{"keys end at a space where nothing is written", "what does not fit"},
+	{"keys are patterns where nothing is written", "what does not fit"},
+	{"a record has 61,800 bytes of room", "a record may be"},
 	{"expiries are whole seconds", "a record comes"},
 	{"expiries have 32 bits of seconds", "a record comes"},
 	{"the subject is forgotten", "a record comes"},
@@ -102,8 +107,26 @@ func TestTheSuiteCatchesEveryMutant(t *testing.T) {
 	}
 }
 
+// Faults of stores that forget by themselves.
+var forgetfulMutants = []fault{
+	"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back",
+	"an expiry of 0 is refused", "an expiry that has passed is an error of swap", "versions begin anew when a record is forgotten",
+}
+
+func TestTheDocumentationCountsChecksAndFaultyStores(t *testing.T) {
+	text, err := os.ReadFile("../../docs/how-to/write-a-store.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{fmt.Sprint(len(checks), " checks"), fmt.Sprint(len(mutants)+len(forgetfulMutants), " faulty stores")} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("write-a-store.md does not speak of %s", want)
+		}
+	}
+}
+
 func TestTheSuiteCatchesAStoreThatForgetsBadly(t *testing.T) {
-	for _, fault := range []fault{"expiries round down to seconds", "touch does not reach the expiry", "swap does not reach the expiry", "a forgotten record comes back"} {
+	for _, fault := range forgetfulMutants {
 		t.Run(string(fault), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				if firstFailure(t, func(testing.TB) Backend { return newForgetful(fault).backend() }) == "" {
@@ -130,12 +153,16 @@ func TestAStoreThatForgetsByItselfKeepsThePromises(t *testing.T) {
 
 // firstFailure runs the checks until one fails, and returns its name.
 func firstFailure(t *testing.T, open func(testing.TB) Backend) string {
+	return firstFailureOf(t, checks, func(t testing.TB) *kit { return newKit(t, open) })
+}
+
+func firstFailureOf(t *testing.T, checks []check, kit func(testing.TB) *kit) string {
 	for _, c := range checks {
 		r := &recorder{TB: t}
 		done := make(chan struct{})
 		go func() { // for FailNow ends its goroutine
 			defer close(done)
-			c.run(newKit(r, open))
+			c.run(kit(r))
 		}()
 		<-done
 		if r.Failed() {
@@ -147,7 +174,9 @@ func firstFailure(t *testing.T, open func(testing.TB) Backend) string {
 }
 
 // before reports whether the check that begins with a is run before b.
-func before(a, b string) bool {
+func before(a, b string) bool { return beforeIn(checks, a, b) }
+
+func beforeIn(checks []check, a, b string) bool {
 	at := func(name string) int {
 		return slices.IndexFunc(checks, func(c check) bool { return strings.HasPrefix(c.name, name) })
 	}
@@ -243,6 +272,16 @@ func (n *naive) Durability() session.Durability { return session.SurvivesProcess
 
 func (n *naive) key(key string) string {
 	switch {
+	case n.has("keys end at a space where nothing is written"):
+		if i := strings.IndexAny(key, " \r\n"); i >= 0 {
+			return key[:i]
+		}
+	case n.has("keys are patterns where nothing is written"):
+		for is := range n.m {
+			if ok, _ := path.Match(key, is); ok {
+				return is
+			}
+		}
 	case n.has("keys fold case"):
 		return strings.ToLower(key)
 	case n.has("keys end at 100 bytes"):
@@ -304,12 +343,12 @@ func (n *naive) pause() {
 }
 
 func (n *naive) Get(ctx context.Context, key string) (session.Item, error) {
-	key = n.key(key)
 	if err := n.ctx(ctx); err != nil {
 		return session.Item{}, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	it, ok := n.m[key]
 	if n.has("get reads the past") && n.version%7 == 0 {
 		if was, was2 := n.old[key]; was2 {
@@ -336,9 +375,9 @@ func (n *naive) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	if err := n.check(key, it); err != nil {
 		return 0, err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	_, taken := n.m[key]
 	if n.has("who gives up makes the next one fail") {
 		_, hasty := ctx.Deadline()
@@ -359,6 +398,9 @@ func (n *naive) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	if n.has("get gives its own buffer") && len(n.buf) > 0 {
 		copy(n.buf, it.Value)
 	}
+	if n.has("a record has 61,800 bytes of room") {
+		it.Value = it.Value[:min(len(it.Value), max(61_800-len(key)-len(it.Subject), 0))]
+	}
 	it = n.in(it)
 	n.m[key] = it
 	return it.Version, nil
@@ -374,9 +416,9 @@ func (n *naive) Swap(ctx context.Context, key string, old uint64, it session.Ite
 		}
 		return 0, err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	was, ok := n.m[key]
 	same := was.Version == old || n.has("swap compares 32 bits of the version") && uint32(was.Version) == uint32(old)
 	switch {
@@ -418,9 +460,9 @@ func (n *naive) Touch(ctx context.Context, key string, version uint64, expires t
 	if err := n.ctx(ctx); err != nil {
 		return err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	it, ok := n.m[key]
 	switch {
 	case !ok:
@@ -448,9 +490,9 @@ func (n *naive) Delete(ctx context.Context, key string) error {
 	if err := n.ctx(ctx); err != nil {
 		return err
 	}
-	key = n.key(key)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	key = n.key(key)
 	it, ok := n.m[key]
 	switch {
 	case !ok && n.has("delete fails where nothing is"):
@@ -594,6 +636,9 @@ func (f *forgetful) forget(key string) {
 	if at, ok := f.ends[key]; ok && !time.Now().Before(at) {
 		f.Store.Delete(context.Background(), key)
 		delete(f.ends, key)
+		if f.fault == "versions begin anew when a record is forgotten" {
+			f.Store.(*naive).version = 0
+		}
 	}
 }
 
@@ -611,6 +656,9 @@ func (f *forgetful) Add(ctx context.Context, key string, it session.Item) (uint6
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forget(key)
+	if f.fault == "an expiry of 0 is refused" && it.Expires.UnixMilli() == 0 {
+		return 0, session.ErrUnavailable
+	}
 	v, err := f.Store.Add(ctx, key, it)
 	if err == nil {
 		f.end(key, it.Expires)
@@ -622,6 +670,9 @@ func (f *forgetful) Swap(ctx context.Context, key string, old uint64, it session
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forget(key)
+	if f.fault == "an expiry that has passed is an error of swap" && it.Expires.Before(time.Now()) {
+		return 0, session.ErrUnavailable
+	}
 	v, err := f.Store.Swap(ctx, key, old, it)
 	if err == nil && f.fault != "swap does not reach the expiry" {
 		f.end(key, it.Expires)

@@ -127,6 +127,48 @@ func refusesWhole(k *kit) {
 		refuse("Swap with "+what, err)
 	}
 	k.want("kept", kept)
+	// Calls that write no record take a key too. One that is sent on as it is
+	// may be read as another key, or as two commands.
+	for _, key := range []string{"", " ", "kept ", " kept", "kept kept", "kept\n", "kept\r\ndelete kept", "kept\x00", "kept\xff", "*", "k*", "kep?", "%", "kep_", strings.Repeat("k", 300)} {
+		free := func(call string, err error) {
+			k.Helper()
+			if admit.KindOf(err) != admit.Invalid && !errors.Is(err, session.ErrNotFound) {
+				k.Errorf("%s(%q): %v, want an error of kind Invalid or ErrNotFound", call, key, err)
+			}
+		}
+		_, err := k.Store.Get(k.ctx, key)
+		free("Get", err)
+		_, err = k.Store.Swap(k.ctx, key, kept.Version, good)
+		free("Swap", err)
+		free("Touch", k.Store.Touch(k.ctx, key, kept.Version, later().Add(time.Hour)))
+		if g, ok := k.Store.(session.EpochGetter); ok {
+			_, _, err = g.GetWithEpoch(k.ctx, key)
+			free("GetWithEpoch", err)
+		}
+		if err := k.Store.Delete(k.ctx, key); err != nil {
+			free("Delete", err)
+		}
+		k.want("kept", kept)
+	}
+}
+
+// largest is a record with everything at its limit at once.
+func largest(k *kit) {
+	key := strings.Repeat("k", 199)
+	it := session.Item{Value: longest(), Subject: strings.Repeat("é", 127) + "s", Expires: time.Date(9999, 12, 31, 23, 59, 59, 998e6, time.UTC)}
+	other := k.add(key+"l", it)
+	it = k.add(key+"k", it)
+	k.want(key+"k", it)
+	it = k.swap(key+"k", it.Version, session.Item{Value: longest(), Subject: it.Subject, Expires: it.Expires})
+	k.want(key+"k", it)
+	it.Expires = it.Expires.Add(time.Millisecond)
+	if err := k.Store.Touch(k.ctx, key+"k", it.Version, it.Expires); err != nil {
+		k.Fatalf("Touch of the largest record: %v", err)
+	}
+	k.want(key+"k", it)
+	it = k.swap(key+"k", it.Version, session.Item{Value: "small", Expires: it.Expires})
+	k.want(key+"k", it)
+	k.want(key+"l", other)
 }
 
 func absent(k *kit) {
@@ -338,6 +380,25 @@ func keptUntilExpiry(k *kit) {
 		k.want("k", it)
 		return
 	}
+	// What has expired before it is added is there or is gone, and is no error: a
+	// server may refuse such a time, or take it for never, or for seconds from now.
+	for _, at := range []time.Time{time.UnixMilli(0), time.UnixMilli(1), time.Unix(1, 0), time.Unix(30*24*3600, 0), time.Now().Add(-time.Hour), time.Now()} {
+		key := fmt.Sprint("past-", at.UnixMilli())
+		it := session.Item{Value: "v", Subject: "alice", Expires: at}
+		it = k.add(key, it)
+		if got, err := k.Store.Get(k.ctx, key); err == nil {
+			k.same(key, got, it)
+		} else {
+			k.wantErr("Get of what had expired", err, session.ErrNotFound)
+		}
+		it = k.add(key+"-swapped", session.Item{Value: "v", Expires: later()})
+		it = k.swap(key+"-swapped", it.Version, session.Item{Value: "w", Expires: at})
+		if got, err := k.Store.Get(k.ctx, key+"-swapped"); err == nil {
+			k.same(key+"-swapped", got, it)
+		} else {
+			k.wantErr("Get of what had expired", err, session.ErrNotFound)
+		}
+	}
 	// One expiry that a server with whole seconds would take for a second too
 	// early, and one that it would if it counted seconds from now.
 	now := time.Now()
@@ -367,10 +428,24 @@ func keptUntilExpiry(k *kit) {
 	k.want("touched", touched)
 	k.want("swapped", swapped)
 	for key, was := range plain {
-		if it, err := k.Store.Get(k.ctx, key); err == nil {
+		it, err := k.Store.Get(k.ctx, key)
+		if err == nil {
 			k.same(key, it, was)
-		} else {
-			k.wantErr("Get after the expiry", err, session.ErrNotFound)
+			continue
 		}
+		k.wantErr("Get after the expiry", err, session.ErrNotFound)
+		// Whoever read the record before it was forgotten writes nothing over
+		// the next one.
+		next := k.add(key, session.Item{Value: "anew", Expires: later()})
+		for range 64 { // so many that a number which began anew comes to the old one
+			if next.Version == was.Version {
+				k.Fatalf("record %q has version %d again", key, was.Version)
+			}
+			next = k.swap(key, next.Version, session.Item{Value: "anew", Expires: later()})
+		}
+		_, err = k.Store.Swap(k.ctx, key, was.Version, was)
+		k.wantErr("Swap of a version that was forgotten", err, session.ErrConflict)
+		k.wantErr("Touch of a version that was forgotten", k.Store.Touch(k.ctx, key, was.Version, later().Add(time.Hour)), session.ErrConflict)
+		k.want(key, next)
 	}
 }

@@ -1,6 +1,7 @@
 // Package sessiontest checks that a store keeps the promises of [session.Store].
 //
-// [Run] is all there is to call. It has no options and leaves nothing out: what
+// [Run] is all there is to call; [RunSealed] checks besides that the store can keep
+// the guards of sealed sessions. Run has no options and leaves nothing out: what
 // a store can do besides, such as [session.Lister], it finds by type and checks
 // too. A store that fails is mended, or the promise is.
 package sessiontest
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/session"
 )
 
@@ -47,6 +49,7 @@ var checks = []check{
 	{"a record comes back as it was added", comesBack},
 	{"keys do not mix", keysDoNotMix},
 	{"what does not fit is refused whole", refusesWhole},
+	{"a record may be as large as all limits at once", largest},
 	{"an absent record is not found", absent},
 	{"add takes a free key only", addTakesFree},
 	{"swap replaces the whole record of that version", swapReplaces},
@@ -81,6 +84,11 @@ type kit struct {
 	testing.TB
 	Backend
 	ctx context.Context
+
+	// Of sealed sessions.
+	build func(*session.Options) (*session.Manager[visit], error)
+	keys  *cookie.Keys
+	line  string // the only key
 }
 
 func newKit(t testing.TB, open func(testing.TB) Backend) *kit {
@@ -89,6 +97,7 @@ func newKit(t testing.TB, open func(testing.TB) Backend) *kit {
 	if k.Store == nil {
 		t.Fatal("no store to check")
 	}
+	k.build = func(o *session.Options) (*session.Manager[visit], error) { return session.New[visit](k.Store, o) }
 	return k
 }
 

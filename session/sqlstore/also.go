@@ -4,12 +4,24 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/admit-auth/admit/session"
 )
 
 // A Write is an Add or a Swap that takes effect.
 type Write struct {
 	Key, Subject string
 	Added        bool // by Add
+
+	job *job
+}
+
+// Last has fn run in the same transaction, once all that shares it has been
+// written: for a row that every transaction changes, as one that numbers events.
+// Who locked it earlier would hold it while waiting for the records of others, and
+// two could wait for each other. Most programs never call it.
+func (w Write) Last(fn func(context.Context, *sql.Tx) error) {
+	w.job.last = append(w.job.last, fn)
 }
 
 type alsoKey struct{}
@@ -30,7 +42,7 @@ func Also(ctx context.Context, fn func(context.Context, *sql.Tx, Write) error) c
 			return inner(ctx, tx, w)
 		}
 	}
-	return context.WithValue(ctx, alsoKey{}, fn)
+	return context.WithValue(session.Apart(ctx), alsoKey{}, fn) // for a write shared by several contexts runs the fn of one
 }
 
 // alsoOf returns what Also has put into the context, nil where it has not.

@@ -32,7 +32,20 @@ var (
 	ErrEncoding = admit.Invalid.New("database_encoding", "The database cannot keep every name.").WithHint("make it with ENCODING 'UTF8'")
 )
 
+// postgreSQLReading is PostgreSQL in a transaction that only reads.
+const postgreSQLReading = MySQL + 1
+
 func (d Dialect) texts() *texts { return &spoken[d] }
+
+// Reading returns the dialect for [Dialect.Look] and [Dialect.ReadEpoch] in a
+// transaction that only reads one state of the database, where PostgreSQL refuses
+// locks and needs none. Most programs never call it.
+func (d Dialect) Reading() Dialect {
+	if d == PostgreSQL {
+		return postgreSQLReading
+	}
+	return d
+}
 
 // Schema makes the table and its indexes, and changes nothing where they stand. It
 // is run once, by whoever makes the database.

@@ -48,6 +48,7 @@ type job struct {
 	key   string // of the record
 	alone bool   // it can run without a transaction; tx is nil then
 	run   func(context.Context, *sql.Tx) (uint64, error)
+	last  []func(context.Context, *sql.Tx) error // what run has left for the end
 	n     uint64
 	err   error
 	late  error     // its answer when its time is up
@@ -236,9 +237,17 @@ func (q *queue) attempt(ctx context.Context, part []*job) (_ stage, err error) {
 	}
 	defer tx.Rollback()
 	for _, j := range part {
+		j.last = nil
 		j.n, j.err = j.run(ctx, tx)
 		if failed(j.err) {
 			return running, j.err
+		}
+	}
+	for _, j := range part {
+		for _, fn := range j.last {
+			if err := fn(ctx, tx); err != nil {
+				return running, &alongError{err}
+			}
 		}
 	}
 	err = tx.Commit()

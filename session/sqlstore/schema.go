@@ -55,19 +55,25 @@ type texts struct {
 
 	get, getWithEpoch, list, listAll  string
 	add, swap, touch, version, remove string
-	sweep, forget, raise              string
+	due, sweep, forget, raise         string
 
 	// Get as a transaction of the caller's does, so that what it decides on
 	// stands until its commit: forShare for what it only reads.
 	forUpdate, forShare string
 
 	// Turn answers whether it is this replica's turn to sweep; done ends it. They
-	// are empty where sweep itself asks, or where there is one writer.
+	// are MySQL's: PostgreSQL asks in sweep, and in SQLite there is one writer.
 	turn, done string
 }
 
 // spoken is what is asked in each dialect.
-var spoken = [...]texts{SQLite: common(), PostgreSQL: postgreSQL(), MySQL: mySQL()}
+var spoken = [...]texts{SQLite: common(), PostgreSQL: postgreSQL(), MySQL: mySQL(), postgreSQLReading: reading(postgreSQL())}
+
+// reading is what locks nothing.
+func reading(t texts) texts {
+	t.forUpdate, t.forShare = t.get, t.get
+	return t
+}
 
 // common is what all understand, and what SQLite does.
 func common() texts {
@@ -90,8 +96,10 @@ func common() texts {
 		touch:   `UPDATE sessions SET expires = ? WHERE id = ? AND version = ? AND expires < ?`,
 		version: `SELECT version FROM sessions WHERE id = ?`,
 		remove:  `DELETE FROM sessions WHERE id = ?`,
+		due: `SELECT COUNT(*), COALESCE(MIN(expires), 0), COALESCE(MAX(expires), 0) FROM
+			(SELECT expires FROM sessions WHERE expires >= ? AND expires <= ? ORDER BY expires LIMIT ?) AS due`,
 		sweep: `DELETE FROM sessions WHERE id IN
-			(SELECT id FROM sessions WHERE expires <= ? ORDER BY expires LIMIT ?)`,
+			(SELECT id FROM sessions WHERE expires >= ? AND expires <= ? ORDER BY expires LIMIT ?)`,
 		forget:    `DELETE FROM sessions WHERE subject = ?`,
 		raise:     `UPDATE sessions SET value = ?, version = version + 1 WHERE id = ? AND version = ?`,
 		forUpdate: get,
@@ -107,10 +115,10 @@ func postgreSQL() texts {
 	// The array is made once, before anything is deleted; a record that somebody
 	// is at work on is left for the next time.
 	t.sweep = fmt.Sprintf(`DELETE FROM sessions WHERE id = ANY (ARRAY (
-		SELECT id FROM sessions WHERE expires <= ? AND (SELECT pg_try_advisory_xact_lock(%d))
+		SELECT id FROM sessions WHERE expires >= ? AND expires <= ? AND (SELECT pg_try_advisory_xact_lock(%d))
 		ORDER BY expires LIMIT ? FOR UPDATE SKIP LOCKED))`, sweepLock)
 	for _, text := range []*string{&t.get, &t.getWithEpoch, &t.list, &t.listAll, &t.add, &t.swap, &t.touch,
-		&t.version, &t.remove, &t.sweep, &t.forget, &t.raise, &t.forUpdate, &t.forShare} {
+		&t.version, &t.remove, &t.due, &t.sweep, &t.forget, &t.raise, &t.forUpdate, &t.forShare} {
 		*text = numbered(*text)
 	}
 	return t
@@ -126,7 +134,7 @@ func mySQL() texts {
 	// It says 0 rows for a key that is taken, whether the connection counts the
 	// rows it found or those it changed.
 	t.add = `INSERT IGNORE INTO sessions (id, value, subject, expires, version) VALUES (?, ?, ?, ?, ?)`
-	t.sweep = `DELETE FROM sessions WHERE expires <= ? ORDER BY expires LIMIT ?`
+	t.sweep = `DELETE FROM sessions WHERE expires >= ? AND expires <= ? ORDER BY expires LIMIT ?`
 	t.forUpdate += ` FOR UPDATE`
 	t.forShare += ` LOCK IN SHARE MODE`
 	// Names of locks are the server's, and up to 64 letters.

@@ -11,9 +11,11 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit/session"
@@ -35,7 +37,10 @@ type Store struct {
 	durability session.Durability
 	queue      queue
 
-	get, getWithEpoch, list, listAll         *sql.Stmt // of the pool for reading
+	swept     atomic.Int64 // the latest expiry that was removed: where the next step begins
+	lookAgain atomic.Int64 // when Sweep may look behind that, in Unix nanoseconds
+
+	get, getWithEpoch, list, listAll, due    *sql.Stmt // of the pool for reading
 	add, swap, touch, version, remove, sweep *sql.Stmt // of the pool for writing
 }
 
@@ -70,6 +75,7 @@ func (d Dialect) New(ctx context.Context, write, read *sql.DB) (*Store, error) {
 		{&s.getWithEpoch, read, t.getWithEpoch},
 		{&s.list, read, t.list},
 		{&s.listAll, read, t.listAll},
+		{&s.due, read, t.due},
 		{&s.add, write, t.add},
 		{&s.swap, write, t.swap},
 		{&s.touch, write, t.touch},
@@ -149,16 +155,18 @@ func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, e
 	// A random first version is none that the key had before.
 	version := rand.Uint64N(maxFirst) + 1
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	j := &job{key: key, alone: also == nil}
+	j.run = func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.add, key, []byte(it.Value), it.Subject, millis(it.Expires), int64(version))
 		if err == nil && n == 0 {
 			err = session.ErrConflict
 		}
 		if err == nil && also != nil {
-			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true})
+			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, Added: true, job: j})
 		}
 		return version, err
-	}})
+	}
+	return s.queue.do(ctx, j)
 }
 
 // Swap implements [session.Store].
@@ -167,7 +175,8 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 		return 0, err
 	}
 	also := alsoOf(ctx)
-	return s.queue.do(ctx, &job{key: key, alone: also == nil, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+	j := &job{key: key, alone: also == nil}
+	j.run = func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.swap, []byte(it.Value), it.Subject, millis(it.Expires), key, int64(old))
 		if err == nil && n == 0 {
 			if err = s.missed(ctx, tx, key, old); err == nil {
@@ -175,14 +184,18 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 			}
 		}
 		if err == nil && also != nil {
-			err = also(ctx, tx, Write{Key: key, Subject: it.Subject})
+			err = also(ctx, tx, Write{Key: key, Subject: it.Subject, job: j})
 		}
 		return old + 1, err
-	}})
+	}
+	return s.queue.do(ctx, j)
 }
 
 // Touch implements [session.Store].
 func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
+	if !keeps(key) {
+		return session.ErrNotFound
+	}
 	ms := millis(expires)
 	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		n, err := exec(ctx, tx, s.touch, ms, key, int64(version), ms)
@@ -210,6 +223,9 @@ func (s *Store) missed(ctx context.Context, tx *sql.Tx, key string, version uint
 
 // Delete implements [session.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
+	if !keeps(key) {
+		return nil
+	}
 	_, err := s.queue.do(ctx, &job{key: key, alone: true, run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
 		return exec(ctx, tx, s.remove, key)
 	}})
@@ -247,37 +263,126 @@ func (s *Store) List(ctx context.Context, subject, after string, limit int) (fou
 	return found, nil
 }
 
-// sweepStep records are removed at a time, in about 1 ms, before other writes
-// have their turn.
-const sweepStep = 64
+const (
+	// sweepStep records are removed at a time, in about 1 ms, before other writes
+	// have their turn.
+	sweepStep = 64
+	// Where looking behind takes longer than slowLook, it is done for a twentieth of
+	// the time at most.
+	slowLook   = 10 * time.Millisecond
+	slowLookIn = 20
+)
 
 // Sweep implements [session.Sweeper]. While another replica sweeps a database that
 // they share, it finds nothing to do.
+//
+// PostgreSQL and MySQL keep what was removed in the index, until nobody can see it
+// any more: beside a backup, for hours. A step that began at the index's start would
+// step over all that those before it removed, and 100,000 records would take a
+// hundred times as long as 10,000. So a step begins where the one before it ended.
+// Behind that there may be a record that was added late, or that somebody was at
+// work on: it is looked for once there is nothing else to do, and as seldom as that
+// is slow.
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (swept int, err error) {
-	ms := millis(now)
+	ms, from := millis(now), s.swept.Load()
+	var turn *sql.Conn
+	defer func() { s.endTurn(ctx, turn) }()
 	for swept < limit {
 		step := min(sweepStep, limit-swept)
-		n, err := s.queue.do(ctx, &job{run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
-			return s.sweepSome(ctx, tx, ms, step)
-		}})
-		swept += int(n)
-		if err != nil || int(n) < step {
+		found, first, last, err := s.find(ctx, from, ms, step)
+		if err == nil && found < step && from > 0 && time.Now().UnixNano() >= s.lookAgain.Load() {
+			from = 0
+			begun := time.Now()
+			found, first, last, err = s.find(ctx, from, ms, step)
+			if took := time.Since(begun); took > slowLook {
+				s.lookAgain.Store(begun.Add(slowLookIn * took).UnixNano())
+			}
+		}
+		if err != nil || found == 0 {
 			return swept, err
+		}
+		if turn == nil && s.dialect == MySQL {
+			if turn, err = s.takeTurn(ctx); turn == nil {
+				return swept, err
+			}
+		}
+		n, err := s.removeDue(ctx, turn, first, last, step)
+		swept += int(n)
+		if err != nil || int(n) < found {
+			return swept, err // others are at work there
+		}
+		from = last
+		s.swept.Store(last)
+		if found < step {
+			return swept, nil
 		}
 	}
 	return swept, nil
 }
 
-func (s *Store) sweepSome(ctx context.Context, tx *sql.Tx, ms int64, step int) (uint64, error) {
-	if t := s.dialect.texts(); t.turn != "" {
-		var ours sql.NullBool
-		if err := tx.QueryRowContext(ctx, t.turn).Scan(&ours); err != nil || !ours.Bool {
-			return 0, err
-		}
-		// The lock is the connection's and would outlive the transaction.
-		defer tx.ExecContext(ctx, t.done)
+// find looks for records that expired from one time to another, and returns how
+// many there are, up to a limit, and the first and the last of those times.
+func (s *Store) find(ctx context.Context, from, to int64, limit int) (found int, first, last int64, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.due.QueryRowContext(ctx, from, to, limit).Scan(&found, &first, &last)
+	})
+	return found, first, last, err
+}
+
+// removeDue removes what find has found, as far as nobody else is at work on it. Turn is
+// MySQL's: what is removed with it is a transaction by itself, and not one of those
+// that wait for each other in the queue.
+func (s *Store) removeDue(ctx context.Context, turn *sql.Conn, first, last int64, limit int) (uint64, error) {
+	if turn == nil {
+		return s.queue.do(ctx, &job{run: func(ctx context.Context, tx *sql.Tx) (uint64, error) {
+			return exec(ctx, tx, s.sweep, first, last, limit)
+		}})
 	}
-	return exec(ctx, tx, s.sweep, ms, step)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	res, err := turn.ExecContext(ctx, s.dialect.texts().sweep, first, last, limit)
+	if s.dialect.Again(err) {
+		return 0, nil
+	} else if err != nil {
+		return 0, readError(ctx, err)
+	}
+	n, err := res.RowsAffected()
+	return uint64(n), err
+}
+
+// takeTurn takes the right to sweep, which one replica has at a time, and returns the
+// connection whose it is; nil where another has it.
+func (s *Store) takeTurn(ctx context.Context) (*sql.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	conn, err := s.queue.db.Conn(ctx)
+	if err != nil {
+		return nil, readError(ctx, err)
+	}
+	var ours sql.NullBool
+	if err := conn.QueryRowContext(ctx, s.dialect.texts().turn).Scan(&ours); err != nil {
+		s.endTurn(ctx, conn) // it may be ours all the same
+		return nil, readError(ctx, err)
+	}
+	if !ours.Bool {
+		conn.Close()
+		return nil, nil
+	}
+	return conn, nil
+}
+
+// endTurn gives it back. A connection that went back into the pool with it would
+// keep everybody else from sweeping for as long as it lives.
+func (s *Store) endTurn(ctx context.Context, turn *sql.Conn) {
+	if turn == nil {
+		return
+	}
+	defer turn.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	if _, err := turn.ExecContext(ctx, s.dialect.texts().done); err != nil {
+		turn.Raw(func(any) error { return driver.ErrBadConn }) // the connection goes, and its lock
+	}
 }
 
 // Durability implements [session.Durable].

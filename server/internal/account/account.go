@@ -101,6 +101,14 @@ type Options struct {
 	Audiences []string     // of access tokens; nil for PublicURL
 	Observer  Observer     // may be nil
 	Tracer    trace.Tracer // may be nil
+	Copies    Copies       // may be nil
+	Current   func() bool  // whether rows in memory are good, where others write too; nil: always
+}
+
+// Copies are kept outside of this process.
+type Copies interface {
+	// Text returns the copy of a record, or what read returns, of which it makes one.
+	Text(ctx context.Context, key string, read func(context.Context) (string, error)) (string, error)
 }
 
 // A Service is the core. It is safe for use by several goroutines.
@@ -125,6 +133,9 @@ func New(store Store, o Options) (*Service, error) {
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
+	if o.Current == nil {
+		o.Current = func() bool { return true }
+	}
 	s := &Service{store: store, o: o, mail: make(chan struct{}, 1)}
 	s.SetMinPassword(o.Policy.MinLength)
 	var err error
@@ -145,7 +156,7 @@ func (s *Service) CanMail() bool { return s.o.CanMail }
 
 // User returns the user, from memory where it can, or ErrUnknownUser.
 func (s *Service) User(ctx context.Context, id string) (*User, error) {
-	if u := s.users.get(id); u != nil {
+	if u := s.users.get(id); u != nil && s.o.Current() {
 		return u, nil
 	}
 	filled := s.users.begin()
@@ -167,9 +178,14 @@ func (s *Service) update(ctx context.Context, fn func(Tx) error) error {
 	// Whether a cancelled write happened would not be known; the store bounds
 	// how long one takes.
 	err := s.store.Update(context.WithoutCancel(ctx), fn)
+	s.Forget()
+	return err
+}
+
+// Forget forgets what is in memory: call it where another process has changed it.
+func (s *Service) Forget() {
 	s.users.clear()
 	s.apiKeys.clear()
-	return err
 }
 
 // A cache keeps rows in memory, by their ids. Any write forgets them all: writes

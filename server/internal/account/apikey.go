@@ -3,6 +3,7 @@ package account
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -344,15 +345,42 @@ func (s *Service) APIKey(ctx context.Context, text string, now time.Time) (*APIK
 
 // knownKey returns a key, from memory where it can.
 func (s *Service) knownKey(ctx context.Context, id string) (*APIKey, error) {
-	if k := s.apiKeys.get(id); k != nil {
+	if k := s.apiKeys.get(id); k != nil && s.o.Current() {
 		return k, nil
 	}
 	filled := s.apiKeys.begin()
-	k, err := s.FindAPIKey(ctx, id)
+	k, err := s.copiedKey(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	s.apiKeys.put(id, k, filled)
+	return k, nil
+}
+
+// CopyOf is the name of a copy of an API key: see Copies.
+func CopyOf(id string) string { return "k:" + id }
+
+// copiedKey returns a key, from a copy where there is one.
+func (s *Service) copiedKey(ctx context.Context, id string) (*APIKey, error) {
+	if s.o.Copies == nil {
+		return s.FindAPIKey(ctx, id)
+	}
+	var read *APIKey
+	text, err := s.o.Copies.Text(ctx, CopyOf(id), func(ctx context.Context) (string, error) {
+		var err error
+		if read, err = s.FindAPIKey(ctx, id); err != nil {
+			return "", err
+		}
+		text, err := json.Marshal(read)
+		return string(text), err
+	})
+	if err != nil || read != nil {
+		return read, err
+	}
+	k := &APIKey{}
+	if json.Unmarshal([]byte(text), k) != nil || k.ID != id {
+		return s.FindAPIKey(ctx, id) // a version before or after this one made it
+	}
 	return k, nil
 }
 

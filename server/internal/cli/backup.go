@@ -29,10 +29,12 @@ the keys. A master key is not: keep that elsewhere. The file gets its name when 
 is whole, checked and on disk.
 
 A backup is as secret as the data folder. With --recipient or --passphrase-file it
-is encrypted, as the program age does.`,
+is encrypted, as the program age does.
+
+A PostgreSQL database (--database) has tools of its own: pg_dump makes a backup.`,
 		Example: "admit backup --to admit.tar",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	to := cmd.Flags().String("to", ".", "write to the `FILE`, replacing it, or into the folder, under a name made of the time; - is standard output")
 	recipients := cmd.Flags().StringArray("recipient", nil, "encrypt for the `RECIPIENT`, age1…; may be given again")
 	recipientsFile := cmd.Flags().String("recipients-file", "", "encrypt for the recipients in `FILE`, one a line")
@@ -52,7 +54,7 @@ is encrypted, as the program age does.`,
 		if err != nil {
 			return err
 		}
-		if err := exists(cfg.Data); err != nil {
+		if err := exists(cfg); err != nil {
 			return err
 		}
 		counted := newProgress(cmd, "MiB copied")
@@ -115,25 +117,48 @@ is as it was or as it should become.
 What was acknowledged after the backup is not there. Codes and links that were
 mailed are no longer good, every session has ended, and there are no API keys. With
 --keep-sessions they go on, those too that were ended after the backup: a thief's that
-somebody ended is back.`,
+somebody ended is back.
+
+A PostgreSQL database is put back by pg_restore, or by recovery to an earlier time,
+while no server runs. Then admit restore --renew --database URL, which takes no file,
+does the rest of the above: until it has, what was ended after the backup is back.`,
 		Example: "admit backup --to admit.tar\nadmit restore admit.tar --data elsewhere",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	identityFile := cmd.Flags().String("identity-file", "", "open it with the key in `FILE`, which age-keygen wrote")
 	passphraseFile := cmd.Flags().String("passphrase-file", "", "open it with the passphrase in `FILE`")
 	keep := cmd.Flags().Bool("keep-sessions", false, "let sessions and API keys go on, those too that were ended after the backup")
 	force := cmd.Flags().Bool("force", false, "move what is in the folder aside, into a folder in it")
+	renew := cmd.Flags().Bool("renew", false, "only make a PostgreSQL database that was put back one of its own; there is no FILE")
 	asJSON := jsonFlag(cmd)
-	cmd.Args = cobra.MatchAll(takes("FILE"), func(cmd *cobra.Command, _ []string) error {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		want := takes("FILE")
+		if *renew {
+			want = takes()
+		}
+		if err := want(cmd, args); err != nil {
+			return err
+		}
 		if *passphraseFile != "" && *identityFile != "" {
 			return misused(cmd, "%s: either a passphrase or an identity", cmd.CommandPath())
 		}
 		return nil
-	})
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := load()
 		if err != nil {
 			return err
+		}
+		if *renew {
+			r, err := server.Renew(cmd.Context(), cfg, *keep)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return writeJSON(cmd.OutOrStdout(), r)
+			}
+			sayRestored(cmd, r, *keep)
+			return nil
 		}
 		o := server.RestoreOptions{KeepSessions: *keep, Force: *force}
 		for _, secret := range []struct {
@@ -170,17 +195,22 @@ somebody ended is back.`,
 			return writeJSON(cmd.OutOrStdout(), r)
 		}
 		say(cmd, "%s is as it was at %s", r.Data, moment(r.TakenAt))
-		if *keep {
-			say(cmd, "%s on; those that were ended since are back: admit session end-all --everyone ends them", several(r.SessionsKept, "session goes", "sessions go"))
-		} else {
-			say(cmd, "%s ended: people sign in again", several(r.SessionsEnded, "session has", "sessions have"))
-		}
+		sayRestored(cmd, r, *keep)
 		if r.MovedAside != "" {
 			say(cmd, "what was there is in %s", r.MovedAside)
 		}
 		return nil
 	}
 	return cmd
+}
+
+// sayRestored tells what became of sessions.
+func sayRestored(cmd *cobra.Command, r server.RestoreReport, kept bool) {
+	if kept {
+		say(cmd, "%s on; those that were ended since are back: admit session end-all --everyone ends them", several(r.SessionsKept, "session goes", "sessions go"))
+	} else {
+		say(cmd, "%s ended: people sign in again", several(r.SessionsEnded, "session has", "sessions have"))
+	}
 }
 
 func newMigrate() *cobra.Command {
@@ -191,7 +221,7 @@ goes on, it does so only where that one works on the new schema. Schemas never g
 back; the version before works on the new one where "oldest" says so.`,
 		Example: "admit migrate --dry-run",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	dry := cmd.Flags().Bool("dry-run", false, "only tell what would be done")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -199,7 +229,7 @@ back; the version before works on the new one where "oldest" says so.`,
 		if err != nil {
 			return err
 		}
-		if err := exists(cfg.Data); err != nil {
+		if err := exists(cfg); err != nil {
 			return err
 		}
 		r, err := server.Migrate(cmd.Context(), cfg, *dry)

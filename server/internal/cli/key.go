@@ -199,13 +199,13 @@ no longer, until a refresh. Users and sessions stay. The next start makes new ke
 server may run on the data folder. Asks before, at a terminal.`,
 		Example: "admit key reset",
 	}
-	load := settingFlags(cmd, "data")
+	load := settingFlags(cmd, "data", "database")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if err != nil {
 			return err
 		}
-		if err := exists(cfg.Data); err != nil {
+		if err := exists(cfg); err != nil {
 			return err
 		}
 		if err := confirm(cmd, "erase all keys for good?"); err != nil {

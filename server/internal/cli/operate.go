@@ -23,10 +23,10 @@ const (
 
 var errNoData = admit.NotFound.New("no_data", "There is no data folder here.").WithHint("name it with --data; admit serve makes one")
 
-// exists reports a data folder that was misspelled.
-func exists(data string) error {
-	if _, err := os.Stat(data); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s: %w", data, errNoData)
+// exists reports a data folder that was misspelled. Who names a database needs none.
+func exists(cfg server.Config) error {
+	if _, err := os.Stat(cfg.Data); errors.Is(err, os.ErrNotExist) && cfg.Database == "" {
+		return fmt.Errorf("%s: %w", cfg.Data, errNoData)
 	}
 	return nil
 }
@@ -34,13 +34,13 @@ func exists(data string) error {
 // operate gives cmd the flags that name a data folder; what it runs gets the
 // operator of that folder.
 func operate(cmd *cobra.Command, anew bool, run func(ctx context.Context, o *server.Operator, args []string) error) *cobra.Command {
-	load := settingFlags(cmd, "data", "master_key_file", "master_key_command")
+	load := settingFlags(cmd, "data", "database", "master_key_file", "master_key_command")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		cfg, err := load()
 		if err != nil {
 			return err
 		}
-		if err := exists(cfg.Data); err != nil && !anew {
+		if err := exists(cfg); err != nil && !anew {
 			return err
 		}
 		o, err := server.Connect(cmd.Context(), cfg)

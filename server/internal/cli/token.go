@@ -186,7 +186,7 @@ or a refresh token is, and whether it is good; nothing is marked as used. The se
 never shown.`,
 		Example: "admit token inspect < key",
 	}
-	load := settingFlags(cmd, "data", "master_key_file", "master_key_command")
+	load := settingFlags(cmd, "data", "database", "master_key_file", "master_key_command")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		secret, t, err := readToken(cmd)
@@ -197,7 +197,7 @@ never shown.`,
 		if err != nil {
 			return err
 		}
-		if exists(cfg.Data) == nil {
+		if exists(cfg) == nil {
 			o, err := server.Connect(cmd.Context(), cfg)
 			if err != nil {
 				return err

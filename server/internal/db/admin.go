@@ -29,13 +29,19 @@ func (w *where) String() string {
 // range of an index and no pattern: there are no wildcards to be smuggled in.
 const last = "\U0010FFFF"
 
+// named finds users in the order of their names, whatever the case of letters.
+var named = both{
+	sqlite:   "name >= ? COLLATE NOCASE AND name < ? COLLATE NOCASE",
+	postgres: "lower(name) >= lower(?) AND lower(name) < lower(?)",
+}
+
 func (t *txn) FindUsers(q *account.UserQuery) ([]*account.User, error) {
 	var w where
 	w.and("u.id > ?", q.After)
 	if q.Search != "" {
 		name, value := strings.Join(strings.Fields(q.Search), " "), strings.ToLower(strings.TrimSpace(q.Search))
 		w.and(`u.id IN (SELECT id FROM users WHERE id = ?
-			UNION SELECT id FROM users WHERE name >= ? COLLATE NOCASE AND name < ? COLLATE NOCASE
+			UNION SELECT id FROM users WHERE `+t.tx.pool.of(named)+`
 			UNION SELECT user_id FROM identifiers WHERE value >= ? AND value < ?)`,
 			strings.TrimSpace(q.Search), name, name+last, value, value+last)
 	}
@@ -76,7 +82,7 @@ func (t *txn) Roles() ([]account.Role, error) {
 }
 
 func (t *txn) RoleHeldBeside(role, user string) (held bool, err error) {
-	err = t.tx.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM user_roles r JOIN users u ON u.id = r.user_id
+	err = t.row(`SELECT EXISTS (SELECT 1 FROM user_roles r JOIN users u ON u.id = r.user_id
 		WHERE r.role = ? AND u.id <> ? AND u.disabled = 0)`, role, user).Scan(&held)
 	return held, err
 }

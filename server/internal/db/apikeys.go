@@ -38,7 +38,7 @@ func since(t time.Time) int64 {
 }
 
 func (t *txn) APIKey(id string) (*account.APIKey, error) {
-	k, err := scanAPIKey(t.tx.QueryRowContext(t.ctx, keyColumns+"WHERE id = ?", id))
+	k, err := scanAPIKey(t.row(keyColumns+"WHERE id = ?", id))
 	if noRows(err) {
 		return nil, account.ErrUnknownAPIKey
 	}
@@ -56,6 +56,7 @@ func (t *txn) APIKeysOf(user string) ([]*account.APIKey, error) {
 }
 
 func (t *txn) AddAPIKey(k *account.APIKey) error {
+	t.closing.accounts = true
 	return t.exec(`INSERT INTO api_keys (id, user_id, digest, name, scopes, audiences, created_at, expires_at, last_used_at, ended_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		k.ID, k.User, k.Digest[:], k.Name, strings.Join(k.Scopes, " "), strings.Join(k.Audiences, " "),
@@ -63,7 +64,8 @@ func (t *txn) AddAPIKey(k *account.APIKey) error {
 }
 
 func (t *txn) EndAPIKey(id string, now time.Time) (bool, error) {
-	n, err := changed(t.tx.ExecContext(t.ctx, "UPDATE api_keys SET ended_at = ? WHERE id = ? AND ended_at = 0", since(now), id))
+	t.closing.accounts = true
+	n, err := changed(t.run("UPDATE api_keys SET ended_at = ? WHERE id = ? AND ended_at = 0", since(now), id))
 	return n == 1, err
 }
 
@@ -77,6 +79,7 @@ func (t *txn) UsedAPIKeys(at map[string]time.Time) error {
 }
 
 func (t *txn) DeleteAPIKeys(user string, before time.Time) error {
+	t.closing.accounts = true
 	return t.exec("DELETE FROM api_keys WHERE user_id = ? AND (ended_at > 0 AND ended_at < ? OR expires_at > 0 AND expires_at < ?)",
 		user, since(before), since(before))
 }

@@ -90,7 +90,7 @@ func (db *DB) survey(ctx context.Context, number int64) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	// Reading is within the write: what Erase takes out meanwhile must not come back.
-	tx, err := db.write.BeginTx(ctx, nil)
+	tx, err := db.write.beginWriting(ctx)
 	if err != nil {
 		return classify(err)
 	}
@@ -115,10 +115,10 @@ func (db *DB) survey(ctx context.Context, number int64) error {
 	if err != nil {
 		return classify(err)
 	}
-	if err := t.exec("INSERT OR REPLACE INTO audit_blocks (block, first, last) VALUES (?, ?, ?)", number, first, last); err != nil {
+	if err := t.exec("INSERT INTO audit_blocks (block, first, last) VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET first = excluded.first, last = excluded.last", number, first, last); err != nil {
 		return classify(err)
 	}
-	if err := t.exec("INSERT OR REPLACE INTO audit_filters (block, filter) VALUES (?, ?)", number, []byte(f)); err != nil {
+	if err := t.exec("INSERT INTO audit_filters (block, filter) VALUES (?, ?) ON CONFLICT (block) DO UPDATE SET filter = excluded.filter", number, []byte(f)); err != nil {
 		return classify(err)
 	}
 	return classify(tx.Commit())

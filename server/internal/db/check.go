@@ -22,7 +22,10 @@ import (
 func keepLocks() { _, _ = sqlite.OFDLocking(true) }
 
 // integrity reports what is wrong with a database, as SQLite sees it.
-func integrity(ctx context.Context, q querier) error {
+func integrity(ctx context.Context, q *pool) error {
+	if q.dialect == inPostgres {
+		return nil // it looks after itself
+	}
 	said, err := texts(ctx, q, "PRAGMA quick_check(1)")
 	if err != nil {
 		return err
@@ -78,11 +81,15 @@ func (db *DB) TryWrite(ctx context.Context) error {
 
 // begin makes the one row of the table instance, and begins an epoch of the feed.
 func (db *DB) begin(ctx context.Context) error {
-	if _, err := db.write.ExecContext(ctx, "UPDATE feed_head SET epoch = ?", feed.NewEpoch().String()); err != nil {
+	if db.write.dialect == inPostgres {
+		if err := db.checkLife(ctx); err != nil {
+			return err
+		}
+	} else if _, err := db.write.ExecContext(ctx, "UPDATE feed_head SET epoch = ?", feed.NewEpoch().String()); err != nil {
 		return classify(err)
 	}
 	_, err := db.write.ExecContext(ctx, `INSERT INTO instance (id, epoch, restored_at, backed_up_at, probed_at)
-		SELECT 1, ?, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM instance)`, newEpoch())
+		VALUES (1, ?, 0, 0, 0) ON CONFLICT (id) DO NOTHING`, newEpoch())
 	return classify(err)
 }
 
@@ -112,7 +119,7 @@ func (db *DB) Instance(ctx context.Context) (i Instance, err error) {
 
 // NoteBackup keeps when the last good backup was taken.
 func (db *DB) NoteBackup(ctx context.Context, taken time.Time) error {
-	_, err := db.write.ExecContext(ctx, "UPDATE instance SET backed_up_at = max(backed_up_at, ?)", taken.UnixMilli())
+	_, err := db.write.ExecContext(ctx, "UPDATE instance SET backed_up_at = ?1 WHERE backed_up_at < ?1", taken.UnixMilli())
 	return classify(err)
 }
 
@@ -120,12 +127,12 @@ func (db *DB) NoteBackup(ctx context.Context, taken time.Time) error {
 // codes and links, for they may have been spent since, and, unless they are
 // kept, no sessions, nor anything that was made from one, and no API keys.
 func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sessions int, err error) {
-	tx, err := db.write.BeginTx(ctx, nil)
+	tx, err := db.write.beginWriting(ctx)
 	if err != nil {
 		return 0, classify(err)
 	}
 	defer tx.Rollback()
-	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sessions WHERE expires > ? AND instr(id, ?) <> 1", now.UnixMilli(), session.EpochKey("")).Scan(&sessions); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sessions WHERE expires > ? AND NOT (id >= ? AND id < ?)", now.UnixMilli(), session.EpochKey(""), session.EpochKey("")+last).Scan(&sessions); err != nil {
 		return 0, classify(err)
 	}
 	statements := []string{"DELETE FROM challenges"}
@@ -138,23 +145,25 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 		}
 	}
 	// What has been spent since is not known.
-	t := &txn{ctx: ctx, tx: tx}
+	t := &txn{ctx: ctx, tx: tx, in: db.write.sessions()}
 	if err := t.PutChallenge(account.SpentBefore(now)); err != nil {
 		return 0, classify(err)
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE instance SET epoch = ?, restored_at = ?", newEpoch(), now.UnixMilli()); err != nil {
 		return 0, classify(err)
 	}
+	if _, err := tx.ExecContext(ctx, "UPDATE feed_head SET epoch = ?", feed.NewEpoch().String()); err != nil {
+		return 0, classify(err)
+	}
+	c := closing{records: []account.Record{{
+		At: now, Actor: "operator", Event: "restored", Detail: map[bool]string{true: "sessions kept", false: "sessions ended"}[keepSessions],
+	}}}
 	if !keepSessions {
 		// The backup does not know what was made after it: all of it is out of date.
 		// Epochs begin anew, with the time.
-		if err := db.feed.tell(ctx, tx, now, feed.EveryoneRaised(uint64(now.UnixMilli()), "restored", now.Add(account.ToldFor))); err != nil {
-			return 0, err
-		}
+		c.events = append(c.events, feed.EveryoneRaised(uint64(now.UnixMilli()), "restored", now.Add(account.ToldFor)))
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO audit (at, subject, actor, event, detail, sid, address, user_agent, request_id)
-		VALUES (?, '', 'operator', 'restored', ?, '', '', '', '')`, now.UnixMilli(), map[bool]string{true: "sessions kept", false: "sessions ended"}[keepSessions])
-	if err != nil {
+	if err := tx.conclude(ctx, now, c); err != nil {
 		return 0, classify(err)
 	}
 	return sessions, classify(tx.Commit())

@@ -1,5 +1,5 @@
-// Package db keeps the server's accounts and sessions in a SQL database:
-// SQLite in a file.
+// Package db keeps the server's accounts and sessions in a SQL database: SQLite
+// in a file, or PostgreSQL, which servers share.
 //
 // Open makes or migrates it. A [DB] is an account.Store; its pools serve
 // sqlstore too, so that what ends sessions and what keeps them is one
@@ -20,7 +20,9 @@ import (
 	sqlite "modernc.org/sqlite"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/postgres"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -32,7 +34,7 @@ var (
 	ErrNewer       = admit.Unavailable.New("database_newer", "The database was made by a newer version of admit.").WithHint("run that version: the runbook's page roll-back.md tells what else there is")
 	ErrSchema      = admit.Unavailable.New("schema_unknown", "The database's schema is not one that this program made.").WithHint("run the version that made it: the runbook's page roll-back.md tells what else there is")
 	ErrFull        = admit.Unavailable.New("disk_full", "The disk is full.").WithHint("make room; nothing that was acknowledged is lost")
-	ErrUnavailable = admit.Unavailable.New("database_unavailable", "The database cannot be used just now.").WithHint("is the disk full, or the folder not writable?")
+	ErrUnavailable = admit.Unavailable.New("database_unavailable", "The database cannot be used just now.").WithHint("is the disk full, the folder not writable, or PostgreSQL away?")
 )
 
 // writeTimeout bounds a transaction, waiting for its turn included.
@@ -44,13 +46,15 @@ const quickCheck = 32 << 20
 
 // A DB is an open database.
 type DB struct {
-	file          string
-	write, read   *sql.DB
-	writes, reads statements
-	counts        counts
-	group         group
+	file        string // "" where it is none
+	write, read *pool
+	counts      counts
+	group       group
 
-	feed Feed
+	feed  Feed
+	heard atomic.Int64 // when Heed read last, in nanoseconds since begun
+	begun time.Time
+	url   string // of PostgreSQL
 
 	schema  Schema
 	checked bool // before the start was over
@@ -62,13 +66,22 @@ type DB struct {
 	Raised func(subject string, ended bool)
 	// Changed is told likewise which sessions were used or ended.
 	Changed func(sid string)
+	// Told is told likewise what the feed is told.
+	Told func([]feed.Event)
 }
 
-// Open opens the SQLite database in the file, which it makes where there is
-// none, and brings its schema up to date.
+// Open opens the SQLite database in a file, which it makes where there is none,
+// or the PostgreSQL database of a URL, and brings its schema up to date.
 //
 // A write is on disk before it is acknowledged (synchronous=FULL in WAL mode).
-func Open(ctx context.Context, file string) (*DB, error) {
+func Open(ctx context.Context, where string) (*DB, error) {
+	if IsURL(where) {
+		return openShared(ctx, where)
+	}
+	return openFile(ctx, where)
+}
+
+func openFile(ctx context.Context, file string) (*DB, error) {
 	info, err := os.Stat(file)
 	fresh := errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
 	if err != nil && !fresh {
@@ -83,7 +96,7 @@ func Open(ctx context.Context, file string) (*DB, error) {
 		f.Close()
 	}
 	keepLocks()
-	db := &DB{file: file, checked: fresh || info.Size() <= quickCheck}
+	db := &DB{file: file, begun: time.Now(), checked: fresh || info.Size() <= quickCheck}
 	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)", "_pragma=secure_delete(FAST)"); err != nil {
 		return nil, err
 	}
@@ -100,13 +113,14 @@ func Open(ctx context.Context, file string) (*DB, error) {
 	return db, nil
 }
 
-func open(file string, params ...string) (*sql.DB, error) {
+func open(file string, params ...string) (*pool, error) {
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}
 	dsn.RawQuery = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=cache_size(-4096)"
 	for _, p := range params {
 		dsn.RawQuery += "&" + p
 	}
-	return sql.Open("sqlite", dsn.String())
+	opened, err := sql.Open("sqlite", dsn.String())
+	return &pool{DB: opened}, err
 }
 
 func (db *DB) start(ctx context.Context, check bool) error {
@@ -118,17 +132,11 @@ func (db *DB) start(ctx context.Context, check bool) error {
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
-	var err error
-	if db.writes, err = prepare(ctx, db.write); err != nil {
+	if err := errors.Join(db.write.prepare(ctx), db.read.prepare(ctx)); err != nil {
 		return err
 	}
-	if db.reads, err = prepare(ctx, db.read); err != nil {
-		return err
-	}
-	if err = db.begin(ctx); err != nil {
-		return err
-	}
-	return db.feed.open(ctx, db.write, db.read)
+	db.feed.read, db.feed.turn = db.read, make(chan struct{}, 1)
+	return db.begin(ctx)
 }
 
 // Close closes the database; nothing acknowledged is lost with or without it.
@@ -136,20 +144,22 @@ func (db *DB) Close() error { return errors.Join(db.read.Close(), db.write.Close
 
 // Sessions returns the session store that shares this database.
 func (db *DB) Sessions(ctx context.Context) (*SessionStore, error) {
-	s, err := sqlstore.New(ctx, db.write, db.read)
-	return &SessionStore{s, &db.feed}, err
+	s, err := db.write.sessions().New(ctx, db.write.DB, db.read.DB)
+	return &SessionStore{s, db}, classify(err)
 }
 
 // View implements account.Store.
 func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 	ctx, span := trace.Start(ctx, "accounts read")
 	defer func() { span.End(err) }()
-	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	ctx, cancel := db.read.bound(ctx)
+	defer cancel()
+	tx, err := db.read.BeginTx(ctx, db.read.reading())
 	if err != nil {
 		return classify(err)
 	}
 	defer tx.Rollback()
-	return classify(fn(&txn{ctx: ctx, tx: tx, often: db.reads}))
+	return classify(fn(&txn{ctx: ctx, tx: tx, in: db.read.sessions().Reading()}))
 }
 
 // Update implements account.Store.
@@ -178,14 +188,17 @@ func (db *DB) committed(t *txn) {
 			db.Changed(sid)
 		}
 	}
-	if len(t.told) > 0 {
+	if len(t.closing.events) > 0 {
+		if db.Told != nil {
+			db.Told(t.closing.events)
+		}
 		db.feed.Wake()
 	}
 }
 
 // Auditing implements account.Store.
 func (db *DB) Auditing(ctx context.Context, of account.Change, r *account.Record) context.Context {
-	return sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, w sqlstore.Write) error {
+	return db.along(ctx, r.At, func(w sqlstore.Write) closing {
 		change := account.SessionEnded
 		switch {
 		case strings.HasPrefix(w.Key, session.EpochKey("")):
@@ -198,13 +211,13 @@ func (db *DB) Auditing(ctx context.Context, of account.Change, r *account.Record
 			change = of // each swaps a record, and who asks knows which it is
 		}
 		if change != of || change == account.EpochRaised && w.Added {
-			return nil
+			return closing{}
 		}
 		told := *r
 		if change != account.EpochRaised {
 			told.SID, told.Subject = w.Key, w.Subject
 		}
-		return (&txn{ctx: ctx, tx: tx}).Record(&told)
+		return closing{records: []account.Record{told}}
 	})
 }
 
@@ -225,6 +238,9 @@ func classify(err error) error {
 		case full:
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
+	}
+	if postgres.Code(err) == "53100" { // disk_full
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

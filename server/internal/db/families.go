@@ -6,16 +6,15 @@ import (
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
-	"github.com/admit-auth/admit/session/sqlstore"
 	"github.com/admit-auth/admit/token"
 )
 
 func (t *txn) Session(sid string, now time.Time) (session.Info, error) {
-	return sqlstore.SQLite.Look(t.ctx, t.tx, sid, now)
+	return t.in.Look(t.ctx, t.tx.Tx, sid, now)
 }
 
 func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
-	info, wrote, err := sqlstore.SQLite.Use(t.ctx, t.tx, sid, now)
+	info, wrote, err := t.in.Use(t.ctx, t.tx.Tx, sid, now)
 	if wrote {
 		t.sessions = append(t.sessions, sid)
 	}
@@ -24,7 +23,7 @@ func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
 
 func (t *txn) EndSession(sid, reason string, now time.Time) error {
 	t.sessions = append(t.sessions, sid)
-	info, err := sqlstore.SQLite.End(t.ctx, t.tx, sid, reason, now)
+	info, err := t.in.End(t.ctx, t.tx.Tx, sid, reason, now)
 	if err != nil {
 		return err
 	}

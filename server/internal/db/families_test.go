@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +40,7 @@ type desk struct {
 
 func newDesk(t testing.TB) *desk {
 	t.Helper()
-	d := &desk{TB: t, file: filepath.Join(t.TempDir(), "admit.db"), line: cookie.GenerateKey(), signing: newSigning(t)}
+	d := &desk{TB: t, file: db.NewPlace(t), line: cookie.GenerateKey(), signing: newSigning(t)}
 	d.open()
 	t.Cleanup(func() { d.db.Close() })
 	if err := d.db.Update(t.Context(), func(tx account.Tx) error { return addUser(tx, "ann") }); err != nil {

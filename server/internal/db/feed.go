@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -19,7 +18,7 @@ import (
 // ends, in the transaction that ends it.
 type SessionStore struct {
 	*sqlstore.Store
-	feed *Feed
+	db *DB
 }
 
 // Swap implements session.Store.
@@ -30,16 +29,29 @@ func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it sess
 	}
 	e.Until = e.At.Add(account.ToldFor)
 	// Also where it failed: a commit may have happened all the same.
-	defer s.feed.Wake()
-	return s.Store.Swap(sqlstore.Also(ctx, func(ctx context.Context, tx *sql.Tx, _ sqlstore.Write) error {
-		return s.feed.tell(ctx, tx, e.At, e)
+	defer s.db.feed.Wake()
+	return s.Store.Swap(s.db.along(ctx, e.At, func(sqlstore.Write) closing {
+		return closing{events: []feed.Event{e}}
 	}), key, old, it)
+}
+
+// along returns a context under which what fn returns is written last in the
+// transaction of a session's.
+func (db *DB) along(ctx context.Context, now time.Time, fn func(sqlstore.Write) closing) context.Context {
+	return sqlstore.Also(ctx, func(_ context.Context, _ *sql.Tx, w sqlstore.Write) error {
+		if c := fn(w); len(c.records)+len(c.events) > 0 {
+			w.Last(func(ctx context.Context, t *sql.Tx) error {
+				return (&tx{t, db.write}).conclude(ctx, now, c)
+			})
+		}
+		return nil
+	})
 }
 
 // Tell implements account.Feed. The events are numbered at the end of the
 // transaction, so that the row that numbers them is the last that is locked.
 func (t *txn) Tell(events ...feed.Event) error {
-	t.told = append(t.told, events...)
+	t.closing.events = append(t.closing.events, events...)
 	return nil
 }
 
@@ -49,7 +61,7 @@ const firstEpoch = 24 * time.Hour
 
 func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, err error) error {
 	if err == nil && n == 0 {
-		n, err = sqlstore.SQLite.BeginEpoch(t.ctx, t.tx, user, now, now.Add(firstEpoch))
+		n, err = t.in.BeginEpoch(t.ctx, t.tx.Tx, user, now, now.Add(firstEpoch))
 	}
 	if err != nil {
 		return err
@@ -57,47 +69,16 @@ func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, er
 	return t.Tell(feed.SubjectRaised(user, n, reason, now.Add(account.ToldFor)))
 }
 
-// tell gives events the next numbers. Whoever has changed the row of feed_head
-// holds it until the commit, so that numbers are given in the order of commits,
-// and a later one is never visible before an earlier one.
-func (f *Feed) tell(ctx context.Context, tx *sql.Tx, now time.Time, events ...feed.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	var id feed.ID
-	if err := tx.StmtContext(ctx, f.number).QueryRowContext(ctx, len(events)).Scan((*epochText)(&id.Epoch), &id.Seq); err != nil {
-		return fmt.Errorf("number an event: %w", err)
-	}
-	id.Seq -= uint64(len(events))
-	for _, e := range events {
-		id.Seq++
-		stamped, err := e.Stamp(id, now)
-		if err != nil {
-			return err
-		}
-		text, err := json.Marshal(stamped)
-		if err != nil {
-			return fmt.Errorf("tell an event: %w", err)
-		}
-		if _, err := tx.StmtContext(ctx, f.insert).ExecContext(ctx, id.Seq, stamped.Until.UnixMilli(), string(text)); err != nil {
-			return fmt.Errorf("tell an event: %w", err)
-		}
-	}
-	return nil
-}
-
 // What the feed asks. A reading is one statement, so that the head and the events
 // up to it are of one moment.
+var sqlNews = both{
+	sqlite:   sqlHead + "LEFT JOIN feed f ON f.seq > max(?, h.seq - ?) ORDER BY f.seq",
+	postgres: sqlHead + "LEFT JOIN feed f ON f.seq > greatest(?, h.seq - ?) ORDER BY f.seq",
+}
+
 const (
-	sqlNumber = "UPDATE feed_head SET seq = seq + ? WHERE id = 1 RETURNING epoch, seq"
-
-	sqlTell = "INSERT INTO feed (seq, until, event) VALUES (?, ?, ?)"
-
-	sqlNews = `SELECT h.epoch, h.seq, f.seq, f.event FROM feed_head h
-		LEFT JOIN feed f ON f.seq > max(?, h.seq - ?) ORDER BY f.seq`
-
-	sqlAll = `SELECT h.epoch, h.seq, f.seq, f.event FROM feed_head h
-		LEFT JOIN feed f ON f.until > ? ORDER BY f.seq`
+	sqlHead = "SELECT h.epoch, h.seq, h.accounts, h.keys, f.seq, f.event FROM feed_head h "
+	sqlAll  = sqlHead + "LEFT JOIN feed f ON f.until > ? ORDER BY f.seq"
 
 	sqlSweepFeed = "DELETE FROM feed WHERE seq IN (SELECT seq FROM feed WHERE until <= ? ORDER BY until LIMIT ?)"
 )
@@ -121,12 +102,11 @@ const recent = 4096
 // them share one reader: it reads on when one of them asks for what is newer than
 // the last reading. So a wake only wakes, and what counts is read from the log.
 //
-// Each opening of the database begins an epoch: a file that was put back from a
-// copy does not know what it lost.
+// Each opening of a file begins an epoch: one that was put back from a copy does
+// not know what it lost. In PostgreSQL replicas share one (see life).
 type Feed struct {
-	read           *sql.DB
-	number, insert *sql.Stmt // of the pool for writing
-	followers      atomic.Int64
+	read      *pool
+	followers atomic.Int64
 
 	mu   sync.Mutex
 	wake chan struct{} // closed by the next Wake; nil if nobody waits; guarded by mu
@@ -135,17 +115,11 @@ type Feed struct {
 	turn chan struct{}
 	past feed.Past // a copy may be read without the turn
 	asOf time.Time // as of when it is the whole truth
+	seen copies    // likewise
 }
 
-// open prepares what tells. Parsed anew each time it would double what an ending
-// costs.
-func (f *Feed) open(ctx context.Context, write, read *sql.DB) (err error) {
-	f.read, f.turn = read, make(chan struct{}, 1)
-	if f.number, err = write.PrepareContext(ctx, sqlNumber); err == nil {
-		f.insert, err = write.PrepareContext(ctx, sqlTell)
-	}
-	return classify(err)
-}
+// copies count the changes of what others keep copies of.
+type copies struct{ accounts, keys int64 }
 
 // Feed returns the log as a feed.Source.
 func (db *DB) Feed() *Feed { return &db.feed }
@@ -178,9 +152,9 @@ func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) e
 	defer f.followers.Add(-1)
 	beat := time.NewTicker(feed.Heartbeat)
 	defer beat.Stop()
-	for {
+	for asOf := time.Now(); ; {
 		wake := f.woken()
-		n, err := f.since(ctx, after, time.Now())
+		n, err := f.since(ctx, after, asOf)
 		if err != nil {
 			return err
 		}
@@ -190,7 +164,10 @@ func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) e
 		after = n.Head
 		select {
 		case <-wake:
+			asOf = time.Now()
 		case <-beat.C:
+			// Nobody waits for it, so followers share a reading of a moment ago.
+			asOf = time.Now().Add(-feed.Heartbeat / 10)
 		case <-ctx.Done():
 		}
 	}
@@ -199,27 +176,37 @@ func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) e
 // since returns what a follower at this position has to hear, from a reading that
 // is not older than now.
 func (f *Feed) since(ctx context.Context, after feed.ID, now time.Time) (feed.News, error) {
-	if err := ctx.Err(); err != nil {
+	past, asOf, _, err := f.reading(ctx, now)
+	if err != nil {
 		return feed.News{}, err
 	}
+	return past.Since(after, asOf), nil
+}
+
+// reading is one that is not older than now.
+func (f *Feed) reading(ctx context.Context, now time.Time) (past feed.Past, asOf time.Time, seen copies, err error) {
+	if err := ctx.Err(); err != nil {
+		return past, asOf, seen, err
+	}
+	bounded, cancel := f.read.bound(ctx) // the turn included: many wait while the database does not answer
+	defer cancel()
 	select {
 	case f.turn <- struct{}{}:
-	case <-ctx.Done():
-		return feed.News{}, ctx.Err()
+	case <-bounded.Done():
+		if ctx.Err() != nil {
+			return past, asOf, seen, ctx.Err()
+		}
+		return past, asOf, seen, classify(bounded.Err())
 	}
-	var err error
 	if f.asOf.Before(now) {
-		err = f.readOn(ctx)
+		err = f.readOn(bounded)
 	}
-	past, asOf := f.past, f.asOf
+	past, asOf, seen = f.past, f.asOf, f.seen
 	<-f.turn
-	switch {
-	case ctx.Err() != nil:
-		return feed.News{}, ctx.Err()
-	case err != nil:
-		return feed.News{}, classify(err)
+	if ctx.Err() != nil {
+		return past, asOf, seen, ctx.Err()
 	}
-	return past.Since(after, asOf), nil
+	return past, asOf, seen, classify(err)
 }
 
 // readOn reads what is new, or everything where that does not lead on from what
@@ -228,46 +215,46 @@ func (f *Feed) since(ctx context.Context, after feed.ID, now time.Time) (feed.Ne
 func (f *Feed) readOn(ctx context.Context) error {
 	now := time.Now()
 	known := f.past.Head()
-	head, events, err := f.query(ctx, sqlNews, known.Seq, recent)
+	head, seen, events, err := f.query(ctx, f.read.of(sqlNews), known.Seq, recent)
 	if err != nil {
 		return err
 	}
 	if known.Epoch == head.Epoch && known.Seq+uint64(len(events)) == head.Seq {
 		f.past.Add(now, events...)
 	} else {
-		if head, events, err = f.query(ctx, sqlAll, now.UnixMilli()); err != nil {
+		if head, seen, events, err = f.query(ctx, sqlAll, now.UnixMilli()); err != nil {
 			return err
 		}
 		f.past = feed.NewPast(head, events, recent)
 	}
-	f.asOf = now
+	f.asOf, f.seen = now, seen
 	return nil
 }
 
 // query returns the head and events, in the epoch of the head.
-func (f *Feed) query(ctx context.Context, query string, args ...any) (head feed.ID, events []feed.Event, err error) {
+func (f *Feed) query(ctx context.Context, query string, args ...any) (head feed.ID, seen copies, events []feed.Event, err error) {
 	rows, err := f.read.QueryContext(ctx, query, args...)
 	if err != nil {
-		return head, nil, err
+		return head, seen, nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var seq sql.NullInt64
 		var text sql.NullString
-		if err := rows.Scan((*epochText)(&head.Epoch), &head.Seq, &seq, &text); err != nil {
-			return head, nil, err
+		if err := rows.Scan((*epochText)(&head.Epoch), &head.Seq, &seen.accounts, &seen.keys, &seq, &text); err != nil {
+			return head, seen, nil, err
 		}
 		if !seq.Valid {
 			continue // the head alone
 		}
 		e, err := feed.ParseEvent([]byte(text.String))
 		if err != nil || int64(e.ID.Seq) != seq.Int64 {
-			return head, nil, fmt.Errorf("%w: event %d is none (%v)", ErrCorrupt, seq.Int64, err)
+			return head, seen, nil, fmt.Errorf("%w: event %d is none (%v)", ErrCorrupt, seq.Int64, err)
 		}
 		e.ID.Epoch = head.Epoch
 		events = append(events, e)
 	}
-	return head, events, rows.Err()
+	return head, seen, events, rows.Err()
 }
 
 // SweepFeed removes up to limit events that matter no more, and returns how many.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +27,7 @@ func (t teller) Append(ctx context.Context, now time.Time, events ...feed.Event)
 	}
 	defer tx.Rollback()
 	defer t.feed.Wake()
-	if err := t.feed.tell(ctx, tx, now, events...); err != nil {
+	if err := tx.conclude(ctx, now, closing{events: events}); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -217,7 +216,8 @@ func TestNoLaterNumberIsSeenBeforeAnEarlierOne(t *testing.T) {
 }
 
 func TestEachOpeningOfADatabaseBeginsAnEpochThatKnowsWhatWasTold(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "admit.db")
+	OfAFile(t) // replicas share an epoch
+	file := NewPlace(t)
 	epochs := map[feed.Epoch]bool{}
 	for i := range 3 {
 		db, _ := openSessions(t, file)

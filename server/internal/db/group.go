@@ -110,8 +110,15 @@ func (g *group) lead(db *DB) {
 	if n > 1 && db.together(all) {
 		return
 	}
-	for i := range all {
-		db.together(all[i : i+1])
+	for i, u := range all {
+		for try := 1; ; try++ {
+			db.together(all[i : i+1])
+			// It met another at work, such as who ends a session: of two in a
+			// deadlock one goes on.
+			if try == beginTries || u.kept != nil || u.died != nil || !db.write.sessions().Again(u.err) {
+				break
+			}
+		}
 	}
 }
 
@@ -130,9 +137,12 @@ func (db *DB) together(all []*update) (done bool) {
 		}
 	}()
 	deadline := begun.Add(writeTimeout)
+	if d, ok := all[0].ctx.Deadline(); ok && db.write.dialect == inPostgres && d.Before(deadline) {
+		deadline = d // who waits for a database that does not answer waits once
+	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(all[0].ctx), deadline)
 	defer cancel()
-	tx, err := db.write.BeginTx(ctx, nil)
+	tx, err := db.write.beginWriting(ctx)
 	if err != nil {
 		failed = err
 		for _, u := range all {
@@ -142,25 +152,37 @@ func (db *DB) together(all []*update) (done bool) {
 	}
 	defer tx.Rollback()
 	var kept []*update
+	var c closing // of those that are kept: last is what others wait for
 	for _, u := range all {
 		// What cancels one request must not interrupt a statement: SQLite would
 		// undo the whole transaction.
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
-		t := &txn{ctx: own, tx: tx, often: db.writes, now: begun}
+		t := &txn{ctx: own, tx: tx, in: db.write.sessions(), now: begun, before: &c}
+		unwritten := c.records
 		db.one(u, t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
 			u.kept = t
 			kept = append(kept, u)
+			c.add(t.closing)
 		case u.died == nil && !refused(u.err):
 			failed = u.err
 			if len(all) > 1 {
 				return false
 			}
+		default:
+			c.records = unwritten // what it had flushed was undone with it
 		}
 	}
 	if len(kept) == 0 {
+		return true
+	}
+	if failed = tx.conclude(ctx, begun, c); failed != nil {
+		if len(kept) > 1 {
+			return false
+		}
+		kept[0].kept, kept[0].err = nil, failed
 		return true
 	}
 	failed = tx.Commit()
@@ -172,6 +194,7 @@ func (db *DB) together(all []*update) (done bool) {
 
 const (
 	savepoint = "SAVEPOINT one"
+	back      = "ROLLBACK TO one"
 	release   = "RELEASE one"
 )
 
@@ -185,18 +208,19 @@ func (db *DB) one(u *update, t *txn, shared bool) {
 	}
 	func() {
 		defer func() { u.died = recover() }()
-		if u.err = u.fn(t); u.err == nil {
-			u.err = db.feed.tell(t.ctx, t.tx, t.now, t.told...)
-		}
+		u.err = u.fn(t)
 	}()
-	end := release
-	switch {
-	case !shared || u.err != nil && !refused(u.err):
+	if !shared || u.err != nil && !refused(u.err) {
 		return
-	case u.err != nil || u.died != nil:
-		end = "ROLLBACK TO one; " + release
 	}
-	if err := t.exec(end); err != nil {
+	var err error
+	if u.err != nil || u.died != nil {
+		err = t.exec(back)
+	}
+	if err == nil {
+		err = t.exec(release)
+	}
+	if err != nil {
 		u.err, u.died = err, nil // all of it runs once more
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -109,6 +108,55 @@ func TestUpdatesThatComeTogetherShareACommitAndEachHasItsOwnOutcome(t *testing.T
 	}
 }
 
+// Records are written at the end of a transaction, and whoever shares it sees them
+// all the same: one who is deleted in the same moment leaves no name behind.
+func TestAnUpdateSeesTheRecordsOfThoseItSharesATransactionWith(t *testing.T) {
+	d := openNew(t)
+	for _, refuses := range []bool{false, true} {
+		name := fmt.Sprint("ann-", refuses)
+		release := occupy(t, d)
+		var work sync.WaitGroup
+		work.Go(func() {
+			if err := d.Update(t.Context(), func(tx account.Tx) error {
+				return tx.Record(&account.Record{At: time.Now(), Subject: name, Actor: name, Event: "signed_in"})
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		d.line(1)
+		work.Go(func() {
+			err := d.Update(t.Context(), func(tx account.Tx) error {
+				if err := tx.Erase(name, "someone"); err != nil {
+					return err
+				}
+				if refuses {
+					return account.ErrTaken
+				}
+				return nil
+			})
+			if refuses != errors.Is(err, account.ErrTaken) {
+				t.Error(err)
+			}
+		})
+		d.line(2)
+		release()
+		work.Wait()
+		want := "someone"
+		if refuses {
+			want = name
+		}
+		if err := d.View(t.Context(), func(tx account.Tx) error {
+			found, err := tx.Activity("", 0, 10)
+			if len(found) == 0 || found[0].Subject != want {
+				t.Errorf("refuses: %t; the audit has %+v", refuses, found)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAnUpdateWhoseStatementFailsHarmsNobodyElse(t *testing.T) {
 	d := openNew(t)
 	release := occupy(t, d)
@@ -163,7 +211,7 @@ func TestAnUpdateThatIsGivenUpInLineDoesNotHappen(t *testing.T) {
 
 func openNew(t *testing.T) *DB {
 	t.Helper()
-	d, err := Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	d, err := Open(t.Context(), NewPlace(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/admit-auth/admit/session/sqlstore"
 )
 
 //go:embed migrations/*.sql
@@ -51,9 +49,10 @@ func (s step) checksum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// steps returns all migrations that this program knows, in order.
-func steps() ([]step, error) {
-	all := []step{{name: "0000_sessions", text: sqlstore.Schema}}
+// steps returns all migrations that this program knows, in order, as they are in
+// a dialect.
+func steps(d dialect) ([]step, error) {
+	all := []step{{name: "0000_sessions", text: d.sessions().Schema()}}
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return nil, err
@@ -63,7 +62,7 @@ func steps() ([]step, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := step{name: file, text: string(text), number: number(file)}
+		s := step{name: file, text: d.schema(string(text)), number: number(file)}
 		s.oldest = s.number
 		line, _, _ := strings.Cut(s.text, "\n")
 		if declared, ok := strings.CutPrefix(line, "-- oldest: "); ok {
@@ -88,10 +87,16 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// columnsOf are the columns of the table of what ran.
+var columnsOf = both{
+	sqlite:   "SELECT name FROM pragma_table_info('migrations')",
+	postgres: "SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'migrations'",
+}
+
 // schemaOf reads what ran, and returns ErrNewer or ErrSchema where this program
 // cannot work on it. The database may be empty.
-func schemaOf(ctx context.Context, q querier) (s Schema, todo []step, err error) {
-	known, err := steps()
+func schemaOf(ctx context.Context, d dialect, q querier) (s Schema, todo []step, err error) {
+	known, err := steps(d)
 	if err != nil {
 		return s, nil, err
 	}
@@ -99,7 +104,7 @@ func schemaOf(ctx context.Context, q querier) (s Schema, todo []step, err error)
 	s.Pending = []string{}
 	ran := map[string]string{}
 	oldest := map[string]int{}
-	columns, err := texts(ctx, q, "SELECT name FROM pragma_table_info('migrations')")
+	columns, err := texts(ctx, q, d.of(columnsOf))
 	if err != nil {
 		return s, nil, err
 	}
@@ -176,11 +181,16 @@ func texts(ctx context.Context, q querier, query string) (all []string, err erro
 // error, for nobody could say what the schema is. An older server may be at
 // work meanwhile: it waits for one migration at a time.
 func (db *DB) migrate(ctx context.Context) error {
-	schema, todo, err := schemaOf(ctx, db.write)
+	schema, todo, err := schemaOf(ctx, db.write.dialect, db.write)
 	if err != nil {
 		return err
 	}
 	if len(todo) > 0 {
+		done, err := db.migrators(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
 		if err := db.noteMigrations(ctx); err != nil {
 			return err
 		}
@@ -196,6 +206,27 @@ func (db *DB) migrate(ctx context.Context) error {
 	return nil
 }
 
+// migrators waits until no other replica migrates: of those that start at once one
+// does, and the others then find nothing to do.
+func (db *DB) migrators(ctx context.Context) (done func(), err error) {
+	if db.write.dialect == inSQLite {
+		return func() {}, nil
+	}
+	// It is the connection's, so that it ends with whoever holds it.
+	conn, err := db.write.Conn(ctx)
+	if err != nil {
+		return nil, classify(err)
+	}
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_lock(%d)", migratorsLock)); err != nil {
+		conn.Close()
+		return nil, classify(err)
+	}
+	return func() {
+		conn.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("SELECT pg_advisory_unlock(%d)", migratorsLock))
+		conn.Close()
+	}, nil
+}
+
 // noteMigrations makes the table of what ran, or brings it up to date.
 func (db *DB) noteMigrations(ctx context.Context) error {
 	tx, err := db.write.BeginTx(ctx, nil)
@@ -207,7 +238,7 @@ func (db *DB) noteMigrations(ctx context.Context) error {
 		name TEXT PRIMARY KEY, checksum TEXT NOT NULL, at BIGINT NOT NULL)`); err != nil {
 		return classify(err)
 	}
-	columns, err := texts(ctx, tx, "SELECT name FROM pragma_table_info('migrations')")
+	columns, err := texts(ctx, tx, db.write.of(columnsOf))
 	if err != nil {
 		return err
 	}
@@ -248,17 +279,21 @@ func (db *DB) run(ctx context.Context, s step) error {
 // Schema returns how far the schema is.
 func (db *DB) Schema() Schema { return db.schema }
 
-// Migrate brings the schema of a file up to date and returns what it was. A
+// Migrate brings the schema of a database up to date and returns what it was. A
 // server of an older program may be working on it, if it is not older than
 // Schema.AfterPending.
-func Migrate(ctx context.Context, file string) (before Schema, err error) {
+func Migrate(ctx context.Context, where string) (before Schema, err error) {
 	db := &DB{}
-	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)"); err != nil {
+	if IsURL(where) {
+		db.write, err = openPostgres(where, 2, false)
+	} else if db.write, err = open(where, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)"); err == nil {
+		db.write.SetMaxOpenConns(1)
+	}
+	if err != nil {
 		return before, err
 	}
-	db.write.SetMaxOpenConns(1)
 	defer db.write.Close()
-	if before, _, err = schemaOf(ctx, db.write); err != nil {
+	if before, _, err = schemaOf(ctx, db.write.dialect, db.write); err != nil {
 		return before, err
 	}
 	return before, db.migrate(ctx)

@@ -2,19 +2,24 @@ package db_test
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"database/sql"
 
 	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/postgres"
 )
 
 // ran notes in a database that a migration of another program ran.
-func ran(t *testing.T, file, statement string, args ...any) {
+func ran(t *testing.T, place, statement string, args ...any) {
 	t.Helper()
-	pool, err := sql.Open("sqlite", file)
+	pool, err := sql.Open("sqlite", place)
+	if db.IsURL(place) {
+		var a postgres.Address
+		a, err = postgres.Parse(place)
+		pool = postgres.Open(a, 1, "")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +31,7 @@ func ran(t *testing.T, file, statement string, args ...any) {
 
 func fresh(t *testing.T) (file string) {
 	t.Helper()
-	file = filepath.Join(t.TempDir(), "admit.db")
+	file = db.NewPlace(t)
 	reopen(t, file, nil)
 	return file
 }
@@ -45,7 +50,7 @@ func reopen(t *testing.T, file string, want error) {
 	}
 }
 
-const insert = "INSERT INTO migrations (name, checksum, at, oldest) VALUES (?, 'of another', 0, ?)"
+const insert = "INSERT INTO migrations (name, checksum, at, oldest) VALUES ($1, 'of another', 0, $2)"
 
 func TestAProgramWorksOnANewerSchemaThatSaysSo(t *testing.T) {
 	for _, tt := range []struct {

@@ -5,13 +5,16 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/server/internal/account"
-	"github.com/admit-auth/admit/session/sqlstore"
 )
 
 // What people do with their own accounts.
 
 func (t *txn) Erase(id, pseudonym string) error {
-	if err := sqlstore.SQLite.Forget(t.ctx, t.tx, id); err != nil {
+	t.closing.accounts = true
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if err := t.in.Forget(t.ctx, t.tx.Tx, id); err != nil {
 		return err
 	}
 	if err := t.exec("DELETE FROM outbox WHERE user_id = ?", id); err != nil {
@@ -27,7 +30,10 @@ func (t *txn) Erase(id, pseudonym string) error {
 func (t *txn) Ending(subject, sid string, events []string) (*account.Record, error) {
 	var found *account.Record
 	var begun int64
-	err := t.tx.QueryRowContext(t.ctx, "SELECT id FROM audit WHERE subject = ? AND sid = ? AND event = 'signed_in' ORDER BY id DESC LIMIT 1", subject, sid).Scan(&begun)
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	err := t.row("SELECT id FROM audit WHERE subject = ? AND sid = ? AND event = 'signed_in' ORDER BY id DESC LIMIT 1", subject, sid).Scan(&begun)
 	if err != nil && !noRows(err) {
 		return nil, err
 	}

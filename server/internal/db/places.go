@@ -23,17 +23,22 @@ const (
 	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, until) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (place) DO NOTHING`
 
-	sqlListUsed = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1)`
+	sqlListUsed = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1) AS used`
 
 	// Rows are many and cost more to bring here than to pass over there.
 	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
-		AND (sid IN (SELECT value FROM json_each(?)) OR grant_id IN (SELECT value FROM json_each(?))
-			OR subject IN (SELECT value FROM json_each(?)) OR sev < ?)`
+		AND (sid IN (%[1]s) OR grant_id IN (%[1]s) OR subject IN (%[1]s) OR sev < ?)`
 
 	sqlSweepPlaces = "DELETE FROM status_places WHERE place IN (SELECT place FROM status_places WHERE until <= ? ORDER BY until LIMIT ?)"
 
 	sqlTold = "SELECT event FROM feed WHERE until > ? ORDER BY seq"
 )
+
+// elements are the rows of a list in one argument.
+var elements = both{
+	sqlite:   "SELECT value FROM json_each(?)",
+	postgres: "SELECT json_array_elements_text(CAST(? AS json))",
+}
 
 // placeTries is after how many places that are taken there is one list more: they
 // are half full then.
@@ -47,7 +52,7 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	// To the minute: what refreshes all the time writes but once in one.
 	end := until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
 	var before int64
-	switch err = t.tx.QueryRowContext(t.ctx, sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&n, &before); {
+	switch err = t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&n, &before); {
 	case err == nil && before < end:
 		return n, t.exec(sqlPlaceLives, end, int64(n))
 	case !noRows(err):
@@ -55,7 +60,7 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
-		switch made, err := changed(t.tx.ExecContext(t.ctx, sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)); {
+		switch made, err := changed(t.run(sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)); {
 		case err != nil:
 			return 0, fmt.Errorf("find a place: %w", err)
 		case made == 1:
@@ -72,7 +77,7 @@ func (t *txn) ListUsed(list uint64, after time.Time) (used bool, err error) {
 		return false, nil
 	}
 	from := int64(list * account.StatusListLen)
-	err = t.tx.QueryRowContext(t.ctx, sqlListUsed, from, from+account.StatusListLen, after.UnixMilli()).Scan(&used)
+	err = t.row(sqlListUsed, from, from+account.StatusListLen, after.UnixMilli()).Scan(&used)
 	return used, err
 }
 
@@ -99,7 +104,7 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 		p.SEV = uint64(sev)
 		fn(uint64(n-from), p)
 		return nil
-	}, sqlPlaces, from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
+	}, fmt.Sprintf(sqlPlaces, t.tx.pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
 }
 
 // Told implements account.Places.
@@ -121,6 +126,15 @@ func (t *txn) Told(now time.Time) (events []feed.Event, err error) {
 // SweepPlaces removes up to limit places that are nobody's any more, and returns
 // how many.
 func (db *DB) SweepPlaces(ctx context.Context, now time.Time, limit int) (int, error) {
-	n, err := changed(db.write.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit))
+	// In its turn: who is given a place again must not lose it meanwhile.
+	tx, err := db.write.beginWriting(ctx)
+	if err != nil {
+		return 0, classify(err)
+	}
+	defer tx.Rollback()
+	n, err := changed(tx.ExecContext(ctx, sqlSweepPlaces, now.UnixMilli(), limit))
+	if err == nil {
+		err = tx.Commit()
+	}
 	return n, classify(err)
 }

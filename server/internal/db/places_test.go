@@ -116,7 +116,7 @@ func TestOnlyPlacesOfWhatHasEndedAreBrought(t *testing.T) {
 func TestAFullListMakesRoomInTheNext(t *testing.T) {
 	db, _ := newSessions(t)
 	// All of the first list but for one in a hundred thousand.
-	if _, err := db.write.Exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+	if _, err := db.write.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		INSERT INTO status_places (place, grant_id, sid, subject, sev, until) SELECT i, 'g' || i, '', '', 0, 9e15 FROM n`, account.StatusListLen-10); err != nil {
 		t.Fatal(err)
 	}

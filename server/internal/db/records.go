@@ -24,8 +24,11 @@ func (t *txn) Records(q *account.RecordQuery) ([]account.Record, account.Mark, e
 	} else if q.From.ID > 0 {
 		s.hi = q.From.ID - 1
 	}
+	if err := t.flush(); err != nil {
+		return nil, account.Mark{}, err
+	}
 	var least, most sql.NullInt64
-	err := t.tx.QueryRowContext(t.ctx, "SELECT (SELECT min(id) FROM audit), (SELECT max(id) FROM audit)").Scan(&least, &most)
+	err := t.row("SELECT (SELECT min(id) FROM audit), (SELECT max(id) FROM audit)").Scan(&least, &most)
 	if err != nil || !least.Valid {
 		return nil, account.Mark{}, err
 	}
@@ -54,6 +57,11 @@ type search struct {
 	next   account.Mark
 }
 
+var hasText = both{
+	sqlite:   "(instr(lower(detail), lower(?)) > 0 OR instr(lower(reason), lower(?)) > 0)",
+	postgres: "(strpos(lower(detail), lower(?)) > 0 OR strpos(lower(reason), lower(?)) > 0)",
+}
+
 func (s *search) conditions() {
 	q := s.q
 	for _, c := range []struct{ column, value string }{
@@ -73,7 +81,7 @@ func (s *search) conditions() {
 		s.where.and("at < ?", q.Until.UnixMilli())
 	}
 	if q.Text != "" {
-		s.where.and("(instr(lower(detail), lower(?)) > 0 OR instr(lower(reason), lower(?)) > 0)", q.Text, q.Text)
+		s.where.and(s.tx.pool.of(hasText), q.Text, q.Text)
 	}
 }
 
@@ -109,7 +117,7 @@ func (s *search) full() bool { return len(s.found) > 0 && len(s.found) >= s.q.Li
 // ofSubject looks at what one subject has, by the index.
 func (s *search) ofSubject() error {
 	var stop int64 // the last that is looked at, if there are more
-	err := s.tx.QueryRowContext(s.ctx, "SELECT id FROM audit WHERE subject = ? AND id >= ? AND id <= ?"+s.order()+" LIMIT 1 OFFSET ?",
+	err := s.row("SELECT id FROM audit WHERE subject = ? AND id >= ? AND id <= ?"+s.order()+" LIMIT 1 OFFSET ?",
 		s.q.Subject, s.lo, s.hi, maxScan-1).Scan(&stop)
 	if err != nil && !noRows(err) {
 		return err
@@ -199,7 +207,7 @@ func (s *search) cannotHave(b block) (bool, error) {
 		return false, nil
 	}
 	var f filter
-	err := s.tx.QueryRowContext(s.ctx, "SELECT filter FROM audit_filters WHERE block = ?", b.number).Scan((*[]byte)(&f))
+	err := s.row("SELECT filter FROM audit_filters WHERE block = ?", b.number).Scan((*[]byte)(&f))
 	if err != nil && !noRows(err) {
 		return false, err
 	}
@@ -212,9 +220,12 @@ func (s *search) cannotHave(b block) (bool, error) {
 }
 
 func (t *txn) SweepRecords(before time.Time, limit int) (int, error) {
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
 	// The oldest come first but for a clock that was set: it does not matter
 	// whether one of those goes a little later.
-	n, err := changed(t.tx.ExecContext(t.ctx, `DELETE FROM audit WHERE id IN
+	n, err := changed(t.run(`DELETE FROM audit WHERE id IN
 		(SELECT id FROM audit WHERE id < (SELECT min(id) FROM audit) + ? AND at < ? ORDER BY id LIMIT ?)`, 2*blockSize, before.UnixMilli(), limit))
 	if err == nil && n > 0 {
 		err = t.forgetBlocks()

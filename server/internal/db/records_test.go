@@ -3,7 +3,6 @@ package db
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -96,7 +95,7 @@ func matches(q account.RecordQuery, r account.Record) bool {
 }
 
 func TestASearchOfTheAuditFindsWhatIsThereWhateverIsKnownOfIt(t *testing.T) {
-	d, err := Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	d, err := Open(t.Context(), NewPlace(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +191,7 @@ func TestASearchOfTheAuditFindsWhatIsThereWhateverIsKnownOfIt(t *testing.T) {
 }
 
 func TestASearchForWhatIsRareLooksAtFewRecords(t *testing.T) {
-	d, err := Open(t.Context(), filepath.Join(t.TempDir(), "admit.db"))
+	d, err := Open(t.Context(), NewPlace(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +242,7 @@ func TestAFilterOfAFullBlockIsRarelyWrong(t *testing.T) {
 
 // A database that was filled before, by the program that made five indexes.
 func TestADatabaseWithTheFormerIndexesComesToHaveTheOneSchema(t *testing.T) {
+	OfAFile(t)
 	schema := func(file string) string {
 		d, err := Open(t.Context(), file)
 		if err != nil {
@@ -255,7 +255,7 @@ func TestADatabaseWithTheFormerIndexesComesToHaveTheOneSchema(t *testing.T) {
 		}
 		return strings.ReplaceAll(strings.Join(all, "\n"), "IF NOT EXISTS ", "")
 	}
-	file := filepath.Join(t.TempDir(), "admit.db")
+	file := NewPlace(t)
 	fresh := schema(file)
 	d, err := Open(t.Context(), file)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,7 +37,7 @@ func openSessions(t testing.TB, file string) (*DB, *SessionStore) {
 }
 
 func newSessions(t testing.TB) (*DB, *SessionStore) {
-	return openSessions(t, filepath.Join(t.TempDir(), "admit.db"))
+	return openSessions(t, NewPlace(t))
 }
 
 func TestSessionsInSQLiteKeepThePromises(t *testing.T) {
@@ -46,12 +45,13 @@ func TestSessionsInSQLiteKeepThePromises(t *testing.T) {
 }
 
 func TestSessionsInSQLiteWithCopiesNearKeepThePromises(t *testing.T) {
+	OfAFile(t) // copies are for a lone writer
 	runSuite(t, func(s *SessionStore) session.Store { return session.NewNear(s, 0) })
 }
 
 func runSuite(t *testing.T, wrap func(*SessionStore) session.Store) {
 	sessiontest.Run(t, func(t testing.TB) sessiontest.Backend {
-		file := filepath.Join(t.TempDir(), "admit.db")
+		file := NewPlace(t)
 		db, s := openSessions(t, file)
 		return sessiontest.Backend{Store: wrap(s), Restart: func() session.Store {
 			if err := db.Close(); err != nil {
@@ -70,14 +70,22 @@ func TestSessionsAreOnDiskBeforeTheyAreAcknowledged(t *testing.T) {
 	}
 }
 
-// hold keeps the one connection for writing, so that writes queue up.
+// hold keeps all connections for writing, so that writes queue up.
 func hold(t *testing.T, db *DB) (release func()) {
 	t.Helper()
-	tx, err := db.write.Begin()
-	if err != nil {
-		t.Fatal(err)
+	var all []*tx
+	for range max(1, db.write.Stats().MaxOpenConnections) {
+		tx, err := db.write.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, tx)
 	}
-	return func() { tx.Rollback() }
+	return func() {
+		for _, tx := range all {
+			tx.Rollback()
+		}
+	}
 }
 
 // waiting lets n goroutines come to wait for the held connection or for the one
@@ -128,6 +136,62 @@ func TestOneFailedWriteHarmsNobodyInItsBatch(t *testing.T) {
 	}
 	if conflicts != 1 {
 		t.Errorf("of two adds of one key %d were conflicts", conflicts)
+	}
+}
+
+// Who numbers events in the transaction of a session would else hold their row while
+// it waits for the sessions of others.
+func TestWhatIsLeftForTheEndIsWrittenAfterAllThatSharesTheTransaction(t *testing.T) {
+	db, s := newSessions(t)
+	release := hold(t, db)
+	var mu sync.Mutex
+	var order string // guarded by mu
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order += what
+	}
+	ctx := sqlstore.Also(t.Context(), func(_ context.Context, _ *sql.Tx, w sqlstore.Write) error {
+		note("w")
+		w.Last(func(ctx context.Context, tx *sql.Tx) error {
+			note("l")
+			if w.Key == "bad" {
+				return session.ErrConflict // an answer of somebody else's is none of the store's
+			}
+			return nil
+		})
+		return nil
+	})
+	add := func(keys ...string) (errs []error) {
+		errs = make([]error, len(keys))
+		var wg sync.WaitGroup
+		for i, key := range keys {
+			wg.Go(func() { _, errs[i] = s.Add(ctx, key, item("v")) })
+		}
+		waiting()
+		if release != nil {
+			release()
+			release = nil
+		}
+		wg.Wait()
+		return errs
+	}
+	for _, err := range add("a", "b", "c", "d") {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// The first may have led alone.
+	if order != "wwwwllll" && order != "wlwwwlll" && !TestsPostgres() {
+		t.Errorf("the order is %s", order)
+	}
+	for _, err := range add("bad") {
+		if admit.KindOf(err) != admit.Unavailable {
+			t.Errorf("one that fails at the end: %v", err)
+		}
+	}
+	if _, err := s.Get(t.Context(), "bad"); !errors.Is(err, session.ErrNotFound) {
+		t.Errorf("and then Get: %v", err)
 	}
 }
 
@@ -194,6 +258,7 @@ func TestAWriteThatPanicsLeavesTheStoreUsable(t *testing.T) {
 }
 
 func TestAFullDiskIsAnAnswer(t *testing.T) {
+	OfAFile(t)
 	db, s := newSessions(t)
 	v, err := s.Add(t.Context(), "before", item("v"))
 	if err != nil {
@@ -246,7 +311,7 @@ func TestAnEpochRaisedInATransactionEndsSessionsWithTheCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tx.Rollback()
-		n, err := sqlstore.SQLite.RaiseEpoch(t.Context(), tx, subject, except)
+		n, err := db.write.sessions().RaiseEpoch(t.Context(), tx, subject, except)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -346,7 +411,10 @@ func TestACommitThatFailedIsToldToTheCache(t *testing.T) {
 		if err := tx.RaiseEpoch("alice", ""); err != nil {
 			return err
 		}
-		if err := tx.(*txn).exec("PRAGMA defer_foreign_keys = 1"); err != nil {
+		if err := tx.(*txn).exec(db.write.of(both{
+			sqlite:   "PRAGMA defer_foreign_keys = 1",
+			postgres: "ALTER TABLE credentials ALTER CONSTRAINT credentials_user_id_fkey DEFERRABLE INITIALLY DEFERRED",
+		})); err != nil {
 			return err
 		}
 		return tx.SetPasswordHash("nobody", "a hash", time.Now()) // refused by the commit
@@ -376,7 +444,8 @@ func TestALookUpDoesNotWaitForAWriter(t *testing.T) {
 // Each request may touch its session: where that changes nothing it must not
 // cost a sync of the disk.
 func TestATouchThatIsNotLaterWritesNothing(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "admit.db")
+	OfAFile(t)
+	file := NewPlace(t)
 	_, s := openSessions(t, file)
 	it := item("v")
 	v, err := s.Add(t.Context(), "k", it)

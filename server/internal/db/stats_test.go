@@ -2,7 +2,6 @@ package db
 
 import (
 	"net/http/httptest"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,7 +9,7 @@ import (
 )
 
 func TestRecordsOfSessionsAreCountedWithoutEpochs(t *testing.T) {
-	d, s := openSessions(t, filepath.Join(t.TempDir(), "admit.db"))
+	d, s := openSessions(t, NewPlace(t))
 	m, err := session.New[struct{}](s, nil)
 	if err != nil {
 		t.Fatal(err)

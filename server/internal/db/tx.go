@@ -7,9 +7,6 @@ import (
 	"math"
 	"time"
 
-	sqlite "modernc.org/sqlite"
-
-	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session/sqlstore"
@@ -18,11 +15,12 @@ import (
 // A txn is an account.Tx.
 type txn struct {
 	ctx    context.Context
-	tx     *sql.Tx
-	often  statements // of the pool
-	now    time.Time  // when the transaction began; zero in one that only reads
+	tx     *tx
+	in     sqlstore.Dialect // what is done with sessions
+	now    time.Time        // when the transaction began; zero in one that only reads
 	raised []raise
-	told   []feed.Event // that are yet to be written
+	before *closing // of those before it in the same transaction; nil: none
+	closing
 
 	sessions []string // that were used or ended
 }
@@ -37,31 +35,13 @@ func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
-// statements are what is asked often, prepared once for each connection of a
-// pool: to parse them was a third of what a refresh costs the database.
-type statements map[string]*sql.Stmt
-
-var often = []string{sqlUser, sqlIdentifiers, sqlRoles, sqlFamily, sqlRotate, savepoint, release}
-
-func prepare(ctx context.Context, pool *sql.DB) (statements, error) {
-	all := statements{}
-	for _, query := range often {
-		stmt, err := pool.PrepareContext(ctx, query)
-		if err != nil {
-			return nil, classify(err)
-		}
-		all[query] = stmt
-	}
-	return all, nil
+func (t *txn) exec(query string, args ...any) error {
+	_, err := t.run(query, args...)
+	return err
 }
 
-func (t *txn) exec(query string, args ...any) (err error) {
-	if stmt := t.often[query]; stmt != nil {
-		_, err = t.tx.StmtContext(t.ctx, stmt).ExecContext(t.ctx, args...)
-	} else {
-		_, err = t.tx.ExecContext(t.ctx, query, args...)
-	}
-	return err
+func (t *txn) run(query string, args ...any) (sql.Result, error) {
+	return t.tx.ExecContext(t.ctx, query, args...)
 }
 
 // changed returns how many rows a statement has changed.
@@ -74,21 +54,12 @@ func changed(res sql.Result, err error) (int, error) {
 }
 
 func (t *txn) row(query string, args ...any) *sql.Row {
-	if stmt := t.often[query]; stmt != nil {
-		return t.tx.StmtContext(t.ctx, stmt).QueryRowContext(t.ctx, args...)
-	}
 	return t.tx.QueryRowContext(t.ctx, query, args...)
 }
 
 // query calls scan for each row.
 func (t *txn) query(scan func(*sql.Rows) error, query string, args ...any) error {
-	var rows *sql.Rows
-	var err error
-	if stmt := t.often[query]; stmt != nil {
-		rows, err = t.tx.StmtContext(t.ctx, stmt).QueryContext(t.ctx, args...)
-	} else {
-		rows, err = t.tx.QueryContext(t.ctx, query, args...)
-	}
+	rows, err := t.tx.QueryContext(t.ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -153,6 +124,7 @@ func (t *txn) complete(u *account.User) error {
 }
 
 func (t *txn) PutUser(u *account.User) error {
+	t.closing.accounts = true
 	err := t.exec(`INSERT INTO users (id, name, locale, disabled, must_change, created_at) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, locale = excluded.locale, disabled = excluded.disabled, must_change = excluded.must_change`,
 		u.ID, u.Name, u.Locale, u.Disabled, u.MustChange, u.CreatedAt.UnixMilli())
@@ -163,14 +135,14 @@ func (t *txn) PutUser(u *account.User) error {
 		return err
 	}
 	for n, id := range u.Identifiers {
-		err := t.exec("INSERT INTO identifiers (value, user_id, kind, verified, is_primary, position) VALUES (?, ?, ?, ?, ?, ?)",
-			id.Value, u.ID, id.Kind, id.Verified, id.Primary, n)
-		const primaryKey, unique = 1555, 2067 // SQLite extended result codes
-		if e, ok := errors.AsType[*sqlite.Error](err); ok && (e.Code() == primaryKey || e.Code() == unique) {
-			return account.ErrTaken
-		}
+		// A statement that fails would take the whole transaction along in PostgreSQL.
+		made, err := changed(t.run(`INSERT INTO identifiers (value, user_id, kind, verified, is_primary, position) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (value) DO NOTHING`, id.Value, u.ID, id.Kind, id.Verified, id.Primary, n))
 		if err != nil {
 			return err
+		}
+		if made == 0 {
+			return account.ErrTaken
 		}
 	}
 	if err := t.exec("DELETE FROM user_roles WHERE user_id = ?", u.ID); err != nil {
@@ -185,16 +157,19 @@ func (t *txn) PutUser(u *account.User) error {
 }
 
 func (t *txn) RoleHeld(role string) (held bool, err error) {
-	err = t.tx.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM user_roles WHERE role = ?)", role).Scan(&held)
+	err = t.row("SELECT EXISTS (SELECT 1 FROM user_roles WHERE role = ?)", role).Scan(&held)
 	return held, err
 }
 
-func (t *txn) DeleteUser(id string) error { return t.exec("DELETE FROM users WHERE id = ?", id) }
+func (t *txn) DeleteUser(id string) error {
+	t.closing.accounts = true
+	return t.exec("DELETE FROM users WHERE id = ?", id)
+}
 
 const kindPassword = "password"
 
 func (t *txn) PasswordHash(user string) (hash string, err error) {
-	err = t.tx.QueryRowContext(t.ctx, "SELECT value FROM credentials WHERE user_id = ? AND kind = ?", user, kindPassword).Scan(&hash)
+	err = t.row("SELECT value FROM credentials WHERE user_id = ? AND kind = ?", user, kindPassword).Scan(&hash)
 	if noRows(err) {
 		return "", nil
 	}
@@ -222,24 +197,24 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 
 func (t *txn) RaiseEpoch(user, except string) error {
 	t.raised = append(t.raised, raise{user, true})
-	n, err := sqlstore.SQLite.RaiseEpoch(t.ctx, t.tx, user, except)
+	n, err := t.in.RaiseEpoch(t.ctx, t.tx.Tx, user, except)
 	return t.tellRaised(user, n, "account_changed", t.now, err)
 }
 
 func (t *txn) RaiseClaims(user string, now time.Time) error {
 	t.raised = append(t.raised, raise{user, false})
-	n, err := sqlstore.SQLite.RaiseClaims(t.ctx, t.tx, user)
+	n, err := t.in.RaiseClaims(t.ctx, t.tx.Tx, user)
 	return t.tellRaised(user, n, "claims_changed", now, err)
 }
 
 func (t *txn) Epoch(user string) (uint64, error) {
-	epoch, err := sqlstore.SQLite.ReadEpoch(t.ctx, t.tx, user)
+	epoch, err := t.in.ReadEpoch(t.ctx, t.tx.Tx, user)
 	if err != nil || epoch.N > 0 {
 		return epoch.N, err
 	}
 	// Not less than what Renew has told of everybody.
 	var restored uint64
-	err = t.tx.QueryRowContext(t.ctx, "SELECT restored_at FROM instance").Scan(&restored)
+	err = t.row("SELECT restored_at FROM instance").Scan(&restored)
 	return restored, err
 }
 
@@ -247,7 +222,7 @@ func (t *txn) Challenge(id string) (*account.Challenge, error) {
 	c := &account.Challenge{ID: id}
 	var asker, link []byte
 	var expires int64
-	err := t.tx.QueryRowContext(t.ctx, "SELECT asker, link, purpose, target, tries, expires_at, sealed FROM challenges WHERE id = ?", id).
+	err := t.row("SELECT asker, link, purpose, target, tries, expires_at, sealed FROM challenges WHERE id = ?", id).
 		Scan(&asker, &link, &c.Purpose, &c.Target, &c.Tries, &expires, &c.Sealed)
 	if noRows(err) {
 		return nil, nil
@@ -275,10 +250,11 @@ func (t *txn) DeleteChallenges(purpose, target string, now time.Time) error {
 	return t.exec("DELETE FROM challenges WHERE (purpose = ? AND target = ?) OR expires_at <= ?", purpose, target, now.UnixMilli())
 }
 
+// Record implements account.Audit. Records get their ids at the end of the
+// transaction, as events get their numbers.
 func (t *txn) Record(r *account.Record) error {
-	return t.exec(`INSERT INTO audit (at, subject, actor, event, detail, reason, sid, address, user_agent, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.At.UnixMilli(), r.Subject, r.Actor, r.Event, r.Detail, r.Reason, r.SID, r.Address, r.UserAgent, r.RequestID)
+	t.closing.records = append(t.closing.records, *r)
+	return nil
 }
 
 func (t *txn) Activity(subject string, before int64, limit int) ([]account.Record, error) {
@@ -295,7 +271,10 @@ func (t *txn) Activity(subject string, before int64, limit int) ([]account.Recor
 	if before <= 0 {
 		before = math.MaxInt64
 	}
-	var err error
+	err := t.flush()
+	if err != nil {
+		return nil, err
+	}
 	if subject == "" {
 		err = t.query(scan, columns+"WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
 	} else {

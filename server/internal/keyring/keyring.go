@@ -570,12 +570,16 @@ func reset(ctx context.Context, store account.Store, which func(account.Key) boo
 	return n, err
 }
 
-// Tend does what is due, and sees what other processes did: call it every minute
-// or so. It reports whether it rotated or retired a key.
-func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
+// Look sees what other processes did.
+func (r *Ring) Look(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var rows []row
+	_, err := r.look(ctx)
+	return err
+}
+
+// look reads the rows, and makes them what is used. Mu is held.
+func (r *Ring) look(ctx context.Context) (rows []row, err error) {
 	err = r.store.View(ctx, func(tx account.Tx) (err error) {
 		rows, err = read(tx, r.masters)
 		return err
@@ -583,6 +587,15 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 	if err == nil && !slices.EqualFunc(rows, r.seen, func(a, b row) bool { return a.Key == b.Key }) {
 		err = r.see(rows)
 	}
+	return rows, err
+}
+
+// Tend does what is due, and sees what other processes did: call it every minute
+// or so. It reports whether it rotated or retired a key.
+func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rows, err := r.look(ctx)
 	if err != nil || len(r.due(rows, now)) == 0 && find(rows, func(one row) bool { return over(one, now) }) == nil {
 		return false, err
 	}
