@@ -5,7 +5,10 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,9 +19,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/admit-auth/admit/server/internal/postgrestest"
 )
 
 // A secondDomain is the real program at https://id.example.org, and the example
@@ -244,5 +251,84 @@ func TestSessionsOfTheRealProgramAndOfASecondDomainEndTogether(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestReplicasRedeemEachOthersCodesOnceAndSeeEachOthersEndings(t *testing.T) {
+	t.Setenv("ADMIT_HANDOVER_SECRETS", "shop="+secretOf(shopSecret).Reveal())
+	c := replicate(t, postgrestest.Shared(t).Database(t), 3, "--handover-sites", "shop="+shopHost+"/handover/callback")
+	c.command("user", "add", "--identifier", "ann", "--password-file", "-")
+	ann := c.replicas[0].ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": goodPassword, "as": "token"})
+	if ann.status != 200 {
+		t.Fatalf("sign in: %s", ann.Body)
+	}
+	post := func(p *process, call string, in m) answer {
+		t.Helper()
+		body, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequest("POST", p.url+"/api/v1/handover/"+call, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		by("shop", shopSecret)(r)
+		res, err := p.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer{status: res.StatusCode, Body: string(text)}
+	}
+	const verifier = "stays in the browser"
+	sum := sha256.Sum256([]byte(verifier))
+	q := url.Values{"site": {"shop"}, "challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "state": {strings.Repeat("a", 22)}}
+	for i, p := range c.replicas {
+		r, err := http.NewRequest("GET", p.url+"/handover/begin?"+q.Encode(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+ann.Token)
+		res, err := behindProxy{}.RoundTrip(r) // follows nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		to, err := res.Location()
+		if err != nil {
+			t.Fatalf("replica %d: %s", i, res.Status)
+		}
+		var good atomic.Int32
+		var all sync.WaitGroup
+		for _, other := range c.replicas {
+			all.Go(func() {
+				if post(other, "redeem", m{"code": to.Query().Get("code"), "verifier": verifier}).status == 200 {
+					good.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if good.Load() != 1 {
+			t.Errorf("%d replicas redeemed the code of replica %d", good.Load(), i)
+		}
+	}
+	about := m{"sid": ann.Session.SID}
+	for _, p := range c.replicas {
+		if a := post(p, "alive", about); a.Body != `{"alive":true}` {
+			t.Errorf("before the end: %d %s", a.status, a.Body)
+		}
+	}
+	if a := post(c.replicas[2], "end", about); a.status != 200 {
+		t.Errorf("the end: %d %s", a.status, a.Body)
+	}
+	for i, p := range c.replicas {
+		if a := post(p, "alive", about); a.Body != `{"alive":false}` {
+			t.Errorf("after the end replica %d says %d %s", i, a.status, a.Body)
+		}
 	}
 }
