@@ -97,7 +97,7 @@ func isSiteName(text string) bool {
 // isCallback reports whether browsers may be sent to a URL with a code.
 func isCallback(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && len(text) <= 1000 && u.Host != "" && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && strings.HasPrefix(u.Path, "/") &&
+	return err == nil && len(text) <= 1000 && strings.HasPrefix(text, u.Scheme+"://"+u.Host+"/") && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" &&
 		!strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' || r == '#' }) &&
 		(isOrigin(u.Scheme+"://"+u.Host, "https") || isOrigin(u.Scheme+"://"+u.Host, "http"))
 }
