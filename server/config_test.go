@@ -296,7 +296,7 @@ func FuzzConfigFile(f *testing.F) {
 
 // A configuration is shown to whoever looks for a mistake in it.
 func TestThePasswordOfADatabaseIsNotShown(t *testing.T) {
-	for _, text := range []string{"postgres://u:sesame@h/d", "postgres://u@h/d?password=sesame", "postgres://u:sesame@h/d?password=sesame&sslmode=require"} {
+	for _, text := range []string{"postgres://u:sesame@h/d", "postgres://u@h/d?password=sesame", "postgres://u@h/d?sslkey=k&sslcert=c&sslpassword=sesame", "postgres://u:sesame@h/d?password=sesame&sslmode=require"} {
 		var out strings.Builder
 		c := Config{Database: text}
 		if err := c.Print(&out); err != nil || strings.Contains(out.String(), "sesame") || !strings.Contains(out.String(), "xxxxx") {

@@ -88,7 +88,6 @@ func (s *Server) followEndings(ctx context.Context) {
 	var at feed.ID
 	for ctx.Err() == nil {
 		_ = s.db.Feed().Follow(ctx, at, func(n feed.News) error { // why it fails is told of the database
-			s.copies.Past(n.Head.Epoch.String())
 			at = n.Head
 			for _, e := range n.Events {
 				switch e.Kind {
@@ -101,6 +100,7 @@ func (s *Server) followEndings(ctx context.Context) {
 					s.accounts.Forget() // it may have come from a copy just now
 				}
 			}
+			s.copies.Past(n.Head.Epoch.String()) // last, for from now on copies are used
 			return nil
 		})
 		select {

@@ -155,8 +155,10 @@ func (s *Server) look(ctx context.Context, now time.Time) {
 
 	if s.copies != nil {
 		r := s.copies.Stats()
-		v.standing[redisUnavailable] = r.Bypassed
-		details[redisUnavailable] = []slog.Attr{slog.Any("error", r.Why)}
+		v.standing[redisUnavailable] = r.Down()
+		if r.Why != nil { // what is over has none
+			details[redisUnavailable] = []slog.Attr{slog.Any("error", r.Why)}
+		}
 	}
 	for c := range numConditions {
 		s.tell(ctx, c, v.standing[c], details[c], now)

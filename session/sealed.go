@@ -47,7 +47,7 @@ func NewSealed[D any](guards Store, keys *cookie.Keys, o *Options) (*Manager[D],
 	case guards != nil && o.InsecureNoGuard:
 		return nil, errors.New("session: a store for guards, and InsecureNoGuard")
 	case guards == nil && !o.InsecureNoGuard:
-		return nil, errors.New("session: no store for guards")
+		return nil, errors.New("session: NewSealed needs a store for guards; Options.InsecureNoGuard goes without")
 	}
 	s := &sealed{guards: guards, keys: keys}
 	var store Store = s

@@ -13,8 +13,8 @@
 // keeps the change before anything is written to the response; of any number
 // of parallel updates none is lost. [Manager.Load] reads. [Manager.Start]
 // signs somebody in: a new id, the guest's data kept, the old id dead at once.
-// [Manager.Prove] notes that somebody
-// proved who he is once more. [Manager.End] signs out; [Manager.EndAll] signs a subject out everywhere.
+// [Manager.Prove] notes that somebody proved who he is once more. [Manager.End]
+// signs out; [Manager.EndAll] signs a subject out everywhere.
 //
 // The browser holds a token of 128 random bits of id, which is public, and 128
 // bits of secret; the store sees the id, called sid, and a digest. A session

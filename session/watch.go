@@ -55,7 +55,7 @@ func (m *Manager[D]) Watch(ctx context.Context, sid string, o *WatchOptions) (co
 // Hear takes the news of a feed that other processes tell, so that what they end
 // closes here what [Manager.Watch] watches, at once:
 //
-//	go source.Follow(ctx, feed.ID{}, sessions.Hear)
+//	err := source.Follow(ctx, feed.ID{}, sessions.Hear) // again, where the feed broke off
 //
 // It is enough that the news tells digests. Where copies are kept near, they must
 // have heard before.

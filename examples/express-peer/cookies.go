@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash"
 	"math"
 	"net/http"
@@ -82,11 +83,14 @@ func sealing(keys []admit.Secret) (*cookie.Keys, error) {
 type single struct{ cookies *express.Cookies }
 
 func (p single) set(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
+	q := query(r)
 	value, o := express.Text(q.Get("value")), &express.CookieOptions{}
 	var err error
-	if q.Get("json") == "1" {
+	switch {
+	case q.Get("json") == "1":
 		value, err = parsed(q.Get("value"))
+	case len(q["value"]) > 1:
+		value, err = express.JSON(q["value"])
 	}
 	if q.Has("maxAge") && err == nil {
 		o.MaxAge, err = milliseconds(q.Get("maxAge"))
@@ -102,14 +106,16 @@ func (p single) set(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"ok": true})
+	answer(w, fields{"ok", true})
 }
 
 // parsed is what res.cookie makes of JSON.parse(text): it writes an object, an
 // array and null as JSON, and all else as the text that JavaScript prints.
 func parsed(text string) (express.Value, error) {
 	var v any
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	if !json.Valid([]byte(text)) || dec.Decode(&v) != nil {
 		return express.Value{}, &admit.FieldError{Field: "value", Err: admit.Invalid.New("no_json", "This is no JSON.")}
 	}
 	switch v := v.(type) {
@@ -117,9 +123,13 @@ func parsed(text string) (express.Value, error) {
 		return express.Text(v), nil
 	case bool:
 		return express.Text(strconv.FormatBool(v)), nil
-	case float64:
-		number, err := json.Marshal(v + 0) // as JavaScript spells it; -0 is 0
-		return express.Text(string(number)), err
+	case json.Number:
+		n, _ := v.Float64() // beyond its range ±Inf
+		if math.IsInf(n, 0) {
+			return express.Text(strings.TrimSuffix(fmt.Sprint(n)[:1], "+") + "Infinity"), nil
+		}
+		spelled, err := json.Marshal(n + 0) // as JavaScript spells it; -0 is 0
+		return express.Text(string(spelled)), err
 	}
 	return express.JSON(json.RawMessage(text))
 }
@@ -133,7 +143,7 @@ func milliseconds(text string) (*time.Duration, error) {
 }
 
 func (p single) get(w http.ResponseWriter, r *http.Request) {
-	name := r.URL.Query().Get("name")
+	name := query(r).Get("name")
 	read := func(get func(*http.Request, string) (express.Value, error)) any {
 		switch v, err := get(r, name); {
 		case err == nil:
@@ -143,43 +153,80 @@ func (p single) get(w http.ResponseWriter, r *http.Request) {
 		}
 		return nil
 	}
-	answer(w, fields{"plain": read(p.cookies.Get), "signed": read(p.cookies.GetSigned)})
+	answer(w, fields{"plain", read(p.cookies.Get), "signed", read(p.cookies.GetSigned)})
 }
 
 func (p single) clear(w http.ResponseWriter, r *http.Request) {
-	if err := p.cookies.Clear(w, r.URL.Query().Get("name"), nil); err != nil {
+	if err := p.cookies.Clear(w, query(r).Get("name"), nil); err != nil {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"ok": true})
+	answer(w, fields{"ok", true})
 }
 
 // pairs calls fn with the query's names and values, in their order.
 func pairs(r *http.Request, fn func(name, value string) error) error {
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
-		k, v, _ := strings.Cut(part, "=")
-		name, err1 := url.QueryUnescape(k)
-		value, err2 := url.QueryUnescape(v)
-		if part == "" || err1 != nil || err2 != nil {
+		if part == "" {
 			continue
 		}
-		if err := fn(name, value); err != nil {
+		name, value, _ := strings.Cut(part, "=")
+		if err := fn(unescape(name), unescape(value)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// query reads the query as Node does, to which nothing in it is an error.
+func query(r *http.Request) url.Values {
+	q := url.Values{}
+	pairs(r, func(name, value string) error {
+		q.Add(name, value)
+		return nil
+	})
+	return q
+}
+
+// unescape leaves what is no escape as it is.
+func unescape(s string) string {
+	s = strings.ReplaceAll(s, "+", " ")
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// keep does Object.assign(session, req.query), in which several values of one
+// name are a list.
+func keep(r *http.Request, set func(name string, value any) error) error {
+	q := query(r)
+	return pairs(r, func(name, value string) error {
+		if all := q[name]; len(all) > 1 {
+			return set(name, all)
+		}
+		return set(name, value)
+	})
+}
+
 // signed are the pages of cookie-session.
 type signed struct{ sessions *express.CookieSession }
 
 func (p signed) visit(w http.ResponseWriter, r *http.Request) {
-	d, err := p.sessions.Update(w, r, func(d *express.Data) error { return d.Set("n", number(d.Raw("n"))+1) })
+	d, err := p.sessions.Update(w, r, func(d *express.Data) error { return d.Set("n", plusOne(d.Raw("n"))) })
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"n": raw(d.Raw("n"))})
+	answer(w, fields{"n", raw(d.Raw("n"))})
 }
 
 func (p signed) get(w http.ResponseWriter, r *http.Request) {
@@ -188,7 +235,7 @@ func (p signed) get(w http.ResponseWriter, r *http.Request) {
 
 func (p signed) set(w http.ResponseWriter, r *http.Request) {
 	d, err := p.sessions.Update(w, r, func(d *express.Data) error {
-		return pairs(r, func(name, value string) error { return d.Set(name, value) })
+		return keep(r, d.Set)
 	})
 	if err != nil {
 		refuse(w, err)
@@ -224,12 +271,12 @@ func (p sealed) change(w http.ResponseWriter, r *http.Request, fn func(map[strin
 
 func (p sealed) visit(w http.ResponseWriter, r *http.Request) {
 	d, ok := p.change(w, r, func(d map[string]json.RawMessage) error {
-		n, err := json.Marshal(number(string(d["n"])) + 1)
+		n, err := json.Marshal(plusOne(string(d["n"])))
 		d["n"] = n
 		return err
 	})
 	if ok {
-		answer(w, fields{"n": d["n"]})
+		answer(w, fields{"n", d["n"]})
 	}
 }
 
@@ -246,7 +293,7 @@ func (p sealed) get(w http.ResponseWriter, r *http.Request) {
 
 func (p sealed) set(w http.ResponseWriter, r *http.Request) {
 	d, ok := p.change(w, r, func(d map[string]json.RawMessage) error {
-		return pairs(r, func(name, value string) (err error) {
+		return keep(r, func(name string, value any) (err error) {
 			d[name], err = json.Marshal(value)
 			return err
 		})

@@ -62,6 +62,11 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 	b.want("/cookie/get?name=c", `{"plain":"a b","signed":null}`)
 	b.get("/cookie/set?name=c&signed=1&json=1&value=" + url.QueryEscape(`{"a":[1, "<é>"]}`))
 	b.want("/cookie/get?name=c", `{"plain":null,"signed":{"a":[1,"<é>"]}}`)
+	// The query is read as Node reads it, to which nothing is an error.
+	for query, want := range map[string]string{"value=a;b": `"a;b"`, "value=%zz+%3c": `"%zz <"`, "value=%ff": "\"\uFFFD\"", "value=a&value=b": `["a","b"]`, "json=1&value=1e400": `"Infinity"`, "json=1&value=-1e400": `"-Infinity"`, "json=1&value=1.50": `"1.5"`} {
+		b.get("/cookie/set?name=c&" + query)
+		b.want("/cookie/get?name=c", `{"plain":`+want+`,"signed":null}`)
+	}
 	for _, bad := range []string{"/cookie/set?value=x", "/cookie/set?name=c&json=1&value={", "/cookie/set?name=c&maxAge=soon", "/cookie/clear"} {
 		if status, body := b.get(bad); status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", bad, status, body)
@@ -69,6 +74,13 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 	}
 	b.get("/cookie/clear?name=c")
 	b.want("/cookie/get?name=c", `{"plain":null,"signed":null}`)
+}
+
+func TestSeveralValuesOfANameAreAList(t *testing.T) {
+	b := open(t)
+	for _, kind := range []string{"cs", "cs256", "sealed"} {
+		b.want("/"+kind+"/set?b=1&a=2&b=3", map[bool]string{true: `{"a":"2","b":["1","3"]}`, false: `{"b":["1","3"],"a":"2"}`}[kind == "sealed"])
+	}
 }
 
 func TestACopyOfASealedCookieIsGoodForNothingAfterClear(t *testing.T) {

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"io"
 	"log"
 	"math"
+	"math/big"
 	"mime"
 	"net"
 	"net/http"
@@ -25,6 +27,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/problem"
@@ -39,6 +42,10 @@ func main() {
 	flag.StringVar(&o.keys, "keys", "", "comma-separated `keys` of cookie-session; default: the secrets")
 	flag.StringVar(&o.name, "name", "connect.sid", "`name` of the session's cookie")
 	o.store.flags()
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "example:\n  go run ./examples/express-peer --port 3001 --redis redis://127.0.0.1:6379 --secret 'keyboard cat'\nflags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -111,7 +118,7 @@ func handler(at places, o *options) (http.Handler, error) {
 	}
 
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, fields{"ok": true}) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { answer(w, fields{"ok", true}) })
 	for prefix, m := range map[string]*express.Manager{"": plain, "/roll": rolling, "/secure": secure, "/su": eager} {
 		p := pages{m}
 		mux.HandleFunc("GET "+prefix+"/visit", p.visit)
@@ -150,7 +157,7 @@ type pages struct{ sessions *express.Manager }
 func (p pages) visit(w http.ResponseWriter, r *http.Request) {
 	count := func(w http.ResponseWriter, r *http.Request) {
 		p.change(w, r, "isVisit", func(d *express.Data) error {
-			return d.Set("isVisit", number(d.Raw("isVisit"))+1)
+			return d.Set("isVisit", plusOne(d.Raw("isVisit")))
 		})
 	}
 	if r.FormValue("delay") == "" {
@@ -174,9 +181,9 @@ func (p pages) read(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err == nil:
-		answer(w, fields{"isVisit": raw(s.Raw("isVisit")), "sid": s.ID})
+		answer(w, fields{"isVisit", raw(s.Raw("isVisit")), "sid", s.ID})
 	case errors.Is(err, admit.Unauthenticated):
-		answer(w, fields{"isVisit": nil, "sid": express.NewID()})
+		answer(w, fields{"isVisit", nil, "sid", express.NewID()})
 	default:
 		refuse(w, err)
 	}
@@ -215,35 +222,56 @@ func (p pages) data(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"ok": true, "sid": s.ID})
+	answer(w, fields{"ok", true, "sid", s.ID})
 }
 
 var errTooLarge = admit.Invalid.New("body_too_large", "The body is larger than 1 MiB.")
 
 func (p pages) maxAge(w http.ResponseWriter, r *http.Request) {
-	ms, err := strconv.ParseInt(r.FormValue("ms"), 10, 64)
-	if err != nil || ms <= 0 || ms > 1e11 {
+	ms := fromText(r.FormValue("ms"))
+	if !r.Form.Has("ms") || math.IsNaN(ms) || math.Abs(ms) > 9e12 {
 		refuse(w, &admit.FieldError{Field: "ms", Err: admit.Invalid.New("bad_number", "This is no number of milliseconds.")})
 		return
 	}
-	s, err := p.sessions.Update(w, r, func(d *express.Data) error {
-		d.SetMaxAge(time.Duration(ms) * time.Millisecond)
-		return d.Set("aged", number(d.Raw("aged"))+1)
-	})
+	var s *express.Session
+	var err error
+	if ms < 1 {
+		s, err = p.over(w, r)
+	} else {
+		s, err = p.sessions.Update(w, r, func(d *express.Data) error {
+			d.SetMaxAge(time.Duration(ms) * time.Millisecond)
+			return d.Set("aged", plusOne(d.Raw("aged")))
+		})
+	}
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"ok": true, "aged": raw(s.Raw("aged")), "maxAge": ms, "sid": s.ID})
+	answer(w, fields{"ok", true, "aged", raw(s.Raw("aged")), "maxAge", ms, "sid", s.ID})
+}
+
+// over ends a session that gets no more time, and returns it as it would be.
+func (p pages) over(w http.ResponseWriter, r *http.Request) (*express.Session, error) {
+	s, err := p.sessions.Load(r)
+	if errors.Is(err, admit.Unauthenticated) {
+		s, err = &express.Session{ID: express.NewID()}, nil
+	}
+	if err == nil {
+		err = p.sessions.End(w, r)
+	}
+	if err == nil {
+		err = s.Set("aged", plusOne(s.Raw("aged")))
+	}
+	return s, err
 }
 
 func (p pages) login(w http.ResponseWriter, r *http.Request) {
-	var oldSid any
+	oldSid := express.NewID() // what Express calls a stranger
 	if s, err := p.sessions.Load(r); err == nil {
 		oldSid = s.ID
 	}
 	if s, ok := p.signIn(w, r); ok {
-		answer(w, fields{"user": raw(s.Raw("user")), "sid": s.ID, "oldSid": oldSid})
+		answer(w, fields{"user", raw(s.Raw("user")), "sid", s.ID, "oldSid", oldSid})
 	}
 }
 
@@ -270,9 +298,9 @@ func (p pages) signIn(w http.ResponseWriter, r *http.Request) (*express.Session,
 func userOf(w http.ResponseWriter, r *http.Request) (user json.RawMessage, err error) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
-		var in struct{ User json.RawMessage }
+		var in map[string]json.RawMessage
 		if err = json.NewDecoder(r.Body).Decode(&in); err == nil {
-			user = in.User
+			user = in["user"]
 		}
 	} else if name := r.FormValue("user"); name != "" {
 		user, err = json.Marshal(name)
@@ -287,7 +315,7 @@ func (p pages) me(w http.ResponseWriter, r *http.Request) {
 	s, err := p.sessions.Use(w, r)
 	switch {
 	case err == nil && s.Raw("user") != "" && s.Raw("user") != "null":
-		answer(w, fields{"user": raw(s.Raw("user")), "sid": s.ID})
+		answer(w, fields{"user", raw(s.Raw("user")), "sid", s.ID})
 	case err == nil:
 		refuseMe(w, s.ID)
 	case errors.Is(err, admit.Unauthenticated):
@@ -300,7 +328,7 @@ func (p pages) me(w http.ResponseWriter, r *http.Request) {
 func refuseMe(w http.ResponseWriter, sid string) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(http.StatusUnauthorized)
-	answer(w, fields{"user": nil, "sid": sid})
+	answer(w, fields{"user", nil, "sid", sid})
 }
 
 // logout gives the browser another session. The Express app also writes user =
@@ -311,7 +339,7 @@ func (p pages) logout(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"ok": true, "sid": s.ID})
+	answer(w, fields{"ok", true, "sid", s.ID})
 }
 
 func (p pages) destroy(w http.ResponseWriter, r *http.Request) {
@@ -319,7 +347,7 @@ func (p pages) destroy(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{"ok": true})
+	answer(w, fields{"ok", true})
 }
 
 // change changes the session and answers with one value of it.
@@ -327,14 +355,14 @@ func (p pages) change(w http.ResponseWriter, r *http.Request, name string, fn fu
 	s, err := p.sessions.Update(w, r, fn)
 	if errors.Is(err, express.ErrInsecure) {
 		// The Express app answers as if it had kept what nobody will get.
-		answer(w, fields{name: 1, "sid": express.NewID()})
+		answer(w, fields{name, 1, "sid", express.NewID()})
 		return
 	}
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	answer(w, fields{name: raw(s.Raw(name)), "sid": cmp.Or(s.ID, express.NewID())})
+	answer(w, fields{name, raw(s.Raw(name)), "sid", cmp.Or(s.ID, express.NewID())})
 }
 
 // wait waits for as many milliseconds as the request asks for.
@@ -354,16 +382,32 @@ func number(raw string) float64 {
 	return n
 }
 
+// plusOne is JavaScript's (value || 0) + 1, which puts a 1 after a text.
+func plusOne(raw string) any {
+	var text string
+	switch n := number(raw); {
+	case json.Unmarshal([]byte(raw), &text) == nil && text != "":
+		return text + "1"
+	case raw == "true":
+		return 2
+	case math.IsInf(n, 0):
+		return nil // as JSON has it
+	default:
+		return n + 1
+	}
+}
+
 // fromText is JavaScript's Number of a text.
 func fromText(s string) float64 {
-	s = strings.TrimSpace(s)
+	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 	lower := strings.ToLower(s)
 	switch {
 	case s == "":
 		return 0
 	case strings.HasPrefix(lower, "0x"), strings.HasPrefix(lower, "0b"), strings.HasPrefix(lower, "0o"):
-		if n, err := strconv.ParseUint(lower, 0, 64); err == nil && !strings.Contains(s, "_") {
-			return float64(n)
+		if n, ok := new(big.Int).SetString(lower, 0); ok && !strings.Contains(s, "_") {
+			f, _ := new(big.Float).SetInt(n).Float64()
+			return f
 		}
 		return math.NaN()
 	case strings.TrimLeft(s, "+-") == "Infinity":
@@ -378,7 +422,29 @@ func fromText(s string) float64 {
 	return n
 }
 
-type fields map[string]any
+// fields are names and values in turn, which are answered in this order.
+type fields []any
+
+// MarshalJSON writes an object.
+func (f fields) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	b.WriteByte('{')
+	for i, v := range f {
+		switch {
+		case i%2 == 1:
+			b.WriteByte(':')
+		case i > 0:
+			b.WriteByte(',')
+		}
+		if err := enc.Encode(v); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
 
 // raw is a JSON text as it is, null for none.
 func raw(text string) json.RawMessage { return json.RawMessage(cmp.Or(text, "null")) }
@@ -389,9 +455,11 @@ func answer(w http.ResponseWriter, v any) {
 		w.Write(text) // encoding/json would write it anew
 		return
 	}
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.Encode(v)
+	w.Write(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 func refuse(w http.ResponseWriter, err error) {

@@ -25,8 +25,12 @@ import (
 type Visit struct{ Count int }
 
 func main() {
-	where := flag.String("store", "memory", "where sessions are kept")
+	where := flag.String("store", "memory", "where sessions are kept: memory, sqlite:FILE, or a URL of postgres, mysql, redis, memcached or mongodb")
 	listen := flag.String("listen", "localhost:8081", "where to listen")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "example:\n  go run ./examples/store --store redis://localhost:6379\nflags:")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	ctx := context.Background()
 	store, err := open(ctx, *where)

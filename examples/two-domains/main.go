@@ -67,13 +67,7 @@ func origin() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		page(w, `<form method=post action=/signout><button>Sign out here</button></form>`)
 	})
-	mux.HandleFunc("POST /signout", func(w http.ResponseWriter, r *http.Request) {
-		if err := sessions.End(w, r, "signed_out"); err != nil {
-			problem.Write(w, err, "")
-			return
-		}
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-	})
+	mux.Handle("POST /signout", signOut(sessions))
 	// The shop's server sends no Origin; a foreign page's form does, and is refused.
 	return http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
 }
@@ -136,14 +130,19 @@ live.addEventListener("over", e => { document.getElementById("live").textContent
 		<-ctx.Done()
 		fmt.Fprintf(w, "event: over\ndata: %v\n\n", context.Cause(ctx))
 	})
-	mux.HandleFunc("POST /signout", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("POST /signout", signOut(sessions))
+	return http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+}
+
+// signOut ends the session here, and with it the one at the other site.
+func signOut(sessions *session.Manager[struct{}]) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if err := sessions.End(w, r, "signed_out"); err != nil {
 			problem.Write(w, err, "")
 			return
 		}
 		http.Redirect(w, r, "/", http.StatusSeeOther)
-	})
-	return http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+	}
 }
 
 func page(w http.ResponseWriter, body string) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -41,13 +42,67 @@ func Text(s string) Value { return Value{text: s} }
 
 // JSON is a value that res.cookie writes as JSON. Express has no other way for
 // an object, an array and null; it writes a text, a number and a boolean as
-// [Text].
+// [Text]. What is in v is spelled as JavaScript does, a json.RawMessage too.
 func JSON(v any) (Value, error) {
 	raw, err := stringify(v)
+	if err == nil && len(raw) <= cookie.MaxSize { // no browser takes more
+		raw, err = respelled(raw)
+	}
 	if err != nil {
 		return Value{}, fmt.Errorf("encode a cookie's value: %w", err)
 	}
 	return Value{"j:" + raw, true}, nil
+}
+
+// respelled is JSON.stringify(JSON.parse(text)) of a short text that is JSON.
+func respelled(text string) (string, error) {
+	text = strings.Trim(text, space)
+	switch text[0] {
+	case '{':
+		all, err := members(text)
+		if err != nil {
+			return "", err
+		}
+		var sorted []member
+		for _, m := range all {
+			raw, err := respelled(m.value)
+			if err == nil {
+				err = set(&sorted, m.name, raw)
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+		var b strings.Builder
+		write(&b, sorted, nil)
+		return b.String(), nil
+	case '[':
+		var all []json.RawMessage
+		if err := json.Unmarshal([]byte(text), &all); err != nil {
+			return "", err
+		}
+		parts := make([]string, len(all))
+		for i, raw := range all {
+			var err error
+			if parts[i], err = respelled(string(raw)); err != nil {
+				return "", err
+			}
+		}
+		return "[" + strings.Join(parts, ",") + "]", nil
+	case '"':
+		var s string
+		if err := json.Unmarshal([]byte(text), &s); err != nil || strings.ContainsRune(s, utf8.RuneError) {
+			return text, err // half a surrogate pair stays an escape
+		}
+		return stringify(s)
+	case 't', 'f', 'n':
+		return text, nil
+	}
+	n, _ := strconv.ParseFloat(text, 64)
+	if math.IsInf(n, 0) {
+		return "null", nil
+	}
+	return stringify(n + 0) // -0 is 0
 }
 
 // readValue is what cookie-parser makes of a text. What JavaScript takes for false
@@ -90,7 +145,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	if v.isJSON {
 		return []byte(v.text[2:]), nil
 	}
-	return json.Marshal(v.text)
+	text, err := stringify(v.text)
+	return []byte(text), err
 }
 
 // Get returns what req.cookies has under a name: the first cookie of that name,
@@ -252,16 +308,12 @@ func (o *CookieOptions) attributes(now time.Time) (string, error) {
 	if o.Partitioned {
 		b.WriteString("; Partitioned")
 	}
-	switch o.Priority {
-	case "":
-	case "low":
-		b.WriteString("; Priority=Low")
-	case "medium":
-		b.WriteString("; Priority=Medium")
-	case "high":
-		b.WriteString("; Priority=High")
-	default:
-		return "", fmt.Errorf("unknown priority %q", o.Priority)
+	if o.Priority != "" {
+		p := priorities[o.Priority]
+		if p == "" {
+			return "", fmt.Errorf("unknown priority %q", o.Priority)
+		}
+		b.WriteString("; Priority=" + p)
 	}
 	switch o.SameSite {
 	case 0, http.SameSiteDefaultMode:

@@ -242,6 +242,26 @@ func TestJSONIsWhatStringifyMakes(t *testing.T) {
 	}
 }
 
+func TestJSONIsSpelledAsJavaScriptSpellsWhatItReads(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"b":1.0,"a":1e2}`:                 `{"b":1,"a":100}`,
+		`{"10":1,"x":2,"2":3}`:              `{"2":3,"10":1,"x":2}`,
+		`{"a":1, "b":2, "a":3}`:             `{"a":3,"b":2}`,
+		`[-0, 1e21, 1e-7, 0.000001, 1e400]`: `[0,1e+21,1e-7,0.000001,null]`,
+		`12345678901234567890`:              `12345678901234567000`,
+		`{"\u00e9":"\u003c\ud83d\ude00\/"}`: `{"é":"<😀/"}`,
+		`["\ud800",[{"1":{"0":[]}}],true]`:  `["\ud800",[{"1":{"0":[]}}],true]`,
+	} {
+		if v, err := JSON(json.RawMessage(text)); err != nil || v.String() != "j:"+want {
+			t.Errorf("%s: %s, %v, want %s", text, v, err, want)
+		}
+	}
+	// What is a text stays one, with no escapes that JavaScript does not make.
+	if raw, err := Text("<&>\u2028").MarshalJSON(); err != nil || string(raw) != "\"<&>\u2028\"" {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
 func FuzzURIComponent(f *testing.F) {
 	for _, s := range []string{"", "a b", "é漢😀", "%zz", "%E0%A4%A", "\xff", "100%", "-_.!~*'()"} {
 		f.Add(s)

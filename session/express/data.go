@@ -138,7 +138,7 @@ func (d *Data) MaxAge() time.Duration {
 	return time.Duration(math.Min(ms, maxAge)) * time.Millisecond
 }
 
-const maxAge = 1e11 // ms, three years: browsers keep no cookie for longer
+const maxAge = 9e12 // ms, 285 years: a time.Duration holds no more
 
 // SetMaxAge changes that from now on; 0 lets the cookie end with the browser.
 func (d *Data) SetMaxAge(age time.Duration) {

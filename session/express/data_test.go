@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWhatIsNotChangedStaysAsItWasSpelled(t *testing.T) {
@@ -151,4 +152,19 @@ func FuzzSessionCookie(f *testing.F) {
 			t.Errorf("%q verifies as %q", raw, value)
 		}
 	})
+}
+
+func TestAnAgeOfTenYearsIsKept(t *testing.T) {
+	const years = 10 * 365 * 24 * time.Hour
+	d, err := parse(`{"cookie":{"originalMaxAge":315360000000,"expires":"2026-11-26T00:00:00.000Z"}}`)
+	if err != nil || d.MaxAge() != years {
+		t.Errorf("%v, %v", d.MaxAge(), err)
+	}
+	now := time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC)
+	if d.renew(now); !d.Expires().Equal(now.Add(years)) {
+		t.Error(d.JSON())
+	}
+	if _, err := (&Attributes{MaxAge: years}).check("connect.sid"); err != nil {
+		t.Error(err)
+	}
 }

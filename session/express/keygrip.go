@@ -23,14 +23,12 @@ type Keygrip struct {
 // not known to be broken, but no audit lets it pass any more: an app that can
 // choose says new Keygrip(keys, 'sha256').
 func NewKeygrip(hash func() hash.Hash, keys ...admit.Secret) (*Keygrip, error) {
-	if hash == nil || len(keys) == 0 {
-		return nil, errors.New("express: a keygrip needs a hash and a key")
+	if hash == nil {
+		return nil, errors.New("express: a keygrip needs a hash")
 	}
-	list := make([]string, len(keys))
-	for i, key := range keys {
-		if list[i] = key.Reveal(); list[i] == "" {
-			return nil, fmt.Errorf("express: key %d of %d is empty", i+1, len(keys))
-		}
+	list, err := reveal("key", keys)
+	if err != nil {
+		return nil, err
 	}
 	k := &Keygrip{hash: hash}
 	k.keys.Store(&list)

@@ -238,7 +238,7 @@ func (m *Manager) swap(ctx context.Context, h *held) error {
 //
 // A session that ends while the request runs is session.ErrEnded, and is not
 // written again. One that was gone before is like none, as in Express: nothing
-// there tells ended from unknown.
+// there tells ended from unknown. Ambiguous cookies are cleared.
 func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) error) (*Session, error) {
 	h, err := m.update(w, r, fn, time.Now())
 	if err != nil {
@@ -253,7 +253,7 @@ func (m *Manager) Update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	return h.session(), nil
 }
 
-func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (*held, error) {
+func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) error, now time.Time) (after *held, failed error) {
 	ctx := r.Context()
 	var h *held
 	ids := m.presented(r)
@@ -264,19 +264,25 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	} else if read, err := m.hold(r, now); err == nil {
 		h = read
 	} else if !begins(err) {
+		if errors.Is(err, session.ErrAmbiguous) && !m.handled(r) {
+			m.clear.DeleteAll(w, r) // or the visitor is refused for ever
+		}
 		return nil, err
 	}
-	err, last := error(session.ErrNone), (*Record)(nil)
+	err := error(session.ErrNone)
+	var left, last *Record // by the writer before, and for the next one
 	if h != nil {
-		if last, err = m.queue.enter(ctx, h.sid); err != nil {
+		if left, err = m.queue.enter(ctx, h.sid); err != nil {
 			return nil, err
 		}
-		defer func() { m.queue.leave(h.sid, last) }()
+		// What was left here is not handed on: it would outlive the session for as
+		// long as somebody waits.
+		defer func() { m.queue.leave(h.sid, last, failed) }()
 		now = time.Now()
-		if last != nil {
+		if left != nil {
 			// Where somebody else wrote after it, the swap finds out.
-			h.rec = *last
-			h.data, err = parse(last.JSON)
+			h.rec = *left
+			h.data, err = parse(left.JSON)
 		} else if h.rec == (Record{}) {
 			err = m.check(ctx, h, now)
 		}
@@ -291,16 +297,13 @@ func (m *Manager) update(w http.ResponseWriter, r *http.Request, fn func(*Data) 
 	if err != nil {
 		return nil, err
 	}
-	after, known, err := m.apply(w, r, h, fn, now)
-	if known != nil {
-		last = known
-	}
+	after, last, err = m.apply(w, r, h, left != nil, fn, now)
 	return after, err
 }
 
-// apply changes the held session, whose turn it is. Known is the record, where
-// more was learnt of it.
-func (m *Manager) apply(w http.ResponseWriter, r *http.Request, h *held, fn func(*Data) error, now time.Time) (after *held, known *Record, err error) {
+// apply changes the held session, whose turn it is, and of which somebody may have
+// told. Known is the record, where more was learnt of it.
+func (m *Manager) apply(w http.ResponseWriter, r *http.Request, h *held, told bool, fn func(*Data) error, now time.Time) (after *held, known *Record, err error) {
 	ctx := r.Context()
 	for range maxRetries {
 		next := *h
@@ -308,6 +311,13 @@ func (m *Manager) apply(w http.ResponseWriter, r *http.Request, h *held, fn func
 			return nil, known, err
 		}
 		if next.data.JSON() == h.data.JSON() {
+			if told { // the session may have ended since, and no write finds out
+				if err := m.reread(ctx, h, now); err != nil {
+					return nil, nil, err
+				}
+				told = false
+				continue
+			}
 			if m.handled(r) {
 				return h, known, nil
 			}
@@ -324,12 +334,13 @@ func (m *Manager) apply(w http.ResponseWriter, r *http.Request, h *held, fn func
 			return &next, &next.rec, nil
 		case errors.Is(err, session.ErrConflict):
 			if err := m.reread(ctx, h, now); err != nil {
-				return nil, known, err
+				return nil, nil, err
 			}
+			told = false
 			rec := h.rec
 			known = &rec
 		case errors.Is(err, session.ErrNotFound):
-			return nil, known, session.ErrEnded
+			return nil, nil, session.ErrEnded
 		default:
 			return nil, known, fmt.Errorf("keep a session: %w", err)
 		}

@@ -279,10 +279,11 @@ func TestOfTwoUsersCookiesNeitherCounts(t *testing.T) {
 			if !errors.Is(err, session.ErrAmbiguous) {
 				t.Errorf("%s: %v", c.name, err)
 			}
-			if _, err := m.Update(httptest.NewRecorder(), r, count); !errors.Is(err, session.ErrAmbiguous) {
-				t.Errorf("%s: Update: %v", c.name, err)
-			}
 			w := httptest.NewRecorder()
+			if _, err := m.Update(w, r, count); !errors.Is(err, session.ErrAmbiguous) || !strings.HasPrefix(w.Header().Get("Set-Cookie"), "connect.sid=; Max-Age=0; Path=/") {
+				t.Errorf("%s: Update: %v, %v", c.name, err, w.Header())
+			}
+			w = httptest.NewRecorder()
 			if _, err := m.Use(w, r); !errors.Is(err, session.ErrAmbiguous) || !strings.HasPrefix(w.Header().Get("Set-Cookie"), "connect.sid=; Max-Age=0; Path=/") {
 				t.Errorf("%s: Use: %v, %v", c.name, err, w.Header())
 			}
@@ -551,6 +552,38 @@ func TestWhoWaitsForASessionMayGiveUp(t *testing.T) {
 		}
 		if _, err := m.Update(httptest.NewRecorder(), with(m, sid), count); err != nil {
 			t.Error(err)
+		}
+		if !strings.Contains(store.json(sid), `"n":2}`) || len(m.queue.lines) != 0 {
+			t.Error(store.json(sid))
+		}
+	})
+}
+
+func TestWritersOfOneSessionDoNotWaitForAnotherOnesTimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFake()
+		m := manager(t, store, nil)
+		sid := begun(t, m, "n", 0)
+		store.down, store.between = session.ErrUnavailable, func(string, string) { time.Sleep(2 * time.Second) }
+		var all sync.WaitGroup
+		for i := range 100 { // come one after the other, for 10 s
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				asked := time.Now()
+				if _, err := m.Update(httptest.NewRecorder(), with(m, sid), count); admit.KindOf(err) != admit.Unavailable {
+					t.Error(err)
+				}
+				if took := time.Since(asked); took > 3*time.Second {
+					t.Errorf("one waits for %v", took)
+				}
+			})
+		}
+		all.Wait()
+		store.down, store.between = nil, nil
+		for range 2 {
+			if _, err := m.Update(httptest.NewRecorder(), with(m, sid), count); err != nil {
+				t.Error(err)
+			}
 		}
 		if !strings.Contains(store.json(sid), `"n":2}`) || len(m.queue.lines) != 0 {
 			t.Error(store.json(sid))

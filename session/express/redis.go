@@ -66,6 +66,9 @@ func wholeSeconds(d time.Duration) string {
 // Get implements [Store].
 func (s *Redis) Get(ctx context.Context, sid string) (Record, error) {
 	reply, err := s.do(ctx, sid, "get", "", "", "0")
+	if err != nil && strings.Contains(err.Error(), "WRONGTYPE") {
+		return Record{JSON: "(no string)"}, nil // which cannot be read, as others cannot
+	}
 	if err != nil {
 		return Record{}, err
 	}
@@ -86,7 +89,7 @@ func (s *Redis) Get(ctx context.Context, sid string) (Record, error) {
 		return Record{}, session.ErrNotFound
 	}
 	if left, ok := parts[1].(int64); ok && left >= 0 {
-		rec.Until = time.Now().Add(time.Duration(left) * time.Millisecond)
+		rec.Until = time.Now().Add(time.Duration(min(left, maxAge)) * time.Millisecond)
 	}
 	return rec, nil
 }

@@ -3,15 +3,16 @@
 -- and for how many seconds. A record is compared whole, so that what an Express
 -- server wrote in between, without asking, is never undone.
 local key, op, old, new, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if op == 'delete' and old == '' then
+	redis.call('DEL', key)
+	return 1
+end
 local now = redis.call('GET', key)
 if op == 'get' then
 	return {now or '', redis.call('PTTL', key)}
 elseif op == 'add' then
 	if now then return 0 end
 	redis.call('SET', key, new, 'EX', ttl)
-	return 1
-elseif op == 'delete' and old == '' then
-	redis.call('DEL', key)
 	return 1
 elseif not now then
 	return -1

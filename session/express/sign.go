@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -18,18 +17,26 @@ type Secrets struct{ list atomic.Pointer[[]string] }
 
 // NewSecrets returns a list of secrets, the newest first. None may be empty.
 func NewSecrets(secrets ...admit.Secret) (*Secrets, error) {
-	list := make([]string, len(secrets))
-	for i, s := range secrets {
-		if list[i] = s.Reveal(); list[i] == "" {
-			return nil, fmt.Errorf("express: secret %d of %d is empty", i+1, len(secrets))
-		}
-	}
-	if len(list) == 0 {
-		return nil, errors.New("express: no secret")
+	list, err := reveal("secret", secrets)
+	if err != nil {
+		return nil, err
 	}
 	s := &Secrets{}
 	s.list.Store(&list)
 	return s, nil
+}
+
+func reveal(what string, secrets []admit.Secret) ([]string, error) {
+	if len(secrets) == 0 {
+		return nil, fmt.Errorf("express: no %s", what)
+	}
+	list := make([]string, len(secrets))
+	for i, s := range secrets {
+		if list[i] = s.Reveal(); list[i] == "" {
+			return nil, fmt.Errorf("express: %s %d of %d is empty", what, i+1, len(secrets))
+		}
+	}
+	return list, nil
 }
 
 // Replace takes the secrets of another list from the next call on. To rotate,

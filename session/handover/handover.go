@@ -49,8 +49,8 @@ var (
 	errMalformed   = admit.Invalid.New("handover_malformed", "This is no request for a hand-over.")
 )
 
-// CodeLife is how long a code is good.
-const CodeLife = 30 * time.Second
+// codeLife is how long a code is good.
+const codeLife = 30 * time.Second
 
 // minSecret is the length of the shortest secret of a site.
 const minSecret = 32

@@ -138,7 +138,7 @@ func (o *Origin) Begin(w http.ResponseWriter, r *http.Request, who func(*http.Re
 	if err != nil {
 		return err
 	}
-	if _, err := o.store.Add(r.Context(), key(code), session.Item{Value: string(value), Expires: now.Add(CodeLife)}); err != nil {
+	if _, err := o.store.Add(r.Context(), key(code), session.Item{Value: string(value), Expires: now.Add(codeLife)}); err != nil {
 		return err
 	}
 	http.Redirect(w, r, to.callback+"?"+url.Values{"code": {code.Reveal()}, "state": {state}}.Encode(), http.StatusSeeOther)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,10 @@ const (
 	flowLife = 30 * time.Minute
 	// maxFlows of one browser are under way, in as many tabs.
 	maxFlows = 8
+	// maxFlowBytes is what their cookies take together. A page elsewhere can lead a
+	// browser to long paths here, one after the other: proxies refuse requests with
+	// more than 8 KB of cookies, and so all of that browser's for as long.
+	maxFlowBytes = 5000
 	// maxReturn bounds what is kept in a cookie.
 	maxReturn = 2000
 )
@@ -123,17 +128,6 @@ func (t *Target) Begin(w http.ResponseWriter, r *http.Request, returnTo string) 
 	if !isPath(returnTo) {
 		return ErrReturn
 	}
-	var under []string
-	for _, c := range r.Cookies() {
-		if state, ok := strings.CutPrefix(c.Name, t.prefix()); ok && token.IsSelector(state) {
-			under = append(under, state)
-		}
-	}
-	for _, state := range under[:max(len(under)-maxFlows+1, 0)] { // browsers send the oldest first
-		if c, err := t.flow(state); err == nil {
-			c.Delete(w)
-		}
-	}
 	// A fresh token is a state and a verifier of 131 random bits each.
 	fresh := token.New(token.OneTime)
 	state, verifier := fresh.Selector(), fresh.Reveal()
@@ -141,7 +135,9 @@ func (t *Target) Begin(w http.ResponseWriter, r *http.Request, returnTo string) 
 	if err != nil {
 		return err
 	}
-	if err := c.SetRaw(w, verifier+"."+base64.RawURLEncoding.EncodeToString([]byte(returnTo)), flowLife); err != nil {
+	value := verifier + "." + base64.RawURLEncoding.EncodeToString([]byte(returnTo))
+	t.makeRoom(w, r, len(c.Name())+len(value))
+	if err := c.SetRaw(w, value, flowLife); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -149,6 +145,21 @@ func (t *Target) Begin(w http.ResponseWriter, r *http.Request, returnTo string) 
 		"site": {t.name}, "challenge": {challengeOf(verifier)}, "state": {state},
 	}.Encode(), http.StatusSeeOther)
 	return nil
+}
+
+// makeRoom gives up the oldest flows of a browser for one more, of this size.
+func (t *Target) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
+	flows := 1
+	for _, c := range slices.Backward(r.Cookies()) { // browsers send the oldest first
+		state, ok := strings.CutPrefix(c.Name, t.prefix())
+		if !ok || !token.IsSelector(state) {
+			continue
+		}
+		flows, size = flows+1, size+len(c.Name)+len(c.Value)
+		if old, err := t.flow(state); err == nil && (flows > maxFlows || size > maxFlowBytes) {
+			old.Delete(w)
+		}
+	}
 }
 
 // isPath reports whether a browser takes it for a path of the same site.
@@ -303,9 +314,9 @@ func (t *Target) forget(of feed.Digest) {
 // Hear takes the news of the origin's feed, so that what ends there ends here at
 // once. Give it to the target before the sessions:
 //
-//	go source.Follow(ctx, feed.ID{}, func(n feed.News) error {
+//	err := source.Follow(ctx, feed.ID{}, func(n feed.News) error {
 //		return errors.Join(target.Hear(n), sessions.Hear(n))
-//	})
+//	}) // again, where the feed broke off
 func (t *Target) Hear(n feed.News) error {
 	all := n.Reset
 	for _, e := range n.Events {

@@ -139,6 +139,10 @@ func (s *Store) read(c *memcache.Client, key string) (it session.Item, raw *memc
 	return it, raw, nil
 }
 
+// keeps reports whether a key can be that of a record. One that cannot must not
+// reach memcached, for which it might be two commands.
+func keeps(key string) bool { return session.CheckRecord(key, session.Item{}) == nil }
+
 // raw is a record as memcached takes it.
 func (s *Store) raw(key string, it session.Item) *memcache.Item {
 	return &memcache.Item{Key: s.prefix + key, Value: record(it), Expiration: exptime(it.Expires, time.Now())}
@@ -146,8 +150,8 @@ func (s *Store) raw(key string, it session.Item) *memcache.Item {
 
 // Get implements [session.Store].
 func (s *Store) Get(ctx context.Context, key string) (it session.Item, err error) {
-	if err := session.CheckRecord(key, it); err != nil {
-		return it, err
+	if !keeps(key) {
+		return it, session.ErrNotFound
 	}
 	err = s.do(ctx, func(c *memcache.Client) error {
 		it, _, err = s.read(c, key)
@@ -202,8 +206,8 @@ func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Ite
 
 // Touch implements [session.Store].
 func (s *Store) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
-	if err := session.CheckRecord(key, session.Item{}); err != nil {
-		return err
+	if !keeps(key) {
+		return session.ErrNotFound
 	}
 	expires = whole(expires)
 	return s.change(ctx, key, version, func(it session.Item) session.Item {
@@ -250,8 +254,8 @@ func (s *Store) change(ctx context.Context, key string, version uint64, next fun
 
 // Delete implements [session.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := session.CheckRecord(key, session.Item{}); err != nil {
-		return err
+	if !keeps(key) {
+		return nil
 	}
 	return s.do(ctx, func(c *memcache.Client) error {
 		if err := c.Delete(s.prefix + key); !errors.Is(err, memcache.ErrCacheMiss) {

@@ -89,6 +89,22 @@ func TestACallerWhoLeavesIsNotKept(t *testing.T) {
 	}
 }
 
+func TestAKeyThatNoRecordCanHaveIsNotThereAndIsNotSent(t *testing.T) {
+	sent := errors.New("a connection was made")
+	s := open(t, &Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, sent }}, "127.0.0.1:11211")
+	for _, key := range []string{"", "a b", "k\r\nflush_all", "k\x00", strings.Repeat("k", 1000)} {
+		if _, err := s.Get(t.Context(), key); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Get(%q): %v, want ErrNotFound", key, err)
+		}
+		if err := s.Touch(t.Context(), key, 1, time.Now()); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Touch(%q): %v, want ErrNotFound", key, err)
+		}
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Errorf("Delete(%q): %v, want no error", key, err)
+		}
+	}
+}
+
 func TestConnectionsAreThoseOfDial(t *testing.T) {
 	srv := start(t)
 	var networks, addresses []string

@@ -84,7 +84,7 @@ func (d Dialect) New(ctx context.Context, write, read *sql.DB) (*Store, error) {
 		{&s.sweep, write, t.sweep},
 	} {
 		if *p.stmt, err = p.db.PrepareContext(ctx, p.text); err != nil {
-			return nil, fmt.Errorf("open session store: %w", err)
+			return nil, fmt.Errorf("open session store: %w (is its table there? Dialect.Schema makes it)", err)
 		}
 	}
 	return s, nil

@@ -280,6 +280,9 @@ var hints = map[string]string{
 	"unknown_session":  "it may have ended; admit session list shows those that live",
 }
 
+// unbroken makes one line of the lines of errors.Join and of PostgreSQL's driver.
+var unbroken = strings.NewReplacer(":\n\t", ": ", "\n\t", "; ", "\n", "; ")
+
 // report tells of what went wrong, and what can be done.
 func report(talk io.Writer, err error) {
 	text, hint, code := err.Error(), "", "internal"
@@ -298,7 +301,7 @@ func report(talk io.Writer, err error) {
 	if usage.hint != "" {
 		hint = usage.hint
 	}
-	text = strings.ReplaceAll(talkOf(text), "\n", "; ") // errors.Join parts its errors so
+	text = unbroken.Replace(talkOf(text))
 	fmt.Fprintf(talk, "admit: error: %s (%s)\n", printable(text), code)
 	if hint != "" {
 		fmt.Fprintf(talk, "admit: hint: %s\n", printable(hint))

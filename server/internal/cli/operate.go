@@ -21,7 +21,7 @@ const (
 	mayMake   = true
 )
 
-var errNoData = admit.NotFound.New("no_data", "There is no data folder here.").WithHint("name it with --data; admit serve makes one")
+var errNoData = admit.NotFound.New("no_data", "There is no data folder here.").WithHint("name it with --data, or the database of several servers with --database; admit serve makes one")
 
 // exists reports a data folder that was misspelled. Who names a database needs none.
 func exists(cfg server.Config) error {

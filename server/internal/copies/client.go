@@ -153,6 +153,8 @@ func (c *client) do(run string, ask func(*conn) (any, error)) (any, error) {
 		switch {
 		case err == nil:
 			return reply, nil
+		case noText(err):
+			return nil, err // somebody else's, and all else goes on
 		case errors.As(err, &refused):
 			// OOM, or a replica now, or loading: for one call or for all, we
 			// do not know.
@@ -177,9 +179,13 @@ func (c *client) fail(err error) error {
 	return err
 }
 
+// maxRead bytes of what stands under a name are read. Copies are shorter: a record
+// is of 60 KiB at most. A longer one is somebody else's, and may be of 512 MB.
+const maxRead = 256 << 10
+
 // get returns what stands under a name, "" for nothing.
 func (c *client) get(run, name string) (string, error) {
-	return textOf(c.do(run, func(k *conn) (any, error) { return k.Do("GET", name) }))
+	return textOf(c.do(run, func(k *conn) (any, error) { return k.Do("GETRANGE", name, 0, maxRead-1) }))
 }
 
 // lease puts a lease under a name where nothing stands, and otherwise returns what
@@ -188,6 +194,12 @@ func (c *client) lease(run, name, lease string) (string, error) {
 	return textOf(c.do(run, func(k *conn) (any, error) {
 		return k.Do("SET", name, lease, "NX", "GET", "PX", leaseLife.Milliseconds())
 	}))
+}
+
+// noText reports whether what stands under a name is a list or the like.
+func noText(err error) bool {
+	refused, is := errors.AsType[redis.Error](err)
+	return is && strings.HasPrefix(string(refused), "WRONGTYPE")
 }
 
 func textOf(reply any, err error) (string, error) {

@@ -18,7 +18,8 @@
 //   - A generation is of one run of one Redis. Where that restarts from a snapshot, or a
 //     replica takes over without the last that was written, another generation begins.
 //   - Copies and messages carry a MAC under the server's keys: who can write to Redis
-//     can make the server look into its database, and no more.
+//     can make the server look into its database, and read for some minutes what a
+//     record that lives was before its last change; no more.
 package copies
 
 import (
@@ -36,10 +37,14 @@ import (
 )
 
 const (
-	// copyLife bounds how long a copy is used, and how long an ending is remembered
-	// so that no copy from before it is: an old one that somebody put back may
-	// have been made at any time before.
+	// copyLife bounds how long a copy is used: Redis forgets it then.
 	copyLife = 5 * time.Minute
+	// clockSlack is how far apart the clocks of processes may be.
+	clockSlack = time.Minute
+	// endedLife is how long an ending is remembered. An old copy that somebody put
+	// back is not used that long after it was made: see open, whose clock may be
+	// behind the maker's by as much as it allows for a clock ahead.
+	endedLife = copyLife + 2*clockSlack + time.Second
 	// leaseLife is longer than a read of the database takes.
 	leaseLife = 10 * time.Second
 	// holdLife is longer than a write to the database takes. Meanwhile nobody makes a
@@ -182,6 +187,10 @@ func (c *Copies) look(key string) (payload string, ok bool, l lease) {
 		found, err = c.redis.lease(g.run, l.name, l.text)
 	}
 	switch {
+	case noText(err):
+		c.misses.Add(1)
+		c.drop(g, key, errBroken)
+		return "", false, lease{}
 	case err != nil:
 		c.misses.Add(1)
 		return "", false, lease{}
@@ -386,7 +395,7 @@ func (c *Copies) hear(which int, asOf time.Time) {
 // those from before are too old. It is for who follows the database's feed, which counts
 // whatever happened to Redis.
 func (c *Copies) Ended(keys ...string) {
-	until := time.Now().Add(copyLife + time.Second)
+	until := time.Now().Add(endedLife)
 	for _, key := range keys {
 		c.ended.Store(key, until)
 		if c.near != nil {
@@ -397,7 +406,6 @@ func (c *Copies) Ended(keys ...string) {
 
 // Stats is what has happened.
 type Stats struct {
-	Up           bool
 	Hits, Misses uint64
 	Errors       uint64 // of calls to Redis
 	Broken       uint64 // records that were none of ours
@@ -407,6 +415,10 @@ type Stats struct {
 	Why          error  // that Redis could not be reached at the last beat; nil where it could
 }
 
+// Down says whether copies are not used for a reason that an operator should know. Before
+// the first beat has ended nobody knows, and nothing is wrong.
+func (s Stats) Down() bool { return s.Bypassed && s.Why != nil }
+
 // Stats reads the numbers.
 func (c *Copies) Stats() Stats {
 	_, usable := c.usable(time.Now())
@@ -415,8 +427,8 @@ func (c *Copies) Stats() Stats {
 		why = *last
 	}
 	return Stats{
-		Why: why,
-		Up:  c.redis.up.Load(), Hits: c.hits.Load(), Misses: c.misses.Load(), Errors: c.redis.errors.Load(),
+		Why:  why,
+		Hits: c.hits.Load(), Misses: c.misses.Load(), Errors: c.redis.errors.Load(),
 		Broken: c.broken.Load(), Forged: c.forged.Load(), Generations: c.begun.Load(), Bypassed: !usable,
 	}
 }

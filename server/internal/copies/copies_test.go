@@ -154,7 +154,7 @@ func TestACopyThatCouldNotBeTakenAwayRevivesNothing(t *testing.T) {
 					t.Errorf("without Redis a read took %v", took)
 				}
 			}
-			eventually(t, "it is told", func() bool { s := r.Stats(); return s.Bypassed && s.Why != nil })
+			eventually(t, "it is told", func() bool { return r.Stats().Down() })
 			back()
 			r.waitUp(t)
 			for range 5 {
@@ -174,9 +174,33 @@ func TestACopyThatCouldNotBeTakenAwayRevivesNothing(t *testing.T) {
 	}
 }
 
+func TestAStartIsNoOutageOfRedis(t *testing.T) {
+	c, err := New(Options{
+		URL: "redis://127.0.0.1:1", Database: session.NewMemory(nil), Log: slog.New(slog.DiscardHandler),
+		Keys: func() [][]byte { return [][]byte{[]byte("a key of thirty-two bytes, or so")} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Stats(); !s.Bypassed || s.Down() {
+		t.Errorf("before the first look: %+v", s)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { c.Run(ctx) })
+	eventually(t, "it is told", func() bool { return c.Stats().Down() })
+	stop()
+	run.Wait()
+}
+
 // hears waits until a replica reads what was acknowledged then: no read that begins
 // after the lease is older.
 func hears(t *testing.T, r *replica, want string, acked time.Time) {
+	t.Helper()
+	hearsWithin(t, r, want, acked, session.NearLease)
+}
+
+func hearsWithin(t *testing.T, r *replica, want string, acked time.Time, bound time.Duration) {
 	t.Helper()
 	for {
 		late := time.Since(acked)
@@ -188,7 +212,7 @@ func hears(t *testing.T, r *replica, want string, acked time.Time) {
 			t.Logf("heard after %v", late)
 			return
 		}
-		if late > session.NearLease {
+		if late > bound {
 			t.Fatalf("%v after %q was acknowledged it reads %q", late, want, it.Value)
 		}
 		time.Sleep(time.Millisecond)
@@ -466,7 +490,8 @@ func TestProcessesUseOneRedisOrNone(t *testing.T) {
 		want := fmt.Sprint(i)
 		v = mustSwap(t, b.near, "k", v, want)
 		acked := time.Now()
-		hears(t, a, want, acked)
+		// On a busy machine the writer too goes by what it knew a lease ago.
+		hearsWithin(t, a, want, acked, 2*session.NearLease)
 	}
 }
 

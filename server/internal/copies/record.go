@@ -111,14 +111,15 @@ func (c *Copies) open(text, label, key string, now time.Time) (string, error) {
 	name, rest, ok1 := strings.Cut(body, " ")
 	at, payload, ok2 := strings.Cut(rest, " ")
 	made, err := strconv.ParseInt(at, 10, 64)
+	age := now.Sub(time.UnixMilli(made))
 	switch {
 	case err != nil || !ok1 || !ok2:
 		return "", errBroken
 	case name != label:
 		return "", errGeneration
 	// Redis forgets it in time; who put it back does not. Clocks may differ.
-	case now.Sub(time.UnixMilli(made)).Abs() > copyLife+time.Minute:
-		return "", fmt.Errorf("%w: it is too old", errBroken)
+	case age > copyLife+clockSlack, age < -clockSlack:
+		return "", fmt.Errorf("%w: it is too old, or of another time", errBroken)
 	}
 	return payload, nil
 }

@@ -103,7 +103,7 @@ const recent = 4096
 // the last reading. So a wake only wakes, and what counts is read from the log.
 //
 // Each opening of a file begins an epoch: one that was put back from a copy does
-// not know what it lost. In PostgreSQL replicas share one (see life).
+// not know what it lost. In PostgreSQL replicas share one (see checkLife).
 type Feed struct {
 	read      *pool
 	followers atomic.Int64

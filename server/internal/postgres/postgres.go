@@ -8,13 +8,13 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -46,12 +46,13 @@ func Parse(text string) (Address, error) {
 	if err != nil || !IsURL(text) {
 		return Address{}, ErrURL
 	}
-	q := u.Query()
-	if !q.Has("sslmode") && os.Getenv("PGSSLMODE") == "" && !local(u.Host, q.Get("host")) {
+	c, err := pgconn.ParseConfig(text)
+	// Where it leads may stand in the environment, or in a file that this names.
+	if q := u.Query(); err == nil && !q.Has("sslmode") && os.Getenv("PGSSLMODE") == "" && !local(c) {
 		q.Set("sslmode", "verify-full")
 		u.RawQuery = q.Encode()
+		c, err = pgconn.ParseConfig(u.String())
 	}
-	c, err := pgconn.ParseConfig(u.String())
 	if err != nil {
 		return Address{}, ErrURL
 	}
@@ -64,17 +65,16 @@ func Parse(text string) (Address, error) {
 	return Address{c}, nil
 }
 
-// local reports whether hosts are of this machine: sockets, and loopback.
-func local(hosts ...string) bool {
-	for _, list := range hosts {
-		for host := range strings.SplitSeq(list, ",") {
-			if name, _, err := net.SplitHostPort(host); err == nil {
-				host = name
-			}
-			addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-			if host != "" && host != "localhost" && host[0] != '/' && (err != nil || !addr.IsLoopback()) {
-				return false
-			}
+// local reports whether all hosts are of this machine: sockets, and loopback.
+func local(c *pgconn.Config) bool {
+	hosts := []string{c.Host}
+	for _, f := range c.Fallbacks {
+		hosts = append(hosts, f.Host)
+	}
+	for _, host := range hosts {
+		addr, err := netip.ParseAddr(host)
+		if host != "localhost" && !strings.HasPrefix(host, "/") && (err != nil || !addr.IsLoopback()) {
+			return false
 		}
 	}
 	return true
@@ -201,7 +201,10 @@ func (c *conn) name(ctx context.Context, query string) (string, error) {
 	if len(c.prepared) >= maxPrepared {
 		return "", nil
 	}
-	name := "s" + strconv.Itoa(len(c.prepared))
+	// A name is of one text. Behind a pooler that lends a connection to another, a
+	// name that all count up to would have somebody else's statement run.
+	sum := sha256.Sum256([]byte(query))
+	name := "s" + hex.EncodeToString(sum[:16])
 	if _, err := c.pg.Prepare(ctx, name, query, nil); err != nil {
 		return "", c.broken(err)
 	}

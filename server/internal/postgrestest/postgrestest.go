@@ -204,9 +204,6 @@ func (s *Server) Exec(t testing.TB, statement string) {
 	}
 }
 
-// Port is where the server listens.
-func (s *Server) Port() int { return s.port }
-
 // Kill is kill -9, of which the server hears nothing.
 func (s *Server) Kill() {
 	s.signal(syscall.SIGKILL)
