@@ -18,6 +18,7 @@ var policy = map[string]string{
 	"embedded":        "admit admit/authn admit/server",
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",
+	"second-domain":   "admit admit/feed admit/problem admit/session admit/session/handover",
 	"single-page-app": "admit admit/access admit/authn",
 	"two-domains":     "admit admit/problem admit/session admit/session/handover",
 	"store": "admit/problem admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest admit/session/redisstore admit/session/sqlstore" +

@@ -63,6 +63,11 @@ type Config struct {
 	TrustedProxy   []string `name:"trusted_proxy" arg:"CIDR" help:"addresses or networks of the proxies in front, whose X-Forwarded-For and -Proto are believed; nobody else may ask then but programs of this machine"`
 	MaxConnections int      `name:"max_connections" arg:"N" help:"most connections open at once; one address has a sixteenth of them"`
 
+	// Sites on other domains that may take sign-ins over.
+	HandoverSites       []string     `name:"handover_sites" live:"yes" arg:"NAME=URL" help:"sites on other domains that may take sign-ins over, each with the one URL where browsers arrive, such as shop=https://shop.example.net/arrive"`
+	HandoverSecretsFile string       `name:"handover_secrets_file" live:"yes" arg:"FILE" help:"file of the secrets of handover_sites, a line NAME=SECRET for each, of 32 characters or more; read again on SIGHUP"`
+	HandoverSecrets     admit.Secret `name:"handover_secrets" arg:"NAME=SECRET" help:"the secrets of handover_sites, with spaces between; a file shows them to fewer"`
+
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
 	MasterKey     admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
@@ -140,7 +145,8 @@ func LoadConfig(file string, env []string, flags map[string][]string) (Config, e
 }
 
 // CheckConfig returns all that is wrong with what LoadConfig would read, and
-// with what stands there together, or in the folder of the theme.
+// with what stands there together, in the folder of the theme, or in the file of
+// the sites' secrets.
 func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	c, errs := loadConfig(file, env, flags)
 	for _, f := range c.fields() {
@@ -152,6 +158,11 @@ func CheckConfig(file string, env []string, flags map[string][]string) []error {
 	}
 	for _, err := range []error{c.Check(), tryTheme(c.Theme)} {
 		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 { // of a site that was refused the secret would be another mistake
+		if _, err := c.sites(); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -450,7 +461,10 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return text != "" && len(text) <= 200 && strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) < 0, "a list of names of services, such as https://api.example.org"
 	case "return_hosts":
 		return isOrigin("https://"+text, "https"), "a list of hosts, such as app.example.org or app.example.org:8443"
-	case "theme", "tls_cert", "tls_key":
+	case "handover_sites":
+		name, callback, _ := strings.Cut(text, "=")
+		return isSiteName(name) && isCallback(callback), "a list such as shop=https://shop.example.net/arrive: a name of small letters, digits and dashes, and an https URL without a query; http is for loopback hosts only"
+	case "theme", "handover_secrets_file", "tls_cert", "tls_key":
 		return !strings.Contains(text, "\x00"), "a path"
 	case "master_key_file":
 		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a path"

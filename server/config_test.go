@@ -51,6 +51,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
 		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b", "audiences": "https://api.example.org,files",
+		"handover_sites": "shop=https://shop.example.net/arrive", "handover_secrets_file": "f", "handover_secrets": "shop=k",
 	}
 	var env []string
 	var file strings.Builder
@@ -70,7 +71,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		}
 		file.WriteString(f.Name + ": " + value + "\n")
 	}
-	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p"}
+	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p", "ADMIT_HANDOVER_SECRETS=shop=k"}
 	for name, c := range map[string]func() (Config, error){
 		"environment": func() (Config, error) { return load(t, "", env, nil) },
 		"file":        func() (Config, error) { return load(t, file.String(), secret, nil) },
@@ -239,7 +240,7 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 	}
 	got.origins, want.origins = nil, nil
 	for _, c := range []*Config{&got, &want} { // nil and empty are one
-		c.ReturnHosts, c.ACME, c.TrustedProxy, c.Audiences = nil, nil, nil, nil
+		c.ReturnHosts, c.ACME, c.TrustedProxy, c.Audiences, c.HandoverSites = nil, nil, nil, nil, nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -94,9 +94,16 @@ var examples = map[string]func(s *site, example m) *reply{
 		in["approval"] = c.approved(in["action"], in["params"])
 		return c.post("approvals/redeem", in).want(204)
 	},
-	"reauthenticate": func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
-	"listActivity":   func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
-	"disown":         func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
+	"redeemHandOver": func(s *site, in m) *reply {
+		h := handedFrom(s)
+		in["code"], in["verifier"] = h.surfer("ann").code()
+		return h.asShop("redeem", in).want(200)
+	},
+	"handedOverAlive": func(s *site, in m) *reply { return handedFrom(s).asShop("alive", in).want(200) },
+	"endHandedOver":   func(s *site, in m) *reply { return handedFrom(s).asShop("end", in).want(200) },
+	"reauthenticate":  func(s *site, in m) *reply { return s.signedUp("ann").post("reauthenticate", in).want(200) },
+	"listActivity":    func(s *site, _ m) *reply { return s.signedUp("ann").get("activity").want(200) },
+	"disown":          func(s *site, in m) *reply { return s.signedUp("ann").disown(in) },
 	"listAPIKeys": func(s *site, _ m) *reply {
 		c := s.signedUp("ann")
 		c.key("profile")
@@ -607,6 +614,21 @@ var refused = map[string]trial{
 		c := s.signedUp("ann")
 		return s.another("ann", goodPassword).post("approvals/redeem", m{"approval": c.approved("send", nil), "action": "send"})
 	},
+	"redeemHandOver handover_site":  siteAsks("redeem", m{"code": "x", "verifier": "x"}, "nobody"),
+	"redeemHandOver handover_code":  siteAsks("redeem", m{"code": "x", "verifier": "x"}, "shop"),
+	"redeemHandOver too_many_tries": siteFlood("redeem", m{"code": "x", "verifier": "x"}),
+	"redeemHandOver session_ended": func(s *site) *reply {
+		h := handedFrom(s)
+		ann := h.surfer("ann")
+		code, verifier := ann.code()
+		ann.post("signout", nil).want(204)
+		return h.asShop("redeem", m{"code": code, "verifier": verifier})
+	},
+	"handedOverAlive handover_site":  siteAsks("alive", m{"sid": "x"}, "nobody"),
+	"handedOverAlive too_many_tries": siteFlood("alive", m{"sid": "x"}),
+	"endHandedOver handover_site":    siteAsks("end", m{"sid": "x"}, "nobody"),
+	"endHandedOver too_many_tries":   siteFlood("end", m{"sid": "x"}),
+
 	"listActivity bad_parameter":     func(s *site) *reply { return s.signedUp("ann").get("activity?limit=0") },
 	"listActivity unknown_parameter": func(s *site) *reply { return s.signedUp("ann").get("activity?limt=1") },
 	"disown unknown_record":          func(s *site) *reply { return s.signedUp("ann").post("activity/1000000/disown", nil) },

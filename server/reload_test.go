@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -69,6 +72,10 @@ func TestAConfigurationWithAMistakeChangesNothing(t *testing.T) {
 
 func TestEverySettingIsTakenLiveOrNamed(t *testing.T) {
 	s := newSite(t)
+	secrets := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(secrets, []byte("shop="+strings.Repeat("s", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var changed, waiting []string
 	for _, cfg := range []server.Config{ // what cannot be had together comes in turns
 		{
@@ -77,6 +84,7 @@ func TestEverySettingIsTakenLiveOrNamed(t *testing.T) {
 			MasterKeyFile: "f", KeyRotation: "7", AuditKeep: "7d", TLSCert: "c", TLSKey: "k", MaxConnections: 100, OpsListen: "localhost:8", OTLPEndpoint: "http://localhost:4318",
 		},
 		{MasterKeyCommand: "c", Audiences: []string{"https://api.example.org"}, TrustedProxy: []string{"127.0.0.1"}, PublicURL: "https://id.example.org"},
+		{HandoverSites: []string{"shop=https://shop.example.net/arrive"}, HandoverSecretsFile: secrets},
 		{Redis: "redis://cache.example.org", Database: "postgres://u@db.example.org/d"},
 		{ACME: []string{"a.example"}, ACMEDirectory: "https://a.example/dir", ListenHTTP: ":80", Listen: ":443", PublicURL: "https://a.example"},
 	} {

@@ -84,6 +84,7 @@ type Server struct {
 	hashers   *hashers // nil where passwords are hashed here
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
+	codes     session.Store // of hand-overs: that of the sessions
 	proofs    *dpop.Verifier
 	inbox     *notify.Inbox // nil but with --dev
 	face      face          // the handler, which Reload changes
@@ -170,6 +171,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.tracer != nil {
 		stored = tracedStore{s.stored}
 	}
+	s.codes = stored // of which each is read once
 	stored, forget, err := s.near(stored, !s.db.Shared())
 	if err != nil {
 		return nil, err
@@ -262,6 +264,8 @@ func (s *Server) show() error {
 		Before:      s.face.now.Load(),
 		Tracer:      s.tracer,
 
+		Codes: s.codes,
+
 		Feed:         s.db.Feed(),
 		FeedFollower: s.cfg.FeedFollower,
 		Streams:      s.streams,
@@ -279,6 +283,9 @@ func (s *Server) show() error {
 		s.ready.InboxURL = admit.NewSecret(s.publicURL() + "/dev/inbox?key=" + url.QueryEscape(key.Reveal()))
 	}
 	var err error
+	if o.Sites, err = s.live.sites(); err != nil {
+		return err
+	}
 	if o.Theme, err = readTheme(s.live.Theme); err != nil {
 		return err
 	}

@@ -67,15 +67,6 @@ type (
 		Code     string `json:"code"`
 		Verifier string `json:"verifier"`
 	}
-	handed struct {
-		SID        string    `json:"sid"`
-		Subject    string    `json:"subject"`
-		AuthTime   time.Time `json:"auth_time"`
-		AMR        string    `json:"amr,omitempty"`
-		ACR        string    `json:"acr,omitempty"`
-		Persistent bool      `json:"persistent,omitempty"`
-		ExpiresAt  time.Time `json:"expires_at"`
-	}
 	question struct {
 		SID    string `json:"sid"`
 		Reason string `json:"reason,omitempty"`
@@ -84,3 +75,15 @@ type (
 		Alive bool `json:"alive"`
 	}
 )
+
+// Handed is the session of the origin, as a target is told of it. Most programs
+// see an [Arrival].
+type Handed struct {
+	SID        string    `json:"sid"`
+	Subject    string    `json:"subject"`
+	AuthTime   time.Time `json:"auth_time"`
+	AMR        string    `json:"amr,omitempty"` // with spaces between
+	ACR        string    `json:"acr,omitempty"`
+	Persistent bool      `json:"persistent,omitempty"`
+	ExpiresAt  time.Time `json:"expires_at"`
+}

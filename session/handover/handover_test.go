@@ -643,6 +643,7 @@ func TestWhatCannotBeSafeIsNoSite(t *testing.T) {
 	good := handover.Site{Name: "shop", Callback: "https://shop.example.net/arrive", Secret: secretOf("shop")}
 	for name, change := range map[string]func(*handover.Site){
 		"no name":                func(s *handover.Site) { s.Name = "" },
+		"a colon in its name":    func(s *handover.Site) { s.Name = "a:b" },
 		"a short secret":         func(s *handover.Site) { s.Secret = admit.NewSecret("short") },
 		"no secret":              func(s *handover.Site) { s.Secret = admit.Secret{} },
 		"plain HTTP":             func(s *handover.Site) { s.Callback = "http://shop.example.net/arrive" },
@@ -659,6 +660,9 @@ func TestWhatCannotBeSafeIsNoSite(t *testing.T) {
 	}
 	if _, err := handover.NewOrigin(people, session.NewMemory(nil), &handover.OriginOptions{Sites: []handover.Site{good, good}}); err == nil {
 		t.Error("one name is taken twice")
+	}
+	if _, err := handover.NewTarget("https://id.example.org/handover", "shop", secretOf("shop"), &handover.TargetOptions{Calls: "http://id.example.org"}); err == nil {
+		t.Error("a server is asked over plain HTTP")
 	}
 	for name, c := range map[string]struct {
 		origin, name string

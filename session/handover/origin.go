@@ -71,9 +71,10 @@ func NewOrigin(sessions Sessions, store session.Store, o *OriginOptions) (*Origi
 	at := &Origin{sessions: sessions, store: store, sites: map[string]site{}, signIn: o.SignIn}
 	for _, s := range o.Sites {
 		u, err := url.Parse(s.Callback)
-		if _, twice := at.sites[s.Name]; err != nil || twice || s.Name == "" || len(s.Secret.Reveal()) < minSecret ||
+		// What has a colon in it cannot be the name in Basic authentication.
+		if _, twice := at.sites[s.Name]; err != nil || twice || s.Name == "" || strings.Contains(s.Name, ":") || len(s.Secret.Reveal()) < minSecret ||
 			u.RawQuery != "" || u.Fragment != "" || !remote.Safe(s.Callback, o.InsecureAllowHTTP) {
-			return nil, fmt.Errorf("handover: site %q: it needs a name of its own, a secret of %d characters, and a callback over HTTPS without query", s.Name, minSecret)
+			return nil, fmt.Errorf("handover: site %q: it needs a name of its own without a colon, a secret of %d characters, and a callback over HTTPS without query", s.Name, minSecret)
 		}
 		at.sites[s.Name] = site{s.Name, s.Callback, sha256.Sum256([]byte(s.Secret.Reveal()))}
 	}
@@ -86,7 +87,7 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch r.Method + " " + path.Base(r.URL.Path) {
 	case "GET begin":
-		err = o.begin(w, r)
+		err = o.Begin(w, r, o.sessions.Check)
 	case "POST redeem":
 		err = serve(o, w, r, o.redeem)
 	case "POST alive":
@@ -101,8 +102,12 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// begin sends a browser back with a code.
-func (o *Origin) begin(w http.ResponseWriter, r *http.Request) error {
+// Begin is what ServeHTTP does for GET …/begin. Most programs never call it: those
+// do that show refusals in a way of their own, or look closer at who is signed
+// in. Who is asked for that, of requests that a site may make. Where Begin returns
+// an error it has written nothing but headers.
+func (o *Origin) Begin(w http.ResponseWriter, r *http.Request, who func(*http.Request) (session.Info, error)) error {
+	w.Header().Set("Cache-Control", "no-store")
 	// The code is in the address that comes next.
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	q := r.URL.Query()
@@ -114,7 +119,7 @@ func (o *Origin) begin(w http.ResponseWriter, r *http.Request) error {
 	case len(challenge) != len(challengeOf("")) || !token.IsSelector(state):
 		return errMalformed
 	}
-	info, err := o.sessions.Check(r)
+	info, err := who(r)
 	if errors.Is(err, admit.Unauthenticated) && o.signIn != nil || err == nil && info.Guest() {
 		if o.signIn == nil {
 			return session.ErrNone
@@ -127,7 +132,7 @@ func (o *Origin) begin(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := time.Now()
 	code := token.New(token.OneTime)
-	value, err := json.Marshal(record{code.Digest(), to.name, challenge, handed{
+	value, err := json.Marshal(record{code.Digest(), to.name, challenge, Handed{
 		info.SID, info.Subject, info.AuthTime, strings.Join(info.AMR(), " "), info.ACR, info.Persistent, info.ExpiresAt,
 	}})
 	if err != nil {
@@ -145,19 +150,30 @@ type record struct {
 	Digest    token.Digest
 	Site      string
 	Challenge string
-	Handed    handed
+	Handed    Handed
 }
 
 // key is where a code's record is kept: no sid and no epoch begins so.
 func key(code token.Token) string { return "h:" + code.Selector() }
 
-// serve answers a site's server.
-func serve[Q, A any](o *Origin, w http.ResponseWriter, r *http.Request, f func(context.Context, site, Q) (A, error)) error {
+// Site returns the name of the site whose server asks, as its password proves
+// (Basic authentication), or ErrSite. Most programs never call it, nor Redeem:
+// ServeHTTP does.
+func (o *Origin) Site(r *http.Request) (name string, err error) {
 	name, secret, _ := r.BasicAuth()
 	by, known := o.sites[name]
 	sum := sha256.Sum256([]byte(secret))
 	if subtle.ConstantTimeCompare(sum[:], by.secret[:]) != 1 || !known {
-		return ErrSite
+		return "", ErrSite
+	}
+	return name, nil
+}
+
+// serve answers a site's server.
+func serve[Q, A any](o *Origin, w http.ResponseWriter, r *http.Request, f func(context.Context, string, Q) (A, error)) error {
+	by, err := o.Site(r)
+	if err != nil {
+		return err
 	}
 	var q Q
 	if err := problem.Read(r, &q); err != nil {
@@ -171,39 +187,46 @@ func serve[Q, A any](o *Origin, w http.ResponseWriter, r *http.Request, f func(c
 	return json.NewEncoder(w).Encode(a)
 }
 
-func (o *Origin) redeem(ctx context.Context, by site, q redemption) (handed, error) {
+func (o *Origin) redeem(ctx context.Context, by string, q redemption) (Handed, error) {
+	return o.Redeem(ctx, by, q.Code, q.Verifier)
+}
+
+// Redeem returns the session that a code was made for, while it lives, to the
+// site that has proved its name. ErrCode where the code is not good for it, and
+// what Alive says where the session has ended.
+func (o *Origin) Redeem(ctx context.Context, site, text, verifier string) (Handed, error) {
 	now := time.Now()
-	code, err := token.Parse(token.OneTime, q.Code)
+	code, err := token.Parse(token.OneTime, text)
 	if err != nil {
-		return handed{}, ErrCode
+		return Handed{}, ErrCode
 	}
 	it, err := o.store.Get(ctx, key(code))
 	if errors.Is(err, session.ErrNotFound) {
-		return handed{}, ErrCode
+		return Handed{}, ErrCode
 	}
 	if err != nil {
-		return handed{}, err
+		return Handed{}, err
 	}
 	var rec record
 	if json.Unmarshal([]byte(it.Value), &rec) != nil || !code.Matches(rec.Digest) {
-		return handed{}, ErrCode
+		return Handed{}, ErrCode
 	}
 	// It is spent before it is judged: of two who bring it one is answered, and
 	// who guesses the verifier guesses once.
 	_, err = o.store.Swap(ctx, key(code), it.Version, session.Item{Value: "spent", Expires: it.Expires})
 	switch {
 	case errors.Is(err, session.ErrConflict), errors.Is(err, session.ErrNotFound):
-		return handed{}, ErrCode
+		return Handed{}, ErrCode
 	case err != nil:
-		return handed{}, err
-	case !now.Before(it.Expires), rec.Site != by.name,
-		subtle.ConstantTimeCompare([]byte(challengeOf(q.Verifier)), []byte(rec.Challenge)) != 1:
-		return handed{}, ErrCode
+		return Handed{}, err
+	case !now.Before(it.Expires), rec.Site != site,
+		subtle.ConstantTimeCompare([]byte(challengeOf(verifier)), []byte(rec.Challenge)) != 1:
+		return Handed{}, ErrCode
 	}
 	return rec.Handed, o.sessions.Alive(ctx, rec.Handed.SID)
 }
 
-func (o *Origin) alive(ctx context.Context, _ site, q question) (answer, error) {
+func (o *Origin) alive(ctx context.Context, _ string, q question) (answer, error) {
 	err := o.sessions.Alive(ctx, q.SID)
 	if errors.Is(err, admit.Unauthenticated) {
 		return answer{}, nil
@@ -211,7 +234,7 @@ func (o *Origin) alive(ctx context.Context, _ site, q question) (answer, error) 
 	return answer{Alive: err == nil}, err
 }
 
-func (o *Origin) end(ctx context.Context, _ site, q question) (answer, error) {
+func (o *Origin) end(ctx context.Context, _ string, q question) (answer, error) {
 	if err := o.sessions.EndAny(ctx, q.SID, q.Reason); err != nil && !errors.Is(err, session.ErrUnknown) {
 		return answer{}, err
 	}

@@ -33,6 +33,11 @@ type TargetOptions struct {
 	// later than at the origin a session ends here that nobody tells of it.
 	Remember time.Duration
 
+	// Calls is the URL under which the origin's server is asked, where that is
+	// another than browsers are sent to. The program admit is asked under
+	// /api/v1/handover.
+	Calls string
+
 	// Transport makes the requests: http.DefaultTransport unless set. Each takes
 	// 5 s at most.
 	Transport http.RoundTripper
@@ -45,11 +50,11 @@ type TargetOptions struct {
 // A Target takes over sessions from another domain. It is the
 // [session.Parents] of its own.
 type Target struct {
-	origin, name string
-	secret       admit.Secret
-	remember     time.Duration
-	http         *http.Client
-	insecure     bool
+	origin, calls, name string
+	secret              admit.Secret
+	remember            time.Duration
+	http                *http.Client
+	insecure            bool
 
 	mu    sync.Mutex
 	known map[feed.Digest]word // of parents, by digest of the sid; guarded by mu
@@ -76,11 +81,12 @@ func NewTarget(origin, name string, secret admit.Secret, o *TargetOptions) (*Tar
 	if o == nil {
 		o = &TargetOptions{}
 	}
-	if !remote.Safe(origin, o.InsecureAllowHTTP) || name == "" || len(secret.Reveal()) < minSecret {
+	calls := cmp.Or(o.Calls, origin)
+	if !remote.Safe(origin, o.InsecureAllowHTTP) || !remote.Safe(calls, o.InsecureAllowHTTP) || name == "" || len(secret.Reveal()) < minSecret {
 		return nil, fmt.Errorf("handover: target %q: it needs a name, a secret of %d characters, and an origin over HTTPS", name, minSecret)
 	}
 	return &Target{
-		origin: strings.TrimSuffix(origin, "/"), name: name, secret: secret,
+		origin: strings.TrimSuffix(origin, "/"), calls: strings.TrimSuffix(calls, "/"), name: name, secret: secret,
 		remember: cmp.Or(o.Remember, 5*time.Second),
 		http:     remote.Client(&http.Client{Transport: o.Transport, Timeout: 5 * time.Second}),
 		insecure: o.InsecureAllowHTTP,
@@ -212,7 +218,7 @@ func (t *Target) Arrive(w http.ResponseWriter, r *http.Request) (*Arrival, error
 	if err != nil || !isPath(string(returnTo)) {
 		return nil, ErrUnsolicited
 	}
-	var h handed
+	var h Handed
 	if err := t.ask(r.Context(), "redeem", redemption{code, verifier}, &h); err != nil {
 		return nil, err
 	}
@@ -336,7 +342,7 @@ func (t *Target) ask(ctx context.Context, what string, q, a any) error {
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.origin+"/"+what, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.calls+"/"+what, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

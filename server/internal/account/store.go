@@ -276,4 +276,5 @@ var (
 	mailBudget       = Budget{5, 10 * time.Minute}
 	addBudget        = Budget{10, 5 * time.Minute}
 	guestBudget      = Budget{300, 200 * time.Millisecond}
+	handOverBudget   = Budget{60, 2 * time.Second}
 )

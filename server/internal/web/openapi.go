@@ -77,6 +77,9 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 				c.Security = append(c.Security, map[string][]string{"api_key": {o.scope}})
 			}
 		}
+		if o.site {
+			c.Security = []map[string][]string{{"site": {}}}
+		}
 		for _, name := range o.variables() {
 			c.Parameters = append(c.Parameters, openParameter{name, "path", variableMeans[name], true, &schema{Type: "string"}})
 		}
@@ -137,6 +140,7 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 		"securitySchemes": map[string]any{
 			"cookie":  map[string]string{"type": "apiKey", "in": "cookie", "name": cookie},
 			"token":   map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_s_… or a JWT"},
+			"site":    map[string]string{"type": "http", "scheme": "basic"},
 			"api_key": map[string]string{"type": "http", "scheme": "bearer", "bearerFormat": "adm_k_…"},
 		},
 		"responses": answers,

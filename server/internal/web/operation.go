@@ -22,6 +22,7 @@ type operation struct {
 	summary string
 	about   string
 	session bool          // of a user or, where it says so, of a guest
+	site    bool          // by the server of another site, by its name and secret
 	scope   string        // with which an API key may make it; "" for none
 	proof   time.Duration // of who asks, at most so old: [call.user] refuses others; 0 where none is asked for
 	query   []parameter

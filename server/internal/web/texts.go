@@ -9,6 +9,7 @@ import (
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/handover"
 )
 
 // A phrase is one text of the pages in each language.
@@ -317,6 +318,9 @@ var events = map[string]phrase{
 	"role_revoked":            {"A role was taken back", "收回了角色"},
 	"user_renamed":            {"Name changed", "修改了名字"},
 	"audit_exported":          {"The audit was exported", "导出了审计记录"},
+	"handed_over":             {"Another site took the sign-in over", "另一个网站沿用了登录"},
+	"hand_over_refused":       {"A server that wanted to take a sign-in over was refused", "拒绝了一个想沿用登录的服务器"},
+	"session_ended_at_site":   {"A session was ended at another site that had taken it over", "沿用登录的另一个网站结束了会话"},
 	"refresh_token_replayed":  {"An old token of an app was presented again, so somebody had copied it; its session was ended", "一个应用的旧令牌被再次使用，说明有人复制了它；该会话已结束"},
 }
 
@@ -327,6 +331,7 @@ var reasons = map[string]phrase{
 	"proved_again":           {"You have confirmed your password since, in another window.", "您之后在另一个窗口确认了密码。"},
 	"ended_by_user":          {"You were signed out because you ended this session from another device.", "您已退出登录，因为您在另一台设备上结束了这个会话。"},
 	"ended_by_operator":      {"You were signed out by the operator of this server.", "服务器的管理员结束了您的会话。"},
+	"ended_at_site":          {"You were signed out at another site that you had gone to from here.", "您在另一个沿用此登录的网站退出了登录。"},
 	"displaced":              {"You were signed out because you had too many sessions.", "您已退出登录，因为您的会话太多了。"},
 	"password_changed":       {"You were signed out because the password was changed.", "您已退出登录，因为密码已被修改。"},
 	"disowned":               {"You were signed out because you told us that something in your account was not done by you.", "您已退出登录，因为您报告了一项非本人操作。"},
@@ -439,6 +444,12 @@ var refusals = map[string]refusal{
 	errNoPassword.Code():        {"这里没有密码。", "要去掉密码，请用 DELETE。"},
 	account.ErrReason.Code():    {"原因最多 500 个字符。", ""},
 	account.ErrLastAdmin.Code(): {"这是最后一位可以登录的管理员。", "请先设立另一位。"},
+
+	handover.ErrSite.Code():        {"这里没有登记可以这样请求的网站。", ""},
+	handover.ErrCode.Code():        {"这次登录延续已经结束、用过，或者不属于这个网站。", "请从您原来要去的地方重新开始。"},
+	handover.ErrUnsolicited.Code(): {"这个浏览器不是从这里出发去登录的。", "请从您原来要去的地方重新开始。"},
+	handover.ErrReturn.Code():      {"登录延续只能回到同一网站的某个路径。", ""},
+	"handover_malformed":           {"这不是延续登录的请求。", ""},
 
 	errReturnTo.Code(): {"带您来这里的链接要把您引向其他网站，这是不允许的。", "请从首页继续。"},
 	errMissing.Code():  {"请填写这一项。", ""},

@@ -35,6 +35,7 @@ import (
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
+	"github.com/admit-auth/admit/session/handover"
 )
 
 // Data is what a session remembers besides who it is.
@@ -67,6 +68,11 @@ type Options struct {
 	// why not. It is asked again each second as long as the request lasts, and not
 	// about API keys. It may be nil.
 	FeedFollower func(*http.Request) (audiences []string, err error)
+	// Sites may take sessions over to their domains, with codes that are kept in
+	// Codes, which all processes share. There may be none.
+	Sites []handover.Site
+	Codes session.Store
+
 	// Streams is done when answers without an end must end; nil for never.
 	Streams context.Context
 
@@ -123,6 +129,7 @@ type server struct {
 	asked   *cookie.Vault            // what waits for a proof
 	inbox   *cookie.Vault            // the key of the development inbox
 	jwt     *cookie.Cookie           // an access token
+	handing *handover.Origin         // nil without sites
 	tongue  *cookie.Cookie           // the language that was chosen, no secret
 	look    *views                   // what pages are made of
 	buffers sync.Pool                // of pages, which show writes at once
@@ -183,6 +190,7 @@ func New(o Options) (*Edge, error) {
 	for _, host := range o.ReturnHosts {
 		forms += " https://" + host // browsers hold redirects after a form to it too
 	}
+	forms += arrivals(o.Sites)
 	// What a program gets is no document: a policy for documents would only cost.
 	s.plain = []header{
 		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
@@ -201,6 +209,9 @@ func New(o Options) (*Edge, error) {
 	s.headers[0].value = []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"}
 	s.register(operations())
 	s.feeds()
+	if err := s.handOvers(); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.pages()
 	return &Edge{s}, s.wear(o.Theme, o.Before)
@@ -222,6 +233,7 @@ type call struct {
 	key     *account.APIKey // that the request is made with, in place of a session; nil for none
 	keyUser *account.User   // whose it is
 
+	site    string // whose server asks; "" for nobody's
 	noted   bool   // the session was read, and that it is in use is noted
 	foreign bool   // a script of one of CORSOrigins asks
 	jkt     string // thumbprint of the key that tokens will be bound to; "" for none
@@ -499,6 +511,9 @@ func (c *call) log(now time.Time) {
 	}
 	if c.key != nil {
 		line.AddAttrs(slog.String("api_key", c.key.ID[:8]))
+	}
+	if c.site != "" {
+		line.AddAttrs(slog.String("site", c.site))
 	}
 	if trace := c.trace(); trace != "" {
 		line.AddAttrs(slog.String("trace_id", trace))
