@@ -127,7 +127,9 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 // token into our cookie is a stranger.
 func (m *Manager[D]) digest(tok token.Token) token.Digest {
 	d := tok.Digest()
-	subtle.XORBytes(d[:], d[:], m.realm[:])
+	for i := range d {
+		d[i] ^= m.realm[i]
+	}
 	return d
 }
 

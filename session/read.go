@@ -191,15 +191,17 @@ func (m *Manager[D]) itself(ctx context.Context, h *held, now time.Time) error {
 		return storeError(err)
 	}
 	err = h.judge(epoch, now)
-	if err == errUnreadable {
+	switch {
+	case err == errUnreadable:
 		m.unreadable(h.sid, err)
 		return ErrNone
-	}
-	if c, ok := m.store.(copies); ok && errors.Is(err, ErrEnded) && epoch.N < h.rec.epoch {
+	case err == ErrEnded && epoch.N < h.rec.epoch:
 		// A copy from before the session began proves nothing.
-		c.Forget(EpochKey(h.item.Subject))
-		if epoch, err = m.epoch(ctx, h.item.Subject); err == nil {
-			err = h.judge(epoch, now)
+		if c, ok := m.store.(copies); ok {
+			c.Forget(EpochKey(h.item.Subject))
+			if epoch, err = m.epoch(ctx, h.item.Subject); err == nil {
+				err = h.judge(epoch, now)
+			}
 		}
 	}
 	return err
