@@ -259,6 +259,9 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 			return s, nil
 		}
 		return m.begin(w, r, "", s.Data, "", nil, time.Now())
+	case errors.Is(err, ErrAmbiguous):
+		m.cookie.DeleteAll(w, r) // or the visitor is refused for ever
+		return nil, err
 	case err != nil:
 		return nil, err
 	}

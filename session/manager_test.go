@@ -295,6 +295,10 @@ func TestAttackJunkAndValidCookieShadowing(t *testing.T) {
 		if len(w.Result().Cookies()) == 0 || w.Result().Cookies()[0].MaxAge >= 0 {
 			t.Error("the cookies are not cleared")
 		}
+		w = httptest.NewRecorder()
+		if _, err := m.Update(w, r, func(*visit) error { return nil }); !errors.Is(err, ErrAmbiguous) || len(w.Result().Cookies()) == 0 {
+			t.Errorf("Update without Handler: %v, cookies %v; want ErrAmbiguous, and them cleared", err, w.Result().Cookies())
+		}
 	}
 }
 
