@@ -369,9 +369,11 @@ func sweepProportion(k *kit) {
 	if !ok {
 		return
 	}
-	cost := func() time.Duration {
+	// The least of many counts: a database also tidies up by itself for a while,
+	// and a machine does other things, but what walks over all never comes down.
+	cost := func(enough func(time.Duration) bool) time.Duration {
 		best := time.Hour
-		for range 10 {
+		for begun, n := time.Now(), 0; n < 10 || !enough(best) && time.Since(begun) < 5*time.Second; n++ {
 			start := time.Now()
 			if n, err := s.Sweep(k.ctx, time.Now(), 100); n != 0 || err != nil {
 				k.Fatalf("Sweep of nothing: %d, %v", n, err)
@@ -381,10 +383,10 @@ func sweepProportion(k *kit) {
 		return best
 	}
 	k.fill("few", 200, later())
-	few := cost()
+	few := cost(func(time.Duration) bool { return true })
 	k.fill("many", 6000, later())
-	many := cost()
-	if many > 50*time.Microsecond && many > 6*few {
+	alike := func(many time.Duration) bool { return many <= 50*time.Microsecond || many <= 6*few }
+	if many := cost(alike); !alike(many) {
 		k.Errorf("sweeping nothing took %v among 200 records and %v among 6,200", few, many)
 	}
 }
