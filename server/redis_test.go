@@ -148,7 +148,7 @@ func TestWithRedisAwayTheServerGoesOnFromTheDatabase(t *testing.T) {
 		t.Fatalf("sign-out: %d %s", a.status, a.Body)
 	}
 	ops.becomes(t, "admit_redis_up", 0)
-	ops.becomes(t, `admit_condition{condition="redis_unavailable"}`, 1) // looked at once a second
+	ops.becomes(t, `admit_condition{condition="redis_unavailable"}`, 1) // which is looked at every few seconds
 	redis.resume()
 	ops.becomes(t, "admit_redis_up", 1)
 	checks(second, 401)
