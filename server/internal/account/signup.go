@@ -129,11 +129,14 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMail(from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
+		l := letter{
+			name: "signup_code", to: address, locale: from.Locale, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
 		if owner != nil && owner.identifier(address).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = takenMail(from.Locale, address, s.o.PublicURL)
+			l.name, l.Facts = "signup_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
@@ -142,7 +145,7 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		return s.post(tx, m, now)
+		return s.post(tx, l, now)
 	})
 	if err != nil {
 		return "", err
