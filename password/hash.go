@@ -9,6 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -183,7 +184,7 @@ func (h *Hash) argon2(parts []string) bool {
 
 // bcrypt reads $2b$12$ and 53 characters. Cost takes "+5" for "05".
 func (h *Hash) bcrypt(text string) bool {
-	if len(text) != 60 || text[0] != '$' || text[4] == '+' || text[6] != '$' {
+	if len(text) != 60 || !slices.Contains([]string{"$2a$", "$2b$", "$2y$"}, text[:4]) || text[4] == '+' || text[6] != '$' {
 		return false
 	}
 	cost, err := bcrypt.Cost([]byte(text))
