@@ -24,6 +24,7 @@ import (
 var (
 	ErrFactor        = admit.Unauthenticated.New("factor_needed", "A second factor is needed.").WithHint("Give a code of your authenticator app, a passkey or a recovery code.")
 	ErrBadFactor     = admit.Unauthenticated.New("bad_factor", "This is not right, or was used before.").WithHint("A code of the app is good once: wait for the next one. If none is taken, the clock of the device that shows it may be wrong.")
+	ErrWrongFactor   = admit.Forbidden.New("factor_wrong", "This code is wrong, or was used before.").WithHint("A code of the app is good once: wait for the next one. If none is taken, the clock of the device that shows it may be wrong.")
 	ErrFactorEnded   = admit.Unauthenticated.New("factor_flow_ended", "This sign-in has taken too long.").WithHint("Sign in again.")
 	ErrUnknownFactor = admit.NotFound.New("unknown_factor", "There is no such factor.")
 	ErrFactorKind    = admit.Invalid.New("factor_unsupported", "This is not one of your factors.")
@@ -363,15 +364,58 @@ func (s *Service) PassFactor(ctx context.Context, p Passing, from Origin, now ti
 	return passed, nil
 }
 
-// both joins the methods of two steps.
+// both joins the methods of two steps, which are two factors.
 func both(first, second []string) []string {
-	all := slices.Clone(first)
-	for _, method := range append(second, "mfa") {
+	return union(union(slices.Clone(first), second), []string{"mfa"})
+}
+
+func union(all, more []string) []string {
+	for _, method := range more {
 		if !slices.Contains(all, method) {
 			all = append(all, method)
 		}
 	}
 	return all
+}
+
+// Together joins the methods of a session with those of a proof that came later:
+// a second factor beside another method makes two factors.
+func Together(had, shown []string) []string {
+	all := union(slices.Clone(had), shown)
+	is := func(methods ...string) int {
+		return len(slices.DeleteFunc(slices.Clone(all), func(m string) bool { return !slices.Contains(methods, m) }))
+	}
+	if is("otp", "rc", "hwk", "swk") > 0 && is("pwd", "link", "sms", "otp", "rc", "hwk", "swk") > 1 {
+		all = union(all, []string{"mfa"})
+	}
+	return all
+}
+
+// ReauthenticateBy is Reauthenticate with a factor of who is signed in.
+func (s *Service) ReauthenticateBy(ctx context.Context, a Asker, p Passing, now time.Time) (amr []string, err error) {
+	tries := []try{{"change:" + a.Subject, knownBudget}}
+	if err := s.take(tries, now); err != nil {
+		return nil, err
+	}
+	var refused error
+	err = s.update(ctx, func(tx Tx) (err error) {
+		refused, amr = nil, nil
+		user, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
+		factors, err := tx.FactorsOf(a.Subject)
+		if err != nil {
+			return err
+		}
+		// Who stole a cookie has tries of its session alone.
+		amr, err = s.judge(tx, user, factors, p, "session "+a.SID, a.From, now)
+		if errors.Is(err, ErrBadFactor) {
+			refused, err = &admit.FieldError{Field: "code", Err: ErrWrongFactor}, nil
+		}
+		return err
+	})
+	return amr, errors.Join(err, refused)
 }
 
 // judge checks one factor of a user. A wrong one is counted and kept, and is

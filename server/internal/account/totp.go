@@ -136,7 +136,7 @@ func (s *Service) ConfirmTOTP(ctx context.Context, a Asker, flow, code, name str
 		// Who is signed in has seen the secret: there is nothing to guess.
 		step, ok := key.Check(cleanCode(code), 0, now)
 		if !ok {
-			return nil, &admit.FieldError{Field: "code", Err: ErrBadFactor}
+			return nil, &admit.FieldError{Field: "code", Err: ErrWrongFactor}
 		}
 		if err := room(tx, a.Subject, TOTP, maxTOTP); err != nil {
 			return nil, err

@@ -26,22 +26,22 @@ var ErrUnknownDevice = admit.NotFound.New("unknown_device", "There is no such tr
 // trusts reports whether one of the browser's tokens is of a device that the user
 // trusts.
 func trusts(factors []*Factor, tokens []string, now time.Time) bool {
-	for _, text := range tokens {
+	return slices.ContainsFunc(factors, func(f *Factor) bool {
+		return f.Kind == Trusted && now.Before(f.ExpiresAt) && f.IsTrustedBy(tokens)
+	})
+}
+
+// IsTrustedBy reports whether one of a browser's tokens is that of this device.
+func (f *Factor) IsTrustedBy(tokens []string) bool {
+	return slices.ContainsFunc(tokens, func(text string) bool {
 		tok, err := token.Parse(token.OneTime, text)
-		if err != nil {
-			continue
+		if err != nil || f.Kind != Trusted || f.ID != tok.Selector() {
+			return false
 		}
-		for _, f := range factors {
-			if f.Kind != Trusted || f.ID != tok.Selector() || !now.Before(f.ExpiresAt) {
-				continue
-			}
-			var digest token.Digest
-			if b, err := hex.DecodeString(f.Data); err == nil && copy(digest[:], b) == len(digest) && tok.Matches(digest) {
-				return true
-			}
-		}
-	}
-	return false
+		var digest token.Digest
+		b, err := hex.DecodeString(f.Data)
+		return err == nil && copy(digest[:], b) == len(digest) && tok.Matches(digest)
+	})
 }
 
 // Trust trusts the browser of who has just passed both steps, and returns its
