@@ -362,6 +362,9 @@ type form struct {
 	Remember bool   // offer to stay signed in
 	Checked  bool   // it was wanted
 	Proof    string // the field that a refusal without a field is about
+	Other    *link  // a second button, which sends the form elsewhere
+	AtOnce   bool   // a script presses the button
+	Texted   bool   // a script takes the code from a text message
 
 	Refusal *refusal // of the whole
 }
