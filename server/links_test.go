@@ -329,7 +329,7 @@ func TestAttackAskingForALinkTellsNotWhoHasAnAccount(t *testing.T) {
 		} {
 			c := s.client()
 			c.address = fmt.Sprintf("203.0.113.%d:4711", len(name)) // each has budgets of its own
-			c.post(path, m{"identifier": name}).want(202) // what is left of an ask before
+			c.post(path, m{"identifier": name}).want(202)           // what is left of an ask before
 			rows := s.dump()
 			r := c.post(path, m{"identifier": name})
 			work := ""
@@ -378,4 +378,28 @@ func invited(t *testing.T) *site {
 	o.Close()
 	s.open()
 	return s
+}
+
+// guess asks for a code to ann's address and types a wrong one.
+func (c *client) guess() *reply {
+	for n := range 5 { // from networks that have asked seldom
+		c.address = fmt.Sprintf("203.0.113.%d:4711", n)
+		if r := c.post("signin/code", m{"identifier": "ann@example.org"}); r.status == http.StatusAccepted {
+			return c.post("signin/code/verify", m{"flow": r.at("flow"), "code": "none"})
+		}
+	}
+	return c.post("signin/code", m{"identifier": "ann@example.org"})
+}
+
+func mailless(path string) trial {
+	return func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.client().post(path, m{"identifier": "ann@example.org"})
+	}
+}
+
+func flooded(path string) trial {
+	return func(s *site) *reply {
+		return again(10, func() *reply { return s.client().post(path, m{"identifier": "ann@example.org"}) })
+	}
 }
