@@ -1,12 +1,13 @@
 package server_test
 
 import (
+	"database/sql"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,33 @@ func TestACodeByMailSignsInAndAnOpenedLinkShowsAnother(t *testing.T) {
 	phone.get("session").want(401, "no_session")
 	desk.post("signin/code/verify", m{"flow": flow, "code": digits}).want(200)
 	if got := desk.amr(); got != "[link]" {
+		t.Errorf("signed in by %s", got)
+	}
+}
+
+func TestACodeByTextIsBoundToThisHost(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	ann := s.client()
+	flow := ann.post("signup", m{"identifier": "+49 30 1234567", "password": goodPassword}).want(202).at("flow")
+	l := s.letter("+49301234567", "")
+	ann.post("signup/verify", m{"flow": flow, "code": l.Code}).want(200)
+
+	c := s.client()
+	c.page("GET", "/signin", nil).want(200).says("Send me a link or a code")
+	was := s.mails("+49301234567")
+	c.page("POST", "/signin/link", url.Values{"identifier": {"+49 (0)30 123-45 67"}}).leads("/signin/code")
+	c.page("GET", "/signin/code", nil).want(200).says("49301234567", `autocomplete="one-time-code"`, "data-texted")
+	for s.mails("+49301234567") == was {
+		time.Sleep(5 * time.Millisecond)
+	}
+	l = s.letter("+49301234567", "")
+	lines := strings.Split(strings.TrimSpace(l.Text), "\n")
+	if last := lines[len(lines)-1]; last != "@localhost #"+l.Code || len(l.Links) > 0 {
+		t.Errorf("the text ends in %q with %v", last, l.Links)
+	}
+	c.page("POST", "/signin/code", url.Values{"code": {l.Code}}).leads("/account")
+	if got := c.amr(); got != "[sms]" {
 		t.Errorf("signed in by %s", got)
 	}
 }
@@ -325,18 +353,16 @@ func TestAttackAskingForALinkTellsNotWhoHasAnAccount(t *testing.T) {
 		seen := map[string]string{}
 		for kind, name := range map[string]string{
 			"known": "ann@example.org", "unknown": "nobody@example.org", "disabled": "dis@example.org", "unverified": "new@example.org",
-			"user name": "ann", "user name without mail": "bob", "unknown user name": "nobody",
+			"number": "+493012345678", "unknown number": "+493087654321", "user name": "ann", "user name without mail": "bob", "unknown user name": "nobody",
 		} {
 			c := s.client()
 			c.address = fmt.Sprintf("203.0.113.%d:4711", len(name)) // each has budgets of its own
 			c.post(path, m{"identifier": name}).want(202)           // what is left of an ask before
-			rows := s.dump()
+			before := s.rows()
 			r := c.post(path, m{"identifier": name})
 			work := ""
-			now := s.dump()
-			for _, table := range slices.Sorted(maps.Keys(now)) {
-				text := now[table]
-				work += fmt.Sprint(" ", table, strings.Count(text, "\n")-strings.Count(rows[table], "\n"))
+			for n, rows := range s.rows() {
+				work += fmt.Sprint(" ", rows-before[n])
 			}
 			header := maps.Clone(r.header)
 			header.Del("X-Request-Id")
@@ -355,6 +381,24 @@ func TestAttackAskingForALinkTellsNotWhoHasAnAccount(t *testing.T) {
 	}
 }
 
+// rows counts those of the tables that asking could write to.
+func (s *site) rows() (all []int) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.data, "admit.db"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	for _, table := range []string{"users", "identifiers", "credentials", "challenges", "audit", "outbox", "sessions"} {
+		n := 0
+		if err := db.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
 // invited is a site whose users an operator has made, and where nobody delivers
 // mail.
 func invited(t *testing.T) *site {
@@ -365,6 +409,7 @@ func invited(t *testing.T) *site {
 	for _, in := range []server.NewUser{
 		{Identifiers: []string{"ann", "ann@example.org"}, Verified: true},
 		{Identifiers: []string{"dis@example.org"}, Verified: true},
+		{Identifiers: []string{"+493012345678"}, Verified: true},
 		{Identifiers: []string{"new@example.org"}},
 		{Identifiers: []string{"bob"}},
 	} {
@@ -391,10 +436,10 @@ func (c *client) guess() *reply {
 	return c.post("signin/code", m{"identifier": "ann@example.org"})
 }
 
-func mailless(path string) trial {
+func mailless(path, identifier string) trial {
 	return func(s *site) *reply {
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
-		return s.client().post(path, m{"identifier": "ann@example.org"})
+		return s.client().post(path, m{"identifier": identifier})
 	}
 }
 

@@ -212,6 +212,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Limiter:   limit.New(),
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
+		CanText:   s.inbox != nil,
 		PublicURL: s.publicURL(),
 		Signing:   s.keys,
 		Audiences: cfg.Audiences,

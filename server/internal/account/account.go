@@ -32,8 +32,9 @@ var (
 	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
 	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")
 	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name.")
-	ErrPhone          = admit.Invalid.New("identifier_unsupported", "Phone numbers cannot be used here yet.")
-	ErrIdentifier     = admit.Invalid.New("identifier_malformed", "This is neither an e-mail address nor a user name.").WithHint("A user name has 2 to 64 letters, digits, dots, dashes or underscores.")
+	ErrPhone          = admit.Invalid.New("identifier_unsupported", "Phone numbers cannot be used here yet.").WithHint("Use a user name.")
+	ErrPhoneMalformed = admit.Invalid.New("phone_malformed", "There is no such phone number.").WithHint("Write it with a plus and the country's code, such as +49 30 1234567.")
+	ErrIdentifier     = admit.Invalid.New("identifier_malformed", "This is no e-mail address, no phone number and no user name.").WithHint("A user name has 2 to 64 letters, digits, dots, dashes or underscores. A phone number begins with a plus and the country's code.")
 	ErrNameTooLong    = admit.Invalid.New("name_too_long", "A name may have 200 characters at most.")
 	ErrTooMany        = admit.RateLimited.New("too_many_tries", "Too many tries.").WithHint("Wait a little, then try again.")
 	ErrUnknownUser    = admit.NotFound.New("unknown_user", "There is no such user.")
@@ -96,6 +97,7 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
+	CanText   bool
 	PublicURL string       // without a slash at the end
 	Signing   Signing      // access tokens
 	Audiences []string     // of access tokens; nil for PublicURL
@@ -153,6 +155,9 @@ func (s *Service) SetMinPassword(n int) { s.least.Store(int64(max(n, password.Mi
 
 // CanMail reports whether people can sign up with an e-mail address.
 func (s *Service) CanMail() bool { return s.o.CanMail }
+
+// CanText reports whether they can with a phone number.
+func (s *Service) CanText() bool { return s.o.CanText }
 
 // User returns the user, from memory where it can, or ErrUnknownUser.
 func (s *Service) User(ctx context.Context, id string) (*User, error) {

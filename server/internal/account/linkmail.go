@@ -3,7 +3,6 @@ package account
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 
 	"github.com/admit-auth/admit/token"
 )
@@ -57,6 +56,9 @@ func (s *Service) signInMessage(user *User, to Identifier, id string, link token
 		user = &User{}
 	}
 	locale = cmp.Or(user.Locale, locale)
+	if to.Kind == Phone {
+		return codeText(locale, to.Value, s.code(id), s.o.PublicURL)
+	}
 	t, ok := signInTexts[locale]
 	if !ok {
 		locale, t = "en", signInTexts["en"]
@@ -74,24 +76,4 @@ func (s *Service) signInMessage(user *User, to Identifier, id string, link token
 		m.Links = nil
 	}
 	return m
-}
-
-var codeByText = map[string]string{
-	"en":    "%s is your code to sign in at %s. Never give it to anyone who asks for it.",
-	"zh-CN": "%s 是您登录 %s 的验证码。不要把它交给任何索要它的人。",
-}
-
-// boundText is a code by text message. Its last line binds the code to the host
-// that it is for (WICG, Origin-bound one-time codes): browsers and telephones fill
-// it in there, and not on a page that only looks like ours.
-func boundText(locale, code, publicURL string) string {
-	host := publicURL
-	if u, err := url.Parse(publicURL); err == nil {
-		host = u.Hostname()
-	}
-	text, ok := codeByText[locale]
-	if !ok {
-		text = codeByText["en"]
-	}
-	return fmt.Sprintf(text, code, host) + "\n\n@" + host + " #" + code
 }

@@ -68,8 +68,8 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, f
 	if err != nil {
 		return "", &admit.FieldError{Field: "identifier", Err: err}
 	}
-	if !s.o.CanMail {
-		return "", &admit.FieldError{Field: "identifier", Err: ErrMail}
+	if err := s.sends(id.Kind); err != nil {
+		return "", &admit.FieldError{Field: "identifier", Err: err}
 	}
 	tries := []try{{"asks:" + from.network(), askBudget}, {"letters:" + from.network() + " " + id.Value, lettersMine}, {"letters:" + id.Value, lettersAll}}
 	if who := s.known(ctx, id.Value, from); who != "" {
@@ -87,7 +87,7 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, f
 			return err
 		}
 		a := asking{
-			User: idOf(user), To: to.Value, Linked: link && to.Kind == Email,
+			User: idOf(user), To: to.Value, Text: to.Kind == Phone, Linked: link && to.Kind == Email,
 			Address: from.Address, Agent: from.UserAgent, Network: from.network(), Key: tries[0].key, At: now,
 		}
 		c, err := s.challenge(asker, mailed, purposeSignIn, id.Value, a, signInLife, now)
@@ -111,6 +111,15 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, f
 	}
 	s.wake()
 	return asker.Reveal(), nil
+}
+
+// sends is reaches where a message is the way in: a user name, whose user has an
+// address perhaps, needs one as well.
+func (s *Service) sends(k Kind) error {
+	if k == Username && !s.o.CanText {
+		k = Email
+	}
+	return s.reaches(k)
 }
 
 // known returns the user with this identifier whom the browser has signed in
@@ -137,14 +146,20 @@ func (s *Service) reach(tx Tx, id Identifier) (user *User, to Identifier, err er
 	if err != nil || user.Disabled {
 		return nil, id, nil
 	}
-	if id.Kind == Username {
-		address := user.contact()
-		if address == "" {
-			return nil, id, nil
-		}
-		return user, *user.identifier(address), nil
+	if id.Kind != Username {
+		return user, *user.identifier(id.Value), nil
 	}
-	return user, *user.identifier(id.Value), nil
+	// The primary one, or the first that was proved, of those that can be written to.
+	own := slices.DeleteFunc(slices.Clone(user.Identifiers), func(id Identifier) bool {
+		return !id.Verified || id.Kind.Channel() == "" || s.reaches(id.Kind) != nil
+	})
+	if len(own) == 0 {
+		return nil, id, nil
+	}
+	if n := slices.IndexFunc(own, func(id Identifier) bool { return id.Primary }); n > 0 {
+		return user, own[n], nil
+	}
+	return user, own[0], nil
 }
 
 // replace ends the codes for a target that were asked for before from the same

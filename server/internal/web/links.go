@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -21,7 +20,7 @@ import (
 
 // linkCalls are those of the API.
 func linkCalls() []operation {
-	asks := []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrMail, account.ErrTooMany}
+	asks := []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrPhoneMalformed, account.ErrMail, account.ErrTooMany}
 	return []operation{{
 		call: "POST " + apiPrefix + "signin/link", id: "askSignInLink", summary: "Mail a link that signs in, with a code",
 		about:   "The answer is the same whether there is an account or not. The cookie that comes with it binds the flow to this browser: there the link signs in, and anywhere else it shows six digits to type there. To a phone number goes a code alone.",
@@ -53,7 +52,7 @@ func linkCalls() []operation {
 }
 
 type askSignIn struct {
-	Identifier string `json:"identifier" doc:"A user name, whose address is written to, or an e-mail address."`
+	Identifier string `json:"identifier" doc:"An e-mail address, a phone number, or a user name, whose user is written to."`
 }
 
 // A signInFlow is the answer to whoever asks for a link or a code.
@@ -134,12 +133,25 @@ func linkPages() map[string]methods {
 	}
 }
 
-// linkInstead is the button beside the password, where mail can be sent.
-func (c *call) linkInstead() *link {
-	if !c.Accounts.CanMail() {
-		return nil
+// send is what the button that asks says, "" where nothing can be sent.
+func (c *call) send() string {
+	switch mail, text := c.Accounts.CanMail(), c.Accounts.CanText(); {
+	case mail && text:
+		return c.say("ask.any")
+	case mail:
+		return c.say("ask.link")
+	case text:
+		return c.say("ask.code")
 	}
-	return &link{c.say("ask.instead"), "/signin/link"}
+	return ""
+}
+
+// linkInstead is the button beside the password.
+func (c *call) linkInstead() *link {
+	if text := c.send(); text != "" {
+		return &link{text, "/signin/link"}
+	}
+	return nil
 }
 
 // An asking is a sign-in that this browser has asked for.
@@ -169,8 +181,8 @@ func (c *call) askedHere() (a asking, ok bool) {
 func (c *call) asks() *page {
 	p := c.page("ask")
 	p.Form = &form{
-		Action: "/signin/link", Submit: c.say("ask.instead"), Remember: true,
-		Fields: []field{{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"}},
+		Action: "/signin/link", Submit: c.send(), Remember: true,
+		Fields: []field{{Name: "identifier", Label: c.who(c.Accounts.CanMail()), Type: "text", Complete: "username"}},
 	}
 	return p
 }
@@ -206,7 +218,11 @@ func (c *call) codes(a asking) *page {
 			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true,
 		}},
 	}
-	p.Data = struct{ To string }{cmp.Or(a.to, c.say("verify.somewhere"))}
+	to := c.sent(begun{address: a.to})
+	p.Data, p.Form.Texted = to, to.Text
+	if to.Text {
+		p.Title = c.say("code.texted")
+	}
 	return p
 }
 
