@@ -95,6 +95,14 @@ func NewLetters(service string, shadows []Shadow) (*Letters, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := ours.Names()
+	for _, s := range shadows {
+		base := path.Base(s.Name)
+		name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(base, ".html"), ".txt"), ".sms")
+		if s.Name != "mail.html" && (name == base || !strings.HasPrefix(name, "_") && !slices.Contains(names, name)) {
+			return nil, fmt.Errorf("%s: %w: there is no message %q; there are %s", s.Where, ErrLetter, name, strings.Join(names, ", "))
+		}
+	}
 	return l, l.try(ours, shadows)
 }
 
@@ -193,7 +201,7 @@ func (l *Letters) try(ours *Letters, shadows []Shadow) error {
 					}
 					want, err := ours.write(letter{name: name, to: to, locale: locale, Facts: f}, "https://id.example.org", all.At)
 					if err != nil {
-						continue // a message of the team's own, which is asked for by nobody yet
+						return err
 					}
 					for _, must := range []string{f.Code, f.Link} {
 						if must == "" || !strings.Contains(want.Text, must) {

@@ -149,6 +149,7 @@ func TestABrokenTemplateIsRefusedWithItsFileAndLine(t *testing.T) {
 		"a link that HTML does not say": {"mail.html", "<p>{{.Subject}} {{.Code}}", "is written without https://"},
 		"nothing":                       {"en/signup_code.txt", " \n", "mine/en/signup_code.txt:1: it is empty"},
 		"a text without its code":       {"en/signup_code.sms.txt", "Hello", "en/signup_code, as text, is written without 123456"},
+		"no message of ours":            {"en/welcome.txt", "Subject: x", `mine/en/welcome.txt: A template of messages cannot be used.: there is no message "welcome"`},
 		"a call that is not":            {"en/signup_code.txt", "Subject: x\n{{shout .Code}}", "mine/en/signup_code.txt:2:"},
 	} {
 		_, err := NewLetters("", []Shadow{{Name: test.file, Where: "mine/" + test.file, Text: test.text}})

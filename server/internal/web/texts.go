@@ -290,6 +290,7 @@ var events = map[string]phrase{
 	"password_changed":        {"Password changed", "修改了密码"},
 	"password_change_refused": {"A change of the password was refused: wrong current password", "修改密码被拒绝：当前密码错误"},
 	"password_upgraded":       {"The stored password was protected better", "密码的存储方式得到了加强"},
+	"message_given_up":        {"A message to you could not be delivered", "一条发给您的消息未能送达"},
 	"first_proof_took_all":    {"The address was proved; what was set before is gone", "邮箱已验证；此前的设置已全部清除"},
 	"password_set":            {"Password set", "设置了密码"},
 	"user_added":              {"Account made", "创建了账号"},
