@@ -40,7 +40,7 @@ func TestEveryMessageIsWrittenInEveryLanguageByMailAndText(t *testing.T) {
 				if code && !strings.Contains(m.Text, f.Code) || (!code || m.Channel == "mail") && !strings.Contains(m.Text, f.Link) {
 					t.Errorf("%s/%s as %s lacks what it is for:\n%s", locale, name, m.Channel, m.Text)
 				}
-				if m.Channel == "text" && (m.Subject+m.HTML != "" || code && !strings.HasSuffix(m.Text, "\n\n@id.example.org #123456")) {
+				if m.Channel == "text" && (m.Subject+m.HTML != "" || code && !strings.HasSuffix(m.Text, "\n\n@id.example.org #123456\n")) {
 					t.Errorf("%s/%s is no text message: %q, %q", locale, name, m.Text, m.Subject)
 				}
 				for _, bad := range []string{"<no value>", "{{", "%!", " ,", "\n\n\n"} {

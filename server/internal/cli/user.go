@@ -35,7 +35,7 @@ func newUserAdd() *cobra.Command {
 		Long:    "Asks for a password at a terminal, where an empty one is none: the user has to be given one later.\n" + aboutRoles + beside,
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
-	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
+	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address, a phone number or a user `NAME`; may be given again")
 	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
