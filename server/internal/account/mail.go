@@ -100,6 +100,7 @@ type Failure struct {
 	Final  bool   // it will never be sent: of this recipient, or this message
 	Unsure bool   // it may have been sent
 	Err    error  // without an address or a code of anybody
+	Said   string // by who refused it, whole: it may name the recipient, and is for who asked alone
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }

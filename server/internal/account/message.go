@@ -1,6 +1,7 @@
 package account
 
 import (
+	"crypto/rand"
 	"embed"
 	"errors"
 	"fmt"
@@ -282,6 +283,13 @@ func (l *Letters) write(w letter, publicURL string, now time.Time) (m Message, e
 	}
 	err = pages.ExecuteTemplate(&b, name, v)
 	m.HTML = b.String()
+	return m, err
+}
+
+// Test returns the message by which an operator tries whether messages arrive.
+func (l *Letters) Test(to, locale, publicURL string, now time.Time) (Message, error) {
+	m, err := l.write(letter{name: "test_message", to: to, locale: locale}, publicURL, now)
+	m.Key, m.At = strings.ToLower(rand.Text()), now
 	return m, err
 }
 

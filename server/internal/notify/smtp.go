@@ -272,7 +272,7 @@ func failure(err error) *account.Failure {
 		return f
 	}
 	said := strings.TrimSpace(strconv.Itoa(code) + " " + e.EnhancedStatusCode())
-	f := &account.Failure{Code: "mail " + said, Err: fmt.Errorf("the mail server refused %s: %s", stage, said)}
+	f := &account.Failure{Code: "mail " + said, Err: fmt.Errorf("the mail server refused %s: %s", stage, said), Said: e.Error()}
 	// A sender that is refused, and a relay that wants to know us (530, 5.7), are
 	// for the operator to mend: no message is lost for it.
 	f.Final = code >= 500 && code != 530 && e.Reason != gomail.ErrSMTPMailFrom && !strings.HasPrefix(e.EnhancedStatusCode(), "5.7.")

@@ -143,7 +143,7 @@ func (w *Webhook) Send(ctx context.Context, m account.Message) error {
 	req.Header.Set("Webhook-Id", m.Key)
 	req.Header.Set("Webhook-Timestamp", now)
 	req.Header.Set("Webhook-Signature", sign(w.key, m.Key, now, body))
-	status, _, err := do(w.client, req)
+	status, answer, err := do(w.client, req)
 	if f, ok := errors.AsType[*account.Failure](err); ok {
 		f.Unsure = false // a double is known by its key
 	}
@@ -156,7 +156,7 @@ func (w *Webhook) Send(ctx context.Context, m account.Message) error {
 	// These are about the message; a wrong path or secret is not, and waits until
 	// it is mended.
 	final := slices.Contains([]int{http.StatusBadRequest, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, status)
-	return &account.Failure{Code: fmt.Sprintf("text %d", status), Final: final, Err: fmt.Errorf("the webhook answered %d", status)}
+	return &account.Failure{Code: fmt.Sprintf("text %d", status), Final: final, Err: fmt.Errorf("the webhook answered %d", status), Said: string(answer)}
 }
 
 // sign returns the signature of a body that was sent at a time.
@@ -232,6 +232,6 @@ func (t *Twilio) Send(ctx context.Context, m account.Message) error {
 	// The message of an error is left out: it names the recipient.
 	return &account.Failure{
 		Code: strings.TrimSpace(fmt.Sprintf("text %d %d", status, refused)), Final: slices.Contains(refusedForGood, refused),
-		Err: fmt.Errorf("the server of text messages answered %d, code %d", status, refused),
+		Err: fmt.Errorf("the server of text messages answered %d, code %d", status, refused), Said: string(body),
 	}
 }
