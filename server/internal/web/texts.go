@@ -18,7 +18,7 @@ type phrase struct{ en, zh string }
 // phrases are what the pages say. %s and %d stand in the same order in both.
 var phrases = map[string]phrase{
 	"skip":     {"Skip to the content", "跳到正文"},
-	"dev":      {"Development server. Mail is not sent:", "开发服务器，邮件不会真正发出："},
+	"dev":      {"Development server. Mail and text messages are not sent:", "开发服务器，邮件和短信不会真正发出："},
 	"dev.key":  {"Mail waits in the inbox: its link is in the terminal.", "邮件在收件箱里，链接见终端。"},
 	"error":    {"Error: %s", "出错了：%s"},
 	"optional": {"(optional)", "（选填）"},
@@ -270,8 +270,9 @@ var phrases = map[string]phrase{
 
 	"inbox.title": {"Development inbox", "开发收件箱"},
 	"inbox.shut":  {"The inbox is locked", "收件箱已锁定"},
-	"inbox.lead":  {"What would have been mailed, latest first. Mail is kept in memory until the server stops.", "本应发出的邮件，最新的在前。邮件只保存在内存里，服务器停止后就会消失。"},
+	"inbox.lead":  {"What would have been mailed or texted, latest first. It is kept in memory until the server stops.", "本应发出的邮件和短信，最新的在前。它们只保存在内存里，服务器停止后就会消失。"},
 	"inbox.none":  {"No mail yet.", "还没有邮件。"},
+	"inbox.text":  {"Text message", "短信"},
 	"inbox.fresh": {"Look again", "刷新"},
 	"inbox.to":    {"To", "收件人"},
 	"inbox.at":    {"Time", "时间"},
@@ -341,6 +342,7 @@ var events = map[string]phrase{
 	"password_changed":        {"Password changed", "修改了密码"},
 	"password_change_refused": {"A change of the password was refused: wrong current password", "修改密码被拒绝：当前密码错误"},
 	"password_upgraded":       {"The stored password was protected better", "密码的存储方式得到了加强"},
+	"message_given_up":        {"A message to you could not be delivered", "一条发给您的消息未能送达"},
 	"first_proof_took_all":    {"The address was proved; what was set before is gone", "邮箱已验证；此前的设置已全部清除"},
 	"password_set":            {"Password set", "设置了密码"},
 	"user_added":              {"Account made", "创建了账号"},
