@@ -95,8 +95,8 @@ type Server struct {
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
 	alarms      alarms
-	traces      *otlp.Exporter   // nil but with OTLPEndpoint
-	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
+	traces      *otlp.Exporter // nil but with OTLPEndpoint
+	tracer      trace.Tracer   // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
 	streams     context.Context // done when answers without an end must end
