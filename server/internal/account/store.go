@@ -51,6 +51,7 @@ type Tx interface {
 	Feed
 	Places
 	Guesses
+	Imports
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
