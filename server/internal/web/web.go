@@ -549,7 +549,7 @@ func (c *call) origin() account.Origin {
 	if len(agent) > maxAgent {
 		agent = agent[:maxAgent]
 	}
-	return account.Origin{Address: address, UserAgent: visible(agent), RequestID: c.id, Locale: c.language()}
+	return account.Origin{Address: address, UserAgent: visible(agent), Browser: visible(deviceName(agent)), RequestID: c.id, Locale: c.language()}
 }
 
 // visible returns a text without what nobody sees and what turns the direction of
