@@ -288,13 +288,7 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 	event := "identifier_lost"
 	if !slices.ContainsFunc(holder.Identifiers, func(id Identifier) bool { return id.Verified }) {
 		event = "first_proof_took_all"
-		if err := s.void(tx, holder.ID, now); err != nil {
-			return err
-		}
-		if err := tx.RaiseEpoch(holder.ID, ""); err != nil {
-			return err
-		}
-		if err := tx.SetPasswordHash(holder.ID, "", now); err != nil {
+		if err := s.clear(tx, holder, FirstProof, now, now); err != nil {
 			return err
 		}
 	}
@@ -302,20 +296,6 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 		return err
 	}
 	return tx.Record(&Record{At: now, Subject: holder.ID, Actor: holder.ID, Event: event, Detail: address})
-}
-
-// void ends what was begun for a user before something was settled that it would
-// undo: additions, ways back, and API keys.
-func (s *Service) void(tx Tx, user string, now time.Time) error {
-	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
-		return err
-	}
-	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
-		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.
@@ -455,6 +435,7 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 	if err := s.take(tries, now); err != nil {
 		return err
 	}
+	var since time.Time // the first change that it undoes
 	open := func(tx Tx) (*User, wayBack, error) {
 		var back wayBack
 		c, err := tx.Challenge(tok.Selector())
@@ -473,7 +454,15 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 		}
 		user, err := tx.User(c.Target)
 		if errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled {
-			err = ErrWayBackEnded
+			return nil, back, ErrWayBackEnded
+		}
+		if err != nil {
+			return nil, back, err
+		}
+		pending, err := tx.ListChallenges(purposeBack, c.Target) // oldest first
+		since = c.Expires.Add(-wayBackLife)
+		if i := slices.IndexFunc(pending, func(c *Challenge) bool { return now.Before(c.Expires) }); i >= 0 {
+			since = pending[i].Expires.Add(-wayBackLife)
 		}
 		return user, back, err
 	}
@@ -511,16 +500,13 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 			user.Identifiers = append(user.Identifiers, id)
 		}
 		user.setPrimary(back.Address)
+		if err := s.clear(tx, was, TakenBack, since, now); err != nil {
+			return err
+		}
 		if err := tx.PutUser(user); err != nil {
 			return err
 		}
 		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
-			return err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
-			return err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "way_back_taken", Detail: back.Address}))

@@ -310,7 +310,7 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
-	if err := s.void(tx, user.ID, now); err != nil {
+	if err := s.void(tx, user, TakenBack, now); err != nil {
 		return err
 	}
 	if err := tx.DeleteUser(user.ID); err != nil {

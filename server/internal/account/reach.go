@@ -3,6 +3,7 @@ package account
 import (
 	"fmt"
 	"net/url"
+	"slices"
 
 	"github.com/admit-auth/admit/token"
 )
@@ -91,4 +92,26 @@ func additionTakenMessage(locale string, to Identifier, publicURL string) Messag
 		return text(to.Value, short("addition_taken", locale, link), link)
 	}
 	return additionTakenMail(locale, to.Value, publicURL)
+}
+
+// reached are the identifiers by which the owner of an account hears of it: all that
+// were proved and can be written to, the primary one first, then mail before text.
+func (s *Service) reached(u *User) []Identifier {
+	var all []Identifier
+	for _, id := range u.Identifiers {
+		if id.Verified && id.Kind.Channel() != "" && s.reaches(id.Kind) == nil {
+			all = append(all, id)
+		}
+	}
+	rank := func(id Identifier) int {
+		switch {
+		case id.Primary:
+			return 0
+		case id.Kind == Email:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(all, func(a, b Identifier) int { return rank(a) - rank(b) })
+	return all
 }

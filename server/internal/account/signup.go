@@ -322,14 +322,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 	case user.identifier(c.Target).Verified:
 		return nil, ErrFlowEnded // proved by somebody else meanwhile
 	default:
-		user = user.clone()
-		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
-			return nil, err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
-			return nil, err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
+		if user, err = s.firstProof(tx, user, c.Target, from, now); err != nil {
 			return nil, err
 		}
 	}

@@ -42,6 +42,7 @@ type Tx interface {
 	Users
 	Credentials
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
