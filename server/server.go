@@ -290,7 +290,14 @@ func (s *Server) show() error {
 	if o.Theme, err = readTheme(s.live.Theme); err != nil {
 		return err
 	}
-	return s.face.set(o)
+	letters, err := readLetters(s.live.Theme, o.Theme)
+	if err == nil {
+		err = s.face.set(o)
+	}
+	if err == nil {
+		s.accounts.SetLetters(letters)
+	}
+	return err
 }
 
 // Version is the version of this program, (devel) where it was built from

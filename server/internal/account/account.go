@@ -7,6 +7,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -97,7 +98,8 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	CanText   bool
+	CanText   bool         // text messages, to phone numbers
+	Letters   *Letters     // templates of messages; nil for ours
 	PublicURL string       // without a slash at the end
 	Signing   Signing      // access tokens
 	Audiences []string     // of access tokens; nil for PublicURL
@@ -125,6 +127,8 @@ type Service struct {
 	least   atomic.Int64  // characters of a new password; SetMinPassword changes it
 	mail    chan struct{} // wakes Deliver
 	mails   mailCounters
+	ours    *Letters // templates as we wrote them
+	letters atomic.Pointer[Letters]
 }
 
 // New returns a service over a store.
@@ -141,6 +145,10 @@ func New(store Store, o Options) (*Service, error) {
 	s := &Service{store: store, o: o, mail: make(chan struct{}, 1)}
 	s.SetMinPassword(o.Policy.MinLength)
 	var err error
+	if s.ours, err = NewLetters("", nil); err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	s.SetLetters(cmp.Or(o.Letters, s.ours))
 	if s.tokens, err = newIssuer(o.Signing, o.PublicURL, o.Audiences); err != nil {
 		return nil, fmt.Errorf("account: %w", err)
 	}
@@ -156,7 +164,7 @@ func (s *Service) SetMinPassword(n int) { s.least.Store(int64(max(n, password.Mi
 // CanMail reports whether people can sign up with an e-mail address.
 func (s *Service) CanMail() bool { return s.o.CanMail }
 
-// CanText reports whether they can with a phone number.
+// CanText reports whether text messages can be sent to phone numbers.
 func (s *Service) CanText() bool { return s.o.CanText }
 
 // User returns the user, from memory where it can, or ErrUnknownUser.

@@ -19,6 +19,7 @@ const (
 	purposeBack = "back" // the way back of an address of the user that is the target
 
 	wayBackLife    = 7 * 24 * time.Hour
+	maxWaysBack    = 100 // of one user: the first of them undoes all
 	maxIdentifiers = 10
 )
 
@@ -142,10 +143,13 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := additionMessage(a.From.Locale, id, s.code(c.ID), s.o.PublicURL, link)
+		l := letter{
+			name: "identifier_code", to: id.Value, locale: a.From.Locale, about: a.Subject, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
 		if owner != nil && owner.identifier(id.Value).Verified {
 			// The code of the row is sent to nobody.
-			m = additionTakenMessage(a.From.Locale, id, s.o.PublicURL)
+			l.name, l.Facts = "identifier_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err
@@ -153,7 +157,7 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.postTo(tx, a.Subject, m, now); err != nil {
+		if err := s.post(tx, l, now); err != nil {
 			return err
 		}
 		// Without the address: an activity list must not keep what is nobody's yet.
@@ -312,8 +316,8 @@ func (u *User) setPrimary(value string) {
 }
 
 // MakePrimary makes a verified identifier the primary one: the name that the
-// account goes by, and the address that mail about it goes to. The address that
-// was is told.
+// account goes by, and what is written to first. All that were proved hear of it,
+// the one that was primary among them.
 func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now time.Time) (*User, error) {
 	value = spelled(value)
 	return s.own(ctx, a, "identifier_primary_set", value, now, func(tx Tx, user *User) error {
@@ -328,11 +332,7 @@ func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now ti
 		}
 		before := user.clone()
 		user.setPrimary(value)
-		to := before.contact()
-		if was := before.identifier(before.Primary()); was != nil && was.Kind == Email && was.Verified {
-			to = was.Value
-		}
-		return s.tell(tx, a, before, to, "identifier_primary_set", now)
+		return s.tell(tx, a, before, before.Primary(), "identifier_primary_set", now)
 	})
 }
 
@@ -358,8 +358,8 @@ func (s *Service) RemoveIdentifier(ctx context.Context, a Asker, value string, n
 		if err := tx.DeleteChallenges(purposeAdd, a.Subject, now); err != nil {
 			return err
 		}
-		if gone.Kind != Email || !gone.Verified {
-			return nil
+		if !gone.Verified {
+			return nil // it was never anybody's here
 		}
 		return s.tell(tx, a, before, gone.Value, "identifier_removed", now)
 	})
@@ -373,22 +373,71 @@ func spelled(value string) string {
 	return strings.ToLower(strings.TrimSpace(value))
 }
 
-// tell mails an address of the user about a change of its account, with a way
-// back to what it was before. Without one is told an address that an older one
-// may still contest: a thief who added his own must not be able to undo, with
-// it, that the owner removes it. Where there is no address yet a way back is
-// kept that nobody is told, so that the first one is contested as well.
+// tell lets the owner of an account hear of a change of it, by everything of it that
+// was proved: each message has a way back to what the account was before. Address is
+// what the event happened to, if that is one of them. No way back has an address
+// that an older one may still contest: a thief who added his own must not be able to
+// undo, with it, that the owner removes it. Where there is no address yet a way back
+// is kept that nobody is told, so that the first one is contested as well.
 func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
-	if !s.o.CanMail {
+	if !s.o.CanMail && !s.o.CanText {
 		return nil
 	}
 	names := before.Identifiers
-	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first
+	pending, err := s.waysBack(tx, before.ID, now)
 	if err != nil {
 		return err
 	}
-	pending = slices.DeleteFunc(pending, func(c *Challenge) bool { return !now.Before(c.Expires) })
-	for n, c := range pending {
+	if len(pending) > 0 {
+		names = pending[0].Identifiers // else each step of a thief would make the one before it part of what comes back
+	}
+	to := s.reached(before)
+	if len(to) == 0 {
+		to = []Identifier{{}}
+	}
+	for _, id := range to {
+		l := letter{
+			name: event, to: id.Value, locale: before.Locale, about: before.ID,
+			Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed" || event == "password_reset", From: a.From.Address},
+		}
+		if event == "identifier_removed" && id.Value != address {
+			l.name = "identifier_gone"
+		}
+		contested := slices.ContainsFunc(pending, func(b wayBack) bool {
+			return id.Value != "" && !slices.ContainsFunc(b.Identifiers, func(known Identifier) bool { return known.Value == id.Value })
+		})
+		if !contested && len(pending) < maxWaysBack {
+			link := token.New(token.OneTime)
+			// Nobody asked, so no browser has the other half.
+			c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{id.Value, names}, wayBackLife, now)
+			if err != nil {
+				return err
+			}
+			if err := tx.PutChallenge(c); err != nil {
+				return err
+			}
+			l.Link, l.Back = s.o.PublicURL+"/link/"+link.Reveal(), true
+		}
+		if id.Value == "" {
+			continue
+		}
+		if err := s.post(tx, l, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waysBack are those of a user that are good, oldest first.
+func (s *Service) waysBack(tx Tx, user string, now time.Time) (all []wayBack, err error) {
+	pending, err := tx.ListChallenges(purposeBack, user) // oldest first
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range pending {
+		if !now.Before(c.Expires) {
+			continue
+		}
 		// Sealed ahead of time is refused, and so would be every change of the
 		// account after the clock was set back: when it was made is known here.
 		at := now
@@ -397,29 +446,15 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 		}
 		payload, err := s.opened(c, at)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var back wayBack
 		if err := json.Unmarshal(payload, &back); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+			return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
-		if address != "" && !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
-			return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, "", s.o.PublicURL, now), now)
-		}
-		if n == 0 {
-			names = back.Identifiers // else each step of a thief would make the one before it part of what comes back
-		}
+		all = append(all, back)
 	}
-	link := token.New(token.OneTime)
-	// Nobody asked, so no browser has the other half.
-	c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{address, names}, wayBackLife, now)
-	if err != nil {
-		return err
-	}
-	if err := tx.PutChallenge(c); err != nil || address == "" {
-		return err
-	}
-	return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, link.Reveal(), s.o.PublicURL, now), now)
+	return all, nil
 }
 
 // WayBack spends a way back, which proves that the mailed address is still the

@@ -49,7 +49,7 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 	if !s.o.CanMail && !s.o.CanText || s.reaches(id.Kind) != nil {
 		return "", &admit.FieldError{Field: "identifier", Err: ErrRecovery}
 	}
-	tries := []try{{"recover:" + from.network(), signUpBudget}, s.letters(ctx, id, from)}
+	tries := []try{{"recover:" + from.network(), signUpBudget}, s.writing(ctx, id, from)}
 	if err := s.take(tries, now); err != nil {
 		return "", err
 	}
@@ -72,7 +72,7 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.postTo(tx, idOf(user), s.recoveryMessage(user, to, c.ID, link, from, now), now); err != nil {
+		if err := s.post(tx, s.recoveryLetter(user, to, c, link, from), now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: idOf(user), Event: "password_forgotten"}))
@@ -85,9 +85,28 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 	return asker.Reveal(), nil
 }
 
-// letters is the budget of messages to an identifier. A browser that is known has
+// recoveryLetter is what goes out where a password was forgotten. Whose address has
+// no account is told so. A number without one gets nothing, for every text costs, and
+// a user name nobody: what is written in their place is as much work.
+func (s *Service) recoveryLetter(user *User, to Identifier, c *Challenge, link token.Token, from Origin) letter {
+	l := letter{
+		name: "recovery_code", to: to.Value, locale: from.Locale, about: idOf(user), needs: c,
+		Facts: Facts{Code: s.recoverCode(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal(), From: from.Address},
+	}
+	switch {
+	case user != nil:
+		l.locale = cmp.Or(user.Locale, from.Locale)
+	case to.Kind == Email:
+		l.name, l.needs, l.Facts = "recovery_nobody", nil, Facts{Link: s.o.PublicURL + "/signup"}
+	default:
+		l.needs = &Challenge{ID: "sent to nobody", Expires: c.Expires} // there is none, so that it is not sent
+	}
+	return l
+}
+
+// writing is the budget of messages to an identifier. A browser that is known has
 // one of its own, so that no stranger keeps the owner from them.
-func (s *Service) letters(ctx context.Context, id Identifier, from Origin) try {
+func (s *Service) writing(ctx context.Context, id Identifier, from Origin) try {
 	kind := cmp.Or(id.Kind.Channel(), "name")
 	if from.Device != "" {
 		for _, known := range from.Known {
@@ -196,6 +215,19 @@ func (s *Service) Recover(ctx context.Context, in NewPassword, from Origin, now 
 		s.wake()
 	}
 	return err
+}
+
+// recoveredBy returns the identifier that the message of a recovery went to.
+func (s *Service) recoveredBy(c *Challenge, now time.Time) (string, error) {
+	payload, err := s.opened(c, now)
+	if err != nil {
+		return "", err
+	}
+	var p recovery
+	if err := json.Unmarshal(payload, &p); err != nil {
+		return "", fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	}
+	return p.To, nil
 }
 
 // burn takes a try from a recovery for a wrong code, and returns ErrBadCode.

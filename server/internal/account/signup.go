@@ -129,11 +129,14 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMessage(from.Locale, id, s.code(c.ID), s.o.PublicURL, link)
+		l := letter{
+			name: "signup_code", to: id.Value, locale: from.Locale, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
 		if owner != nil && owner.identifier(id.Value).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = takenMessage(from.Locale, id, s.o.PublicURL)
+			l.name, l.Facts = "signup_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
@@ -142,7 +145,7 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		return s.post(tx, m, now)
+		return s.post(tx, l, now)
 	})
 	if err != nil {
 		return "", err
@@ -369,12 +372,13 @@ func (s *Service) spendSetup(tx Tx, id string, user *User, now time.Time) error 
 
 // A Link is what a mailed or printed link is for.
 type Link struct {
-	ID     string
-	Setup  bool   // it makes the first administrator
-	Adds   bool   // it adds an address to an account
-	Back   bool   // it is an address's way back
-	Target string // the address that is to be proved, or comes back
-	Code   string // to be typed where the sign-up was begun
+	ID       string
+	Setup    bool   // it makes the first administrator
+	Adds     bool   // it adds an address to an account
+	Back     bool   // it is an address's way back
+	Recovers bool   // it replaces a forgotten password
+	Target   string // the address that is to be proved, or comes back
+	Code     string // to be typed where the sign-up was begun
 }
 
 // PeekLink tells what a link is for and spends nothing: scanners open links.
@@ -404,6 +408,10 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	if c.Purpose == purposeAdd || c.Purpose == purposeBack {
 		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
 		l.Target, err = s.addressOf(c, now)
+	}
+	if c.Purpose == purposeRecover {
+		l.Recovers = true
+		l.Target, err = s.recoveredBy(c, now)
 	}
 	return l, err
 }

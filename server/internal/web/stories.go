@@ -102,6 +102,23 @@ var stories = []story{
 		p.Data = struct{ Address, Code string }{"ann@example.org", "204816"}
 		return p
 	}},
+	{"recover", func(c *call) *page { return c.forgots() }},
+	{"recover-return", func(c *call) *page {
+		p := c.forgots()
+		p.Form.ReturnTo = "/account/apps"
+		return p
+	}},
+	{"recover-member", func(c *call) *page {
+		p := c.forgots()
+		p.User = ann()
+		return p
+	}},
+	{"recovering", func(c *call) *page { return c.recoveries(begun{address: "ann@example.org"}) }},
+	{"recovering-wrong", func(c *call) *page {
+		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
+	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
