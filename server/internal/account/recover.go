@@ -49,7 +49,11 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 	if !s.o.CanMail && !s.o.CanText || s.reaches(id.Kind) != nil {
 		return "", &admit.FieldError{Field: "identifier", Err: ErrRecovery}
 	}
-	tries := []try{{"recover:" + from.network(), signUpBudget}, s.writing(ctx, id, from)}
+	writing, err := s.writing(ctx, id, from)
+	if err != nil {
+		return "", err
+	}
+	tries := []try{{"recover:" + from.network(), signUpBudget}, writing}
 	if err := s.take(tries, now); err != nil {
 		return "", err
 	}
@@ -106,16 +110,13 @@ func (s *Service) recoveryLetter(user *User, to Identifier, c *Challenge, link t
 
 // writing is the budget of messages to an identifier. A browser that is known has
 // one of its own, so that no stranger keeps the owner from them.
-func (s *Service) writing(ctx context.Context, id Identifier, from Origin) try {
+func (s *Service) writing(ctx context.Context, id Identifier, from Origin) (try, error) {
 	kind := cmp.Or(id.Kind.Channel(), "name")
-	if from.Device != "" {
-		for _, known := range from.Known {
-			if u, err := s.User(ctx, known); err == nil && u.identifier(id.Value) != nil {
-				return try{kind + " of " + from.Device + ":" + known, mailBudget}
-			}
-		}
+	who, err := s.knownHere(ctx, id.Value, from)
+	if who != "" {
+		return try{kind + " of " + from.Device + ":" + who, mailBudget}, err
 	}
-	return try{kind + ":" + id.Value, mailBudget}
+	return try{kind + ":" + id.Value, mailBudget}, err
 }
 
 // recoverable returns the user whose password can be replaced by an identifier, nil

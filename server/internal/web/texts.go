@@ -301,6 +301,9 @@ var events = map[string]phrase{
 	"signed_in":               {"Signed in", "登录"},
 	"signed_out":              {"Signed out", "退出登录"},
 	"sign_in_refused":         {"A sign-in was refused: wrong password", "登录被拒绝：密码错误"},
+	"new_device":              {"The owner was told of a sign-in from a new device", "已通知主人：有新设备登录"},
+	account.Stuffing:          {"Many accounts were tried from one network", "有人从同一个网络尝试了许多账号"},
+	account.Spraying:          {"One password was tried on many accounts", "有人用同一个密码尝试了许多账号"},
 	"session_ended":           {"A session was ended", "结束了一个会话"},
 	"restored":                {"A backup was restored", "恢复了备份"},
 	"sessions_ended":          {"All sessions were ended", "结束了所有会话"},
@@ -390,6 +393,7 @@ var refusals = map[string]refusal{
 	jose.ErrExpired.Code():            {"令牌已过期。", "请刷新它。"},
 	session.ErrStale.Code():           {"这个令牌的内容已经过时。", "请刷新它；会话可能仍然有效。"},
 	account.ErrTooMany.Code():         {"尝试次数过多。", "请稍后再试。"},
+	account.ErrGuesses.Code():         {"错误密码过多。", "请稍等。用邮件里的链接、验证码或通行密钥可以立即登录；在您以前登录过的浏览器里，密码也照常可用。"},
 	account.ErrUnknownUser.Code():     {"没有这个用户。", ""},
 	account.ErrDisabled.Code():        {"这个用户已被停用。", ""},
 
