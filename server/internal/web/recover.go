@@ -91,7 +91,7 @@ func (c *call) forgotPage() (err error) {
 		return err
 	}
 	if !c.Accounts.CanMail() && !c.Accounts.CanText() {
-		return account.ErrRecovery
+		p.Form = nil
 	}
 	return c.show(http.StatusOK, p)
 }

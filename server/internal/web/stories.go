@@ -108,6 +108,7 @@ var stories = []story{
 		p.Form.ReturnTo = "/account/apps"
 		return p
 	}},
+	{"recover-none", func(c *call) *page { return c.page("recover") }},
 	{"recover-member", func(c *call) *page {
 		p := c.forgots()
 		p.User = ann()

@@ -159,6 +159,7 @@ var phrases = map[string]phrase{
 	"arrival.warn":        {"Never give them to anyone who asks for them. If you did not add the address to an account, close this page: nothing happens.", "不要把验证码告诉任何索要它的人。如果不是您在添加这个邮箱，关闭本页面即可，什么也不会发生。"},
 	"recover.title":       {"Forgotten password", "忘记密码"},
 	"recover.lead":        {"Say what you sign in with. We send a code, with which you choose a new password.", "请填写您的登录名。我们会发送验证码，您可以用它设置新密码。"},
+	"recover.none":        {"No message can be sent from here. Ask the people who run this service: an administrator can set a new password.", "这里不能发送消息。请联系本服务的管理人员：管理员可以设置新密码。"},
 	"recover.submit":      {"Send the code", "发送验证码"},
 	"recover.know":        {"You know it again?", "想起来了？"},
 	"recover.link":        {"Forgot your password?", "忘记密码？"},
