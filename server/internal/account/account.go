@@ -103,6 +103,8 @@ type Options struct {
 	Tracer    trace.Tracer // may be nil
 	Copies    Copies       // may be nil
 	Current   func() bool  // whether rows in memory are good, where others write too; nil: always
+
+	Authenticators Authenticators // check passkeys; nil where there can be none
 }
 
 // Copies are kept outside of this process.

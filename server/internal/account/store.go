@@ -46,6 +46,7 @@ type Tx interface {
 	Outbox
 	Keyring
 	APIKeys
+	UserHandles
 	Sessions
 	Families
 	Feed
