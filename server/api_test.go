@@ -341,7 +341,7 @@ func TestSignUpRefusals(t *testing.T) {
 		{"a password that is the name", m{"identifier": "bobbobbob", "password": "bobbobbob"}, 400, "password", "password_is_your_name"},
 		{"a name that is none", m{"identifier": "ann smith", "password": goodPassword}, 400, "identifier", "identifier_malformed"},
 		{"no name", m{"password": goodPassword}, 400, "identifier", "identifier_malformed"},
-		{"a phone number", m{"identifier": "+49 30 1234", "password": goodPassword}, 400, "identifier", "identifier_unsupported"},
+		{"a phone number of no country", m{"identifier": "+999 30 1234", "password": goodPassword}, 400, "identifier", "phone_malformed"},
 		{"a long name to be called", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}, 400, "name", "name_too_long"},
 		{"a cookie for what is no JWT", m{"identifier": "bob", "password": goodPassword, "as": "token", "cookie": true}, 400, "cookie", "jwt_cookie_unsupported"},
 		{"a form of session that is none", m{"identifier": "bob", "password": goodPassword, "as": "scroll"}, 400, "as", "as_unsupported"},

@@ -291,12 +291,16 @@ var (
 // refused brings about every refusal that the description tells of, by the
 // operation and its code; "any" for what is told of all or of a sort.
 var refused = map[string]trial{
-	"signUp as_unsupported":         as("scroll", "signup", signUp),
-	"signUp cookie_unsupported":     foreign("signup", signUp),
-	"signUp identifier_malformed":   posting("signup", m{"identifier": "ann smith", "password": goodPassword}),
-	"signUp identifier_unsupported": posting("signup", m{"identifier": "+49 30 1234", "password": goodPassword}),
-	"signUp name_too_long":          posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
-	"signUp identifier_taken":       posting("signup", m{"identifier": "ANN", "password": goodPassword}),
+	"signUp as_unsupported":       as("scroll", "signup", signUp),
+	"signUp cookie_unsupported":   foreign("signup", signUp),
+	"signUp identifier_malformed": posting("signup", m{"identifier": "ann smith", "password": goodPassword}),
+	"signUp phone_malformed":      posting("signup", m{"identifier": "+49 30 123", "password": goodPassword}),
+	"signUp identifier_unsupported": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.client().post("signup", m{"identifier": "+49 30 1234", "password": goodPassword})
+	},
+	"signUp name_too_long":    posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
+	"signUp identifier_taken": posting("signup", m{"identifier": "ANN", "password": goodPassword}),
 	"signUp mail_unavailable": func(s *site) *reply {
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword})
@@ -452,7 +456,7 @@ var refused = map[string]trial{
 	"adminExportRecords unknown_parameter":      administratorAsks("GET", "audit/export?rol=x", nil),
 	"adminExportRecords bad_parameter":          administratorAsks("GET", "audit/export?since=x", nil),
 	"adminAddUser identifier_malformed":         administratorAsks("POST", "users", m{"identifiers": []string{"ann smith"}}),
-	"adminAddUser identifier_unsupported":       administratorAsks("POST", "users", m{"identifiers": []string{"+49 30 1234"}}),
+	"adminAddUser phone_malformed":              administratorAsks("POST", "users", m{"identifiers": []string{"+999 30 1234"}}),
 	"adminAddUser identifier_taken":             administratorAsks("POST", "users", m{"identifiers": []string{"ann"}}),
 	"adminAddUser name_too_long":                administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "name": strings.Repeat("x", 501)}),
 	"adminAddUser role_malformed":               administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "roles": []string{"The Boss"}}),
@@ -486,11 +490,15 @@ var refused = map[string]trial{
 		c := s.signedUp("ann")
 		return again(25, func() *reply { return c.get("user/export") })
 	},
-	"deleteUser confirmation_wrong":        func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
-	"deleteUser last_admin":                func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
-	"addIdentifier identifier_malformed":   func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
-	"addIdentifier identifier_unsupported": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"}) },
-	"addIdentifier identifier_yours":       func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
+	"deleteUser confirmation_wrong":      func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
+	"deleteUser last_admin":              func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
+	"addIdentifier identifier_malformed": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
+	"addIdentifier phone_malformed":      func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49"}) },
+	"addIdentifier identifier_unsupported": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"})
+	},
+	"addIdentifier identifier_yours": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
 	"addIdentifier identifier_taken": func(s *site) *reply {
 		s.signedUp("bob")
 		return s.signedUp("ann").post("identifiers", m{"identifier": "bob"})

@@ -195,7 +195,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	hashing := &password.Options{}
+	hashing := &password.Options{InsecureHashes: true} // whether they are kept is for who imports them
 	if len(cfg.Hashers) > 0 {
 		s.hashers = &hashers{command: cfg.Hashers, asking: askingTime, log: s.log}
 		hashing.Argon2id = s.hashers.argon2id
@@ -212,6 +212,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Limiter:   limit.New(),
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.inbox != nil,
+		CanText:   s.inbox != nil,
 		PublicURL: s.publicURL(),
 		Signing:   s.keys,
 		Audiences: cfg.Audiences,

@@ -59,16 +59,17 @@ func (s *Service) addressOf(c *Challenge, now time.Time) (string, error) {
 }
 
 // AddIdentifier lets the asker sign in with one more name. A user name is added
-// at once. To an e-mail address mail goes out, whether it is taken or not, which
-// is told to its owner only; the flow is proved with [Service.VerifyIdentifier].
-// An unverified address of the asker's own is verified the same way.
+// at once. To an e-mail address or a phone number a message goes out, whether it is
+// taken or not, which is told to its owner only; the flow is proved with
+// [Service.VerifyIdentifier]. An unverified address of the asker's own is verified
+// the same way.
 func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now time.Time) (user *User, flow string, err error) {
 	id, err := ParseIdentifier(text)
 	if err != nil {
 		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
 	}
-	if id.Kind == Email && !s.o.CanMail {
-		return nil, "", &admit.FieldError{Field: "identifier", Err: ErrMail}
+	if err := s.reaches(id.Kind); err != nil {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
 	}
 	check := func(user *User) error {
 		if err := a.recent(user, now); err != nil {
@@ -93,14 +94,14 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 	}
 	// Names are told as taken or free, so a session may not ask for many.
 	tries := []try{{"add:" + a.Subject, addBudget}}
-	if id.Kind == Email {
-		tries = append(tries, try{"mail:" + id.Value, mailBudget})
+	if channel := id.Kind.Channel(); channel != "" {
+		tries = append(tries, try{channel + ":" + id.Value, mailBudget})
 	}
 	if err := s.take(tries, now); err != nil {
 		return nil, "", err
 	}
-	if id.Kind == Email {
-		flow, err = s.askAddition(ctx, a, id.Value, check, now)
+	if id.Kind.Channel() != "" {
+		flow, err = s.askAddition(ctx, a, id, check, now)
 		return nil, flow, err
 	}
 	user, err = s.own(ctx, a, "identifier_added", id.Value, now, func(tx Tx, user *User) error {
@@ -120,12 +121,12 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 	return user, "", err
 }
 
-// askAddition mails a code and a link. The work is the same for an address that
+// askAddition sends a code and a link. The work is the same for an address that
 // somebody has.
-func (s *Service) askAddition(ctx context.Context, a Asker, address string, check func(*User) error, now time.Time) (flow string, err error) {
+func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check func(*User) error, now time.Time) (flow string, err error) {
 	asker := token.New(token.OneTime)
 	link := asker.WithNewVerifier()
-	c, err := s.challenge(asker, link, purposeAdd, a.Subject, addition{address}, flowLife, now)
+	c, err := s.challenge(asker, link, purposeAdd, a.Subject, addition{id.Value}, flowLife, now)
 	if err != nil {
 		return "", err
 	}
@@ -137,14 +138,17 @@ func (s *Service) askAddition(ctx context.Context, a Asker, address string, chec
 		if err := check(user); err != nil {
 			return err
 		}
-		owner, err := tx.UserByIdentifier(address)
+		owner, err := tx.UserByIdentifier(id.Value)
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := additionMail(a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
-		if owner != nil && owner.identifier(address).Verified {
+		l := letter{
+			name: "identifier_code", to: id.Value, locale: a.From.Locale, about: a.Subject, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
+		if owner != nil && owner.identifier(id.Value).Verified {
 			// The code of the row is sent to nobody.
-			m = additionTakenMail(a.From.Locale, address, s.o.PublicURL)
+			l.name, l.Facts = "identifier_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err
@@ -152,7 +156,7 @@ func (s *Service) askAddition(ctx context.Context, a Asker, address string, chec
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.postTo(tx, a.Subject, m, now); err != nil {
+		if err := s.post(tx, l, now); err != nil {
 			return err
 		}
 		// Without the address: an activity list must not keep what is nobody's yet.
@@ -210,6 +214,10 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		if err := json.Unmarshal(payload, &p); err != nil {
 			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
+		id, err := ParseIdentifier(p.Address)
+		if err != nil {
+			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		}
 		was, err := tx.User(a.Subject)
 		if errors.Is(err, ErrUnknownUser) {
 			return ErrFlowEnded
@@ -238,7 +246,8 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		} else if len(user.Identifiers) >= maxIdentifiers {
 			return ErrManyIdentifiers
 		} else {
-			user.Identifiers = append(user.Identifiers, Identifier{Value: p.Address, Kind: Email, Verified: true})
+			id.Verified = true
+			user.Identifiers = append(user.Identifiers, id)
 		}
 		if err := tx.PutUser(user); err != nil {
 			return err
@@ -379,7 +388,13 @@ func (s *Service) RemoveIdentifier(ctx context.Context, a Asker, value string, n
 	})
 }
 
-func spelled(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
+// spelled returns a name as it is kept.
+func spelled(value string) string {
+	if id, err := ParseIdentifier(value); err == nil {
+		return id.Value
+	}
+	return strings.ToLower(strings.TrimSpace(value))
+}
 
 // tell mails an address of the user about a change of its account, with a way
 // back to what it was before. Without one is told an address that an older one
@@ -389,6 +404,10 @@ func spelled(value string) string { return strings.ToLower(strings.TrimSpace(val
 func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
 	if !s.o.CanMail {
 		return nil
+	}
+	l := letter{
+		name: event, to: address, locale: before.Locale, about: before.ID,
+		Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed", From: a.From.Address},
 	}
 	names := before.Identifiers
 	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first
@@ -412,7 +431,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		if address != "" && !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
-			return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, "", s.o.PublicURL, now), now)
+			return s.post(tx, l, now)
 		}
 		if n == 0 {
 			names = back.Identifiers // else each step of a thief would make the one before it part of what comes back
@@ -427,7 +446,8 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	if err := tx.PutChallenge(c); err != nil || address == "" {
 		return err
 	}
-	return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, link.Reveal(), s.o.PublicURL, now), now)
+	l.Link, l.Back = s.o.PublicURL+"/link/"+link.Reveal(), true
+	return s.post(tx, l, now)
 }
 
 // WayBack spends a way back, which proves that the mailed address is still the

@@ -51,6 +51,7 @@ type Tx interface {
 	Families
 	Feed
 	Places
+	Imports
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }

@@ -149,7 +149,7 @@ func (c *call) signIns() *page {
 	p.Form = &form{
 		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password",
 		Fields: []field{
-			{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
 		},
 	}
@@ -194,14 +194,19 @@ func (c *call) signInForm() error {
 // set-up link.
 func (c *call) signUps(setup bool) *page {
 	p := c.page("signup")
-	lead, label := c.say("signup.lead"), c.say("label.who")
-	if !c.Accounts.CanMail() {
-		lead, label = c.say("signup.mailless"), c.say("label.user")
+	lead := c.say("signup.mailless")
+	switch mail, text := c.Accounts.CanMail(), c.Accounts.CanText(); {
+	case mail && text:
+		lead = c.say("signup.any")
+	case text:
+		lead = c.say("signup.texts")
+	case mail:
+		lead = c.say("signup.lead")
 	}
 	p.Form = &form{
 		Action: "/signup", Submit: p.Title,
 		Fields: []field{
-			{Name: "identifier", Label: label, Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(c.Accounts.CanMail()), Type: "text", Complete: "username"},
 			{Name: "name", Label: c.say("label.name"), Type: "text", Complete: "name", Optional: true},
 			c.newPassword("password", "label.password"),
 		},
@@ -215,6 +220,19 @@ func (c *call) signUps(setup bool) *page {
 		Setup bool
 	}{lead, setup}
 	return p
+}
+
+// who is the label of what people sign in with.
+func (c *call) who(mail bool) string {
+	switch text := c.Accounts.CanText(); {
+	case mail && text:
+		return c.say("label.any")
+	case text:
+		return c.say("label.phone")
+	case mail:
+		return c.say("label.who")
+	}
+	return c.say("label.user")
 }
 
 func (c *call) newPassword(name, label string) field {
@@ -271,6 +289,16 @@ func (c *call) welcome(user *account.User, target string) error {
 // A begun sign-up waits for the proof of an address.
 type begun struct{ flow, address, target string }
 
+// A sentTo says where a code went.
+type sentTo struct {
+	Address string
+	Text    bool // a text message, which knows no spam folder
+}
+
+func (c *call) sent(b begun) sentTo {
+	return sentTo{cmp.Or(b.address, c.say("verify.somewhere")), strings.HasPrefix(b.address, "+")}
+}
+
 // begun returns the sign-up that this browser has begun, here or by the API,
 // which notes the flow alone.
 func (c *call) begun() (b begun, ok bool) {
@@ -291,7 +319,7 @@ func (c *call) verifications(b begun) *page {
 			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true,
 		}},
 	}
-	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}
+	p.Data = c.sent(b)
 	return p
 }
 

@@ -86,6 +86,7 @@ var stories = []story{
 	}},
 	{"setup", func(c *call) *page { return c.signUps(true) }},
 	{"verify", func(c *call) *page { return c.verifications(begun{address: "ann@example.org"}) }},
+	{"verify-text", func(c *call) *page { return c.verifications(begun{address: "+8613812345678"}) }},
 	{"verify-wrong", func(c *call) *page {
 		return c.tellWrong(c.verifications(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
 	}},
@@ -147,6 +148,7 @@ var stories = []story{
 		p := c.tellNames()
 		p.User.Identifiers = append(p.User.Identifiers,
 			account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true},
+			account.Identifier{Value: "+8613812345678", Kind: account.Phone, Verified: true},
 			account.Identifier{Value: "ann.catherine.elisabeth.example-of-a-long-name@mail.department.example.org", Kind: account.Email})
 		return p
 	}},
@@ -154,7 +156,14 @@ var stories = []story{
 		p := c.tellMember("addition", "/account/identifiers/verify")
 		p.Form = c.verifications(begun{}).Form
 		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
-		p.Data = struct{ Address string }{"new@example.org"}
+		p.Data = c.sent(begun{address: "new@example.org"})
+		return p
+	}},
+	{"addition-text", func(c *call) *page {
+		p := c.tellMember("addition", "/account/identifiers/verify")
+		p.Form = c.verifications(begun{}).Form
+		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
+		p.Data = c.sent(begun{address: "+8613812345678"})
 		return p
 	}},
 	{"arrival-here", func(c *call) *page {
