@@ -41,6 +41,7 @@ const (
 type Tx interface {
 	Users
 	Credentials
+	Factors
 	Challenges
 	Audit
 	Outbox
@@ -91,7 +92,7 @@ type Credentials interface {
 	PasswordHashes(fn func(hash string)) error
 
 	// RaiseEpoch ends every session of the user but the one with the sid except;
-	// "" spares none. The feed is told.
+	// "" spares none. The feed is told. No device of the user is trusted any more.
 	RaiseEpoch(user, except string) error
 	// RaiseClaims is called where what tokens say of the user changes, such as its
 	// roles: those that are out are refused as stale, and no session ends. The
