@@ -220,6 +220,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Tracer:    s.tracer,
 		Copies:    s.accountCopies(),
 		Current:   s.db.Current,
+
+		Authenticators: authenticators(s.publicURL()),
 	}); err != nil {
 		return nil, err
 	}

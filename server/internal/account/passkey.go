@@ -44,7 +44,7 @@ const (
 )
 
 const (
-	maxPasskeys    = 20
+	mostPasskeys   = 20
 	maxPasskeyName = 60
 
 	// PasskeyLife is for how long the options of a flow may be answered. The page
@@ -115,6 +115,14 @@ func (p *PasskeyFactor) pack() error {
 	}
 	p.Data = string(b)
 	return nil
+}
+
+// demanded reports whether a passkey is asked for after a password. One that was
+// only made because it is convenient must shut nobody out who sits elsewhere: the
+// default is that it is not.
+func (f *Factor) demanded() bool {
+	p, err := passkeyOf(f)
+	return err != nil || p.Second
 }
 
 // HeldBy is what a session says of the key (RFC 8176). It is the authenticator's
@@ -506,7 +514,7 @@ func (s *Service) NewPasskey(ctx context.Context, a Asker, silent bool, now time
 	if err != nil {
 		return nil, err
 	}
-	if len(known) >= maxPasskeys {
+	if len(known) >= mostPasskeys {
 		return nil, ErrManyPasskeys
 	}
 	if handle == nil {
@@ -533,26 +541,27 @@ type NewPasskeyAnswer struct {
 	Flow   string
 	Name   string // "" for one by the authenticator
 	Else   string // the name where the authenticator is not known
+	Second bool   // it is asked for after a password
 	Answer []byte
 }
 
-// AddPasskey keeps the passkey that was made; the owner's address is told. One that
-// was offered after a password makes no sign-in harder: it is not asked for after
-// a password until its owner says so.
-func (s *Service) AddPasskey(ctx context.Context, a Asker, in NewPasskeyAnswer, now time.Time) (*PasskeyFactor, error) {
+// AddPasskey keeps the passkey that was made; the owner's address is told. Where
+// it is the first factor that is asked for after a password, there are recovery
+// codes, which are seen this once.
+func (s *Service) AddPasskey(ctx context.Context, a Asker, in NewPasskeyAnswer, now time.Time) (_ *PasskeyFactor, codes []admit.Secret, err error) {
 	if err := s.Recent(ctx, a, now); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c, err := s.ceremony(ceremonyRegister, in.Flow, a.SID, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c.User != a.Subject {
-		return nil, ErrPasskeyEnded
+		return nil, nil, ErrPasskeyEnded
 	}
 	made, err := s.o.Authenticators.Register(in.Answer, c.Challenge, c.Silent)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := &PasskeyFactor{
 		Factor: &Factor{
@@ -560,17 +569,17 @@ func (s *Service) AddPasskey(ctx context.Context, a Asker, in NewPasskeyAnswer, 
 		},
 		passkeyData: passkeyData{
 			Key: made.Key, Site: s.site(), AAGUID: made.AAGUID[:], Transports: made.Transports,
-			Eligible: made.Eligible, BackedUp: made.BackedUp, Second: !c.Silent,
+			Eligible: made.Eligible, BackedUp: made.BackedUp, Second: in.Second,
 		},
 	}
 	if in.Name == "" {
 		in.Name = madeBy(made.AAGUID, in.Else)
 	}
 	if p.Name, err = passkeyName(in.Name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := p.pack(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, err = s.own(ctx, a, "passkey_added", p.Name, now, func(tx Tx, user *User) error {
 		// It outlives its session: one that has ended meanwhile must not leave it.
@@ -594,7 +603,7 @@ func (s *Service) AddPasskey(ctx context.Context, a Asker, in NewPasskeyAnswer, 
 		if err != nil {
 			return err
 		}
-		if len(all) >= maxPasskeys {
+		if len(all) >= mostPasskeys {
 			return ErrManyPasskeys
 		}
 		if _, err := tx.Factor(p.ID); !errors.Is(err, ErrUnknownFactor) {
@@ -603,12 +612,41 @@ func (s *Service) AddPasskey(ctx context.Context, a Asker, in NewPasskeyAnswer, 
 		if err := tx.AddFactor(p.Factor); err != nil {
 			return err
 		}
+		if codes, err = s.demand(tx, p, now); err != nil {
+			return err
+		}
 		return s.tell(tx, a, user, user.contact(), "passkey_added", now)
 	})
 	if err != nil {
+		return nil, nil, err
+	}
+	return p, codes, nil
+}
+
+// demand is what follows where a passkey is asked for after a password from now
+// on: no browser is spared it, and there are recovery codes.
+func (s *Service) demand(tx Tx, p *PasskeyFactor, now time.Time) ([]admit.Secret, error) {
+	if !p.Second {
+		return nil, nil
+	}
+	if err := tx.DeleteFactors(p.User, Trusted); err != nil {
 		return nil, err
 	}
-	return p, nil
+	factors, err := tx.FactorsOf(p.User)
+	if err != nil || slices.ContainsFunc(factors, func(f *Factor) bool { return f.Kind == Recovery && !f.empty() }) {
+		return nil, err
+	}
+	return s.makeRecovery(tx, p.User, now)
+}
+
+// spare is what follows where one factor less may be asked for: with the last one
+// the recovery codes go.
+func spare(tx Tx, user string) error {
+	left, err := tx.FactorsOf(user)
+	if err != nil || slices.ContainsFunc(left, (*Factor).second) {
+		return err
+	}
+	return tx.DeleteFactors(user, Recovery)
 }
 
 // passkeyName returns a name as it is kept.
@@ -636,26 +674,27 @@ func (s *Service) Passkeys(ctx context.Context, user string) (all []*PasskeyFact
 // A PasskeyChange is what an owner may say of a passkey; nil leaves it.
 type PasskeyChange struct {
 	Name   *string
-	Second *bool // it is asked for after a password; false needs a recent proof
+	Second *bool // it is asked for after a password; needs a recent proof
 }
 
-// ChangePasskey changes a passkey of the asker.
-func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to PasskeyChange, now time.Time) (p *PasskeyFactor, err error) {
+// ChangePasskey changes a passkey of the asker. It returns recovery codes as
+// AddPasskey does.
+func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to PasskeyChange, now time.Time) (p *PasskeyFactor, codes []admit.Secret, err error) {
 	if to.Name != nil {
 		name, err := passkeyName(*to.Name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		to.Name = &name
 	}
-	if to.Second != nil && !*to.Second {
+	if to.Second != nil {
 		if err := s.Recent(ctx, a, now); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	// Each change is a record of the audit, which is kept for long.
 	if err := s.take([]try{{"profile:" + a.Subject, knownBudget}}, now); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = s.update(ctx, func(tx Tx) error {
 		if p, _, err = ownPasskey(tx, a.Subject, id); err != nil {
@@ -668,19 +707,26 @@ func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to Pass
 		}
 		if to.Second != nil && p.Second != *to.Second {
 			p.Second = *to.Second
-			events = append(events, map[bool]string{true: "passkey_demanded", false: "passkey_not_demanded"}[p.Second])
+			events = append(events, map[bool]string{true: "passkey_demanded", false: "passkey_spared"}[p.Second])
 		}
 		for _, event := range events {
 			if err := tx.Record(a.mark(event, p.Name, now)); err != nil {
 				return err
 			}
 		}
-		return p.keep(tx, p.Counter)
+		if err := p.keep(tx, p.Counter); err != nil {
+			return err
+		}
+		if !p.Second {
+			return spare(tx, a.Subject)
+		}
+		codes, err = s.demand(tx, p, now)
+		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return p, nil
+	return p, codes, nil
 }
 
 // ownPasskey returns one passkey of a user, and all.
@@ -717,6 +763,9 @@ func (s *Service) RemovePasskey(ctx context.Context, a Asker, id string, now tim
 			return err
 		}
 		if err := tx.DeleteFactor(id); err != nil {
+			return err
+		}
+		if err := spare(tx, user.ID); err != nil {
 			return err
 		}
 		return s.tell(tx, a, user, user.contact(), "passkey_removed", now)
