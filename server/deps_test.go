@@ -26,7 +26,7 @@ var policy = map[string]string{
 	"internal/notify":       "internal/account",
 	"internal/otlp":         "lib internal/trace !database/sql",
 	"internal/passkey":      "lib internal/account github.com/go-webauthn/webauthn/protocol !net/http !database/sql",
-	"internal/passkeytest":  "!net/http !database/sql", // imported only from tests
+	"internal/passkeytest":  "!net/http !database/sql",                  // imported only from tests
 	"internal/postgres":     "github.com/jackc/pgx/v5/pgconn !net/http", // not the rest of pgx: docs/decisions says why
 	"internal/postgrestest": "internal/postgres",                        // imported only from tests
 	"internal/trace":        "!net/http !database/sql",                  // no OpenTelemetry: docs/decisions says why

@@ -83,7 +83,7 @@ func TestAPasskeyOfEachAlgorithmIsRegisteredAndSigns(t *testing.T) {
 				}
 				return made.Key, nil
 			})
-			if err != nil || signed.Count != 1 || !signed.Verified {
+			if err != nil || signed.Count != 2 || !signed.Verified {
 				t.Errorf("signed %+v, %v", signed, err)
 			}
 		})

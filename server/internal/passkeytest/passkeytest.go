@@ -25,7 +25,7 @@ type Authenticator struct {
 	Key          crypto.Signer // of P-256, Ed25519 or RSA; another is of no use to anybody
 	Algorithm    int           // in the public key; 0 for the key's own
 	AAGUID       [16]byte
-	Count        uint32 // of the next signature; it grows where it is not 0
+	Count        uint32 // of signatures; it grows where it is not 0
 	Absent       bool   // nobody touches it
 	Unverified   bool   // it does not check who holds it
 	Synced       bool
@@ -79,10 +79,10 @@ func (a *Authenticator) Sign(t testing.TB, options []byte) json.RawMessage {
 	t.Helper()
 	var o struct{ Challenge string }
 	a.read(t, options, &o)
-	client, data := a.client(t, "webauthn.get", o.Challenge), a.data(0)
 	if a.Count > 0 {
 		a.Count++
 	}
+	client, data := a.client(t, "webauthn.get", o.Challenge), a.data(0)
 	sum := sha256.Sum256(client)
 	signed := append(data[:len(data):len(data)], sum[:]...)
 	digest, hash := signed, crypto.Hash(0)
