@@ -94,8 +94,9 @@ type Server struct {
 
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
-	traces      *otlp.Exporter   // nil but with OTLPEndpoint
-	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
+	alarms      alarms
+	traces      *otlp.Exporter // nil but with OTLPEndpoint
+	tracer      trace.Tracer   // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
 	streams     context.Context // done when answers without an end must end
@@ -220,6 +221,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Tracer:    s.tracer,
 		Copies:    s.accountCopies(),
 		Current:   s.db.Current,
+		Watch:     limit.NewWatch(),
+		Alarm:     s.alarm,
+		Shared:    s.db.Shared(),
 
 		Authenticators: authenticators(s.publicURL()),
 	}); err != nil {
@@ -369,6 +373,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
 	work.Go(func() { s.sweepFeed(background) })
+	work.Go(func() { s.sweepGuesses(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {

@@ -9,6 +9,7 @@ func (s *Service) tellFactor(tx Tx, a Asker, user *User, event string, now time.
 		return nil
 	}
 	return s.post(tx, letter{
-		name: event, to: to, locale: user.Locale, about: user.ID, Facts: Facts{Link: s.o.PublicURL + "/account/security", From: a.From.Address},
+		name: event, to: to, locale: user.Locale, about: user.ID,
+		Facts: Facts{Link: s.o.PublicURL + "/account/security", From: a.From.Address},
 	}, now)
 }

@@ -101,7 +101,7 @@ func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.
 		m.ID = p.ID
 		// What cannot be read waits too: a clock that was set back, or a key that
 		// comes with the next start, will do.
-		if err == nil {
+		if err == nil && m.To != "" { // to nobody is as much work to write, and no more
 			err = s.send(ctx, m, send)
 		}
 		late := now.Sub(p.At) > 24*time.Hour

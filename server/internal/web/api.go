@@ -25,7 +25,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	all := slices.Concat(sessionCalls(), factorCalls(), refreshCalls(), ownCalls(), ownFactorCalls(), keyCalls(), passkeyCalls(), approvalCalls(), siteCalls(), adminCalls(), probes())
+	all := slices.Concat(sessionCalls(), factorCalls(), linkCalls(), refreshCalls(), ownCalls(), ownFactorCalls(), keyCalls(), passkeyCalls(), approvalCalls(), siteCalls(), adminCalls(), probes())
 	for i := range all {
 		all[i].demand()
 	}
@@ -56,7 +56,7 @@ func sessionCalls() []operation {
 		do:      taking((*call).apiSignIn),
 		example: `{"identifier": "ann", "password": "correct horse battery", "as": "token"}`,
 		answers: signIns,
-		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrGuesses, password.ErrBusy},
 	}, {
 		call: "POST " + apiPrefix + "guest", id: "beginGuest", summary: "Begin a guest's session",
 		about:   "Its `guest_id` stays when the guest signs up or in, so that an application can give the user what the guest did. A guest who asks again keeps it and gets a new session.",

@@ -36,6 +36,9 @@ func (s *server) pages() {
 	for path, m := range ownPages() {
 		s.page(path, m)
 	}
+	for path, m := range linkPages() {
+		s.page(path, m)
+	}
 	if s.Dev != nil {
 		s.handle("/dev/inbox", near((*call).failPage), methods{"GET": local(paged((*call).inboxPage))})
 		s.handle("/dev/stories", near((*call).failPage), methods{"GET": local(paged((*call).storiesPage))})
@@ -149,7 +152,7 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Able: c.Accounts.CanPasskey(),
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(), Able: c.Accounts.CanPasskey(),
 		Fields: []field{
 			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username webauthn"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
@@ -403,6 +406,8 @@ func (c *call) linkPage() error {
 		return c.additionLink(l)
 	case l.Back:
 		return c.show(http.StatusOK, c.ways(l))
+	case l.SignsIn:
+		return c.show(http.StatusOK, c.signInLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -429,6 +434,9 @@ func (c *call) linkForm() error {
 	}
 	if l.Back {
 		return c.wayBackForm(text, l)
+	}
+	if l.SignsIn {
+		return c.signInLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

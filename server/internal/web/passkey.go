@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -465,8 +466,9 @@ type passkeyForm struct {
 	Options  string // in JSON
 	ReturnTo string
 	Submit   string
-	Auto     bool // the browser may offer it by itself
-	Choice   bool // whether it is asked for after a password
+	Auto     bool   // the browser may offer it by itself
+	Again    string // where to ask anew, after an hour; "" for nowhere
+	Choice   bool   // whether it is asked for after a password
 	Signals  []signal
 }
 
@@ -493,13 +495,19 @@ func (c *call) withPasskey(p *page) error {
 		return err
 	}
 	o := requestOf(q, "required")
-	p.Passkey = c.signInWith(o)
-	p.Passkey.ReturnTo = p.Form.ReturnTo
+	p.Passkey = c.signInWith(o, p.Form.ReturnTo)
 	return nil
 }
 
-func (c *call) signInWith(o requestFlow) *passkeyForm {
-	return &passkeyForm{Kind: "get", Action: "/signin/passkey", Flow: o.Flow, Options: optionsText(o.PublicKey), Submit: c.say("passkey.signin"), Auto: true}
+func (c *call) signInWith(o requestFlow, target string) *passkeyForm {
+	f := &passkeyForm{
+		Kind: "get", Action: "/signin/passkey", Flow: o.Flow, Options: optionsText(o.PublicKey), Submit: c.say("passkey.signin"),
+		Auto: true, Again: "/signin", ReturnTo: target,
+	}
+	if target != "" {
+		f.Again += "?" + url.Values{"return_to": {target}}.Encode()
+	}
+	return f
 }
 
 // passkeySignInForm signs in who has answered with a passkey.
@@ -759,7 +767,7 @@ func (c *call) proveWith(o requestFlow) *passkeyForm {
 
 // showCodes shows recovery codes, this once.
 func (c *call) showCodes(codes []admit.Secret) error {
-	p, _, err := c.member("codes")
+	p, _, err := c.member("passkeycodes")
 	if err != nil {
 		return err
 	}

@@ -197,7 +197,7 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
-	case "apikeys", "apikey", "passkeys":
+	case "apikeys", "apikey", "passkeys", "passkeycodes":
 		return "/account/security"
 	}
 	return ""
@@ -370,6 +370,9 @@ type form struct {
 	Hidden   []wished
 	Able     bool   // a script says whether this browser could keep a passkey
 	Proof    string // the field that a refusal without a field is about
+	Other    *link  // a second button, which sends the form elsewhere
+	AtOnce   bool   // a script presses the button
+	Texted   bool   // a script takes the code from a text message
 
 	Refusal *refusal // of the whole
 }

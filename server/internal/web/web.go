@@ -124,6 +124,7 @@ type server struct {
 	device  *cookie.Vault            // browsers that were seen before
 	flow    *cookie.Vault            // the sign-up that this browser has begun
 	link    *cookie.Vault            // the link that this browser has opened
+	asking  *cookie.Vault            // the sign-in that this browser has asked for
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
 	asked   *cookie.Vault            // what waits for a proof
@@ -172,6 +173,7 @@ func New(o Options) (*Edge, error) {
 		{&s.device, "admit-device", SealedLife},
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
+		{&s.asking, "admit-signin", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},
 		{&s.asked, "admit-asked", askedLife},
 		{&s.step, "admit-step", stepLife},

@@ -86,10 +86,10 @@
 	if (!can) return;
 
 	// A question is good for an hour: a page that was left open asks a new one.
-	const opened = Date.now();
-	document.addEventListener("visibilitychange", () => {
+	const opened = Date.now(), again = document.querySelector("[data-again]");
+	if (again) document.addEventListener("visibilitychange", () => {
 		const typed = [...document.querySelectorAll("input:not([type=hidden])")].some((i) => i.value !== i.defaultValue);
-		if (!document.hidden && !typed && Date.now() - opened > 50 * 60 * 1000) location.replace(location.href);
+		if (!document.hidden && !typed && Date.now() - opened > 50 * 60 * 1000) again.click();
 	});
 
 	// So that a passkey may be offered after the password, where one can be kept.
