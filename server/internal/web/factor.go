@@ -145,15 +145,15 @@ func (c *call) needFactor(needed *account.FactorNeeded) error {
 }
 
 type passFactor struct {
-	Flow       string          `json:"flow" doc:"Of the answer to the first step."`
-	Factor     string          `json:"factor" enum:"totp|passkey|recovery"`
-	Code       string          `json:"code,omitempty" doc:"The six digits of the app, or a recovery code."`
-	Credential json.RawMessage `json:"credential,omitempty" doc:"What PublicKeyCredential.toJSON returns: a passkey, with the flow that asked for it."`
-	Trust      bool            `json:"trust,omitempty" doc:"With a cookie: do not ask for a second factor in this browser for 30 days."`
+	Flow       string    `json:"flow" doc:"Of the answer to the first step."`
+	Factor     string    `json:"factor" enum:"totp|passkey|recovery"`
+	Code       string    `json:"code,omitempty" doc:"The six digits of the app, or a recovery code."`
+	Credential inBrowser `json:"credential,omitempty" doc:"What PublicKeyCredential.toJSON returns: a passkey, with the flow that asked for it."`
+	Trust      bool      `json:"trust,omitempty" doc:"With a cookie: do not ask for a second factor in this browser for 30 days."`
 }
 
 func (c *call) apiFactor(in *passFactor) error {
-	step, err := c.passing(in.Flow, in.Factor, in.Code, in.Credential)
+	step, err := c.passing(in.Flow, in.Factor, in.Code, in.Credential.text())
 	if err != nil {
 		return err
 	}

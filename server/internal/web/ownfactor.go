@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -295,8 +294,8 @@ type reauthenticate struct {
 	Factor   string       `json:"factor,omitempty" enum:"totp|recovery" doc:"Or a factor, with its code."`
 	Code     string       `json:"code,omitempty"`
 
-	Flow       string          `json:"flow,omitempty" doc:"Or a passkey, with the flow that asked for it."`
-	Credential json.RawMessage `json:"credential,omitempty" doc:"What PublicKeyCredential.toJSON returns."`
+	Flow       string    `json:"flow,omitempty" doc:"Or a passkey, with the flow that asked for it."`
+	Credential inBrowser `json:"credential,omitempty" doc:"What PublicKeyCredential.toJSON returns."`
 }
 
 // A proved is the answer to who has just proved again who it is.
@@ -310,7 +309,7 @@ func (c *call) apiReauthenticate(in *reauthenticate) error {
 	var err error
 	switch {
 	case in.Credential != nil:
-		s, err = c.provePasskey(in.Flow, in.Credential)
+		s, err = c.provePasskey(in.Flow, in.Credential.text())
 	case in.Factor == "":
 		s, err = c.prove(in.Password)
 	default:

@@ -192,6 +192,15 @@ func (c *call) creationOf(q *account.PasskeyQuestion) creationFlow {
 	return creationFlow{q.Flow, o}
 }
 
+// An inBrowser is a PublicKeyCredential, as its toJSON returns it. Browsers add
+// members to it.
+type inBrowser map[string]json.RawMessage
+
+func (b inBrowser) text() []byte {
+	text, _ := json.Marshal(b) // it is of JSON already
+	return text
+}
+
 // browserID returns what the flows of this browser are bound to; "" where it keeps
 // nothing.
 func (c *call) browserID() string {
@@ -221,8 +230,8 @@ func (c *call) apiAskPasskey(*nothing) error {
 }
 
 type signInPasskey struct {
-	Flow       string          `json:"flow"`
-	Credential json.RawMessage `json:"credential" doc:"What PublicKeyCredential.toJSON returns."`
+	Flow       string    `json:"flow"`
+	Credential inBrowser `json:"credential" doc:"What PublicKeyCredential.toJSON returns."`
 	presentation
 }
 
@@ -231,7 +240,7 @@ func (c *call) apiSignInPasskey(in *signInPasskey) error {
 	if err != nil {
 		return err
 	}
-	user, amr, err := c.Accounts.SignInPasskey(c.r.Context(), in.Flow, in.Credential, c.browserID(), c.knownOrigin(), c.now)
+	user, amr, err := c.Accounts.SignInPasskey(c.r.Context(), in.Flow, in.Credential.text(), c.browserID(), c.knownOrigin(), c.now)
 	if err != nil {
 		return err
 	}
@@ -402,10 +411,10 @@ func (c *call) apiNewPasskey(in *newPasskey) error {
 }
 
 type addPasskey struct {
-	Flow       string          `json:"flow"`
-	Name       string          `json:"name" doc:"What to call it; empty for a name by its authenticator."`
-	Credential json.RawMessage `json:"credential" doc:"What PublicKeyCredential.toJSON returns."`
-	Second     bool            `json:"second_factor,omitempty" doc:"It is asked for after a password."`
+	Flow       string    `json:"flow"`
+	Name       string    `json:"name" doc:"What to call it; empty for a name by its authenticator."`
+	Credential inBrowser `json:"credential" doc:"What PublicKeyCredential.toJSON returns."`
+	Second     bool      `json:"second_factor,omitempty" doc:"It is asked for after a password."`
 }
 
 // An addedPasskey is a passkey that has changed.
@@ -420,7 +429,7 @@ func (c *call) apiAddPasskey(in *addPasskey) error {
 		return err
 	}
 	p, codes, err := c.Accounts.AddPasskey(c.r.Context(), a, account.NewPasskeyAnswer{
-		Flow: in.Flow, Name: in.Name, Else: deviceName(c.r.UserAgent()), Answer: in.Credential, Second: in.Second,
+		Flow: in.Flow, Name: in.Name, Else: deviceName(c.r.UserAgent()), Answer: in.Credential.text(), Second: in.Second,
 	}, c.now)
 	if err != nil {
 		return err

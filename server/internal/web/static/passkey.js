@@ -1,5 +1,5 @@
 // Passkeys. Asks the browser for one where a form waits for it, and sends what it
-// answers with that form: nothing is fetched. Only pages that wait for one load
+// answers with that form; it talks to nobody else. Only pages that wait for one load
 // this.
 "use strict";
 (() => {
