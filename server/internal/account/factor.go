@@ -25,7 +25,7 @@ var (
 	ErrFactor        = admit.Unauthenticated.New("factor_needed", "A second factor is needed.").WithHint("Give a code of your authenticator app, a passkey or a recovery code.")
 	ErrBadFactor     = admit.Unauthenticated.New("bad_factor", "This is not right, or was used before.").WithHint("A code of the app is good once: wait for the next one. If none is taken, the clock of the device that shows it may be wrong.")
 	ErrWrongFactor   = admit.Forbidden.New("factor_wrong", "This code is wrong, or was used before.").WithHint("A code of the app is good once: wait for the next one. If none is taken, the clock of the device that shows it may be wrong.")
-	ErrFactorEnded   = admit.Unauthenticated.New("factor_flow_ended", "This sign-in has taken too long.").WithHint("Sign in again.")
+	ErrFactorEnded   = admit.Unauthenticated.New("factor_flow_ended", "This has taken too long, or something was changed meanwhile.").WithHint("Begin again.")
 	ErrUnknownFactor = admit.NotFound.New("unknown_factor", "There is no such factor.")
 	ErrFactorKind    = admit.Invalid.New("factor_unsupported", "This is not one of your factors.")
 )
@@ -474,7 +474,7 @@ func triesOf(from Origin, user *User) string {
 
 // wait returns for how long a budget that is whole again at full is spent.
 func (b Budget) wait(full, now time.Time) time.Duration {
-	return max(0, full.Sub(now)-time.Duration(b.Burst-1)*b.Every)
+	return max(0, max(0, full.Sub(now))-time.Duration(b.Burst-1)*b.Every)
 }
 
 // spend returns when it is whole again after one more.
