@@ -351,7 +351,9 @@ func (s *Service) PassFactor(ctx context.Context, p Passing, from Origin, now ti
 		if err != nil {
 			return err
 		}
-		passed = &Passed{User: user, AMR: both(step.AMR, amr), Keep: step.Keep, standing: step.Standing}
+		passed = &Passed{User: user, AMR: both(step.AMR, amr), Keep: step.Keep}
+		// Not the epoch: a session that is the first for long begins a new one.
+		passed.standing.Digest = step.Standing.Digest
 		return tx.DeleteChallenge(c.ID)
 	})
 	if err == nil {
