@@ -35,6 +35,9 @@ func (s *server) pages() {
 	for path, m := range ownPages() {
 		s.page(path, m)
 	}
+	for path, m := range factorPages() {
+		s.page(path, m)
+	}
 	if s.Dev != nil {
 		s.handle("/dev/inbox", near((*call).failPage), methods{"GET": local(paged((*call).inboxPage))})
 		s.handle("/dev/stories", near((*call).failPage), methods{"GET": local(paged((*call).storiesPage))})

@@ -193,7 +193,7 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
-	case "apikeys", "apikey":
+	case "apikeys", "apikey", "factors", "totp", "codes", "devices":
 		return "/account/security"
 	}
 	return ""
@@ -217,8 +217,10 @@ func (p *page) Up() string {
 		return "/account/identifiers"
 	case "identifiers", "data", "confirm":
 		return "/account"
-	case "apikeys":
+	case "apikeys", "factors", "devices":
 		return "/account/security"
+	case "totp", "codes":
+		return "/account/factors"
 	}
 	return "" // a page that asks offers the way back as an answer
 }
