@@ -60,14 +60,14 @@ type Factors interface {
 	Factor(id string) (*Factor, error)
 	// FactorsOf returns a user's, oldest first.
 	FactorsOf(user string) ([]*Factor, error)
-	// FactorsAfter returns up to limit in the order of their ids, after one.
-	FactorsAfter(id string, limit int) ([]*Factor, error)
+	// FactorsSealedBy returns those whose data begins with head.
+	FactorsSealedBy(head string) ([]*Factor, error)
 	AddFactor(f *Factor) error
 	// ChangeFactor keeps the name, the last use, the counter and the data, if the
 	// counter is still what it was; of two at once one is told false.
 	ChangeFactor(f *Factor, was int64) (bool, error)
 	DeleteFactor(id string) error
-	DeleteFactors(user string, kind FactorKind) error
+	DeleteFactors(user string, kinds ...FactorKind) error
 	// FactorTries returns when a user's budget of wrong codes is whole again: each
 	// known device has its own, and "" is all others together.
 	FactorTries(user, device string) (fullAt time.Time, err error)
@@ -496,9 +496,34 @@ func (s *Service) ConfirmFactor(ctx context.Context, p *Passed) error {
 	})
 }
 
+// FactorSeal is the name that the secret of a factor is sealed under. It outlives
+// every key: who retires one seals it anew.
+func FactorSeal(id string) string { return "factor " + id }
+
 // sealFactor seals what a factor is checked with.
 func (s *Service) sealFactor(id string, secret []byte, now time.Time) string {
-	return string(s.o.Keys.Seal(nil, "factor "+id, secret, now))
+	return string(s.o.Keys.Seal(nil, FactorSeal(id), secret, now))
+}
+
+// everyFactor is all that stands in the way of, or spares, a second step.
+var everyFactor = []FactorKind{TOTP, Passkey, Recovery, Trusted}
+
+// ResetFactors removes the second factors of a user, for an operator who knows
+// that it is the owner who has lost them. All sessions end, and the owner is told.
+func (s *Service) ResetFactors(ctx context.Context, id string, by By, now time.Time) error {
+	err := s.change(ctx, id, by, "factors_reset", "", true, now, func(tx Tx, user *User) error {
+		if err := tx.DeleteFactors(id, everyFactor...); err != nil {
+			return err
+		}
+		if err := tx.DeleteChallenges(purposeLost, id, now); err != nil {
+			return err
+		}
+		return s.tellFactor(tx, Asker{Subject: id, From: by.From}, user, "factors_reset", now)
+	})
+	if err == nil {
+		s.wake()
+	}
+	return err
 }
 
 func (s *Service) openFactor(f *Factor, now time.Time) ([]byte, error) {
@@ -506,7 +531,7 @@ func (s *Service) openFactor(f *Factor, now time.Time) ([]byte, error) {
 	if f.CreatedAt.After(now) {
 		now = f.CreatedAt
 	}
-	secret, _, err := s.o.Keys.Open(nil, "factor "+f.ID, f.Data, 0, now)
+	secret, _, err := s.o.Keys.Open(nil, FactorSeal(f.ID), f.Data, 0, now)
 	if err != nil {
 		return nil, fmt.Errorf("open factor %s: %w", f.ID, err)
 	}

@@ -285,6 +285,9 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 		if err := s.void(tx, holder.ID, now); err != nil {
 			return err
 		}
+		if err := tx.DeleteFactors(holder.ID, everyFactor...); err != nil {
+			return err
+		}
 		if err := tx.RaiseEpoch(holder.ID, ""); err != nil {
 			return err
 		}
@@ -304,7 +307,7 @@ func (s *Service) void(tx Tx, user string, now time.Time) error {
 	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
 		return err
 	}
-	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
+	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval, purposeFactor, purposeTOTP, purposeLost} {
 		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
 			return err
 		}
@@ -443,6 +446,7 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 	if err := s.take(tries, now); err != nil {
 		return err
 	}
+	var since time.Time // when what the way back undoes was done
 	open := func(tx Tx) (*User, wayBack, error) {
 		var back wayBack
 		c, err := tx.Challenge(tok.Selector())
@@ -459,6 +463,7 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 		if err := json.Unmarshal(payload, &back); err != nil {
 			return nil, back, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
+		since = c.Expires.Add(-wayBackLife)
 		user, err := tx.User(c.Target)
 		if errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled {
 			err = ErrWayBackEnded
@@ -509,6 +514,9 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 			return err
 		}
 		if err := s.void(tx, user.ID, now); err != nil {
+			return err
+		}
+		if err := dropFactorsSince(tx, user.ID, since); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "way_back_taken", Detail: back.Address}))

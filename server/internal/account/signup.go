@@ -325,6 +325,9 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 		if err := s.void(tx, user.ID, now); err != nil {
 			return nil, err
 		}
+		if err := tx.DeleteFactors(user.ID, everyFactor...); err != nil {
+			return nil, err
+		}
 		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 			return nil, err
 		}

@@ -213,7 +213,7 @@ func (s *Service) checkTOTP(tx Tx, factors []*Factor, code string, now time.Time
 		}
 		secret, err := s.openFactor(f, now)
 		if err != nil {
-			return nil, err
+			continue // its key is lost: recovery codes are there for that
 		}
 		key, err := otp.New(secret, nil)
 		if err != nil {
@@ -342,4 +342,27 @@ func (s *Service) RemoveFactor(ctx context.Context, a Asker, kind FactorKind, id
 func (s *Service) issuerName() string {
 	_, host, _ := strings.Cut(s.o.PublicURL, "://")
 	return host
+}
+
+// dropFactorsSince removes the factors that were added since a time: a thief's,
+// with which the owner would be asked for what the thief has.
+func dropFactorsSince(tx Tx, user string, since time.Time) error {
+	factors, err := tx.FactorsOf(user)
+	if err != nil {
+		return err
+	}
+	left := false
+	for _, f := range factors {
+		if f.CreatedAt.Before(since) {
+			left = left || f.second()
+			continue
+		}
+		if err := tx.DeleteFactor(f.ID); err != nil {
+			return err
+		}
+	}
+	if left {
+		return nil
+	}
+	return tx.DeleteFactors(user, Recovery)
 }

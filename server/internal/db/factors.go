@@ -38,8 +38,8 @@ func (t *txn) FactorsOf(user string) ([]*account.Factor, error) {
 	return t.factors("WHERE user_id = ? ORDER BY created_at, id", user)
 }
 
-func (t *txn) FactorsAfter(id string, limit int) ([]*account.Factor, error) {
-	return t.factors("WHERE id > ? ORDER BY id LIMIT ?", id, limit)
+func (t *txn) FactorsSealedBy(head string) ([]*account.Factor, error) {
+	return t.factors("WHERE kind = ? AND substr(data, 1, length(?)) = ?", account.TOTP, head, head)
 }
 
 func (t *txn) AddFactor(f *account.Factor) error {
@@ -55,8 +55,13 @@ func (t *txn) ChangeFactor(f *account.Factor, was int64) (bool, error) {
 
 func (t *txn) DeleteFactor(id string) error { return t.exec("DELETE FROM factors WHERE id = ?", id) }
 
-func (t *txn) DeleteFactors(user string, kind account.FactorKind) error {
-	return t.exec("DELETE FROM factors WHERE user_id = ? AND kind = ?", user, kind)
+func (t *txn) DeleteFactors(user string, kinds ...account.FactorKind) error {
+	for _, kind := range kinds {
+		if err := t.exec("DELETE FROM factors WHERE user_id = ? AND kind = ?", user, kind); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *txn) FactorTries(user, device string) (fullAt time.Time, err error) {

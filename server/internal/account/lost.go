@@ -1,0 +1,3 @@
+package account
+
+const purposeLost = "lost factor"
