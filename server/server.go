@@ -207,18 +207,19 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		s.inbox = &notify.Inbox{}
 	}
 	if s.accounts, err = account.New(s.db, account.Options{
-		Passwords: s.passwords,
-		Policy:    cfg.PasswordPolicy(),
-		Limiter:   limit.New(),
-		Keys:      s.keys.Cookies(),
-		CanMail:   s.inbox != nil,
-		PublicURL: s.publicURL(),
-		Signing:   s.keys,
-		Audiences: cfg.Audiences,
-		Observer:  tries,
-		Tracer:    s.tracer,
-		Copies:    s.accountCopies(),
-		Current:   s.db.Current,
+		Passwords:       s.passwords,
+		Policy:          cfg.PasswordPolicy(),
+		Limiter:         limit.New(),
+		Keys:            s.keys.Cookies(),
+		CanMail:         s.inbox != nil,
+		FactorLossDelay: s.cfg.factorLossDelay(),
+		PublicURL:       s.publicURL(),
+		Signing:         s.keys,
+		Audiences:       cfg.Audiences,
+		Observer:        tries,
+		Tracer:          s.tracer,
+		Copies:          s.accountCopies(),
+		Current:         s.db.Current,
 	}); err != nil {
 		return nil, err
 	}
@@ -365,6 +366,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.db.Listen(background) })
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.tellLosses(background) })
 	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })

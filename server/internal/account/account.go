@@ -91,18 +91,19 @@ type Origin struct {
 
 // Options of a Service.
 type Options struct {
-	Passwords *password.Hasher
-	Policy    password.Policy
-	Limiter   Limiter
-	Keys      *cookie.Keys // seal what waits in the database, and derive codes
-	CanMail   bool
-	PublicURL string       // without a slash at the end
-	Signing   Signing      // access tokens
-	Audiences []string     // of access tokens; nil for PublicURL
-	Observer  Observer     // may be nil
-	Tracer    trace.Tracer // may be nil
-	Copies    Copies       // may be nil
-	Current   func() bool  // whether rows in memory are good, where others write too; nil: always
+	Passwords       *password.Hasher
+	Policy          password.Policy
+	Limiter         Limiter
+	Keys            *cookie.Keys // seal what waits in the database, and derive codes
+	CanMail         bool
+	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
+	PublicURL       string        // without a slash at the end
+	Signing         Signing       // access tokens
+	Audiences       []string      // of access tokens; nil for PublicURL
+	Observer        Observer      // may be nil
+	Tracer          trace.Tracer  // may be nil
+	Copies          Copies        // may be nil
+	Current         func() bool   // whether rows in memory are good, where others write too; nil: always
 }
 
 // Copies are kept outside of this process.

@@ -179,7 +179,13 @@ func kindsOf(factors []*Factor, now time.Time) (kinds []FactorKind) {
 // the user has a second factor that was not shown, and the browser is not trusted.
 func (s *Service) Gate(ctx context.Context, user *User, first First, from Origin, now time.Time) error {
 	if Assurance(first.AMR...) != admit.OneFactor {
-		return nil
+		loss, err := s.LossOf(ctx, user.ID)
+		if err != nil || loss == nil {
+			return err
+		}
+		return s.update(ctx, func(tx Tx) error { // who has a factor has not lost it
+			return s.stopLoss(tx, user.ID, from.mark(&Record{Actor: user.ID, Detail: "factor"}), now)
+		})
 	}
 	var factors []*Factor
 	spared := false
@@ -354,6 +360,10 @@ func (s *Service) PassFactor(ctx context.Context, p Passing, from Origin, now ti
 		passed = &Passed{User: user, AMR: both(step.AMR, amr), Keep: step.Keep}
 		// Not the epoch: a session that is the first for long begins a new one.
 		passed.standing.Digest = step.Standing.Digest
+		// Who has a factor has not lost it.
+		if err := s.stopLoss(tx, user.ID, from.mark(&Record{Actor: user.ID, Detail: "factor"}), now); err != nil {
+			return err
+		}
 		return tx.DeleteChallenge(c.ID)
 	})
 	if err == nil {
@@ -515,7 +525,7 @@ func (s *Service) ResetFactors(ctx context.Context, id string, by By, now time.T
 		if err := tx.DeleteFactors(id, everyFactor...); err != nil {
 			return err
 		}
-		if err := tx.DeleteChallenges(purposeLost, id, now); err != nil {
+		if err := s.stopLoss(tx, id, &Record{Actor: by.Actor, Detail: "reset"}, now); err != nil {
 			return err
 		}
 		return s.tellFactor(tx, Asker{Subject: id, From: by.From}, user, "factors_reset", now)

@@ -307,12 +307,12 @@ func (s *Service) void(tx Tx, user string, now time.Time) error {
 	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
 		return err
 	}
-	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval, purposeFactor, purposeTOTP, purposeLost} {
+	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval, purposeFactor, purposeTOTP, purposeLost, purposeLostProof} {
 		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.DeleteFactorLoss(user)
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.

@@ -113,6 +113,11 @@ func (c *call) factorsForm() error {
 			return err
 		}
 		return c.show(http.StatusOK, made)
+	case in.Get("stop") != "":
+		if err := c.Accounts.StopOwnLoss(c.r.Context(), a, c.now); err != nil {
+			return err
+		}
+		return c.done("factor_loss_stopped", "/account/security")
 	case in.Get("codes") != "":
 		codes, err := c.Accounts.RenewRecovery(c.r.Context(), a, c.now)
 		if err != nil {
@@ -289,8 +294,9 @@ func (c *call) devicesForm() error {
 // An overview is what keeps an account safe, at a glance.
 type overview struct {
 	*factorList
-	Next     string // the next sensible step: "codes", "factor", "verify", "" for none
+	Next     string // the next sensible step: "lost", "verify", "factor", "codes", "" for none
 	Sessions int
+	Lost     moment // when its factors can be removed, with "lost"
 	Deeds    []deed // the latest
 }
 
@@ -314,6 +320,13 @@ func (c *call) overview(user *account.User) (*overview, error) {
 	}
 	d := &overview{factorList: c.factorList(factors), Sessions: len(all)}
 	d.Next = next(user, d.factorList)
+	loss, err := c.Accounts.LossOf(ctx, user.ID)
+	if err != nil {
+		return nil, err
+	}
+	if loss != nil {
+		d.Next, d.Lost = "lost", c.moment(loss.DueAt) // who is signed in here may know nothing of it
+	}
 	for _, r := range records {
 		d.Deeds = append(d.Deeds, c.deed(r))
 	}

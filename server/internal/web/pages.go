@@ -18,6 +18,7 @@ func (s *server) pages() {
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
 		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
+		"/signin/factor/lost":          {"GET": (*call).lostPage, "POST": (*call).lostForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -361,6 +362,8 @@ func (c *call) linkPage() error {
 	switch {
 	case l.Setup:
 		return c.show(http.StatusOK, c.signUps(true))
+	case l.Lost:
+		return c.stopLink()
 	case l.Adds:
 		return c.additionLink(l)
 	case l.Back:
@@ -385,6 +388,9 @@ func (c *call) linkForm() error {
 	}
 	if l.Setup {
 		return c.signUp(c.signUps(true), text)
+	}
+	if l.Lost {
+		return c.stopLinkForm(text)
 	}
 	if l.Adds {
 		return c.additionLinkForm(text)

@@ -83,6 +83,20 @@ var stories = []story{
 		p.Form.Trusted = true
 		return c.tellWrong(p, "code", account.ErrBadFactor)
 	}},
+	{"lost", func(c *call) *page { return c.lost(nil) }},
+	{"lost-wait", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt.Add(72 * time.Hour)}) }},
+	{"lost-due", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt}) }},
+	{"lost-code", func(c *call) *page { return c.lostCode("adm_o_") }},
+	{"stop", func(c *call) *page {
+		p := c.page("stop")
+		p.Form = &form{Action: "/link", Submit: c.say("stop.submit")}
+		return p
+	}},
+	{"security-lost", func(c *call) *page {
+		p := c.tellOverview("lost", &factorList{Apps: make([]factorRow, 1), Any: true, Left: 10})
+		p.Data.(*overview).Lost = c.moment(toldAt.Add(72 * time.Hour))
+		return p
+	}},
 	{"factors", func(c *call) *page { return c.tellFactors(8) }},
 	{"factors-none", func(c *call) *page {
 		p := c.tellFactors(0)
