@@ -281,6 +281,7 @@ var phrases = map[string]phrase{
 	"data.confirm":        {"To delete it, type %s", "如要删除，请输入 %s"},
 
 	"apikeys.title":     {"API keys", "API 密钥"},
+	"apikeys.open":      {"See and make API keys", "查看和新建 API 密钥"},
 	"apikeys.ways":      {"Let a program act for you, without your password.", "让程序代表您操作，而不必使用您的密码。"},
 	"apikeys.lead":      {"With an API key a program acts for you. It may do only what you choose here, and nothing with your password, names, sessions and keys. If you do not know one of them, end it.", "程序凭 API 密钥代表您操作，只能做您在这里选择的事，不能碰您的密码、登录名、会话和密钥。如果有不认识的，请结束它。"},
 	"apikeys.none":      {"There is no API key.", "还没有 API 密钥。"},
