@@ -348,7 +348,11 @@ func (s *Service) PassFactor(ctx context.Context, p Passing, from Origin, now ti
 		if err != nil {
 			return err
 		}
-		amr, err := s.judge(tx, user, factors, p, triesOf(from, user), from, now)
+		device, err := triesOf(tx, from, user)
+		if err != nil {
+			return err
+		}
+		amr, err := s.judge(tx, user, factors, p, device, from, now)
 		if errors.Is(err, ErrBadFactor) {
 			refused = err
 			c.Tries--
@@ -405,7 +409,7 @@ func Together(had, shown []string) []string {
 
 // ReauthenticateBy is Reauthenticate with a factor of who is signed in.
 func (s *Service) ReauthenticateBy(ctx context.Context, a Asker, p Passing, now time.Time) (amr []string, err error) {
-	tries := []try{{"change:" + a.Subject, knownBudget}}
+	tries := []try{{"change:" + a.Subject, changeBudget}}
 	if err := s.take(tries, now); err != nil {
 		return nil, err
 	}
@@ -477,11 +481,15 @@ func (s *Service) judge(tx Tx, user *User, factors []*Factor, p Passing, device 
 }
 
 // triesOf is whose tries of the user are burnt.
-func triesOf(from Origin, user *User) string {
-	if knows(from, user) {
-		return from.Device
+func triesOf(tx Tx, from Origin, user *User) (device string, err error) {
+	if from.Device == "" {
+		return "", nil
 	}
-	return ""
+	at, err := tx.PasswordChanged(user.ID)
+	if err == nil && slices.Contains(from.Known, Seen{user.ID, markOf(at)}) {
+		device = from.Device
+	}
+	return device, err
 }
 
 // wait returns for how long a budget that is whole again at full is spent.

@@ -73,7 +73,7 @@ func (s *Service) afterFirst(ctx context.Context, flow, browser string, from Ori
 			return err
 		}
 		// Without an address nobody could be told, and nobody could prove it.
-		if !s.o.CanMail || user.contact() == "" {
+		if len(s.reached(user)) == 0 {
 			return ErrNoAddress
 		}
 		return fn(tx, user)
@@ -125,11 +125,16 @@ func (s *Service) tellLoss(tx Tx, l *FactorLoss, user *User, from Origin, now ti
 	if err := tx.PutChallenge(c); err != nil {
 		return err
 	}
-	to := user.contact()
-	if to == "" || !s.o.CanMail {
-		return nil
+	for _, id := range s.reached(user) {
+		err := s.post(tx, letter{
+			name: lossEvents[l.Told], to: id.Value, locale: user.Locale, about: user.ID, needs: c,
+			Facts: Facts{Link: s.o.PublicURL + "/link/" + link.Reveal(), At: l.DueAt, From: from.Address, Device: from.Browser},
+		}, now)
+		if err != nil {
+			return err
+		}
 	}
-	return s.postTo(tx, user.ID, lossMail(user.Locale, to, lossEvents[l.Told], l.DueAt, s.o.PublicURL+"/link/"+link.Reveal()), now)
+	return nil
 }
 
 // TellLosses tells owners that the removal of their factors is halfway, or due,
@@ -251,7 +256,10 @@ func (s *Service) AskLossProof(ctx context.Context, flow, browser string, from O
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		return s.postTo(tx, user.ID, lossCodeMail(from.Locale, user.contact(), s.code(c.ID), s.o.PublicURL), now)
+		return s.post(tx, letter{
+			name: "factor_loss_code", to: s.reached(user)[0].Value, locale: from.Locale, about: user.ID, needs: c,
+			Facts: Facts{Code: s.code(c.ID), From: from.Address, Device: from.Browser},
+		}, now)
 	})
 	return asker.Reveal(), err
 }

@@ -343,26 +343,3 @@ func (s *Service) issuerName() string {
 	_, host, _ := strings.Cut(s.o.PublicURL, "://")
 	return host
 }
-
-// dropFactorsSince removes the factors that were added since a time: a thief's,
-// with which the owner would be asked for what the thief has.
-func dropFactorsSince(tx Tx, user string, since time.Time) error {
-	factors, err := tx.FactorsOf(user)
-	if err != nil {
-		return err
-	}
-	left := false
-	for _, f := range factors {
-		if f.CreatedAt.Before(since) {
-			left = left || f.second()
-			continue
-		}
-		if err := tx.DeleteFactor(f.ID); err != nil {
-			return err
-		}
-	}
-	if left {
-		return nil
-	}
-	return tx.DeleteFactors(user, Recovery)
-}

@@ -123,7 +123,7 @@ func (c *call) factorsForm() error {
 		if err != nil {
 			return c.refuse(p, err)
 		}
-		return c.show(http.StatusOK, c.codes(p.User, codes, false))
+		return c.show(http.StatusOK, c.keepsake(p.User, codes, false))
 	default:
 		if err := c.Accounts.RemoveFactor(c.r.Context(), a, account.TOTP, in.Get("drop"), c.now); err != nil {
 			return c.refuse(p, err)
@@ -228,7 +228,7 @@ func (c *call) totpForm() error {
 	if len(codes) == 0 {
 		return c.done("factor_added", "/account/factors")
 	}
-	return c.show(http.StatusOK, c.codes(own.User, codes, true))
+	return c.show(http.StatusOK, c.keepsake(own.User, codes, true))
 }
 
 // A codesPage is what is shown once to who has new recovery codes.
@@ -237,7 +237,7 @@ type codesPage struct {
 	First bool // the account has just got its first second factor
 }
 
-func (c *call) codes(user *account.User, codes []admit.Secret, first bool) *page {
+func (c *call) keepsake(user *account.User, codes []admit.Secret, first bool) *page {
 	p := c.page("codes")
 	p.User, p.Data = user, &codesPage{revealed(codes), first}
 	if first {

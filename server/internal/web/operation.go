@@ -97,6 +97,7 @@ var variableMeans = map[string]string{
 
 	"factor": "The id of a factor, no secret.",
 	"device": "The id of a trusted device, no secret.",
+	"flow":   "What only who asked for the sign-in has.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)

@@ -49,13 +49,13 @@ func ownCalls() []operation {
 		answers: []answers{{200, "The names", identifiers{}}},
 	}, {
 		call: "POST " + p + "identifiers", id: "addIdentifier", summary: "Add a name to sign in with", session: true, proof: account.RecentProof,
-		about:   "A user name is added at once (201). To an e-mail address mail goes out and the answer is 202, whether it is taken or not.",
+		about:   "A user name is added at once (201). To an e-mail address or a phone number a message goes out and the answer is 202, whether it is taken or not.",
 		do:      taking((*call).apiAddIdentifier),
 		example: `{"identifier": "ann2"}`,
-		answers: []answers{{201, "The names", identifiers{}}, {202, "Mail is on its way", checkMail{}}},
-		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany},
+		answers: []answers{{201, "The names", identifiers{}}, {202, "A message is on its way", checkMail{}}},
+		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrPhoneMalformed, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany},
 	}, {
-		call: "POST " + p + "identifiers/verify", id: "verifyIdentifier", summary: "Prove an added e-mail address", session: true,
+		call: "POST " + p + "identifiers/verify", id: "verifyIdentifier", summary: "Prove an added e-mail address or phone number", session: true,
 		do:      taking((*call).apiVerifyIdentifier),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
 		answers: []answers{{200, "The names", identifiers{}}},
@@ -201,7 +201,7 @@ func (c *call) apiAddIdentifier(in *addIdentifier) error {
 			return err
 		}
 	}
-	return c.json(http.StatusAccepted, checkMail{"check_mail", flow})
+	return c.json(http.StatusAccepted, checkMail{stateOf(in.Identifier), flow})
 }
 
 type verifyIdentifier struct {

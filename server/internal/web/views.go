@@ -367,6 +367,9 @@ type form struct {
 	Trusted  bool   // it was wanted
 	Hidden   []wished
 	Proof    string // the field that a refusal without a field is about
+	Other    *link  // a second button, which sends the form elsewhere
+	AtOnce   bool   // a script presses the button
+	Texted   bool   // a script takes the code from a text message
 
 	Refusal *refusal // of the whole
 }
