@@ -28,7 +28,7 @@ var policy = map[string]string{
 	"internal/postgres":     "github.com/jackc/pgx/v5/pgconn !net/http", // not the rest of pgx: docs/decisions says why
 	"internal/postgrestest": "internal/postgres",                        // imported only from tests
 	"internal/trace":        "!net/http !database/sql",                  // no OpenTelemetry: docs/decisions says why
-	"internal/web":          "lib internal/account internal/trace !database/sql",
+	"internal/web":          "lib internal/account internal/trace rsc.io/qr !database/sql",
 }
 
 const (

@@ -399,7 +399,7 @@ var refused = map[string]trial{
 	"signIn as_unsupported":     as("scroll", "signin", signIn),
 	"signIn cookie_unsupported": foreign("signin", signIn),
 	"signIn bad_credentials":    posting("signin", m{"identifier": "ann", "password": "a guess of mine"}),
-	"signIn too_many_tries": func(s *site) *reply {
+	"signIn guesses_spent": func(s *site) *reply {
 		return again(25, func() *reply { return s.client().post("signin", m{"identifier": "ann", "password": "a guess of mine"}) })
 	},
 

@@ -94,6 +94,7 @@ type Server struct {
 
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
+	alarms      alarms
 	traces      *otlp.Exporter   // nil but with OTLPEndpoint
 	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
 	watch       watch
@@ -195,7 +196,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	hashing := &password.Options{}
+	hashing := &password.Options{InsecureHashes: true} // whether they are kept is for who imports them
 	if len(cfg.Hashers) > 0 {
 		s.hashers = &hashers{command: cfg.Hashers, asking: askingTime, log: s.log}
 		hashing.Argon2id = s.hashers.argon2id
@@ -220,6 +221,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Tracer:    s.tracer,
 		Copies:    s.accountCopies(),
 		Current:   s.db.Current,
+		Watch:     limit.NewWatch(),
+		Alarm:     s.alarm,
+		Shared:    s.db.Shared(),
 	}); err != nil {
 		return nil, err
 	}
@@ -367,6 +371,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
 	work.Go(func() { s.sweepFeed(background) })
+	work.Go(func() { s.sweepGuesses(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {

@@ -62,8 +62,9 @@ type Asking struct {
 // AskSignIn sends what signs in to an identifier: a code, and where mail goes and
 // link is set a link as well. The answer, the work and the number of writes are the
 // same whether somebody can be signed in so or not, which is told to the owner of
-// the identifier only. It returns the flow, for who asks.
-func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, from Origin, now time.Time) (flow string, err error) {
+// the identifier only; device is what to call the asker's browser there. It returns
+// the flow, for who asks.
+func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, device string, from Origin, now time.Time) (flow string, err error) {
 	id, err := ParseIdentifier(identifier)
 	if err != nil {
 		return "", &admit.FieldError{Field: "identifier", Err: err}
@@ -72,7 +73,11 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, f
 		return "", &admit.FieldError{Field: "identifier", Err: err}
 	}
 	tries := []try{{"asks:" + from.network(), askBudget}, {"letters:" + from.network() + " " + id.Value, lettersMine}, {"letters:" + id.Value, lettersAll}}
-	if who := s.known(ctx, id.Value, from); who != "" {
+	who, err := s.knownHere(ctx, id.Value, from)
+	if err != nil {
+		return "", err
+	}
+	if who != "" {
 		of := from.Device + " " + who
 		tries = []try{{"asks:" + of, askBudget}, {"letters:" + of, lettersMine}}
 	}
@@ -100,7 +105,7 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, f
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.postTo(tx, a.User, s.signInMessage(user, to, c.ID, mailed, a, from.Locale), now); err != nil {
+		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Actor: a.User, Event: "sign_in_asked"}))
@@ -120,20 +125,6 @@ func (s *Service) sends(k Kind) error {
 		k = Email
 	}
 	return s.reaches(k)
-}
-
-// known returns the user with this identifier whom the browser has signed in
-// before, "" if there is none. It looks at nobody else.
-func (s *Service) known(ctx context.Context, identifier string, from Origin) string {
-	if from.Device == "" {
-		return ""
-	}
-	for _, id := range from.Known {
-		if u, err := s.User(ctx, id); err == nil && u.identifier(identifier) != nil {
-			return id
-		}
-	}
-	return ""
 }
 
 // reach returns the user who can be signed in by an identifier, nil for nobody,
@@ -250,7 +241,11 @@ func (s *Service) VerifySignIn(ctx context.Context, flow, code string, from Orig
 		return nil, "", err
 	}
 	tries := []try{{"codes:" + c.Target, codesAnHour}, {"codes a day:" + c.Target, codesADay}}
-	if who := s.known(ctx, c.Target, from); who != "" {
+	who, err := s.knownHere(ctx, c.Target, from)
+	if err != nil {
+		return nil, "", err
+	}
+	if who != "" {
 		tries = []try{{"codes:" + from.Device + " " + who, knownBudget}}
 	}
 	if err := s.take(tries, now); err != nil {

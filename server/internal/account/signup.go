@@ -129,11 +129,14 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMessage(from.Locale, id, s.code(c.ID), s.o.PublicURL, link)
+		l := letter{
+			name: "signup_code", to: id.Value, locale: from.Locale, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
 		if owner != nil && owner.identifier(id.Value).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = takenMessage(from.Locale, id, s.o.PublicURL)
+			l.name, l.Facts = "signup_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
@@ -142,7 +145,7 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		return s.post(tx, m, now)
+		return s.post(tx, l, now)
 	})
 	if err != nil {
 		return "", err

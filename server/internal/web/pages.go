@@ -17,6 +17,7 @@ func (s *server) pages() {
 	for path, m := range map[string]methods{
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
+		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -278,6 +279,7 @@ func (c *call) signUp(p *page, setup string) error {
 
 // welcome signs in who has just signed up.
 func (c *call) welcome(user *account.User, target string) error {
+	c.target = target
 	if _, err := c.start(user, asCookie, false, "pwd"); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ var stories = []story{
 		p.Form.Checked, p.Form.Fields[0].Value = true, "ann@example.org"
 		return c.tellWrong(p, "password", account.ErrBadCredentials)
 	}},
-	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrTooMany) }},
+	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrGuesses) }},
 	{"signin-busy", func(c *call) *page {
 		p := c.tellRefused(c.signIns(), account.ErrTooMany)
 		p.Form.Refusal.Hint = ""

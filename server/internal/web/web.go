@@ -128,6 +128,8 @@ type server struct {
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
 	asked   *cookie.Vault            // what waits for a proof
+	step    *cookie.Vault            // the sign-in whose second step this browser is at
+	trusted *cookie.Vault            // tokens of users who trust this browser
 	inbox   *cookie.Vault            // the key of the development inbox
 	jwt     *cookie.Cookie           // an access token
 	handing *handover.Origin         // nil without sites
@@ -172,6 +174,8 @@ func New(o Options) (*Edge, error) {
 		{&s.asking, "admit-signin", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},
 		{&s.asked, "admit-asked", askedLife},
+		{&s.step, "admit-step", stepLife},
+		{&s.trusted, "admit-trusted", account.TrustLife},
 		{&s.inbox, "admit-inbox", 12 * time.Hour},
 	} {
 		name := o.CookieName(v.name)
@@ -239,6 +243,8 @@ type call struct {
 	noted   bool   // the session was read, and that it is in use is noted
 	foreign bool   // a script of one of CORSOrigins asks
 	jkt     string // thumbprint of the key that tokens will be bound to; "" for none
+	inside  bool   // the access token will come in a cookie of its own
+	target  string // where a page leads once its visitor is signed in; "" for the account
 
 	parameters []parameter   // of the query, as they are declared
 	proof      time.Duration // how old one may be, as it is declared; 0 for any
