@@ -14,7 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/web"
 )
 
 // asks asks for a link and returns the flow with what was mailed.
@@ -331,6 +333,100 @@ func TestAReportCountsAgainstWhoAskedAndOnce(t *testing.T) {
 	// 60 at once, less what the report costs, and one more each five seconds.
 	if least, most := 57, 57+int(time.Since(begun)/(5*time.Second))+1; asked < least || asked > most {
 		t.Errorf("who was reported asked %d times, want %d to %d", asked, least, most)
+	}
+}
+
+// Who looks at mail before people do is told of in the log, a few times for each
+// link, however often it comes.
+func TestScannersAreLoggedAFewTimesForEachLink(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	s.byMail("ann@example.org")
+	ann, scanner := s.client(), s.client()
+	flow, l := ann.asks("ann@example.org")
+	for range 10 {
+		scanner.page("HEAD", strings.TrimPrefix(l.Links[0], "http://localhost"), nil).leads("/link")
+		scanner.page("HEAD", "/link", nil).want(200)
+		scanner.opens(l).want(200)
+	}
+	if n := strings.Count(s.log.String(), "a link was opened elsewhere"); n != 3 {
+		t.Errorf("the log has %d lines of it, want 3", n)
+	}
+	if _, secret, _ := strings.Cut(l.Links[0], "/link/"); strings.Contains(s.log.String(), secret) {
+		t.Error("the log has the link")
+	}
+	ann.get("signin/flows/" + flow).want(200)
+}
+
+// Pre-hijacking: somebody set up an account for an address that is not his, and
+// waits in it. Its owner signs in by link, and is alone.
+func TestAttackAnAccountThatWasSetUpForAnotherIsTheOwnersAtTheFirstSignInByLink(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	o := s.operator()
+	in := server.NewUser{Identifiers: []string{"ann@example.org", "mallory"}, Name: "Mallory", Password: admit.NewSecret(goodPassword)}
+	if _, err := o.AddUser(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	mallory := s.another("ann@example.org", goodPassword)
+	mallory.post("api-keys", m{"name": "back door", "scopes": []string{"profile"}}).want(201)
+	app := s.appOf("mallory")
+
+	ann := s.client()
+	flow, l := ann.asks("ann@example.org")
+	ann.post("signin/code/verify", m{"flow": flow, "code": l.Code}).want(200)
+	mallory.get("session").want(401)
+	app.get("session").want(401)
+	if r := s.refreshed(app.refreshToken); r.status != 401 {
+		t.Errorf("a refresh token from before is answered with %d", r.status)
+	}
+	for _, name := range []string{"ann@example.org", "mallory"} {
+		s.client().post("signin", m{"identifier": name, "password": goodPassword}).want(401, "bad_credentials")
+	}
+	if got := ann.values(); got != "ann@example.org*" {
+		t.Errorf("she signs in with %s", got)
+	}
+	if keys := ann.get("api-keys").want(200).m["api_keys"].([]any); len(keys) > 0 && keys[0].(m)["ended_at"] == nil {
+		t.Errorf("the API keys are %v", keys)
+	}
+}
+
+// An identifier that nobody has proved stands in an account whose owner has proved
+// another one: who proves it gets an account of its own, and nobody two.
+func TestTheFirstProofByLinkMergesNoAccounts(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	o := s.operator()
+	var in server.ImportedUser
+	in.Identifiers = []web.Identifier{{Value: "bob@example.org", Verified: true, Primary: true}, {Value: "ann@example.org"}}
+	if _, err := o.ImportUser(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	ann, bob := s.client(), s.client()
+	for c, address := range map[*client]string{ann: "ann@example.org", bob: "bob@example.org"} {
+		flow, l := c.asks(address)
+		c.post("signin/code/verify", m{"flow": flow, "code": l.Code}).want(200)
+	}
+	if a, b := ann.values(), bob.values(); a != "ann@example.org*" || b != "bob@example.org*" {
+		t.Errorf("ann signs in with %s, bob with %s", a, b)
+	}
+}
+
+func TestADisabledUserIsSignedInByNothingThatWasSent(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	s.byMail("ann@example.org")
+	ann := s.client()
+	flow, l := ann.asks("ann@example.org")
+	if err := s.operator().SetDisabled(t.Context(), "ann@example.org", true); err != nil {
+		t.Fatal(err)
+	}
+	ann.opens(l)
+	ann.page("POST", "/link", url.Values{}).want(401)
+	ann.post("signin/code/verify", m{"flow": flow, "code": l.Code}).want(401, "flow_ended")
+	ann.post("signin/link", m{"identifier": "ann@example.org"}).want(202)
+	if l := s.letter("ann@example.org", "There is no account to sign in to"); l.Code != "" {
+		t.Errorf("a disabled user is sent %s", l.Text)
 	}
 }
 
