@@ -301,6 +301,7 @@ var stories = []story{
 		p.Dev, p.Inbox = true, true
 		p.Data = []mail{
 			{"ann@example.org", "Your code: 204816", "Somebody, hopefully you, signs up with this address.\n\nThe code is 204816.", "204816", []string{"/link/adm_o_example"}, c.moment(toldAt.Add(-time.Minute))},
+			{"+14155552671", "", "Your code for id.example.org is 204816. Nobody from there will ask you for it.\n\n@id.example.org #204816\n", "204816", nil, c.moment(toldAt.Add(-2 * time.Minute))},
 			{"bea@example.org", "Your password was changed", "If that was not you, sign in and change it.", "", nil, c.moment(toldAt.Add(-5 * time.Hour))},
 		}
 		return p
