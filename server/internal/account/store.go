@@ -43,6 +43,7 @@ type Tx interface {
 	Credentials
 	Factors
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
@@ -155,6 +156,9 @@ type Audit interface {
 	// Ending returns the first record of one of these events since the session
 	// began that another session, or nobody's, left; nil where there is none.
 	Ending(subject, sid string, events []string) (*Record, error)
+	// SignedInBefore reports whether a session of a user other than this one is known
+	// to have begun.
+	SignedInBefore(user, sid string) (bool, error)
 	// Records returns up to q.Limit records that q asks for, and where to go on:
 	// the zero Mark where there are no more. There may be fewer than q.Limit, or
 	// none, and yet more to come: one call looks at a bounded number.
