@@ -1,24 +1,17 @@
 package account
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 func TestTheDigitsOfAnOpenedLinkAreNeverItsMailedCode(t *testing.T) {
-	key := []byte("a key of 32 bytes, or about that")
-	retried := 0
-	for n := range 200_000 {
-		id := fmt.Sprint("id", n)
-		code, digits := codeBy(key, id), digitsBy(key, id)
-		if code == digits || len(digits) != 6 {
-			t.Fatalf("the code of %s is %s, its digits are %q", id, code, digits)
-		}
-		if digits != codeBy(key, "digits 0 "+id) {
-			retried++
-		}
+	// Of this challenge the first try is the code itself: one in a million are so.
+	key, id := []byte("a key of 32 bytes, or about that"), "id189060"
+	code, digits := codeBy(key, id), digitsBy(key, id)
+	if codeBy(key, "digits 0 "+id) != code {
+		t.Fatal("the case is not the one that it was")
 	}
-	t.Logf("%d times they would have been the same", retried)
+	if code == digits || len(digits) != 6 {
+		t.Errorf("the code is %s, and the digits are %q", code, digits)
+	}
 }
 
 func TestACodeIsReadAsPeopleCopyIt(t *testing.T) {
