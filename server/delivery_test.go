@@ -252,4 +252,3 @@ func TestMailGoesOverTLSToAServerThatIsTrusted(t *testing.T) {
 		t.Error("the log tells the password")
 	}
 }
-
