@@ -108,6 +108,7 @@ func (s *Server) measure() {
 	m.Counter("admit_session_sweeps_failed_total", "Times that the database could not remove any. What has expired counts no more all the same.", nil, func() float64 { return float64(s.sessions.Swept().Failed) })
 	m.Counter("admit_session_sweep_seconds_total", "Time that removing them took, waiting for the database's turn included.", nil, func() float64 { return s.sessions.Swept().Took.Seconds() })
 	s.measureCopies()
+	s.measureAlarms()
 
 	m.Gauge("admit_password_slots", "Passwords that may be hashed at once.", nil, func() float64 { return float64(s.passwords.Stats().Slots) })
 	m.Gauge("admit_password_slots_in_use", "Passwords being hashed.", nil, func() float64 { return float64(s.passwords.Stats().Busy) })

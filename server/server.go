@@ -82,6 +82,7 @@ type Server struct {
 	copied    *session.Near  // nil where no copies are in memory
 	passwords *password.Hasher
 	hashers   *hashers // nil where passwords are hashed here
+	breached  breachedLists
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	codes     session.Store // of hand-overs: that of the sessions
@@ -95,8 +96,9 @@ type Server struct {
 
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
-	traces      *otlp.Exporter   // nil but with OTLPEndpoint
-	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
+	alarms      alarms
+	traces      *otlp.Exporter // nil but with OTLPEndpoint
+	tracer      trace.Tracer   // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
 	streams     context.Context // done when answers without an end must end
@@ -197,7 +199,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	hashing := &password.Options{}
+	s.breached.log = s.log
+	s.breached.use(cfg)
+	hashing := &password.Options{InsecureHashes: true} // whether they are kept is for who imports them
 	if len(cfg.Hashers) > 0 {
 		s.hashers = &hashers{command: cfg.Hashers, asking: askingTime, log: s.log}
 		hashing.Argon2id = s.hashers.argon2id
@@ -214,7 +218,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
-		Policy:    cfg.PasswordPolicy(),
+		Policy:    password.Policy{MinLength: cfg.PasswordMinLength, Breached: s.breached.has},
 		Limiter:   limit.New(),
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.senders["mail"] != nil,
@@ -226,6 +230,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Tracer:    s.tracer,
 		Copies:    s.accountCopies(),
 		Current:   s.db.Current,
+		Watch:     limit.NewWatch(),
+		Alarm:     s.alarm,
+		Shared:    s.db.Shared(),
 	}); err != nil {
 		return nil, err
 	}
@@ -380,6 +387,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
 	work.Go(func() { s.sweepFeed(background) })
+	work.Go(func() { s.sweepGuesses(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {

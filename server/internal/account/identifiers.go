@@ -407,7 +407,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	}
 	l := letter{
 		name: event, to: address, locale: before.Locale, about: before.ID,
-		Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed", From: a.From.Address},
+		Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed", From: a.From.Address, Device: a.From.Browser},
 	}
 	names := before.Identifiers
 	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first

@@ -137,7 +137,7 @@ func (s *Service) Claim(ctx context.Context, channel string, limit int, want fun
 			if unreadable == nil && !late {
 				if ended, err := s.ended(tx, m, now); err != nil {
 					return err
-				} else if ended {
+				} else if ended || m.To == "" { // what is to nobody was work to write, and is no more
 					if err := tx.Unpost(p); err != nil {
 						return err
 					}

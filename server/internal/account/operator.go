@@ -253,24 +253,6 @@ func idOK(id string) bool {
 	return len(id) <= 64 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
-// Export returns up to limit users in the order of their ids, after one, and
-// the hash of each one's password.
-func (s *Service) Export(ctx context.Context, after string, limit int) (users []*User, hashes []string, err error) {
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		if users, err = tx.FindUsers(&UserQuery{After: after, Limit: limit}); err != nil {
-			return err
-		}
-		hashes = make([]string, len(users))
-		for i, u := range users {
-			if hashes[i], err = tx.PasswordHash(u.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return users, hashes, err
-}
-
 // ExpectHashes tells the hasher which foreign hashes there are, so that it can
 // make every refusal cost the same. Call it once at the start.
 func (s *Service) ExpectHashes(ctx context.Context) error {
