@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -496,6 +497,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "mail_from":
 		_, err := notify.ParseSender(text)
 		return text == "" || err == nil, "an address, such as no-reply@example.org or Example <no-reply@example.org>"
+	case "text_from":
+		return len(text) <= 64 && strings.IndexFunc(text, unicode.IsControl) < 0, "a number such as +15005550006, a name, or the id of a messaging service"
 	case "text_server":
 		_, is := notify.ParseTextServer(text)
 		return text == "" || is, "a URL, such as https://sms.example.org/send or twilio://AC0123@api.twilio.com; a secret goes into a file or ADMIT_TEXT_SECRET"
