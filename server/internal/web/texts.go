@@ -302,6 +302,7 @@ var events = map[string]phrase{
 	"password_set":            {"Password set", "设置了密码"},
 	"user_added":              {"Account made", "创建了账号"},
 	"user_imported":           {"Account imported", "导入了账号"},
+	"user_mended":             {"Account brought up to date by an import", "导入时更新了账号"},
 	"user_disabled":           {"Account disabled", "停用了账号"},
 	"user_enabled":            {"Account enabled", "启用了账号"},
 	"user_deleted":            {"Account deleted", "删除了账号"},
