@@ -41,6 +41,7 @@ const (
 type Tx interface {
 	Users
 	Credentials
+	Factors
 	Challenges
 	Audit
 	Outbox
@@ -50,8 +51,8 @@ type Tx interface {
 	Families
 	Feed
 	Places
-	Guesses
 	Imports
+	Guesses
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -96,7 +97,7 @@ type Credentials interface {
 	PasswordHashes(fn func(hash string)) error
 
 	// RaiseEpoch ends every session of the user but the one with the sid except;
-	// "" spares none. The feed is told.
+	// "" spares none. The feed is told. No device of the user is trusted any more.
 	RaiseEpoch(user, except string) error
 	// RaiseClaims is called where what tokens say of the user changes, such as its
 	// roles: those that are out are refused as stale, and no session ends. The
@@ -166,14 +167,23 @@ type Audit interface {
 	SweepRecords(before time.Time, limit int) (int, error)
 }
 
-// Outbox is the mail that waits, in the transaction that caused it.
+// Outbox is the mail and the text messages that wait, in the transaction that
+// caused them.
 type Outbox interface {
 	// Post keeps a message; one about a user, if that is not "", goes when the
 	// user is erased.
-	Post(user, sealed string, now time.Time) error
-	Posted(now time.Time, limit int) ([]Posted, error)
+	Post(user, channel, sealed string, now time.Time) error
+	// Posted returns up to limit messages that are due, the new ones first: for
+	// those somebody waits.
+	Posted(channel string, now time.Time, limit int) ([]Posted, error)
+	// Claim makes a message, which is as it was when it was read, due at a later
+	// time for all others, and reports whether it is the caller's until then.
+	Claim(p Posted, claim string, until time.Time) (bool, error)
 	Unpost(Posted) error // not a later one that got its id
+	// Postpone ends the claim of a message, if nobody else has claimed it since.
 	Postpone(p Posted, until time.Time) error
+	// Unclaim ends all claims. It is for who has the database to itself, at start.
+	Unclaim(now time.Time) error
 }
 
 // Guesses are the budgets of guesses, as they outlive a process and as replicas
@@ -268,8 +278,10 @@ type Record struct {
 type Posted struct {
 	ID     int64
 	Sealed string
-	Tries  int
+	Tries  int    // that have begun
+	Claim  string // "" for nobody's
 	At     time.Time
+	Due    time.Time
 }
 
 // A Limiter counts tries in memory.
