@@ -53,6 +53,7 @@ type Tx interface {
 	Places
 	Imports
 	Guesses
+	Texts
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
