@@ -53,7 +53,7 @@ const (
 
 	prefixLen = 4 // digits after the country code: what one operator has, mostly
 
-	trialEvery = 10 * time.Minute // one text goes while a breaker is open
+	trialEvery = 10 * time.Minute // one text goes while a breaker is open; each hour where none ever came back
 )
 
 // Texts are what has been sent, by key and hour of the clock.
@@ -76,10 +76,10 @@ type TextCount struct {
 // open is how many were not proved.
 func (n TextCount) open() int { return max(0, n.Sent-n.Proved) }
 
-// good reports whether codes have been arriving.
+// good reports whether codes have been coming back.
 func (n TextCount) good() bool { return n.Proved >= 5 && n.Proved*100 >= n.Sent*60 }
 
-// bad reports whether codes do not arrive, or nobody wants them.
+// bad reports whether codes do not come back.
 func (n TextCount) bad(least int) bool { return n.Sent >= least && n.Proved*100 < n.Sent*30 }
 
 // A TextRefusal says why a text is not sent, to whoever runs the server.
@@ -116,7 +116,7 @@ func (s *Service) takeText(tx Tx, number string, from Origin, now time.Time) err
 	if !priced {
 		price = Dear
 	}
-	why, err := s.whyNoText(tx, b, number, price, from, now)
+	why, to, err := s.whyNoText(tx, b, number, price, from, now)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,10 @@ func (s *Service) takeText(tx Tx, number string, from Origin, now time.Time) err
 		}
 		s.o.NoText(*r)
 	}
-	for _, key := range []string{"all", prefix, country, target, address} {
+	for _, key := range []string{"all", string(to), prefix, country, target, address} {
+		if key == "" {
+			continue // a dry run, which stopped before
+		}
 		if err := tx.AddTexts(key, hourOf(now), TextCount{Spent: price, Sent: 1, Last: now}); err != nil {
 			return err
 		}
@@ -136,8 +139,18 @@ func (s *Service) takeText(tx Tx, number string, from Origin, now time.Time) err
 	return nil
 }
 
-// whyNoText names the budget that has nothing left, or "".
-func (s *Service) whyNoText(tx Tx, b TextBudget, number string, price Money, from Origin, now time.Time) (why string, err error) {
+// A textPool is what is known of where a text goes. Each has a pool of its own, so that an
+// attack on a thousand new ranges takes nothing from people of old ones.
+type textPool string
+
+const (
+	arrives textPool = "pool:arrives" // codes to this prefix come back: whatever is left
+	abroad  textPool = "pool:abroad"  // to others of the country they do: a quarter
+	nowhere textPool = "pool:nowhere" // to none of the country: another quarter
+)
+
+// whyNoText names the budget that has nothing left, or "", and what stands against it.
+func (s *Service) whyNoText(tx Tx, b TextBudget, number string, price Money, from Origin, now time.Time) (why string, to textPool, err error) {
 	hour := hourOf(now)
 	prefix, country, target, address := s.textKeys(number, from)
 	count := func(key string, hours int64) (n TextCount) {
@@ -146,44 +159,52 @@ func (s *Service) whyNoText(tx Tx, b TextBudget, number string, price Money, fro
 		}
 		return n
 	}
-	// After a clock was set back the last one lies ahead, and does not keep others
-	// waiting until then.
-	trial := func(n TextCount) bool { d := now.Sub(n.Last); return d < 0 || d >= trialEvery }
+	// closed reports whether a breaker is open: codes do not come back, and the last
+	// trial was just now. It closes by itself as trials come back, or as time goes by.
+	closed := func(key string, least int) bool {
+		n, every := count(key, 3), trialEvery
+		if day := count(key, 24); day.Proved == 0 {
+			n, every, least = day, time.Hour, least/2
+		}
+		// After a clock was set back the last one lies ahead, and keeps nobody waiting.
+		since := now.Sub(n.Last)
+		return n.bad(least) && since >= 0 && since < every
+	}
 	// First what refuses most of an attack.
-	if count(address, 2).open() >= openAddress {
-		return "address", err
+	switch {
+	case count(address, 2).open() >= openAddress:
+		return "address", to, err
+	case count(target, 1).open() >= openTarget || count(target, 24).open() >= openADay:
+		return "target", to, err
+	case closed(prefix, 10):
+		return "prefix_conversion", to, err
 	}
-	if count(target, 1).open() >= openTarget || count(target, 24).open() >= openADay {
-		return "target", err
-	}
-	// Where codes have been arriving there may be spent what there is. All others
-	// together have the half of it, and each country and prefix a part of that: an attack
-	// on a thousand new ranges takes nothing from people of old ones.
-	good := count(prefix, 24).good()
-	if recent := count(prefix, 3); recent.bad(10) && !trial(recent) {
-		return "prefix_conversion", err
-	}
-	share := Money(1)
-	if !good {
-		share = 2
-		if recent := count(country, 3); recent.bad(30) && !trial(recent) {
-			return "country_conversion", err
+	to = arrives
+	if !count(prefix, 24).good() {
+		if to = abroad; !count(country, 24).good() {
+			to = nowhere
 		}
+		switch {
+		case closed(country, 20):
+			return "country_conversion", to, err
 		// At least so that it can be seen whether codes arrive.
-		if count(prefix, 1).Spent+price > max(b.Hour/20, 5*price) {
-			return "prefix", err
+		case count(prefix, 1).Spent+price > max(b.Hour/20, 5*price):
+			return "prefix", to, err
+		case count(country, 1).Spent+price > max(b.Hour/8, 5*price):
+			return "country", to, err
+		case count(string(to), 1).Spent+price > b.Hour/4:
+			return "hour", to, err
+		case count(string(to), 24).Spent+price > b.Day/4:
+			return "day", to, err
 		}
-		if count(country, 1).Spent+price > max(b.Hour/4, 5*price) {
-			return "country", err
-		}
 	}
-	if count("all", 1).Spent+price > b.Hour/share {
-		return "hour", err
+	switch {
+	case count("all", 1).Spent+price > b.Hour:
+		return "hour", to, err
+	case count("all", 24).Spent+price > b.Day:
+		return "day", to, err
 	}
-	if count("all", 24).Spent+price > b.Day/share {
-		return "day", err
-	}
-	return "", err
+	return "", to, err
 }
 
 // provedText counts a code that came back, in the transaction that takes it.
