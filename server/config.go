@@ -49,6 +49,8 @@ type Config struct {
 	TextPrices        []string   `name:"text_prices" arg:"CODE=PRICE" help:"what a text costs, by country code without the plus, such as 1=0.008; ours are about those of 2026 in US dollars, and 0.30 for other countries"`
 	TextBudgetDry     bool       `name:"text_budget_dry" help:"refuse no text for its budget: the log and the metrics tell what would be"`
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	BreachedFile      string     `name:"breached_file" live:"yes" arg:"FILE" help:"filter of breached passwords, which admit password import-breached makes; without one, breached.filter in the data folder, if it is there"`
+	BreachedURL       string     `name:"breached_url" live:"yes" arg:"URL" help:"service that is asked whether a new password is breached, by the first five digits of its SHA-1, such as https://api.pwnedpasswords.com/range; nobody is asked without one"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
 	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
 	OTLPEndpoint      string     `name:"otlp_endpoint" arg:"URL" help:"OpenTelemetry collector that traces are sent to, by OTLP over HTTP, such as http://localhost:4318; without one tracing costs nothing; OTEL_EXPORTER_OTLP_ENDPOINT is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_ENDPOINT"`
@@ -496,7 +498,9 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "text_server":
 		_, is := notify.ParseTextServer(text)
 		return text == "" || is, "a URL, such as https://sms.example.org/send or twilio://AC0123@api.twilio.com; a secret goes into a file or ADMIT_TEXT_SECRET"
-	case "theme", "handover_secrets_file", "tls_cert", "tls_key", "mail_password_file", "text_secret_file":
+	case "breached_url":
+		return text == "" || isRangeURL(text), "an https URL without a query, such as https://api.pwnedpasswords.com/range; http is for loopback hosts only"
+	case "theme", "handover_secrets_file", "tls_cert", "tls_key", "mail_password_file", "text_secret_file", "breached_file":
 		return !strings.Contains(text, "\x00"), "a path"
 	case "master_key_file":
 		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a path"

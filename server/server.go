@@ -82,6 +82,7 @@ type Server struct {
 	copied    *session.Near  // nil where no copies are in memory
 	passwords *password.Hasher
 	hashers   *hashers // nil where passwords are hashed here
+	breached  breachedLists
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	codes     session.Store // of hand-overs: that of the sessions
@@ -200,6 +201,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
+	s.breached.log = s.log
+	s.breached.use(cfg)
 	hashing := &password.Options{InsecureHashes: true} // whether they are kept is for who imports them
 	if len(cfg.Hashers) > 0 {
 		s.hashers = &hashers{command: cfg.Hashers, asking: askingTime, log: s.log}
@@ -221,7 +224,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
-		Policy:    cfg.PasswordPolicy(),
+		Policy:    password.Policy{MinLength: cfg.PasswordMinLength, Breached: s.breached.has},
 		Limiter:   limit.New(),
 		Keys:      s.keys.Cookies(),
 		CanMail:   s.senders["mail"] != nil,
@@ -238,6 +241,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Texts:     texts,
 		NoText:    s.noText,
 		Shared:    s.db.Shared(),
+
+		Authenticators: authenticators(s.publicURL()),
 	}); err != nil {
 		return nil, err
 	}

@@ -43,10 +43,12 @@ type Tx interface {
 	Credentials
 	Factors
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
 	APIKeys
+	UserHandles
 	Sessions
 	Families
 	Feed
