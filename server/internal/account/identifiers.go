@@ -398,7 +398,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	for _, id := range to {
 		l := letter{
 			name: event, to: id.Value, locale: before.Locale, about: before.ID,
-			Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed" || event == "password_reset", From: a.From.Address},
+			Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed" || event == "password_reset", From: a.From.Address, Device: a.From.Browser},
 		}
 		if event == "identifier_removed" && id.Value != address {
 			l.name = "identifier_gone"

@@ -100,6 +100,7 @@ type Failure struct {
 	Final  bool   // it will never be sent: of this recipient, or this message
 	Unsure bool   // it may have been sent
 	Err    error  // without an address or a code of anybody
+	Said   string // by who refused it, whole: it may name the recipient, and is for who asked alone
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -136,7 +137,7 @@ func (s *Service) Claim(ctx context.Context, channel string, limit int, want fun
 			if unreadable == nil && !late {
 				if ended, err := s.ended(tx, m, now); err != nil {
 					return err
-				} else if ended {
+				} else if ended || m.To == "" { // what is to nobody was work to write, and is no more
 					if err := tx.Unpost(p); err != nil {
 						return err
 					}

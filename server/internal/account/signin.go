@@ -43,7 +43,9 @@ func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret
 	if err := s.release(ctx, g, true, now); err != nil {
 		return nil, err
 	}
-	user.proof = hash
+	if user.proof == "" {
+		user.proof = hash
+	}
 	return user, nil
 }
 
@@ -155,16 +157,21 @@ func (s *Service) upgrade(ctx context.Context, user *User, old string, pw admit.
 		return
 	}
 	now := time.Now()
-	s.update(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
+		user.proof = ""
 		if is, err := tx.PasswordHash(user.ID); err != nil || is != old {
 			return err
 		}
+		user.proof = hash
 		if err := tx.UpgradePasswordHash(user.ID, old, hash); err != nil {
 			return err
 		}
 		scheme, _ := password.Identify(old)
 		return tx.Record(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "password_upgraded", Detail: scheme})
 	})
+	if err != nil {
+		user.proof = ""
+	}
 }
 
 // A try is a budget with its key.

@@ -172,6 +172,8 @@ func (s *Service) codeIs(id, code string) bool {
 	return ok == 1
 }
 
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
 // VerifySignUp proves the address of a sign-up with the code that was mailed,
 // and makes the user. The first proof takes all: what was set before it by
 // somebody who never proved the address — password, sessions, other names,
@@ -238,10 +240,15 @@ func (s *Service) proveSignUp(ctx context.Context, id string, from Origin, now t
 	return user, nil
 }
 
+// cleanCode returns a code as it was sent: people copy it with what stands around
+// it, and some keyboards write digits in full width.
 func cleanCode(code string) string {
 	return strings.Map(func(c rune) rune {
-		if c == ' ' || c == '-' {
+		switch {
+		case unicode.IsSpace(c), unicode.Is(unicode.Pd, c), unicode.Is(unicode.Cf, c):
 			return -1
+		case c >= '０' && c <= '９':
+			return c - '０' + '0'
 		}
 		return c
 	}, code)
@@ -378,7 +385,11 @@ type Link struct {
 	Back     bool   // it is an address's way back
 	Recovers bool   // it replaces a forgotten password
 	Target   string // the address that is to be proved, or comes back
-	Code     string // to be typed where the sign-up was begun
+	Code     string // to be typed where the sign-up, or the sign-in, was begun
+
+	SignsIn bool   // it signs in
+	Asked   Asking // who asked for that
+	network string
 }
 
 // PeekLink tells what a link is for and spends nothing: scanners open links.
@@ -412,6 +423,9 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	if c.Purpose == purposeRecover {
 		l.Recovers = true
 		l.Target, err = s.recoveredBy(c, now)
+	}
+	if c.Purpose == purposeSignIn {
+		err = s.peekSignIn(&l, c, now)
 	}
 	return l, err
 }

@@ -41,6 +41,7 @@ const (
 type Tx interface {
 	Users
 	Credentials
+	Factors
 	Challenges
 	Clearings
 	Audit
@@ -97,7 +98,7 @@ type Credentials interface {
 	PasswordHashes(fn func(hash string)) error
 
 	// RaiseEpoch ends every session of the user but the one with the sid except;
-	// "" spares none. The feed is told.
+	// "" spares none. The feed is told. No device of the user is trusted any more.
 	RaiseEpoch(user, except string) error
 	// RaiseClaims is called where what tokens say of the user changes, such as its
 	// roles: those that are out are refused as stale, and no session ends. The
@@ -155,6 +156,9 @@ type Audit interface {
 	// Ending returns the first record of one of these events since the session
 	// began that another session, or nobody's, left; nil where there is none.
 	Ending(subject, sid string, events []string) (*Record, error)
+	// SignedInBefore reports whether a session of a user other than this one is known
+	// to have begun.
+	SignedInBefore(user, sid string) (bool, error)
 	// Records returns up to q.Limit records that q asks for, and where to go on:
 	// the zero Mark where there are no more. There may be fewer than q.Limit, or
 	// none, and yet more to come: one call looks at a bounded number.

@@ -27,6 +27,10 @@ var belongings = []belonging{
 	{"user_roles", "user_id", nil, "an operator gives roles to whom an address belongs, whoever typed it first"},
 	{"identifiers", "user_id", nil, "who clears writes anew what is left of them"},
 	{"credentials", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "a password; who recovers sets a new one in its place"},
+	{"factors", "user_id", map[account.Clearing]string{
+		account.FirstProof: everyRow, account.Recovered: "kind = 'device'", account.TakenBack: "kind = 'device' OR created_at >= " + sinceThen,
+	}, "an address alone does not replace a second factor; trust in a device was won by a password that others may know"},
+	{"factor_tries", "user_id", nil, "what was missed stays missed"},
 	{"sessions", "subject", nil, "they end with the epoch, which is raised"},
 	{"refresh_families", "user_id", nil, "they end with their sessions"},
 	{"status_places", "subject", nil, "where it is told that tokens have ended"},

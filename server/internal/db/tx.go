@@ -198,6 +198,9 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 func (t *txn) RaiseEpoch(user, except string) error {
 	t.raised = append(t.raised, raise{user, true})
 	n, err := t.in.RaiseEpoch(t.ctx, t.tx.Tx, user, except)
+	if err == nil {
+		err = t.DeleteFactors(user, account.Trusted)
+	}
 	return t.tellRaised(user, n, "account_changed", t.now, err)
 }
 

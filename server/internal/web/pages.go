@@ -17,6 +17,7 @@ func (s *server) pages() {
 	for path, m := range map[string]methods{
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
+		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -35,6 +36,9 @@ func (s *server) pages() {
 		s.page(path, m)
 	}
 	for path, m := range recoverPages() {
+		s.page(path, m)
+	}
+	for path, m := range linkPages() {
 		s.page(path, m)
 	}
 	if s.Dev != nil {
@@ -150,7 +154,7 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password",
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(),
 		Fields: []field{
 			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
@@ -278,6 +282,7 @@ func (c *call) signUp(p *page, setup string) error {
 
 // welcome signs in who has just signed up.
 func (c *call) welcome(user *account.User, target string) error {
+	c.target = target
 	if _, err := c.start(user, asCookie, false, "pwd"); err != nil {
 		return err
 	}
@@ -398,6 +403,8 @@ func (c *call) linkPage() error {
 		return c.show(http.StatusOK, c.ways(l))
 	case l.Recovers:
 		return c.show(http.StatusOK, c.recoveryLink(l))
+	case l.SignsIn:
+		return c.show(http.StatusOK, c.signInLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -427,6 +434,9 @@ func (c *call) linkForm() error {
 	}
 	if l.Recovers {
 		return c.recoveryLinkForm(text, l)
+	}
+	if l.SignsIn {
+		return c.signInLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

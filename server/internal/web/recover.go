@@ -130,8 +130,8 @@ func (c *call) recoveries(b begun) *page {
 	return p
 }
 
-// asking returns the recovery that this browser has begun.
-func (c *call) asking() (begun, bool) {
+// recovering returns the recovery that this browser has begun.
+func (c *call) recovering() (begun, bool) {
 	value, err := c.recovery.Get(nil, c.r)
 	if err != nil {
 		return begun{}, false
@@ -140,7 +140,7 @@ func (c *call) asking() (begun, bool) {
 }
 
 func (c *call) recoverPage() error {
-	b, ok := c.asking()
+	b, ok := c.recovering()
 	if !ok {
 		return c.seeOther("/recover")
 	}
@@ -148,7 +148,7 @@ func (c *call) recoverPage() error {
 }
 
 func (c *call) recoverForm() error {
-	b, ok := c.asking()
+	b, ok := c.recovering()
 	if !ok {
 		return account.ErrFlowEnded
 	}
@@ -197,6 +197,6 @@ func (c *call) recoveryLinkForm(text string, l account.Link) error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
-	b, _ := c.asking()
+	b, _ := c.recovering()
 	return c.recovered(b.target)
 }

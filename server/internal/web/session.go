@@ -89,10 +89,20 @@ func (c *call) holder() (session.Info, *account.User, error) {
 	return i, user, err
 }
 
-// start signs a user in who has just proved itself, and remembers the browser.
+// start signs a user in who has just proved itself, and remembers the browser. It
+// refuses with a *account.FactorNeeded, which is answered by failAPI and failPage,
+// who must show a second factor first.
 func (c *call) start(user *account.User, in guise, remember bool, amr ...string) (*session.Session[Data], error) {
+	if err := c.gate(user, in, remember, amr); err != nil {
+		return nil, err
+	}
+	return c.admit(user, in, remember, amr)
+}
+
+// admit is start behind the gate.
+func (c *call) admit(user *account.User, in guise, remember bool, amr []string) (*session.Session[Data], error) {
 	o := &session.StartOptions{
-		AMR: amr, ACR: admit.OneFactor, AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT,
+		AMR: amr, ACR: account.Assurance(amr...), AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT,
 	}
 	if remember {
 		o.Persistent, o.Lifetime, o.Idle = in == asCookie, rememberFor, rememberIdle // only a cookie can outlive a browser
@@ -107,6 +117,12 @@ func (c *call) start(user *account.User, in guise, remember bool, amr ...string)
 	}
 	c.sid = s.SID[:8]
 	c.observer().SessionBegun(false)
+	seen := slices.ContainsFunc(c.knownOrigin().Known, func(s account.Seen) bool { return s.User == user.ID })
+	if !seen {
+		if err := c.Accounts.TellDevice(c.r.Context(), user, s.SID, c.origin(), c.now); err != nil {
+			return nil, err
+		}
+	}
 	if in != asCookie {
 		return s, nil
 	}
@@ -125,12 +141,17 @@ func (c *call) signIn(identifier string, password admit.Secret, in guise, rememb
 		return nil, nil, err
 	}
 	if err := c.Accounts.Confirm(c.r.Context(), user, password); err != nil {
-		c.w.Header().Del("Set-Cookie")
-		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
-		// Also where the client has hung up, which may be why it cannot be told.
-		return nil, nil, errors.Join(err, c.Sessions.EndAny(context.WithoutCancel(r.Context()), s.SID, "overtaken"))
+		return nil, nil, c.overtaken(user, s, err)
 	}
 	return user, s, nil
+}
+
+// overtaken ends a session that began too late, and returns why.
+func (c *call) overtaken(user *account.User, s *session.Session[Data], err error) error {
+	c.w.Header().Del("Set-Cookie")
+	r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
+	// Also where the client has hung up, which may be why it cannot be told.
+	return errors.Join(err, c.Sessions.EndAny(context.WithoutCancel(r.Context()), s.SID, "overtaken"))
 }
 
 // makeRoom ends the user's sessions that were unused for longest where there
