@@ -233,6 +233,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Watch:     limit.NewWatch(),
 		Alarm:     s.alarm,
 		Shared:    s.db.Shared(),
+
+		Authenticators: authenticators(s.publicURL()),
 	}); err != nil {
 		return nil, err
 	}

@@ -112,6 +112,8 @@ type Options struct {
 	Alarm     func(Pattern) // is told what Watch has seen; may be nil
 	Shared    bool          // other processes sign in over the same store
 	Current   func() bool   // whether rows in memory are good, where others write too; nil: always
+
+	Authenticators Authenticators // check passkeys; nil where there can be none
 }
 
 // Copies are kept outside of this process.

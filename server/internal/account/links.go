@@ -338,10 +338,7 @@ func (s *Service) arrive(tx Tx, a asking, from Origin, now time.Time) (*User, er
 	if user, err = s.firstProof(tx, user, a.To, from, now); err != nil {
 		return nil, err
 	}
-	if err := tx.PutUser(user); err != nil {
-		return nil, err
-	}
-	return user, nil
+	return user, tx.PutUser(user)
 }
 
 // ConfirmSignIn reports, after a session was begun for a user, whether the user may

@@ -379,17 +379,17 @@ func (s *Service) spendSetup(tx Tx, id string, user *User, now time.Time) error 
 
 // A Link is what a mailed or printed link is for.
 type Link struct {
-	ID       string
-	Setup    bool   // it makes the first administrator
-	Adds     bool   // it adds an address to an account
-	Back     bool   // it is an address's way back
-	Recovers bool   // it replaces a forgotten password
-	Target   string // the address that is to be proved, or comes back
-	Code     string // to be typed where the sign-up, or the sign-in, was begun
+	ID     string
+	Setup  bool   // it makes the first administrator
+	Adds   bool   // it adds an address to an account
+	Back   bool   // it is an address's way back
+	Target string // the address that is to be proved, or comes back
+	Code   string // to be typed where the sign-up, or the sign-in, was begun
 
-	SignsIn bool   // it signs in
-	Asked   Asking // who asked for that
-	network string
+	Recovers bool   // it replaces a forgotten password
+	SignsIn  bool   // it signs in
+	Asked    Asking // who asked for that
+	network  string
 }
 
 // PeekLink tells what a link is for and spends nothing: scanners open links.
@@ -420,12 +420,12 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
 		l.Target, err = s.addressOf(c, now)
 	}
+	if c.Purpose == purposeSignIn {
+		err = s.peekSignIn(&l, c, now)
+	}
 	if c.Purpose == purposeRecover {
 		l.Recovers = true
 		l.Target, err = s.recoveredBy(c, now)
-	}
-	if c.Purpose == purposeSignIn {
-		err = s.peekSignIn(&l, c, now)
 	}
 	return l, err
 }

@@ -48,6 +48,7 @@ type Tx interface {
 	Outbox
 	Keyring
 	APIKeys
+	UserHandles
 	Sessions
 	Families
 	Feed

@@ -29,8 +29,9 @@ var belongings = []belonging{
 	{"credentials", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "a password; who recovers sets a new one in its place"},
 	{"factors", "user_id", map[account.Clearing]string{
 		account.FirstProof: everyRow, account.Recovered: "kind = 'device'", account.TakenBack: "kind = 'device' OR created_at >= " + sinceThen,
-	}, "an address alone does not replace a second factor; trust in a device was won by a password that others may know"},
-	{"factor_tries", "user_id", nil, "what was missed stays missed"},
+	}, "an address alone does not replace a second factor, and a device was trusted by who knew the password"},
+	{"user_handles", "user_id", nil, "what authenticators call the user; without a passkey it opens nothing"},
+	{"factor_tries", "user_id", nil, "what was burnt stays burnt"},
 	{"sessions", "subject", nil, "they end with the epoch, which is raised"},
 	{"refresh_families", "user_id", nil, "they end with their sessions"},
 	{"status_places", "subject", nil, "where it is told that tokens have ended"},

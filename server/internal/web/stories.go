@@ -29,7 +29,7 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 	return &call{server: s, views: v, r: r, now: toldAt, lang: lang, id: "1d3hk2q9x0v7f"}
 }
 
-var stories = []story{
+var stories = slices.Concat(passkeyStories, []story{
 	{"api", func(c *call) *page {
 		p := c.page("api")
 		p.Data = newManual(slices.DeleteFunc(operations(), func(o operation) bool {
@@ -102,24 +102,6 @@ var stories = []story{
 		p.Data = struct{ Address, Code string }{"ann@example.org", "204816"}
 		return p
 	}},
-	{"recover", func(c *call) *page { return c.forgots() }},
-	{"recover-return", func(c *call) *page {
-		p := c.forgots()
-		p.Form.ReturnTo = "/account/apps"
-		return p
-	}},
-	{"recover-none", func(c *call) *page { return c.page("recover") }},
-	{"recover-member", func(c *call) *page {
-		p := c.forgots()
-		p.User = ann()
-		return p
-	}},
-	{"recovering", func(c *call) *page { return c.recoveries(begun{address: "ann@example.org"}) }},
-	{"recovering-wrong", func(c *call) *page {
-		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
-	}},
-	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
-	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
 	{"ask", func(c *call) *page { return c.asks() }},
 	{"ask-return", func(c *call) *page {
 		p := c.asks()
@@ -141,6 +123,24 @@ var stories = []story{
 	{"arrive", func(c *call) *page { return c.arrival("ann@example.org") }},
 	{"elsewhere", func(c *call) *page { return c.tellElsewhere(false) }},
 	{"elsewhere-far", func(c *call) *page { return c.tellElsewhere(true) }},
+	{"recover", func(c *call) *page { return c.forgots() }},
+	{"recover-return", func(c *call) *page {
+		p := c.forgots()
+		p.Form.ReturnTo = "/account/apps"
+		return p
+	}},
+	{"recover-none", func(c *call) *page { return c.page("recover") }},
+	{"recover-member", func(c *call) *page {
+		p := c.forgots()
+		p.User = ann()
+		return p
+	}},
+	{"recovering", func(c *call) *page { return c.recoveries(begun{address: "ann@example.org"}) }},
+	{"recovering-wrong", func(c *call) *page {
+		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
+	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
@@ -339,7 +339,7 @@ var stories = []story{
 		p.Data = []string{"home", "signin"}
 		return p
 	}},
-}
+})
 
 func ann() *account.User {
 	return &account.User{
