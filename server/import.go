@@ -87,6 +87,8 @@ const (
 	maxPiece      = 1000
 	maxPieceBytes = 400 << 10
 	longPiece     = time.Second
+	importTries   = 5
+	importPause   = time.Second
 )
 
 // ImportUsers makes the users of a file: JSON lines or CSV, see docs/how-to. Each
@@ -268,7 +270,16 @@ func (im *importing) send(ctx context.Context, to account.ImportState, piece []a
 func (im *importing) take(ctx context.Context, p importPiece) error {
 	begun := time.Now()
 	// What is under way ends: half of it is not known to be done.
-	answer, err := ask[importAnswer](context.WithoutCancel(ctx), im.o, "import-users", p)
+	ctx = context.WithoutCancel(ctx)
+	answer, err := ask[importAnswer](ctx, im.o, "import-users", p)
+	for try := 0; errors.Is(err, admit.Unavailable) && try < importTries; try++ {
+		// Such as a database that was busy for ten seconds. The piece may have been
+		// taken all the same: then the report has what was refused.
+		time.Sleep(importPause)
+		if answer.State, err = ask[account.ImportState](ctx, im.o, "import-state", p.To.ID); err == nil && (p.Dry || answer.State.Bytes != p.To.Bytes) {
+			answer, err = ask[importAnswer](ctx, im.o, "import-users", p)
+		}
+	}
 	if err != nil {
 		return err
 	}
