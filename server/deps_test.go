@@ -24,12 +24,13 @@ var policy = map[string]string{
 	"internal/keyring":      "lib internal/account !net/http !database/sql",
 	"internal/limit":        "internal/account",
 	"internal/metrics":      "lib github.com/prometheus/client_golang !database/sql",
-	"internal/notify":       "internal/account",
+	"internal/notify":       "lib internal/account github.com/wneessen/go-mail !database/sql",
 	"internal/otlp":         "lib internal/trace !database/sql",
 	"internal/postgres":     "github.com/jackc/pgx/v5/pgconn !net/http", // not the rest of pgx: docs/decisions says why
 	"internal/postgrestest": "internal/postgres",                        // imported only from tests
-	"internal/trace":        "!net/http !database/sql",                  // no OpenTelemetry: docs/decisions says why
-	"internal/web":          "lib internal/account internal/trace !database/sql",
+	"internal/smtptest":     "github.com/emersion/go-smtp github.com/emersion/go-sasl",
+	"internal/trace":        "!net/http !database/sql", // no OpenTelemetry: docs/decisions says why
+	"internal/web":          "lib internal/account internal/trace rsc.io/qr !database/sql",
 }
 
 const (

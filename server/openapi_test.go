@@ -44,6 +44,20 @@ var examples = map[string]func(s *site, example m) *reply{
 		s.signedUp("ann")
 		return s.client().post("signin", in).want(200)
 	},
+	"askSignInLink": func(s *site, in m) *reply { return s.client().post("signin/link", in).want(202) },
+	"askSignInCode": func(s *site, in m) *reply { return s.client().post("signin/code", in).want(202) },
+	"getSignInFlow": func(s *site, _ m) *reply {
+		c := s.client()
+		return c.get("signin/flows/" + c.post("signin/link", m{"identifier": "ann@example.org"}).want(202).at("flow")).want(200)
+	},
+	"verifySignIn": func(s *site, in m) *reply {
+		s.run()
+		s.byMail("ann@example.org")
+		c := s.client()
+		flow, l := c.asks("ann@example.org")
+		in["flow"], in["code"] = flow, l.Code
+		return c.post("signin/code/verify", in).want(200)
+	},
 	"refresh": func(s *site, in m) *reply {
 		s.signedUp("ann")
 		in["refresh_token"] = s.appOf("ann").refreshToken
@@ -327,6 +341,29 @@ var refused = map[string]trial{
 		return again(60, func() *reply { return s.client().post("signup/verify", m{"flow": flow, "code": "1"}) })
 	},
 
+	"askSignInLink identifier_malformed":   posting("signin/link", m{"identifier": "ann smith"}),
+	"askSignInLink identifier_unsupported": mailless("signin/link", "+49 30 1234567"),
+	"askSignInLink phone_malformed":        posting("signin/link", m{"identifier": "+49 30 1"}),
+	"askSignInLink mail_unavailable":       mailless("signin/link", "ann@example.org"),
+	"askSignInLink too_many_tries":         flooded("signin/link"),
+	"askSignInCode identifier_malformed":   posting("signin/code", m{"identifier": "ann smith"}),
+	"askSignInCode identifier_unsupported": mailless("signin/code", "+49 30 1234567"),
+	"askSignInCode phone_malformed":        posting("signin/code", m{"identifier": "+49 30 1"}),
+	"askSignInCode mail_unavailable":       mailless("signin/code", "ann@example.org"),
+	"askSignInCode too_many_tries":         flooded("signin/code"),
+	"getSignInFlow flow_ended":             func(s *site) *reply { return s.client().get("signin/flows/adm_o_nobody") },
+	"verifySignIn as_unsupported":          as("scroll", "signin/code/verify", verify),
+	"verifySignIn cookie_unsupported":      foreign("signin/code/verify", verify),
+	"verifySignIn jwt_cookie_unsupported":  posting("signin/code/verify", m{"flow": "adm_o_nobody", "code": "123456", "cookie": true}),
+	"verifySignIn invalid_dpop_proof":      unproven("signin/code/verify", verify, "invalid_dpop_proof"),
+	"verifySignIn dpop_proof_replayed":     unproven("signin/code/verify", verify, "dpop_proof_replayed"),
+	"verifySignIn use_dpop_nonce":          unproven("signin/code/verify", verify, "use_dpop_nonce"),
+	"verifySignIn flow_ended":              posting("signin/code/verify", verify),
+	"verifySignIn bad_code":                func(s *site) *reply { return s.client().guess() },
+	"verifySignIn too_many_tries": func(s *site) *reply {
+		return again(12, func() *reply { return s.client().guess() })
+	},
+
 	"signUp jwt_cookie_unsupported":       posting("signup", m{"identifier": "bob", "password": goodPassword, "cookie": true}),
 	"verifySignUp jwt_cookie_unsupported": posting("signup/verify", m{"flow": "adm_o_nobody", "code": "123456", "cookie": true}),
 	"signIn jwt_cookie_unsupported":       posting("signin", m{"identifier": "ann", "password": goodPassword, "cookie": true}),
@@ -362,7 +399,7 @@ var refused = map[string]trial{
 	"signIn as_unsupported":     as("scroll", "signin", signIn),
 	"signIn cookie_unsupported": foreign("signin", signIn),
 	"signIn bad_credentials":    posting("signin", m{"identifier": "ann", "password": "a guess of mine"}),
-	"signIn too_many_tries": func(s *site) *reply {
+	"signIn guesses_spent": func(s *site) *reply {
 		return again(25, func() *reply { return s.client().post("signin", m{"identifier": "ann", "password": "a guess of mine"}) })
 	},
 

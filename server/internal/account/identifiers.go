@@ -142,10 +142,13 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := additionMessage(a.From.Locale, id, s.code(c.ID), s.o.PublicURL, link)
+		l := letter{
+			name: "identifier_code", to: id.Value, locale: a.From.Locale, about: a.Subject, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
 		if owner != nil && owner.identifier(id.Value).Verified {
 			// The code of the row is sent to nobody.
-			m = additionTakenMessage(a.From.Locale, id, s.o.PublicURL)
+			l.name, l.Facts = "identifier_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err
@@ -153,7 +156,7 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.postTo(tx, a.Subject, m, now); err != nil {
+		if err := s.post(tx, l, now); err != nil {
 			return err
 		}
 		// Without the address: an activity list must not keep what is nobody's yet.
@@ -402,6 +405,10 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	if !s.o.CanMail {
 		return nil
 	}
+	l := letter{
+		name: event, to: address, locale: before.Locale, about: before.ID,
+		Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed", From: a.From.Address, Device: a.From.Browser},
+	}
 	names := before.Identifiers
 	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first
 	if err != nil {
@@ -424,7 +431,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		if address != "" && !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
-			return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, "", s.o.PublicURL, now), now)
+			return s.post(tx, l, now)
 		}
 		if n == 0 {
 			names = back.Identifiers // else each step of a thief would make the one before it part of what comes back
@@ -439,7 +446,8 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 	if err := tx.PutChallenge(c); err != nil || address == "" {
 		return err
 	}
-	return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, link.Reveal(), s.o.PublicURL, now), now)
+	l.Link, l.Back = s.o.PublicURL+"/link/"+link.Reveal(), true
+	return s.post(tx, l, now)
 }
 
 // WayBack spends a way back, which proves that the mailed address is still the

@@ -293,7 +293,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 			return err
 		}
 		if to := user.contact(); to != "" && s.o.CanMail {
-			return s.post(tx, goodbyeMail(user.Locale, to, s.o.PublicURL), now)
+			return s.post(tx, letter{name: "account_deleted", to: to, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now)
 		}
 		return nil
 	})

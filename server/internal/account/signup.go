@@ -129,11 +129,14 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMessage(from.Locale, id, s.code(c.ID), s.o.PublicURL, link)
+		l := letter{
+			name: "signup_code", to: id.Value, locale: from.Locale, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
 		if owner != nil && owner.identifier(id.Value).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = takenMessage(from.Locale, id, s.o.PublicURL)
+			l.name, l.Facts = "signup_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
@@ -142,7 +145,7 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		return s.post(tx, m, now)
+		return s.post(tx, l, now)
 	})
 	if err != nil {
 		return "", err
@@ -168,6 +171,8 @@ func (s *Service) codeIs(id, code string) bool {
 	}
 	return ok == 1
 }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // VerifySignUp proves the address of a sign-up with the code that was mailed,
 // and makes the user. The first proof takes all: what was set before it by
@@ -235,10 +240,15 @@ func (s *Service) proveSignUp(ctx context.Context, id string, from Origin, now t
 	return user, nil
 }
 
+// cleanCode returns a code as it was sent: people copy it with what stands around
+// it, and some keyboards write digits in full width.
 func cleanCode(code string) string {
 	return strings.Map(func(c rune) rune {
-		if c == ' ' || c == '-' {
+		switch {
+		case unicode.IsSpace(c), unicode.Is(unicode.Pd, c), unicode.Is(unicode.Cf, c):
 			return -1
+		case c >= '０' && c <= '９':
+			return c - '０' + '0'
 		}
 		return c
 	}, code)
@@ -381,7 +391,11 @@ type Link struct {
 	Adds   bool   // it adds an address to an account
 	Back   bool   // it is an address's way back
 	Target string // the address that is to be proved, or comes back
-	Code   string // to be typed where the sign-up was begun
+	Code   string // to be typed where the sign-up, or the sign-in, was begun
+
+	SignsIn bool   // it signs in
+	Asked   Asking // who asked for that
+	network string
 }
 
 // PeekLink tells what a link is for and spends nothing: scanners open links.
@@ -411,6 +425,9 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 	if c.Purpose == purposeAdd || c.Purpose == purposeBack {
 		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
 		l.Target, err = s.addressOf(c, now)
+	}
+	if c.Purpose == purposeSignIn {
+		err = s.peekSignIn(&l, c, now)
 	}
 	return l, err
 }

@@ -25,7 +25,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	all := slices.Concat(sessionCalls(), refreshCalls(), ownCalls(), keyCalls(), approvalCalls(), siteCalls(), adminCalls(), probes())
+	all := slices.Concat(sessionCalls(), factorCalls(), linkCalls(), refreshCalls(), ownCalls(), ownFactorCalls(), keyCalls(), approvalCalls(), siteCalls(), adminCalls(), probes())
 	for i := range all {
 		all[i].demand()
 	}
@@ -48,15 +48,15 @@ func sessionCalls() []operation {
 		about:   "Makes the account and signs in. The first proof takes all: whatever was set for this address before by somebody who never proved it is gone.",
 		do:      taking((*call).apiVerify),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
-		answers: []answers{{200, "Signed in", signedIn{}}},
+		answers: signIns,
 		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
 	}, {
 		call: "POST " + apiPrefix + "signin", id: "signIn", summary: "Sign in with a password",
 		about:   "The session has a new id; what it held as a guest's is kept. A user has at most 100 sessions: the next sign-in ends the one that was not used for longest. JWTs are bound to a key where a proof of it comes in the header `DPoP` (RFC 9449).",
 		do:      taking((*call).apiSignIn),
 		example: `{"identifier": "ann", "password": "correct horse battery", "as": "token"}`,
-		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
+		answers: signIns,
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrGuesses, password.ErrBusy},
 	}, {
 		call: "POST " + apiPrefix + "guest", id: "beginGuest", summary: "Begin a guest's session",
 		about:   "Its `guest_id` stays when the guest signs up or in, so that an application can give the user what the guest did. A guest who asks again keeps it and gets a new session.",
@@ -180,6 +180,7 @@ func (p presentation) guise(c *call) (guise, error) {
 		if err := p.jwtCookie.check(c); err != nil {
 			return 0, err
 		}
+		c.inside = p.Cookie
 		return asJWT, c.bind(p.jwtCookie)
 	}
 	if p.Cookie {

@@ -36,6 +36,8 @@ func (c *call) detour(err error) string {
 	switch {
 	case errors.Is(err, account.ErrMustChange):
 		return "/account/security"
+	case errors.Is(err, account.ErrFactor):
+		return "/signin/factor"
 	case errors.Is(err, admit.ErrProof):
 		return "/account/confirm?" + url.Values{"return_to": {c.r.URL.Path}}.Encode()
 	}

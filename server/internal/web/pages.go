@@ -17,6 +17,7 @@ func (s *server) pages() {
 	for path, m := range map[string]methods{
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
+		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -32,6 +33,9 @@ func (s *server) pages() {
 		s.page(path, m)
 	}
 	for path, m := range ownPages() {
+		s.page(path, m)
+	}
+	for path, m := range linkPages() {
 		s.page(path, m)
 	}
 	if s.Dev != nil {
@@ -147,7 +151,7 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password",
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(),
 		Fields: []field{
 			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
@@ -275,6 +279,7 @@ func (c *call) signUp(p *page, setup string) error {
 
 // welcome signs in who has just signed up.
 func (c *call) welcome(user *account.User, target string) error {
+	c.target = target
 	if _, err := c.start(user, asCookie, false, "pwd"); err != nil {
 		return err
 	}
@@ -388,6 +393,8 @@ func (c *call) linkPage() error {
 		return c.additionLink(l)
 	case l.Back:
 		return c.show(http.StatusOK, c.ways(l))
+	case l.SignsIn:
+		return c.show(http.StatusOK, c.signInLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -414,6 +421,9 @@ func (c *call) linkForm() error {
 	}
 	if l.Back {
 		return c.wayBackForm(text, l)
+	}
+	if l.SignsIn {
+		return c.signInLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

@@ -63,7 +63,7 @@ var stories = []story{
 		p.Form.Checked, p.Form.Fields[0].Value = true, "ann@example.org"
 		return c.tellWrong(p, "password", account.ErrBadCredentials)
 	}},
-	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrTooMany) }},
+	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrGuesses) }},
 	{"signin-busy", func(c *call) *page {
 		p := c.tellRefused(c.signIns(), account.ErrTooMany)
 		p.Form.Refusal.Hint = ""
@@ -102,6 +102,27 @@ var stories = []story{
 		p.Data = struct{ Address, Code string }{"ann@example.org", "204816"}
 		return p
 	}},
+	{"ask", func(c *call) *page { return c.asks() }},
+	{"ask-return", func(c *call) *page {
+		p := c.asks()
+		p.Form.ReturnTo = "/account/sessions"
+		return p
+	}},
+	{"code", func(c *call) *page { return c.codes(asking{to: "ann@example.org"}) }},
+	{"code-texted", func(c *call) *page {
+		p := c.codes(asking{to: "+4915112345678"})
+		p.Form.Texted = true
+		return p
+	}},
+	{"code-wrong", func(c *call) *page {
+		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"code-ended", func(c *call) *page {
+		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrFlowEnded)
+	}},
+	{"arrive", func(c *call) *page { return c.arrival("ann@example.org") }},
+	{"elsewhere", func(c *call) *page { return c.tellElsewhere(false) }},
+	{"elsewhere-far", func(c *call) *page { return c.tellElsewhere(true) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
@@ -280,6 +301,7 @@ var stories = []story{
 		p.Dev, p.Inbox = true, true
 		p.Data = []mail{
 			{"ann@example.org", "Your code: 204816", "Somebody, hopefully you, signs up with this address.\n\nThe code is 204816.", "204816", []string{"/link/adm_o_example"}, c.moment(toldAt.Add(-time.Minute))},
+			{"+14155552671", "", "Your code for id.example.org is 204816. Nobody from there will ask you for it.\n\n@id.example.org #204816\n", "204816", nil, c.moment(toldAt.Add(-2 * time.Minute))},
 			{"bea@example.org", "Your password was changed", "If that was not you, sign in and change it.", "", nil, c.moment(toldAt.Add(-5 * time.Hour))},
 		}
 		return p
@@ -383,6 +405,12 @@ func (c *call) tellConfirm() *page {
 		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
+	return p
+}
+
+func (c *call) tellElsewhere(far bool) *page {
+	p := c.page("elsewhere")
+	p.Data = place{"204816", c.say("device", "Firefox", "Linux"), "192.0.2.7", c.moment(toldAt.Add(-2 * time.Minute)), far}
 	return p
 }
 

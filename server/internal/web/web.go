@@ -124,9 +124,12 @@ type server struct {
 	device  *cookie.Vault            // browsers that were seen before
 	flow    *cookie.Vault            // the sign-up that this browser has begun
 	link    *cookie.Vault            // the link that this browser has opened
+	asking  *cookie.Vault            // the sign-in that this browser has asked for
 	notice  *cookie.Vault            // what the next page says was done
 	unknown func(int, time.Duration) // is told of requests for no route
 	asked   *cookie.Vault            // what waits for a proof
+	step    *cookie.Vault            // the sign-in whose second step this browser is at
+	trusted *cookie.Vault            // tokens of users who trust this browser
 	inbox   *cookie.Vault            // the key of the development inbox
 	jwt     *cookie.Cookie           // an access token
 	handing *handover.Origin         // nil without sites
@@ -168,8 +171,11 @@ func New(o Options) (*Edge, error) {
 		{&s.device, "admit-device", SealedLife},
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
+		{&s.asking, "admit-signin", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},
 		{&s.asked, "admit-asked", askedLife},
+		{&s.step, "admit-step", stepLife},
+		{&s.trusted, "admit-trusted", account.TrustLife},
 		{&s.inbox, "admit-inbox", 12 * time.Hour},
 	} {
 		name := o.CookieName(v.name)
@@ -237,6 +243,8 @@ type call struct {
 	noted   bool   // the session was read, and that it is in use is noted
 	foreign bool   // a script of one of CORSOrigins asks
 	jkt     string // thumbprint of the key that tokens will be bound to; "" for none
+	inside  bool   // the access token will come in a cookie of its own
+	target  string // where a page leads once its visitor is signed in; "" for the account
 
 	parameters []parameter   // of the query, as they are declared
 	proof      time.Duration // how old one may be, as it is declared; 0 for any
@@ -541,7 +549,7 @@ func (c *call) origin() account.Origin {
 	if len(agent) > maxAgent {
 		agent = agent[:maxAgent]
 	}
-	return account.Origin{Address: address, UserAgent: visible(agent), RequestID: c.id, Locale: c.language()}
+	return account.Origin{Address: address, UserAgent: visible(agent), Browser: visible(deviceName(agent)), RequestID: c.id, Locale: c.language()}
 }
 
 // visible returns a text without what nobody sees and what turns the direction of
