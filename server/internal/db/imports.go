@@ -88,7 +88,7 @@ func (t *txn) insert(into string, rows [][]any) error {
 // copied back when it has 128 MiB and not after each piece, a million take half the
 // time. Then it is told what it was told before.
 const (
-	sqlWide   = "PRAGMA cache_size(-131072); PRAGMA wal_autocheckpoint(32768)"
+	sqlWide   = "PRAGMA cache_size(-65536); PRAGMA wal_autocheckpoint(32768)"
 	sqlNarrow = "PRAGMA cache_size(-4096); PRAGMA wal_autocheckpoint(1000)"
 )
 
