@@ -43,6 +43,7 @@ type Tx interface {
 	Credentials
 	Factors
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
