@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,7 @@ type (
 		After  string
 		Limit  int
 		Hashes bool
+		Secret bool // of second factors
 	}
 )
 
@@ -346,10 +348,10 @@ func (s *Server) moverOperations(all map[string]operation) {
 		return s.accounts.ImportRefusals(ctx, p.ID, p.After, p.Limit)
 	})
 	all["export-users"] = op(func(ctx context.Context, p exportPage) ([]ImportedUser, error) {
-		found, err := s.accounts.ExportUsers(ctx, p.After, p.Limit)
+		found, err := s.accounts.ExportUsers(ctx, p.After, p.Limit, time.Now())
 		out := make([]ImportedUser, len(found))
 		for i, u := range found {
-			out[i] = exported(&u)
+			out[i] = exported(&u, p.Secret)
 			if !p.Hashes {
 				out[i].PasswordHash = ""
 			}
@@ -369,10 +371,18 @@ func (s *Server) moverOperations(all map[string]operation) {
 	})
 }
 
-func exported(u *account.Exported) ImportedUser {
+func exported(u *account.Exported, secret bool) ImportedUser {
 	out := ImportedUser{User: userOf(u.User), ExternalID: u.ExternalID, MustChange: u.MustChange, PasswordHash: u.Hash}
 	for _, k := range u.APIKeys {
 		out.APIKeys = append(out.APIKeys, ExportedKey{k.ID, k.Name, k.Scopes, k.Audiences, k.CreatedAt.UTC(), known(k.ExpiresAt), known(k.LastUsed), known(k.EndedAt)})
+	}
+	for _, f := range u.Factors {
+		told := ExportedFactor{ID: f.ID, Kind: string(f.Kind), Name: f.Name, CreatedAt: f.CreatedAt.UTC(), LastUsed: known(f.LastUsed)}
+		if secret {
+			told.Counter, told.Data = f.Counter, f.Data
+			told.Secret = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(f.Secret)
+		}
+		out.Factors = append(out.Factors, told)
 	}
 	return out
 }

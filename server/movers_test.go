@@ -29,7 +29,7 @@ func (s *site) taken(text string, opt server.ImportOptions) (server.ImportCount,
 func (s *site) everybody(hashes bool) map[string]server.ImportedUser {
 	s.t.Helper()
 	all := map[string]server.ImportedUser{}
-	page, err := s.operator().ExportUsers(s.t.Context(), "", 100_000, hashes)
+	page, err := s.operator().ExportUsers(s.t.Context(), "", 100_000, hashes, false)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -142,14 +142,14 @@ func TestRefusedLinesAreReportedExactlyAndTheOthersAreTaken(t *testing.T) {
 		`{"username":"typo","pasword_hash":"x"}`,
 		`not JSON`,
 		`{"identifiers":[{"value":"there"},{"value":"alsofree"}]}`,
-		`{"username":"factor","totp_secret":"GEZDGNBVGY3TQOJQ"}`,
+		`{"username":"factor","totp_secret":"no base32!"}`,
 		`{"username":"long","name":"` + strings.Repeat("x", 70<<10) + `"}`,
 		`{"username":"last"}`,
 	}, "\n")
 	want := []server.LineRefusal{
 		{Line: 1, Code: "already_there"}, {Line: 4, Code: "duplicate_in_file"}, {Line: 5, Code: "duplicate_in_file"}, {Line: 6, Code: "identifier_malformed"},
 		{Line: 7, Code: "hash_malformed"}, {Line: 8, Code: "role_malformed"}, {Line: 9, Code: "time_malformed"}, {Line: 10, Code: "line_malformed"},
-		{Line: 11, Code: "line_malformed"}, {Line: 12, Code: "duplicate_in_file"}, {Line: 13, Code: "factors_unsupported"}, {Line: 14, Code: "line_malformed"},
+		{Line: 11, Code: "line_malformed"}, {Line: 12, Code: "duplicate_in_file"}, {Line: 13, Code: "factor_malformed"}, {Line: 14, Code: "line_malformed"},
 	}
 	s := newSite(t)
 	s.run()
@@ -282,13 +282,13 @@ func TestWhatIsExportedIsImportedAsItWas(t *testing.T) {
 	one, other := newSite(t), newSite(t)
 	one.run()
 	other.run()
-	one.taken(`{"external_id":"a|1","email":"ann@example.org","email_verified":true,"name":"Ann","locale":"zh-CN","roles":["editor","admin"],"created_at":"2020-01-02T03:04:05Z","password_hash":"$1$abcd$2BcIHiC/blwotMXFGx53G/"}
+	one.taken(`{"external_id":"a|1","email":"ann@example.org","email_verified":true,"name":"Ann","locale":"zh-CN","roles":["editor","admin"],"created_at":"2020-01-02T03:04:05Z","password_hash":"$1$abcd$2BcIHiC/blwotMXFGx53G/","totp_secret":"GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ"}
 {"username":"bob","phone":"+49301234567","disabled":true,"must_change_password":true,"password_hash":"pbkdf2_sha256$1200$seasalt$i+47mvbIzGAF431Cv6q+Omte+wuOp1eLaGAYDDpUXEA="}`, server.ImportOptions{})
 	c := one.signedUp("cyd")
 	c.post("apikeys", m{"name": "a key", "scopes": []string{"read"}})
 	write := func(s *site) string {
 		var b strings.Builder
-		page, err := s.operator().ExportUsers(t.Context(), "", 100, true)
+		page, err := s.operator().ExportUsers(t.Context(), "", 100, true, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,11 +303,19 @@ func TestWhatIsExportedIsImportedAsItWas(t *testing.T) {
 		return b.String()
 	}
 	exported := write(one)
+	if !strings.Contains(exported, `"secret":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"`) {
+		t.Errorf("the second factor is not exported: %s", exported)
+	}
 	if n, refused := other.taken(exported, server.ImportOptions{}); n.Made != 3 {
 		t.Fatalf("%+v, refused %v", n, refused)
 	}
 	if got := write(other); got != exported {
 		t.Errorf("exported was\n%s\nand then\n%s", exported, got)
+	}
+	// Who had a second factor there needs it here.
+	in := other.client().post("signin", m{"identifier": "ann@example.org", "password": "passwörd and more"}).want(200)
+	if in.at("state") != "factor_needed" {
+		t.Errorf("with the password alone: %s", in.body)
 	}
 	if n, refused := one.taken(exported, server.ImportOptions{Update: true}); n.There != 3 || n.Updated != 0 {
 		t.Errorf("to who is there it says: %+v, %v", n, refused)
