@@ -349,6 +349,9 @@ func (s *Server) moverOperations(all map[string]operation) {
 	})
 	all["export-users"] = op(func(ctx context.Context, p exportPage) ([]ImportedUser, error) {
 		found, err := s.accounts.ExportUsers(ctx, p.After, p.Limit, time.Now())
+		if err != nil {
+			return nil, err
+		}
 		out := make([]ImportedUser, len(found))
 		for i, u := range found {
 			out[i] = exported(&u, p.Secret)
@@ -356,7 +359,7 @@ func (s *Server) moverOperations(all map[string]operation) {
 				out[i].PasswordHash = ""
 			}
 		}
-		return out, err
+		return out, nil
 	})
 	all["import-users"] = op(func(ctx context.Context, p importPiece) (out importAnswer, err error) {
 		in := account.Import{From: p.From, To: p.To, Insecure: p.Insecure, Mend: p.Mend, Dry: p.Dry, Arrivals: make([]account.Arrival, len(p.Arrivals))}

@@ -29,14 +29,20 @@ func (s *site) taken(text string, opt server.ImportOptions) (server.ImportCount,
 func (s *site) everybody(hashes bool) map[string]server.ImportedUser {
 	s.t.Helper()
 	all := map[string]server.ImportedUser{}
-	page, err := s.operator().ExportUsers(s.t.Context(), "", 100_000, hashes, false)
-	if err != nil {
-		s.t.Fatal(err)
+	o := s.operator()
+	for after := ""; ; {
+		page, err := o.ExportUsers(s.t.Context(), after, 500, hashes, false)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, u := range page {
+			all[u.Identifiers[0].Value] = u
+			after = u.ID
+		}
+		if len(page) < 500 {
+			return all
+		}
 	}
-	for _, u := range page {
-		all[u.Identifiers[0].Value] = u
-	}
-	return all
 }
 
 // Each was made by the program that is named; see package password for how.
@@ -197,7 +203,7 @@ func (d *dying) Read(p []byte) (int, error) {
 
 func TestAnImportThatIsBrokenOffGoesOnAndNothingComesTwice(t *testing.T) {
 	var file strings.Builder
-	const users = 5000
+	const users = 3000
 	for i := range users {
 		fmt.Fprintf(&file, `{"email":"user%d@example.org","name":"%s"}`+"\n", i, strings.Repeat("n", i%100))
 		if i%500 == 7 {
@@ -214,7 +220,7 @@ func TestAnImportThatIsBrokenOffGoesOnAndNothingComesTwice(t *testing.T) {
 	}
 	const whole = 1 << 30
 	before := 0
-	for _, left := range []int{200_000, 380_000} {
+	for _, left := range []int{120_000, 230_000} {
 		n, _, err := run(left)
 		if !errors.Is(err, errKilled) || n.Users <= before || n.Before != before {
 			t.Fatalf("after %d bytes: %+v, %v", left, n, err)
@@ -222,7 +228,7 @@ func TestAnImportThatIsBrokenOffGoesOnAndNothingComesTwice(t *testing.T) {
 		before = n.Users
 	}
 	n, report, err := run(whole)
-	if err != nil || n.Made != users || n.Refused != 10 || n.Before != before || strings.Count(report, "line_malformed") != 10 {
+	if err != nil || n.Made != users || n.Refused != 6 || n.Before != before || strings.Count(report, "line_malformed") != 6 {
 		t.Errorf("at the end: %+v, %v, the report is\n%s", n, err, report)
 	}
 	if n, _, err := run(whole); err != nil || n.Before != n.Users || n.Made != users {

@@ -20,6 +20,7 @@ var journeys = []string{
 	"TestAnAPIKeyActs", "TestEachAPIKey", "TestWhatTakesAnAccountBack", "TestWhoIsNoAdministrator", "TestTheOwnerIsToldOfANewAPIKey",
 	"TestADisabledUser", "TestTheLastAdministrator", "TestAttackASearch", "TestUsersAreFiltered", "TestPagesAreStable", "TestAnAdministrator", "TestTheAuditIsSearched",
 	"TestAnApproval", "TestAttackAnApproval", "TestARole",
+	"TestATableOfAnother", "TestRefusedLines", "TestAnImportThat", "TestAnUpdateBrings", "TestWhatIsExported",
 }
 
 func TestTheJourneysAreTheSameOnPostgreSQL(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // much as some rows do.
 const many = 200
 
-// in returns "(?, ?, …)".
+// placeholders returns "(?, ?, …)".
 func placeholders(n int) string {
 	return "(" + strings.TrimSuffix(strings.Repeat("?, ", n), ", ") + ")"
 }
@@ -65,6 +65,23 @@ func (t *txn) Known(external, names []string) (byExternal, byName map[string]str
 func (t *txn) ExternalIDs(users []string) (map[string]string, error) {
 	found := map[string]string{}
 	return found, t.pairs(found, "SELECT user_id, external_id FROM external_ids WHERE user_id", users)
+}
+
+func (t *txn) Holdings(users []string) (hashes, keys, factors map[string]string, err error) {
+	hashes, keys, factors = map[string]string{}, map[string]string{}, map[string]string{}
+	for _, q := range []struct {
+		to    map[string]string
+		query string
+	}{
+		{hashes, "SELECT user_id, value FROM credentials WHERE kind = '" + kindPassword + "' AND user_id"},
+		{keys, "SELECT user_id, id FROM api_keys WHERE user_id"},
+		{factors, "SELECT user_id, id FROM factors WHERE user_id"},
+	} {
+		if err := t.pairs(q.to, q.query, users); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	return hashes, keys, factors, nil
 }
 
 func (t *txn) SetExternalID(user, external string) error {
