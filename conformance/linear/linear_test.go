@@ -126,11 +126,11 @@ func (e *eager) Get(ctx context.Context, key string) (it session.Item, err error
 	e.mu.Lock()
 	it, ok := e.copies[key]
 	e.mu.Unlock()
-	if ok && rand.N(3) > 0 {
+	if ok && rand.N(2) > 0 {
 		return it, nil
 	}
 	it, err = e.store.Get(ctx, key)
-	time.Sleep(rand.N(5 * time.Millisecond))
+	time.Sleep(rand.N(20 * time.Millisecond))
 	e.keep(key, it, err)
 	return it, err
 }

@@ -1,7 +1,8 @@
 // Package redisstore keeps sessions in Redis or Valkey.
 //
 // Most programs need [New], with a [Client] that is one function around the
-// client library which they have. For a Redis Cluster there is [NewCluster].
+// client library which they have; [OpenPool] is for those who have none. For a Redis
+// Cluster there is [NewCluster].
 //
 // Every call is one round trip and one script on the server, so a change
 // happens at once or not at all, and a check of a session reads its record and
