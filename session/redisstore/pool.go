@@ -265,14 +265,14 @@ func answer(r *bufio.Reader, lists int) (any, error) {
 	if len(line) < 3 || line[len(line)-2] != '\r' {
 		return nil, errSpeech
 	}
-	kind, rest := line[0], string(line[1:len(line)-2])
+	kind, rest := line[0], line[1:len(line)-2]
 	switch kind {
 	case '+':
-		return rest, nil
+		return string(rest), nil
 	case '-':
 		return nil, refusal(rest)
 	}
-	n, err := strconv.ParseInt(rest, 10, 64)
+	n, err := strconv.ParseInt(string(rest), 10, 64)
 	switch {
 	case err != nil:
 	case kind == ':':
