@@ -389,7 +389,7 @@ func TestAttackAnIPv6NetworkHasOneBudget(t *testing.T) {
 			thief.post("signin", m{"identifier": fmt.Sprintf("user%d", i), "password": "a guess of mine"}).want(401, "bad_credentials")
 		}
 		thief.address = "[2001:db8::ffff:1]:443"
-		thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(429, "too_many_tries")
+		thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(429, "guesses_spent")
 		thief.address = "[2001:db8:0:1::1]:443"
 		thief.post("signin", m{"identifier": "another", "password": "a guess of mine"}).want(401, "bad_credentials")
 	})

@@ -241,7 +241,7 @@ func TestAttackARightPasswordTakesEverybodysTurnsToHash(t *testing.T) {
 	if refused.Load() == 0 {
 		t.Error("136 sign-ins in a row are all taken")
 	}
-	mallory.post("signin", m{"identifier": "mallory", "password": goodPassword}).want(429, "too_many_tries")
+	mallory.post("signin", m{"identifier": "mallory", "password": goodPassword}).want(429, "guesses_spent")
 	ann.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
 }
 

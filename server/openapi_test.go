@@ -44,6 +44,20 @@ var examples = map[string]func(s *site, example m) *reply{
 		s.signedUp("ann")
 		return s.client().post("signin", in).want(200)
 	},
+	"askSignInLink": func(s *site, in m) *reply { return s.client().post("signin/link", in).want(202) },
+	"askSignInCode": func(s *site, in m) *reply { return s.client().post("signin/code", in).want(202) },
+	"getSignInFlow": func(s *site, _ m) *reply {
+		c := s.client()
+		return c.get("signin/flows/" + c.post("signin/link", m{"identifier": "ann@example.org"}).want(202).at("flow")).want(200)
+	},
+	"verifySignIn": func(s *site, in m) *reply {
+		s.run()
+		s.byMail("ann@example.org")
+		c := s.client()
+		flow, l := c.asks("ann@example.org")
+		in["flow"], in["code"] = flow, l.Code
+		return c.post("signin/code/verify", in).want(200)
+	},
 	"refresh": func(s *site, in m) *reply {
 		s.signedUp("ann")
 		in["refresh_token"] = s.appOf("ann").refreshToken
@@ -291,12 +305,16 @@ var (
 // refused brings about every refusal that the description tells of, by the
 // operation and its code; "any" for what is told of all or of a sort.
 var refused = map[string]trial{
-	"signUp as_unsupported":         as("scroll", "signup", signUp),
-	"signUp cookie_unsupported":     foreign("signup", signUp),
-	"signUp identifier_malformed":   posting("signup", m{"identifier": "ann smith", "password": goodPassword}),
-	"signUp identifier_unsupported": posting("signup", m{"identifier": "+49 30 1234", "password": goodPassword}),
-	"signUp name_too_long":          posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
-	"signUp identifier_taken":       posting("signup", m{"identifier": "ANN", "password": goodPassword}),
+	"signUp as_unsupported":       as("scroll", "signup", signUp),
+	"signUp cookie_unsupported":   foreign("signup", signUp),
+	"signUp identifier_malformed": posting("signup", m{"identifier": "ann smith", "password": goodPassword}),
+	"signUp phone_malformed":      posting("signup", m{"identifier": "+49 30 123", "password": goodPassword}),
+	"signUp identifier_unsupported": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.client().post("signup", m{"identifier": "+49 30 1234", "password": goodPassword})
+	},
+	"signUp name_too_long":    posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
+	"signUp identifier_taken": posting("signup", m{"identifier": "ANN", "password": goodPassword}),
 	"signUp mail_unavailable": func(s *site) *reply {
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword})
@@ -321,6 +339,29 @@ var refused = map[string]trial{
 	"verifySignUp too_many_tries": func(s *site) *reply {
 		flow := s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword}).want(202).at("flow")
 		return again(60, func() *reply { return s.client().post("signup/verify", m{"flow": flow, "code": "1"}) })
+	},
+
+	"askSignInLink identifier_malformed":   posting("signin/link", m{"identifier": "ann smith"}),
+	"askSignInLink identifier_unsupported": mailless("signin/link", "+49 30 1234567"),
+	"askSignInLink phone_malformed":        posting("signin/link", m{"identifier": "+49 30 1"}),
+	"askSignInLink mail_unavailable":       mailless("signin/link", "ann@example.org"),
+	"askSignInLink too_many_tries":         flooded("signin/link"),
+	"askSignInCode identifier_malformed":   posting("signin/code", m{"identifier": "ann smith"}),
+	"askSignInCode identifier_unsupported": mailless("signin/code", "+49 30 1234567"),
+	"askSignInCode phone_malformed":        posting("signin/code", m{"identifier": "+49 30 1"}),
+	"askSignInCode mail_unavailable":       mailless("signin/code", "ann@example.org"),
+	"askSignInCode too_many_tries":         flooded("signin/code"),
+	"getSignInFlow flow_ended":             func(s *site) *reply { return s.client().get("signin/flows/adm_o_nobody") },
+	"verifySignIn as_unsupported":          as("scroll", "signin/code/verify", verify),
+	"verifySignIn cookie_unsupported":      foreign("signin/code/verify", verify),
+	"verifySignIn jwt_cookie_unsupported":  posting("signin/code/verify", m{"flow": "adm_o_nobody", "code": "123456", "cookie": true}),
+	"verifySignIn invalid_dpop_proof":      unproven("signin/code/verify", verify, "invalid_dpop_proof"),
+	"verifySignIn dpop_proof_replayed":     unproven("signin/code/verify", verify, "dpop_proof_replayed"),
+	"verifySignIn use_dpop_nonce":          unproven("signin/code/verify", verify, "use_dpop_nonce"),
+	"verifySignIn flow_ended":              posting("signin/code/verify", verify),
+	"verifySignIn bad_code":                func(s *site) *reply { return s.client().guess() },
+	"verifySignIn too_many_tries": func(s *site) *reply {
+		return again(12, func() *reply { return s.client().guess() })
 	},
 
 	"signUp jwt_cookie_unsupported":       posting("signup", m{"identifier": "bob", "password": goodPassword, "cookie": true}),
@@ -358,7 +399,7 @@ var refused = map[string]trial{
 	"signIn as_unsupported":     as("scroll", "signin", signIn),
 	"signIn cookie_unsupported": foreign("signin", signIn),
 	"signIn bad_credentials":    posting("signin", m{"identifier": "ann", "password": "a guess of mine"}),
-	"signIn too_many_tries": func(s *site) *reply {
+	"signIn guesses_spent": func(s *site) *reply {
 		return again(25, func() *reply { return s.client().post("signin", m{"identifier": "ann", "password": "a guess of mine"}) })
 	},
 
@@ -452,7 +493,7 @@ var refused = map[string]trial{
 	"adminExportRecords unknown_parameter":      administratorAsks("GET", "audit/export?rol=x", nil),
 	"adminExportRecords bad_parameter":          administratorAsks("GET", "audit/export?since=x", nil),
 	"adminAddUser identifier_malformed":         administratorAsks("POST", "users", m{"identifiers": []string{"ann smith"}}),
-	"adminAddUser identifier_unsupported":       administratorAsks("POST", "users", m{"identifiers": []string{"+49 30 1234"}}),
+	"adminAddUser phone_malformed":              administratorAsks("POST", "users", m{"identifiers": []string{"+999 30 1234"}}),
 	"adminAddUser identifier_taken":             administratorAsks("POST", "users", m{"identifiers": []string{"ann"}}),
 	"adminAddUser name_too_long":                administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "name": strings.Repeat("x", 501)}),
 	"adminAddUser role_malformed":               administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "roles": []string{"The Boss"}}),
@@ -486,11 +527,15 @@ var refused = map[string]trial{
 		c := s.signedUp("ann")
 		return again(25, func() *reply { return c.get("user/export") })
 	},
-	"deleteUser confirmation_wrong":        func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
-	"deleteUser last_admin":                func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
-	"addIdentifier identifier_malformed":   func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
-	"addIdentifier identifier_unsupported": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"}) },
-	"addIdentifier identifier_yours":       func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
+	"deleteUser confirmation_wrong":      func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
+	"deleteUser last_admin":              func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
+	"addIdentifier identifier_malformed": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
+	"addIdentifier phone_malformed":      func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49"}) },
+	"addIdentifier identifier_unsupported": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"})
+	},
+	"addIdentifier identifier_yours": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
 	"addIdentifier identifier_taken": func(s *site) *reply {
 		s.signedUp("bob")
 		return s.signedUp("ann").post("identifiers", m{"identifier": "bob"})

@@ -251,7 +251,7 @@ func TestNamesAreAddedProvedMadePrimaryAndRemoved(t *testing.T) {
 	c.delete("identifiers/ann").want(409, "last_identifier")
 	c.post("identifiers", m{"identifier": "taken"}).want(409).field("identifier", "identifier_taken")
 	c.post("identifiers", m{"identifier": "ann"}).want(409).field("identifier", "identifier_yours")
-	c.post("identifiers", m{"identifier": "+4912345"}).want(400).field("identifier", "identifier_unsupported")
+	c.post("identifiers", m{"identifier": "+4912345"}).want(400).field("identifier", "phone_malformed")
 	c.post("identifiers", m{"identifier": "Ann.Lee"}).want(201)
 	c.post("identifiers", m{"identifier": "verify"}).want(201)
 	c.delete("identifiers/verify").want(204)

@@ -283,7 +283,13 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
-func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (_ *Session[D], err error) {
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+	return m.ProveAs(w, r, "", amr...)
+}
+
+// ProveAs is Prove where the proof gives the session another assurance, such as
+// that of two factors; "" leaves it.
+func (m *Manager[D]) ProveAs(w http.ResponseWriter, r *http.Request, acr string, amr ...string) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
 	ctx := r.Context()
@@ -317,6 +323,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 		}
 		next.named, next.rec.auth = nil, now.UnixMilli()
 		next.rec.text[0] = union(h.rec.text[0], amr)
+		next.rec.text[1] = cmp.Or(acr, h.rec.text[1])
 		next.item.Expires = now.Add(time.Duration(h.rec.idle) * time.Millisecond)
 		next.item.Value = next.rec.value([]byte(h.rec.data))
 		if next.item.Version, err = m.store.Swap(ctx, h.sid, h.item.Version, next.item); changed(err) {

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +33,7 @@ func newUserAdd() *cobra.Command {
 		Long:    "Asks for a password at a terminal, where an empty one is none: the user has to be given one later.\n" + aboutRoles + beside,
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
-	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
+	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address, a phone number or a user `NAME`; may be given again")
 	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
@@ -304,82 +302,4 @@ func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to
 		count.at(n)
 	}
 	return out.Flush()
-}
-
-var errImport = admit.Invalid.New("import_refused", "Some users were refused.")
-
-func newUserImport() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "import < FILE", Short: "make users as export writes them", Args: takes(),
-		Long: `Reads one JSON object a line. Hashes of passwords may be argon2id, bcrypt, scrypt
-or PBKDF2; they are made anew when their users sign in. Each line stands for
-itself: a refused one is told with its number, and the others are taken.
-` + beside,
-		Example: "admit user import < users.jsonl",
-	}
-	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
-		sayMade(cmd, o)
-		count := newProgress(cmd, "users read")
-		defer count.done()
-		lines := bufio.NewScanner(cmd.InOrStdin())
-		lines.Buffer(nil, maxInput)
-		taken, refused, n := 0, 0, 0
-		for lines.Scan() {
-			n++
-			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-				continue
-			}
-			if err := importLine(ctx, o, lines.Bytes()); err != nil {
-				if !isRefusal(err) {
-					return fmt.Errorf("line %d: %w", n, err)
-				}
-				refused++
-				count.done()
-				report(cmd.ErrOrStderr(), fmt.Errorf("line %d: %w", n, err))
-				continue
-			}
-			taken++
-			count.at(n)
-		}
-		if err := lines.Err(); err != nil {
-			return fmt.Errorf("line %d: %w", n+1, err)
-		}
-		count.done()
-		switch {
-		case refused > 0:
-			return fmt.Errorf("%w (%d of %d)", errImport, refused, refused+taken)
-		case taken == 0:
-			return errEmpty
-		}
-		say(cmd, "%d imported", taken)
-		return nil
-	})
-}
-
-var errLine = admit.Invalid.New("line_malformed", "This is no user as export writes it.")
-
-func importLine(ctx context.Context, o *server.Operator, line []byte) error {
-	var u server.ImportedUser
-	in := json.NewDecoder(bytes.NewReader(line))
-	in.DisallowUnknownFields()
-	err := in.Decode(&u)
-	if err == nil {
-		if _, more := in.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the object")
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%w (%w)", errLine, err)
-	}
-	_, err = o.ImportUser(ctx, u)
-	return err
-}
-
-// isRefusal reports whether one line is at fault, and not the server.
-func isRefusal(err error) bool {
-	switch admit.KindOf(err) {
-	case admit.Invalid, admit.Conflict, admit.NotFound:
-		return true
-	}
-	return false
 }

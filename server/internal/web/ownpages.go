@@ -36,6 +36,8 @@ func (c *call) detour(err error) string {
 	switch {
 	case errors.Is(err, account.ErrMustChange):
 		return "/account/security"
+	case errors.Is(err, account.ErrFactor):
+		return "/signin/factor"
 	case errors.Is(err, admit.ErrProof):
 		return "/account/confirm?" + url.Values{"return_to": {c.r.URL.Path}}.Encode()
 	}
@@ -105,13 +107,9 @@ func (c *call) names() (*page, account.Asker, error) {
 	if err != nil {
 		return nil, account.Asker{}, err
 	}
-	label := c.say("label.who")
-	if !c.Accounts.CanMail() {
-		label = c.say("label.user")
-	}
 	p.Form = &form{
 		Action: "/account/identifiers", Submit: c.say("identifiers.submit"), Proof: "identifier",
-		Fields: []field{{Name: "identifier", Label: label, Type: "text", Complete: "off"}},
+		Fields: []field{{Name: "identifier", Label: c.who(c.Accounts.CanMail()), Type: "text", Complete: "off"}},
 	}
 	return p, c.askerOf(i), nil
 }
@@ -181,7 +179,7 @@ func (c *call) addition() (*page, account.Asker, begun, error) {
 	}
 	p.Form = c.verifications(b).Form
 	p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
-	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}
+	p.Data = c.sent(b)
 	return p, c.askerOf(i), b, nil
 }
 

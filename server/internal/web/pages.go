@@ -17,6 +17,7 @@ func (s *server) pages() {
 	for path, m := range map[string]methods{
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
+		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -32,6 +33,12 @@ func (s *server) pages() {
 		s.page(path, m)
 	}
 	for path, m := range ownPages() {
+		s.page(path, m)
+	}
+	for path, m := range linkPages() {
+		s.page(path, m)
+	}
+	for path, m := range recoverPages() {
 		s.page(path, m)
 	}
 	if s.Dev != nil {
@@ -147,9 +154,9 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password",
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(),
 		Fields: []field{
-			{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
 		},
 	}
@@ -194,14 +201,19 @@ func (c *call) signInForm() error {
 // set-up link.
 func (c *call) signUps(setup bool) *page {
 	p := c.page("signup")
-	lead, label := c.say("signup.lead"), c.say("label.who")
-	if !c.Accounts.CanMail() {
-		lead, label = c.say("signup.mailless"), c.say("label.user")
+	lead := c.say("signup.mailless")
+	switch mail, text := c.Accounts.CanMail(), c.Accounts.CanText(); {
+	case mail && text:
+		lead = c.say("signup.any")
+	case text:
+		lead = c.say("signup.texts")
+	case mail:
+		lead = c.say("signup.lead")
 	}
 	p.Form = &form{
 		Action: "/signup", Submit: p.Title,
 		Fields: []field{
-			{Name: "identifier", Label: label, Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(c.Accounts.CanMail()), Type: "text", Complete: "username"},
 			{Name: "name", Label: c.say("label.name"), Type: "text", Complete: "name", Optional: true},
 			c.newPassword("password", "label.password"),
 		},
@@ -215,6 +227,19 @@ func (c *call) signUps(setup bool) *page {
 		Setup bool
 	}{lead, setup}
 	return p
+}
+
+// who is the label of what people sign in with.
+func (c *call) who(mail bool) string {
+	switch text := c.Accounts.CanText(); {
+	case mail && text:
+		return c.say("label.any")
+	case text:
+		return c.say("label.phone")
+	case mail:
+		return c.say("label.who")
+	}
+	return c.say("label.user")
 }
 
 func (c *call) newPassword(name, label string) field {
@@ -257,6 +282,7 @@ func (c *call) signUp(p *page, setup string) error {
 
 // welcome signs in who has just signed up.
 func (c *call) welcome(user *account.User, target string) error {
+	c.target = target
 	if _, err := c.start(user, asCookie, false, "pwd"); err != nil {
 		return err
 	}
@@ -271,6 +297,16 @@ func (c *call) welcome(user *account.User, target string) error {
 // A begun sign-up waits for the proof of an address.
 type begun struct{ flow, address, target string }
 
+// A sentTo says where a code went.
+type sentTo struct {
+	Address string
+	Text    bool // a text message, which knows no spam folder
+}
+
+func (c *call) sent(b begun) sentTo {
+	return sentTo{cmp.Or(b.address, c.say("verify.somewhere")), strings.HasPrefix(b.address, "+")}
+}
+
 // begun returns the sign-up that this browser has begun, here or by the API,
 // which notes the flow alone.
 func (c *call) begun() (b begun, ok bool) {
@@ -278,9 +314,14 @@ func (c *call) begun() (b begun, ok bool) {
 	if err != nil {
 		return b, false
 	}
+	return begunIn(value), true
+}
+
+// begunIn reads what a sealed cookie says was begun.
+func begunIn(value []byte) (b begun) {
 	b.flow, b.address, _ = strings.Cut(string(value), " ")
 	b.address, b.target, _ = strings.Cut(b.address, " ")
-	return b, true
+	return b
 }
 
 func (c *call) verifications(b begun) *page {
@@ -291,7 +332,7 @@ func (c *call) verifications(b begun) *page {
 			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true,
 		}},
 	}
-	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}
+	p.Data = c.sent(b)
 	return p
 }
 
@@ -360,6 +401,10 @@ func (c *call) linkPage() error {
 		return c.additionLink(l)
 	case l.Back:
 		return c.show(http.StatusOK, c.ways(l))
+	case l.SignsIn:
+		return c.show(http.StatusOK, c.signInLink(l))
+	case l.Recovers:
+		return c.show(http.StatusOK, c.recoveryLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -386,6 +431,12 @@ func (c *call) linkForm() error {
 	}
 	if l.Back {
 		return c.wayBackForm(text, l)
+	}
+	if l.SignsIn {
+		return c.signInLinkForm(text, l)
+	}
+	if l.Recovers {
+		return c.recoveryLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

@@ -63,7 +63,7 @@ var stories = []story{
 		p.Form.Checked, p.Form.Fields[0].Value = true, "ann@example.org"
 		return c.tellWrong(p, "password", account.ErrBadCredentials)
 	}},
-	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrTooMany) }},
+	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrGuesses) }},
 	{"signin-busy", func(c *call) *page {
 		p := c.tellRefused(c.signIns(), account.ErrTooMany)
 		p.Form.Refusal.Hint = ""
@@ -86,6 +86,7 @@ var stories = []story{
 	}},
 	{"setup", func(c *call) *page { return c.signUps(true) }},
 	{"verify", func(c *call) *page { return c.verifications(begun{address: "ann@example.org"}) }},
+	{"verify-text", func(c *call) *page { return c.verifications(begun{address: "+8613812345678"}) }},
 	{"verify-wrong", func(c *call) *page {
 		return c.tellWrong(c.verifications(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
 	}},
@@ -101,6 +102,45 @@ var stories = []story{
 		p.Data = struct{ Address, Code string }{"ann@example.org", "204816"}
 		return p
 	}},
+	{"ask", func(c *call) *page { return c.asks() }},
+	{"ask-return", func(c *call) *page {
+		p := c.asks()
+		p.Form.ReturnTo = "/account/sessions"
+		return p
+	}},
+	{"code", func(c *call) *page { return c.codes(asking{to: "ann@example.org"}) }},
+	{"code-texted", func(c *call) *page {
+		p := c.codes(asking{to: "+4915112345678"})
+		p.Form.Texted = true
+		return p
+	}},
+	{"code-wrong", func(c *call) *page {
+		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"code-ended", func(c *call) *page {
+		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrFlowEnded)
+	}},
+	{"arrive", func(c *call) *page { return c.arrival("ann@example.org") }},
+	{"elsewhere", func(c *call) *page { return c.tellElsewhere(false) }},
+	{"elsewhere-far", func(c *call) *page { return c.tellElsewhere(true) }},
+	{"recover", func(c *call) *page { return c.forgots() }},
+	{"recover-return", func(c *call) *page {
+		p := c.forgots()
+		p.Form.ReturnTo = "/account/apps"
+		return p
+	}},
+	{"recover-none", func(c *call) *page { return c.page("recover") }},
+	{"recover-member", func(c *call) *page {
+		p := c.forgots()
+		p.User = ann()
+		return p
+	}},
+	{"recovering", func(c *call) *page { return c.recoveries(begun{address: "ann@example.org"}) }},
+	{"recovering-wrong", func(c *call) *page {
+		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
+	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
@@ -147,6 +187,7 @@ var stories = []story{
 		p := c.tellNames()
 		p.User.Identifiers = append(p.User.Identifiers,
 			account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true},
+			account.Identifier{Value: "+8613812345678", Kind: account.Phone, Verified: true},
 			account.Identifier{Value: "ann.catherine.elisabeth.example-of-a-long-name@mail.department.example.org", Kind: account.Email})
 		return p
 	}},
@@ -154,7 +195,14 @@ var stories = []story{
 		p := c.tellMember("addition", "/account/identifiers/verify")
 		p.Form = c.verifications(begun{}).Form
 		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
-		p.Data = struct{ Address string }{"new@example.org"}
+		p.Data = c.sent(begun{address: "new@example.org"})
+		return p
+	}},
+	{"addition-text", func(c *call) *page {
+		p := c.tellMember("addition", "/account/identifiers/verify")
+		p.Form = c.verifications(begun{}).Form
+		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
+		p.Data = c.sent(begun{address: "+8613812345678"})
 		return p
 	}},
 	{"arrival-here", func(c *call) *page {
@@ -271,6 +319,7 @@ var stories = []story{
 		p.Dev, p.Inbox = true, true
 		p.Data = []mail{
 			{"ann@example.org", "Your code: 204816", "Somebody, hopefully you, signs up with this address.\n\nThe code is 204816.", "204816", []string{"/link/adm_o_example"}, c.moment(toldAt.Add(-time.Minute))},
+			{"+14155552671", "", "Your code for id.example.org is 204816. Nobody from there will ask you for it.\n\n@id.example.org #204816\n", "204816", nil, c.moment(toldAt.Add(-2 * time.Minute))},
 			{"bea@example.org", "Your password was changed", "If that was not you, sign in and change it.", "", nil, c.moment(toldAt.Add(-5 * time.Hour))},
 		}
 		return p
@@ -374,6 +423,12 @@ func (c *call) tellConfirm() *page {
 		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
 		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
 	}
+	return p
+}
+
+func (c *call) tellElsewhere(far bool) *page {
+	p := c.page("elsewhere")
+	p.Data = place{"204816", c.say("device", "Firefox", "Linux"), "192.0.2.7", c.moment(toldAt.Add(-2 * time.Minute)), far}
 	return p
 }
 

@@ -44,7 +44,7 @@ func newEdge(t testing.TB, theme *Theme) (*Edge, error) {
 		t.Fatal(err)
 	}
 	accounts, err := account.New(store, account.Options{
-		Passwords: passwords, Limiter: limit.New(), Keys: keys, CanMail: true, PublicURL: "https://id.example.org", Signing: newSigning(t),
+		Passwords: passwords, Limiter: limit.New(), Keys: keys, CanMail: true, CanText: true, PublicURL: "https://id.example.org", Signing: newSigning(t),
 	})
 	if err != nil {
 		t.Fatal(err)

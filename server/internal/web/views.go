@@ -361,7 +361,13 @@ type form struct {
 	Username string // under which password managers keep what is typed
 	Remember bool   // offer to stay signed in
 	Checked  bool   // it was wanted
+	Trust    bool   // offer to trust this browser
+	Trusted  bool   // it was wanted
+	Hidden   []wished
 	Proof    string // the field that a refusal without a field is about
+	Other    *link  // a second button, which sends the form elsewhere
+	AtOnce   bool   // a script presses the button
+	Texted   bool   // a script takes the code from a text message
 
 	Refusal *refusal // of the whole
 }
@@ -402,6 +408,7 @@ func (f *form) failed() bool {
 // fill keeps what was typed, but for secrets.
 func (f *form) fill(in url.Values) {
 	f.Checked = in.Get("remember") != ""
+	f.Trusted = in.Get("trust") != ""
 	for i := range f.Fields {
 		if f.Fields[i].Type != "password" && !f.Fields[i].Digits {
 			f.Fields[i].Value = in.Get(f.Fields[i].Name)
@@ -419,6 +426,7 @@ func (c *call) input(f *form) (url.Values, error) {
 	if f.ReturnTo, err = c.returnTo(in.Get("return_to")); err != nil {
 		return nil, err
 	}
+	c.target = f.ReturnTo
 	f.fill(in)
 	var missing []error
 	for _, each := range f.Fields {

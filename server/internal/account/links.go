@@ -1,0 +1,424 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/token"
+)
+
+// Signing in by what is sent to an identifier: a link with a code, or a code alone.
+
+const (
+	purposeSignIn = "signin" // by the identifier that is the target
+
+	// signInLife is what NIST SP 800-63B-4, 3.1.3.2, gives an out-of-band secret
+	// at most. The digits that an opened link shows live no longer.
+	signInLife = 10 * time.Minute
+
+	maxOpenings = 3 // of one link, elsewhere, that are told of
+	reportCost  = 3 // asks that one "not me" takes away from who asked
+)
+
+// The budgets of signing in by what is sent. Where a browser is known it has its
+// own, so that no stranger keeps the owner from a link.
+var (
+	askBudget    = Budget{60, 5 * time.Second}                   // asks from one network, or from a browser that is known
+	lettersMine  = Budget{5, 10 * time.Minute}                   // to one identifier, asked for from one network
+	lettersAll   = Budget{20, 3 * time.Minute}                   // and from all
+	codesAnHour  = Budget{10, 6 * time.Minute}                   // wrong codes for one identifier, from browsers that are not known
+	codesADay    = Budget{50, 24 * time.Hour / 50}               // which is 100 in a day, the most of NIST SP 800-63B-4, 3.2.2
+	reportBudget = Budget{1, signInLife}                         // of one sign-in
+	openedBudget = Budget{maxOpenings, signInLife / maxOpenings} // likewise
+)
+
+// An asking is what is known of a sign-in that somebody asked for.
+type asking struct {
+	User    string // "" where there is nobody to sign in: no code was sent
+	To      string // the identifier that it was sent to
+	Text    bool   // by text message
+	Linked  bool   // with a link
+	Address string // of who asked
+	Agent   string
+	Network string
+	Key     string // of the budget that the asker asks from
+	At      time.Time
+}
+
+// An Asking is what somebody who opens a link elsewhere is told of who asked.
+type Asking struct {
+	Address   string
+	UserAgent string
+	At        time.Time
+	Far       bool // from another network than who opens it
+}
+
+// AskSignIn sends what signs in to an identifier: a code, and where mail goes and
+// link is set a link as well. The answer, the work and the number of writes are the
+// same whether somebody can be signed in so or not, which is told to the owner of
+// the identifier only. It returns the flow, for who asks.
+func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, from Origin, now time.Time) (flow string, err error) {
+	id, err := ParseIdentifier(identifier)
+	if err != nil {
+		return "", &admit.FieldError{Field: "identifier", Err: err}
+	}
+	if err := s.sends(id.Kind); err != nil {
+		return "", &admit.FieldError{Field: "identifier", Err: err}
+	}
+	tries := []try{{"asks:" + from.network(), askBudget}, {"letters:" + from.network() + " " + id.Value, lettersMine}, {"letters:" + id.Value, lettersAll}}
+	who, err := s.knownHere(ctx, id.Value, from)
+	if err != nil {
+		return "", err
+	}
+	if who != "" {
+		of := from.Device + " " + who
+		tries = []try{{"asks:" + of, askBudget}, {"letters:" + of, lettersMine}}
+	}
+	if err := s.take(tries, now); err != nil {
+		return "", err
+	}
+	asker := token.New(token.OneTime)
+	mailed := asker.WithNewVerifier()
+	err = s.update(ctx, func(tx Tx) error {
+		user, to, err := s.reach(tx, id)
+		if err != nil {
+			return err
+		}
+		a := asking{
+			User: idOf(user), To: to.Value, Text: to.Kind == Phone, Linked: link && to.Kind == Email,
+			Address: from.Address, Agent: from.UserAgent, Network: from.network(), Key: tries[0].key, At: now,
+		}
+		c, err := s.challenge(asker, mailed, purposeSignIn, id.Value, a, signInLife, now)
+		if err != nil {
+			return err
+		}
+		if err := s.replace(tx, id.Value, a.Network, now); err != nil {
+			return err
+		}
+		if err := tx.PutChallenge(c); err != nil {
+			return err
+		}
+		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, from.Locale), now); err != nil {
+			return err
+		}
+		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Actor: a.User, Event: "sign_in_asked"}))
+	})
+	if err != nil {
+		s.refund(tries)
+		return "", err
+	}
+	s.wake()
+	return asker.Reveal(), nil
+}
+
+// sends is reaches where a message is the way in: a user name, whose user has an
+// address perhaps, needs one as well.
+func (s *Service) sends(k Kind) error {
+	if k == Username && !s.o.CanText {
+		k = Email
+	}
+	return s.reaches(k)
+}
+
+// reach returns the user who can be signed in by an identifier, nil for nobody,
+// and what is written to: for a user name the user's own address.
+func (s *Service) reach(tx Tx, id Identifier) (user *User, to Identifier, err error) {
+	user, err = tx.UserByIdentifier(id.Value)
+	if err != nil && !errors.Is(err, ErrUnknownUser) {
+		return nil, id, err
+	}
+	if err != nil || user.Disabled {
+		return nil, id, nil
+	}
+	if id.Kind != Username {
+		return user, *user.identifier(id.Value), nil
+	}
+	// The primary one, or the first that was proved, of those that can be written to.
+	own := slices.DeleteFunc(slices.Clone(user.Identifiers), func(id Identifier) bool {
+		return !id.Verified || id.Kind.Channel() == "" || s.reaches(id.Kind) != nil
+	})
+	if len(own) == 0 {
+		return nil, id, nil
+	}
+	if n := slices.IndexFunc(own, func(id Identifier) bool { return id.Primary }); n > 0 {
+		return user, own[n], nil
+	}
+	return user, own[0], nil
+}
+
+// replace ends the codes for a target that were asked for before from the same
+// network. Those of others stay: a stranger who asks again and again must not end
+// what the owner is about to type.
+func (s *Service) replace(tx Tx, target, network string, now time.Time) error {
+	if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
+		return err
+	}
+	old, err := tx.ListChallenges(purposeSignIn, target)
+	if err != nil {
+		return err
+	}
+	for _, c := range old {
+		a, err := s.asked(c, now)
+		if err != nil || a.Network == network {
+			if err := tx.DeleteChallenge(c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// asked returns what is known of a sign-in that was asked for.
+func (s *Service) asked(c *Challenge, now time.Time) (a asking, err error) {
+	payload, err := s.opened(c, now)
+	if err != nil {
+		return a, err
+	}
+	err = decodeAsking(c, payload, &a)
+	return a, err
+}
+
+func decodeAsking(c *Challenge, payload []byte, a *asking) error {
+	if err := json.Unmarshal(payload, a); err != nil {
+		return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// digits are what a link shows that was opened elsewhere. They are not the mailed
+// code: who has only read the mail has not opened the link.
+func (s *Service) digits(id string) string {
+	return digitsBy(s.o.Keys.Derive("code"), id)
+}
+
+func digitsBy(key []byte, id string) string {
+	for n := 0; ; n++ {
+		if d := codeBy(key, fmt.Sprint("digits ", n, " ", id)); d != codeBy(key, id) {
+			return d
+		}
+	}
+}
+
+// digitsAre reports whether these are the digits of a challenge, by any key of the
+// ring.
+func (s *Service) digitsAre(id, text string) bool {
+	ok := false
+	for _, key := range s.o.Keys.DeriveAll("code") {
+		ok = same(digitsBy(key, id), text) || ok
+	}
+	return ok
+}
+
+// What signed somebody in, as an authentication method (RFC 8176; "link" is ours).
+const (
+	byLinkAMR = "link"
+	byMailAMR = "otp"
+	byTextAMR = "sms"
+)
+
+// VerifySignIn signs in who asked and types the code that was sent, or the digits
+// that the opened link shows. Wrong ones are counted for this flow, and for the
+// identifier across all flows: asking again gives no new tries. The link stays good
+// where that budget is spent. It returns how the user proved itself, too.
+func (s *Service) VerifySignIn(ctx context.Context, flow, code string, from Origin, now time.Time) (user *User, amr string, err error) {
+	tok, err := token.Parse(token.OneTime, strings.TrimSpace(flow))
+	if err != nil {
+		return nil, "", ErrFlowEnded
+	}
+	c, err := s.signInBehind(ctx, tok, now)
+	if err != nil {
+		return nil, "", err
+	}
+	a, err := s.asked(c, now)
+	if err != nil {
+		return nil, "", err
+	}
+	tries := []try{{"codes:" + c.Target, codesAnHour}, {"codes a day:" + c.Target, codesADay}}
+	who, err := s.knownHere(ctx, c.Target, from)
+	if err != nil {
+		return nil, "", err
+	}
+	if who != "" {
+		tries = []try{{"codes:" + from.Device + " " + who, knownBudget}}
+	}
+	if err := s.take(tries, now); err != nil {
+		return nil, "", err
+	}
+	code = cleanCode(code)
+	user, err = s.proveSignIn(ctx, tok.Selector(), from, now, func(c *Challenge) error {
+		amr = byMailAMR
+		if a.Text {
+			amr = byTextAMR
+		}
+		shown := a.Linked && s.digitsAre(c.ID, code)
+		if shown {
+			amr = byLinkAMR
+		}
+		if !tok.Matches(c.Asker) {
+			return ErrFlowEnded
+		}
+		if sent := s.codeIs(c.ID, code); a.User == "" || !sent && !shown {
+			return ErrBadCode
+		}
+		return nil
+	})
+	if errors.Is(err, ErrBadCode) {
+		return nil, "", errors.Join(err, s.record(ctx, Record{At: now, Subject: a.User, Event: "code_refused"}, from))
+	}
+	s.refund(tries)
+	return user, amr, err
+}
+
+// signInBehind returns the sign-in that who has this token asked for.
+func (s *Service) signInBehind(ctx context.Context, asker token.Token, now time.Time) (c *Challenge, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		c, err = tx.Challenge(asker.Selector())
+		return err
+	})
+	if err == nil && (c == nil || c.Purpose != purposeSignIn || c.Tries <= 0 || !now.Before(c.Expires) || !asker.Matches(c.Asker)) {
+		return nil, ErrFlowEnded
+	}
+	return c, err
+}
+
+// VerifySignInLink is VerifySignIn for the browser that asked and also opened the
+// mailed link: it needs both.
+func (s *Service) VerifySignInLink(ctx context.Context, flow, link string, from Origin, now time.Time) (user *User, amr string, err error) {
+	id, check, err := byLink(flow, link)
+	if err != nil {
+		return nil, "", err
+	}
+	user, err = s.proveSignIn(ctx, id, from, now, check)
+	return user, byLinkAMR, err
+}
+
+func (s *Service) proveSignIn(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
+	defer func() { s.o.Observer.SignIn(err) }()
+	err = s.prove(ctx, id, purposeSignIn, from, now, check, func(tx Tx, c *Challenge, payload []byte) (err error) {
+		var a asking
+		if err := decodeAsking(c, payload, &a); err != nil {
+			return err
+		}
+		if user, err = s.arrive(tx, a, from, now); err != nil {
+			return err
+		}
+		return tx.DeleteChallenge(c.ID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
+}
+
+// arrive returns the user who has just proved the identifier that was written to.
+// The first proof takes all: what was set before it, by somebody who never proved
+// it, is gone. Where that somebody has proved another one, only the identifier
+// goes: accounts are never merged.
+func (s *Service) arrive(tx Tx, a asking, from Origin, now time.Time) (*User, error) {
+	user, err := tx.User(a.User)
+	if errors.Is(err, ErrUnknownUser) {
+		return nil, ErrFlowEnded
+	}
+	if err != nil {
+		return nil, err
+	}
+	id := user.identifier(a.To)
+	switch {
+	case user.Disabled || id == nil: // since it was asked for
+		return nil, ErrFlowEnded
+	case id.Verified:
+		return user, nil
+	}
+	if user, err = s.firstProof(tx, user, a.To, from, now); err != nil {
+		return nil, err
+	}
+	return user, tx.PutUser(user)
+}
+
+// ConfirmSignIn reports, after a session was begun for a user, whether the user may
+// still sign in: an operator may have disabled it in between.
+func (s *Service) ConfirmSignIn(ctx context.Context, user *User) error {
+	return s.store.View(ctx, func(tx Tx) error {
+		is, err := tx.User(user.ID)
+		if errors.Is(err, ErrUnknownUser) || err == nil && is.Disabled {
+			return ErrFlowEnded
+		}
+		return err
+	})
+}
+
+// SignInFlow returns until when a sign-in waits for its proof, to who asked for it.
+// Whether the link was opened is not told: who lures the owner would be glad to
+// know, and only of somebody who has an account a link is opened.
+func (s *Service) SignInFlow(ctx context.Context, flow string, now time.Time) (until time.Time, err error) {
+	tok, err := token.Parse(token.OneTime, flow)
+	if err != nil {
+		return until, ErrFlowEnded
+	}
+	c, err := s.signInBehind(ctx, tok, now)
+	if err != nil {
+		return until, err
+	}
+	return c.Expires, nil
+}
+
+// peekSignIn completes what is told of a link that signs in.
+func (s *Service) peekSignIn(l *Link, c *Challenge, now time.Time) error {
+	a, err := s.asked(c, now)
+	if err != nil {
+		return err
+	}
+	l.SignsIn, l.Code, l.Target = true, s.digits(c.ID), a.To
+	l.Asked = Asking{Address: a.Address, UserAgent: a.Agent, At: a.At}
+	l.network = a.Network
+	return nil
+}
+
+// From returns who asked for the sign-in of a link, as somebody sees it who opens
+// it from there.
+func (l Link) From(there Origin) Asking {
+	a := l.Asked
+	a.Far = l.network != there.network()
+	return a
+}
+
+// Opened reports whether it should be told that a link was opened in another
+// browser than the one that asked, as scanners do: of each link only a few times.
+func (s *Service) Opened(l Link, now time.Time) bool {
+	return s.o.Limiter.Take("opened:"+l.ID, openedBudget, now) == 0
+}
+
+// ReportSignIn takes note that whoever got a link did not ask for it. It is shown
+// to the account and counted against who asked. It ends nothing, for a scanner may
+// press every button; and it counts once.
+func (s *Service) ReportSignIn(ctx context.Context, link string, from Origin, now time.Time) error {
+	tok, err := token.Parse(token.OneTime, link)
+	if err != nil {
+		return ErrFlowEnded
+	}
+	var c *Challenge
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		c, err = tx.Challenge(tok.Selector())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if c == nil || c.Purpose != purposeSignIn || !tok.Matches(c.Link) || !now.Before(c.Expires) {
+		return ErrFlowEnded
+	}
+	a, err := s.asked(c, now)
+	if err != nil || s.o.Limiter.Take("report:"+c.ID, reportBudget, now) > 0 {
+		return err
+	}
+	for range reportCost {
+		s.o.Limiter.Take(a.Key, askBudget, now)
+	}
+	return s.record(ctx, Record{At: now, Subject: a.User, Event: "sign_in_disowned", Detail: a.Address}, from)
+}
