@@ -543,6 +543,9 @@ func (c *call) passkeySignInForm() error {
 	if e := c.withPasskey(p); e != nil {
 		return e
 	}
+	if p.Passkey != nil {
+		p.Passkey.Auto = false // what answers by itself would be refused again and again
+	}
 	if errors.Is(err, account.ErrPasskeyUnknown) {
 		p.Passkey.Signals = c.unknownPasskey(in.Get("credential"))
 	}
