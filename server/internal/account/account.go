@@ -86,6 +86,7 @@ func (u *User) identifier(value string) *Identifier {
 type Origin struct {
 	Address   string // of the client, without the port
 	UserAgent string
+	Browser   string // what the user agent is called, such as "Firefox on Linux"
 	RequestID string
 	Locale    string // "en" or "zh-CN"
 	Device    string // id of a browser that was seen before, "" if none

@@ -335,33 +335,10 @@ func (s *Service) arrive(tx Tx, a asking, from Origin, now time.Time) (*User, er
 	case id.Verified:
 		return user, nil
 	}
-	proved := *id
-	proved.Verified, proved.Primary = true, true
-	if slices.ContainsFunc(user.Identifiers, func(id Identifier) bool { return id.Verified && id.Kind != Username }) {
-		if err := s.free(tx, Asker{}, a.To, now); err != nil {
-			return nil, err
-		}
-		user = &User{ID: newID(), Locale: from.Locale, CreatedAt: now}
-	} else {
-		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
-			return nil, err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
-			return nil, err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
-			return nil, err
-		}
-		if err := tx.SetPasswordHash(user.ID, "", now); err != nil {
-			return nil, err
-		}
-		user = user.clone()
-	}
-	user.Identifiers, user.MustChange = []Identifier{proved}, false
-	if err := tx.PutUser(user); err != nil {
+	if user, err = s.firstProof(tx, user, a.To, from, now); err != nil {
 		return nil, err
 	}
-	return user, tx.DeleteChallenges(purposeSignUp, a.To, now)
+	return user, tx.PutUser(user)
 }
 
 // ConfirmSignIn reports, after a session was begun for a user, whether the user may

@@ -43,6 +43,7 @@ type Tx interface {
 	Credentials
 	Factors
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
@@ -156,6 +157,9 @@ type Audit interface {
 	// Ending returns the first record of one of these events since the session
 	// began that another session, or nobody's, left; nil where there is none.
 	Ending(subject, sid string, events []string) (*Record, error)
+	// SignedInBefore reports whether a session of a user other than this one is known
+	// to have begun.
+	SignedInBefore(user, sid string) (bool, error)
 	// Records returns up to q.Limit records that q asks for, and where to go on:
 	// the zero Mark where there are no more. There may be fewer than q.Limit, or
 	// none, and yet more to come: one call looks at a bounded number.
@@ -165,14 +169,23 @@ type Audit interface {
 	SweepRecords(before time.Time, limit int) (int, error)
 }
 
-// Outbox is the mail that waits, in the transaction that caused it.
+// Outbox is the mail and the text messages that wait, in the transaction that
+// caused them.
 type Outbox interface {
 	// Post keeps a message; one about a user, if that is not "", goes when the
 	// user is erased.
-	Post(user, sealed string, now time.Time) error
-	Posted(now time.Time, limit int) ([]Posted, error)
+	Post(user, channel, sealed string, now time.Time) error
+	// Posted returns up to limit messages that are due, the new ones first: for
+	// those somebody waits.
+	Posted(channel string, now time.Time, limit int) ([]Posted, error)
+	// Claim makes a message, which is as it was when it was read, due at a later
+	// time for all others, and reports whether it is the caller's until then.
+	Claim(p Posted, claim string, until time.Time) (bool, error)
 	Unpost(Posted) error // not a later one that got its id
+	// Postpone ends the claim of a message, if nobody else has claimed it since.
 	Postpone(p Posted, until time.Time) error
+	// Unclaim ends all claims. It is for who has the database to itself, at start.
+	Unclaim(now time.Time) error
 }
 
 // Guesses are the budgets of guesses, as they outlive a process and as replicas
@@ -267,8 +280,10 @@ type Record struct {
 type Posted struct {
 	ID     int64
 	Sealed string
-	Tries  int
+	Tries  int    // that have begun
+	Claim  string // "" for nobody's
 	At     time.Time
+	Due    time.Time
 }
 
 // A Limiter counts tries in memory.

@@ -43,3 +43,12 @@ func (t *txn) PasswordChanged(user string) (time.Time, error) {
 	}
 	return time.UnixMilli(at), err
 }
+
+// SignedInBefore implements account.Audit.
+func (t *txn) SignedInBefore(user, sid string) (before bool, err error) {
+	if err := t.flush(); err != nil {
+		return false, err
+	}
+	err = t.row("SELECT EXISTS (SELECT 1 FROM audit WHERE subject = ? AND event = 'signed_in' AND sid <> ?)", user, sid).Scan(&before)
+	return before, err
+}

@@ -39,6 +39,9 @@ func (s *server) pages() {
 	for path, m := range linkPages() {
 		s.page(path, m)
 	}
+	for path, m := range recoverPages() {
+		s.page(path, m)
+	}
 	if s.Dev != nil {
 		s.handle("/dev/inbox", near((*call).failPage), methods{"GET": local(paged((*call).inboxPage))})
 		s.handle("/dev/stories", near((*call).failPage), methods{"GET": local(paged((*call).storiesPage))})
@@ -324,9 +327,14 @@ func (c *call) begun() (b begun, ok bool) {
 	if err != nil {
 		return b, false
 	}
+	return begunIn(value), true
+}
+
+// begunIn reads what a sealed cookie says was begun.
+func begunIn(value []byte) (b begun) {
 	b.flow, b.address, _ = strings.Cut(string(value), " ")
 	b.address, b.target, _ = strings.Cut(b.address, " ")
-	return b, true
+	return b
 }
 
 func (c *call) verifications(b begun) *page {
@@ -408,6 +416,8 @@ func (c *call) linkPage() error {
 		return c.show(http.StatusOK, c.ways(l))
 	case l.SignsIn:
 		return c.show(http.StatusOK, c.signInLink(l))
+	case l.Recovers:
+		return c.show(http.StatusOK, c.recoveryLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -437,6 +447,9 @@ func (c *call) linkForm() error {
 	}
 	if l.SignsIn {
 		return c.signInLinkForm(text, l)
+	}
+	if l.Recovers {
+		return c.recoveryLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

@@ -117,6 +117,12 @@ func (c *call) admit(user *account.User, in guise, remember bool, amr []string) 
 	}
 	c.sid = s.SID[:8]
 	c.observer().SessionBegun(false)
+	seen := slices.ContainsFunc(c.knownOrigin().Known, func(s account.Seen) bool { return s.User == user.ID })
+	if !seen {
+		if err := c.Accounts.TellDevice(c.r.Context(), user, s.SID, c.origin(), c.now); err != nil {
+			return nil, err
+		}
+	}
 	if in != asCookie {
 		return s, nil
 	}

@@ -123,6 +123,24 @@ var stories = slices.Concat(passkeyStories, []story{
 	{"arrive", func(c *call) *page { return c.arrival("ann@example.org") }},
 	{"elsewhere", func(c *call) *page { return c.tellElsewhere(false) }},
 	{"elsewhere-far", func(c *call) *page { return c.tellElsewhere(true) }},
+	{"recover", func(c *call) *page { return c.forgots() }},
+	{"recover-return", func(c *call) *page {
+		p := c.forgots()
+		p.Form.ReturnTo = "/account/apps"
+		return p
+	}},
+	{"recover-none", func(c *call) *page { return c.page("recover") }},
+	{"recover-member", func(c *call) *page {
+		p := c.forgots()
+		p.User = ann()
+		return p
+	}},
+	{"recovering", func(c *call) *page { return c.recoveries(begun{address: "ann@example.org"}) }},
+	{"recovering-wrong", func(c *call) *page {
+		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
+	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
@@ -301,6 +319,7 @@ var stories = slices.Concat(passkeyStories, []story{
 		p.Dev, p.Inbox = true, true
 		p.Data = []mail{
 			{"ann@example.org", "Your code: 204816", "Somebody, hopefully you, signs up with this address.\n\nThe code is 204816.", "204816", []string{"/link/adm_o_example"}, c.moment(toldAt.Add(-time.Minute))},
+			{"+14155552671", "", "Your code for id.example.org is 204816. Nobody from there will ask you for it.\n\n@id.example.org #204816\n", "204816", nil, c.moment(toldAt.Add(-2 * time.Minute))},
 			{"bea@example.org", "Your password was changed", "If that was not you, sign in and change it.", "", nil, c.moment(toldAt.Add(-5 * time.Hour))},
 		}
 		return p
