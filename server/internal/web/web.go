@@ -135,12 +135,11 @@ type server struct {
 	jwt      *cookie.Cookie           // an access token
 	handing  *handover.Origin         // nil without sites
 	tongue   *cookie.Cookie           // the language that was chosen, no secret
+	browser  *cookie.Vault            // what the flows of its passkeys are bound to
+	offered  *cookie.Cookie           // a passkey was offered here, no secret
 	look     *views                   // what pages are made of
 	buffers  sync.Pool                // of pages, which show writes at once
 	keySet   atomic.Pointer[keySet]   // the published keys as they are answered
-
-	browser *cookie.Vault  // what the flows of its passkeys are bound to
-	offered *cookie.Cookie // a passkey was offered here, no secret
 }
 
 // A header is a field with its value, ready to be set without an allocation.
