@@ -673,7 +673,7 @@ func (c *call) passkeysForm() error {
 		case err != nil:
 			return c.refuse(p, err)
 		case len(codes) > 0:
-			return c.showCodes(codes)
+			return c.show(http.StatusOK, c.keepsake(p.User, codes, true))
 		case second:
 			return c.done("passkey_demanded", here)
 		}
@@ -690,7 +690,7 @@ func (c *call) passkeysForm() error {
 	case err != nil:
 		return c.refuse(p, err)
 	case len(codes) > 0:
-		return c.showCodes(codes)
+		return c.show(http.StatusOK, c.keepsake(p.User, codes, true))
 	}
 	return c.done("passkey_added", cmp.Or(to, here))
 }
@@ -775,14 +775,4 @@ func (c *call) proofByPasskey(p *page, i session.Info) error {
 
 func (c *call) proveWith(o requestFlow) *passkeyForm {
 	return &passkeyForm{Kind: "get", Action: "/account/confirm/passkey", Flow: o.Flow, Options: optionsText(o.PublicKey), Submit: c.say("passkey.proof")}
-}
-
-// showCodes shows recovery codes, this once.
-func (c *call) showCodes(codes []admit.Secret) error {
-	p, _, err := c.member("passkeycodes")
-	if err != nil {
-		return err
-	}
-	p.Data = revealed(codes)
-	return c.show(http.StatusOK, p)
 }
