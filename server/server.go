@@ -235,6 +235,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Shared:    s.db.Shared(),
 
 		FactorLossDelay: s.cfg.factorLossDelay(),
+		Authenticators:  authenticators(s.publicURL()),
 	}); err != nil {
 		return nil, err
 	}

@@ -95,24 +95,27 @@ type Origin struct {
 
 // Options of a Service.
 type Options struct {
-	Passwords       *password.Hasher
-	Policy          password.Policy
-	Limiter         Limiter
-	Keys            *cookie.Keys // seal what waits in the database, and derive codes
-	CanMail         bool
-	CanText         bool          // text messages, to phone numbers
-	Letters         *Letters      // templates of messages; nil for ours
-	PublicURL       string        // without a slash at the end
-	Signing         Signing       // access tokens
-	Audiences       []string      // of access tokens; nil for PublicURL
-	Observer        Observer      // may be nil
-	Tracer          trace.Tracer  // may be nil
-	Copies          Copies        // may be nil
-	Watch           Watch         // may be nil
-	Alarm           func(Pattern) // is told what Watch has seen; may be nil
-	Shared          bool          // other processes sign in over the same store
+	Passwords *password.Hasher
+	Policy    password.Policy
+	Limiter   Limiter
+	Keys      *cookie.Keys // seal what waits in the database, and derive codes
+	CanMail   bool
+	CanText   bool          // text messages, to phone numbers
+	Letters   *Letters      // templates of messages; nil for ours
+	PublicURL string        // without a slash at the end
+	Signing   Signing       // access tokens
+	Audiences []string      // of access tokens; nil for PublicURL
+	Observer  Observer      // may be nil
+	Tracer    trace.Tracer  // may be nil
+	Copies    Copies        // may be nil
+	Watch     Watch         // may be nil
+	Alarm     func(Pattern) // is told what Watch has seen; may be nil
+	Shared    bool          // other processes sign in over the same store
+	Current   func() bool   // whether rows in memory are good, where others write too; nil: always
+
 	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
-	Current         func() bool   // whether rows in memory are good, where others write too; nil: always
+
+	Authenticators Authenticators // check passkeys; nil where there can be none
 }
 
 // Copies are kept outside of this process.

@@ -91,7 +91,7 @@ var (
 )
 
 // second reports whether a user with this factor must show one.
-func (f *Factor) second() bool { return f.Kind == TOTP || f.Kind == Passkey }
+func (f *Factor) second() bool { return f.Kind == TOTP || f.Kind == Passkey && f.demanded() }
 
 // A FactorNeeded is the refusal of who has shown one factor where two are needed.
 type FactorNeeded struct {

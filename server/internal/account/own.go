@@ -233,6 +233,9 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		if err := endAPIKeys(tx, a.Subject, "disowned", now, everyKey); err != nil {
 			return err
 		}
+		if err := endPasskeysSince(tx, a.Subject, found[0].At); err != nil {
+			return err
+		}
 		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {
 			return err
 		}

@@ -21,6 +21,9 @@ func ownPages() map[string]methods {
 		"/account/identifiers":        {"GET": (*call).identifiersPage, "POST": (*call).identifiersForm},
 		"/account/identifiers/verify": {"GET": (*call).additionPage, "POST": (*call).additionForm},
 		"/account/keys":               {"GET": (*call).keysPage, "POST": (*call).keysForm},
+		"/account/passkeys":           {"GET": (*call).passkeysPage, "POST": (*call).passkeysForm},
+		"/account/passkeys/offer":     {"GET": (*call).passkeyOfferPage},
+		"/account/confirm/passkey":    {"GET": func(c *call) error { return c.seeOther("/account/confirm") }, "POST": (*call).confirmPasskeyForm},
 		"/account/confirm":            {"GET": (*call).confirmPage, "POST": (*call).confirmForm},
 		"/account/confirm/asked":      {"GET": (*call).askedPage},
 		"/account/activity":           {"GET": (*call).activityPage},
@@ -283,11 +286,14 @@ func (c *call) confirmation() (*page, session.Info, error) {
 }
 
 func (c *call) confirmPage() error {
-	p, _, err := c.confirmation()
+	p, i, err := c.confirmation()
 	if err != nil {
 		return err
 	}
 	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
+		return err
+	}
+	if err := c.proofByPasskey(p, i); err != nil {
 		return err
 	}
 	return c.show(http.StatusOK, p)
@@ -312,6 +318,11 @@ func (c *call) confirmForm() error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
+	return c.confirmed(p, i)
+}
+
+// confirmed leads on who has just proved again who it is.
+func (c *call) confirmed(p *page, i session.Info) error {
 	if w, ok := c.wish(i.SID); ok && w.Action == p.Form.ReturnTo {
 		return c.done("confirmed", "/account/confirm/asked")
 	}

@@ -19,6 +19,7 @@ func (s *server) pages() {
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
 		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
 		"/signin/factor/lost":          {"GET": (*call).lostPage, "POST": (*call).lostForm},
+		"/signin/passkey":              {"GET": func(c *call) error { return c.seeOther("/signin") }, "POST": (*call).passkeySignInForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -158,19 +159,20 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(),
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(), Able: c.Accounts.CanPasskey(),
 		Fields: []field{
-			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username webauthn"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
 		},
 	}
 	return p
 }
 
-func (c *call) signInPage() error { return c.entrance(c.signIns()) }
+func (c *call) signInPage() error { return c.entrance(c.signIns(), c.withPasskey) }
 
-// entrance shows a page for people who are not signed in; who is goes on.
-func (c *call) entrance(p *page) (err error) {
+// entrance shows a page for people who are not signed in, with what is added to
+// it; who is goes on.
+func (c *call) entrance(p *page, add ...func(*page) error) (err error) {
 	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
 		return err
 	}
@@ -182,21 +184,32 @@ func (c *call) entrance(p *page) (err error) {
 		return c.goOn(p.Form.ReturnTo)
 	}
 	p.Notice = why
+	for _, each := range add {
+		if err := each(p); err != nil {
+			return err
+		}
+	}
 	return c.show(http.StatusOK, p)
 }
 
 func (c *call) signInForm() error {
 	p := c.signIns()
 	in, err := c.input(p.Form)
+	var user *account.User
 	if err == nil {
-		var user *account.User
 		user, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), asCookie, p.Form.Checked)
 		if err == nil && user.MustChange {
 			err = account.ErrMustChange
 		}
 	}
 	if err != nil {
+		if e := c.withPasskey(p); e != nil {
+			return e
+		}
 		return c.refuse(p, err)
+	}
+	if c.offers(user, in.Get("able") == "yes") {
+		return c.seeOther("/account/passkeys/offer?" + url.Values{"return_to": {p.Form.ReturnTo}}.Encode())
 	}
 	return c.goOn(p.Form.ReturnTo)
 }

@@ -135,6 +135,8 @@ type server struct {
 	jwt      *cookie.Cookie           // an access token
 	handing  *handover.Origin         // nil without sites
 	tongue   *cookie.Cookie           // the language that was chosen, no secret
+	browser  *cookie.Vault            // what the flows of its passkeys are bound to
+	offered  *cookie.Cookie           // a passkey was offered here, no secret
 	look     *views                   // what pages are made of
 	buffers  sync.Pool                // of pages, which show writes at once
 	keySet   atomic.Pointer[keySet]   // the published keys as they are answered
@@ -179,6 +181,7 @@ func New(o Options) (*Edge, error) {
 		{&s.step, "admit-step", stepLife},
 		{&s.trusted, "admit-trusted", account.TrustLife},
 		{&s.inbox, "admit-inbox", 12 * time.Hour},
+		{&s.browser, "admit-browser", browserLife},
 	} {
 		name := o.CookieName(v.name)
 		c, err := cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")})
@@ -187,7 +190,7 @@ func New(o Options) (*Edge, error) {
 		}
 		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
 	}
-	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie} {
+	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie, &s.offered: "admit-offered"} {
 		name = o.CookieName(name)
 		if *to, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
 			return nil, fmt.Errorf("web: %w", err)
