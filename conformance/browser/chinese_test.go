@@ -104,7 +104,6 @@ var inChinese = map[string]string{
 	"This is not right, or was used before.":   "验证码不正确，或已经用过。",
 	"Recovery codes":                           "恢复码",
 	"each of these lets you in once":           "每个恢复码可以让您登录一次",
-	"I have kept them":                         "我已保存",
 	"All is well":                              "一切正常",
 	"One more step":                            "还差一步",
 	"Go on":                                    "继续",
