@@ -21,7 +21,6 @@ func (p *profile) enrol() (k *otp.Key, codes []string) {
 	p.t.Helper()
 	p.press("Add an authenticator app")
 	p.sees("Or type this key:")
-	p.picture()
 	k, err := otp.Parse(p.shown(".bearer"), nil)
 	if err != nil {
 		p.t.Fatalf("the page shows the key %q: %v", p.shown(".bearer"), err)
@@ -33,7 +32,6 @@ func (p *profile) enrol() (k *otp.Key, codes []string) {
 	p.fill("name", "My phone")
 	p.press("Add")
 	p.sees("Recovery codes", "each of these lets you in once")
-	p.picture()
 	return k, strings.Fields(p.shown(".keepsake code"))
 }
 
@@ -44,7 +42,6 @@ func TestAPersonAddsASecondFactorAndSignsInInTwoSteps(t *testing.T) {
 		ann.signUp("ann")
 		ann.open("/account/security")
 		ann.sees("Add a second way in")
-		ann.picture()
 		ann.press("Add one")
 		ann.at("/account/factors")
 		key, codes := ann.enrol()
@@ -53,10 +50,8 @@ func TestAPersonAddsASecondFactorAndSignsInInTwoSteps(t *testing.T) {
 		}
 		ann.press("I have kept them")
 		ann.sees("My phone")
-		ann.picture()
 		ann.open("/account/security")
 		ann.sees("All is well")
-		ann.picture()
 
 		second := s.profile(t, m)
 		second.open("/account/sessions")
@@ -65,7 +60,6 @@ func TestAPersonAddsASecondFactorAndSignsInInTwoSteps(t *testing.T) {
 		second.press("Sign in")
 		second.at("/signin/factor")
 		second.sees("One more step")
-		second.picture()
 		second.fill("code", "000000")
 		second.pressTo("Go on", 401)
 		second.sees("This is not right, or was used before.")
@@ -76,7 +70,6 @@ func TestAPersonAddsASecondFactorAndSignsInInTwoSteps(t *testing.T) {
 		second.at("/account/sessions")
 		second.open("/account/devices")
 		second.sees("This session")
-		second.picture()
 
 		// Trusted, it is not asked again.
 		second.open("/signout")
@@ -102,7 +95,6 @@ func TestAPersonAddsASecondFactorAndSignsInInTwoSteps(t *testing.T) {
 		fourth.press("I have lost my second factor")
 		fourth.pressTo("Begin", 409)
 		fourth.sees("This account has no verified address that could be told.")
-		fourth.picture()
 	})
 }
 
@@ -120,13 +112,11 @@ func TestAPersonWhoLostItsFactorsIsToldAndStopsIt(t *testing.T) {
 		thief.fill("password", goodPassword)
 		thief.press("Sign in")
 		thief.press("I have lost my second factor")
-		thief.picture()
 		thief.press("Begin")
 		thief.sees("It is under way.")
 
 		ann.open("/account/security")
 		ann.sees("Somebody says that your factors are lost")
-		ann.picture()
 		ann.press("Stop it")
 		ann.sees("It is stopped. Change your password now")
 
