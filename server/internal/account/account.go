@@ -29,7 +29,7 @@ var (
 	ErrBadCredentials = admit.Unauthenticated.New("bad_credentials", "The name or the password is wrong.")
 	ErrBadPassword    = admit.Forbidden.New("bad_password", "The current password is wrong.")
 	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message; a code is six digits.")
-	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: a mailed code or link is good once, for 15 minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.")
+	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for a few minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.")
 	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
 	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")
 	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name.")
@@ -100,18 +100,22 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	CanText   bool          // text messages, to phone numbers
-	Letters   *Letters      // templates of messages; nil for ours
-	PublicURL string        // without a slash at the end
-	Signing   Signing       // access tokens
-	Audiences []string      // of access tokens; nil for PublicURL
-	Observer  Observer      // may be nil
-	Tracer    trace.Tracer  // may be nil
-	Copies    Copies        // may be nil
-	Watch     Watch         // may be nil
-	Alarm     func(Pattern) // is told what Watch has seen; may be nil
-	Shared    bool          // other processes sign in over the same store
-	Current   func() bool   // whether rows in memory are good, where others write too; nil: always
+	CanText   bool              // text messages, to phone numbers
+	Letters   *Letters          // templates of messages; nil for ours
+	PublicURL string            // without a slash at the end
+	Signing   Signing           // access tokens
+	Audiences []string          // of access tokens; nil for PublicURL
+	Observer  Observer          // may be nil
+	Tracer    trace.Tracer      // may be nil
+	Copies    Copies            // may be nil
+	Watch     Watch             // may be nil
+	Alarm     func(Pattern)     // is told what Watch has seen; may be nil
+	Texts     TextBudget        // what texts may cost
+	NoText    func(TextRefusal) // is told what was refused; may be nil
+	Shared    bool              // other processes sign in over the same store
+	Current   func() bool       // whether rows in memory are good, where others write too; nil: always
+
+	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
 
 	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
 
@@ -151,6 +155,9 @@ func New(store Store, o Options) (*Service, error) {
 	}
 	if o.Current == nil {
 		o.Current = func() bool { return true }
+	}
+	if o.NoText == nil {
+		o.NoText = func(TextRefusal) {}
 	}
 	if o.Alarm == nil {
 		o.Alarm = func(Pattern) {}
