@@ -117,8 +117,6 @@ type Options struct {
 
 	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
 
-	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
-
 	Authenticators Authenticators // check passkeys; nil where there can be none
 }
 
