@@ -139,7 +139,7 @@ func TestTextFraudSpendsNoMoreThanItsBudgetAndPeopleGetTheirCodes(t *testing.T) 
 		case underAttack && a.tries == 0:
 			hurt++
 		}
-		flow, err := s.AskSignIn(t.Context(), a.number, false, from, now)
+		flow, err := s.AskSignIn(t.Context(), a.number, false, "", from, now)
 		if err != nil {
 			if !errors.Is(err, account.ErrTexts) && !errors.Is(err, account.ErrTooMany) {
 				t.Fatal(err)
