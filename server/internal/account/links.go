@@ -106,7 +106,7 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, d
 		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
 			return err
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Actor: a.User, Event: "sign_in_asked"}))
+		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Event: "sign_in_asked"}))
 	})
 	if err != nil {
 		s.refund(tries)
