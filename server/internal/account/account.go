@@ -113,6 +113,8 @@ type Options struct {
 	Shared    bool          // other processes sign in over the same store
 	Current   func() bool   // whether rows in memory are good, where others write too; nil: always
 
+	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
+
 	Authenticators Authenticators // check passkeys; nil where there can be none
 }
 
