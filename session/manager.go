@@ -387,7 +387,39 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 
 // StartWith is Start with data: fn, if not nil, gets what Start would keep, and
 // what it leaves there is what the session begins with.
-func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (_ *Session[D], err error) {
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
+	return m.start(w, r, subject, o, func(data *D, _ bool) {
+		if fn != nil {
+			fn(data)
+		}
+	})
+}
+
+// StartMerging is Start for a program that has a rule of its own for what a guest
+// did: merge gets it, and what the user's session begins with, which is what the
+// session of the same subject in this browser held, or zero. It is called once for
+// each sign-in, and with a zero guest where nobody was one: who signs in again is not
+// given twice what the guest did. Of any number of sign-ins at once that present the
+// same guest's session, one gets it, for that session is over before.
+func (m *Manager[D]) StartMerging(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, merge func(guest D, user *D)) (*Session[D], error) {
+	if subject == "" || merge == nil {
+		return nil, errors.New("session: StartMerging without a subject, or without a rule")
+	}
+	return m.start(w, r, subject, o, func(data *D, guest bool) {
+		var none D
+		if !guest {
+			merge(none, data)
+			return
+		}
+		was := *data
+		*data = none
+		merge(was, data)
+	})
+}
+
+// start begins a session with what fn makes of the data that is kept, which may be a
+// guest's.
+func (m *Manager[D]) start(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(data *D, guest bool)) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
 	ctx := r.Context()
@@ -405,19 +437,19 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	}
 	var data D
 	var before string
+	guest := false
 	switch {
 	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
 		data = m.session(&old).Data
 		before = old.rec.data
+		guest = old.item.Subject == ""
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
 		return nil, err
 	}
-	if fn != nil {
-		fn(&data)
-	}
+	fn(&data, guest)
 	return m.begin(w, r, subject, data, before, o, now)
 }
 

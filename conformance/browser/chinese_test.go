@@ -44,6 +44,13 @@ var inChinese = map[string]string{
 	"The password is too short: it needs at least 8 characters.": "密码太短：至少需要 8 个字符。",
 	"Mail waits in the inbox: its link is in the terminal.":      "邮件在收件箱里，链接见终端。",
 
+	"Forgot your password?":          "忘记密码？",
+	"Send the code":                  "发送验证码",
+	"Set the new password":           "设置新密码",
+	"The password is set.":           "新密码已设置",
+	"There is no such phone number.": "没有这样的手机号码。",
+	"Add it":                         "添加",
+
 	"See and add passkeys":                        "查看和添加通行密钥",
 	"There is no passkey.":                        "还没有通行密钥。",
 	"Add a passkey":                               "添加通行密钥",
