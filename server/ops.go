@@ -123,7 +123,8 @@ func (s *Server) measure() {
 	m.Counter("admit_outbox_sent_total", handed, metrics.Labels{"channel": "mail"}, func() float64 { return float64(s.accounts.MailCount().Sent) })
 	m.Counter("admit_outbox_sent_total", handed, metrics.Labels{"channel": "text"}, func() float64 { return float64(s.accounts.MailCount().SentText) })
 	m.Counter("admit_outbox_failures_total", "Times that handing one over failed.", nil, func() float64 { return float64(s.accounts.MailCount().Failed) })
-	m.Counter("admit_outbox_given_up_total", "Messages given up: refused for good, or after a day.", nil, func() float64 { return float64(s.accounts.MailCount().GivenUp) })
+	m.Counter("admit_outbox_given_up_total", "Messages given up after a day.", nil, func() float64 { return float64(s.accounts.MailCount().GivenUp) })
+	m.Counter("admit_outbox_refused_total", "Messages that were refused for good, such as for an address that does not exist.", nil, func() float64 { return float64(s.accounts.MailCount().Refused) })
 	m.Counter("admit_outbox_over_total", "Messages not sent, for the code that they carried had ended.", nil, func() float64 { return float64(s.accounts.MailCount().Over) })
 
 	m.Gauge("admit_feed_followers", "Services that follow the feed, and snapshots being read.", nil, func() float64 { return float64(s.db.Feed().Followers()) })

@@ -112,6 +112,18 @@ var inChinese = map[string]string{
 	"I have copied it":       "我已复制",
 	"read who you are":       "读取您的个人资料",
 	"The API key has ended.": "该 API 密钥已结束。",
+
+	"Send me a link":                    "给我发送登录链接",
+	"Sign in without a password":        "免密码登录",
+	"Look at your mail":                 "请查看邮件",
+	"Are you signing in?":               "是您在登录吗？",
+	"Not me":                            "不是我",
+	"Thank you. It is noted":            "谢谢，已记录",
+	"This page signs nobody in.":        "打开本页面不会让任何人登录。",
+	"One press signs you in as":         "点击按钮，即可登录为",
+	"reported: it was somebody else":    "报告了一次非本人的登录请求",
+	"Type the code":                     "输入验证码",
+	"a text message with six digits is": "带有六位验证码的短信",
 }
 
 // say returns a text as the profile's pages say it; names and addresses are the

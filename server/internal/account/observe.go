@@ -1,6 +1,9 @@
 package account
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync/atomic"
+)
 
 // An Observer hears what came of what people tried: nil, or why it was refused.
 // Its methods are quick and safe for several goroutines.
@@ -23,16 +26,17 @@ func (nobody) SessionEnded(string)  {}
 type MailCount struct {
 	Sent, SentText uint64 // handed over, as mail and as text
 	Failed         uint64 // tries
-	GivenUp        uint64
+	GivenUp        uint64 // after a day
+	Refused        uint64 // for good
 	Over           uint64 // not sent, for what they carried had ended
 }
 
-type mailCounters struct{ sent, sentText, failed, givenUp, over atomic.Uint64 }
+type mailCounters struct{ sent, sentText, failed, givenUp, refused, over atomic.Uint64 }
 
 // MailCount returns what became of messages.
 func (s *Service) MailCount() MailCount {
 	m := &s.mails
-	return MailCount{m.sent.Load(), m.sentText.Load(), m.failed.Load(), m.givenUp.Load(), m.over.Load()}
+	return MailCount{m.sent.Load(), m.sentText.Load(), m.failed.Load(), m.givenUp.Load(), m.refused.Load(), m.over.Load()}
 }
 
 func (m *mailCounters) count(channel string, failed error, givenUp bool) {
@@ -44,7 +48,9 @@ func (m *mailCounters) count(channel string, failed error, givenUp bool) {
 	default:
 		m.sent.Add(1)
 	}
-	if givenUp {
+	if f, ok := errors.AsType[*Failure](failed); ok && f.Final {
+		m.refused.Add(1)
+	} else if givenUp {
 		m.givenUp.Add(1)
 	}
 }

@@ -383,6 +383,7 @@ type Link struct {
 	Setup  bool   // it makes the first administrator
 	Adds   bool   // it adds an address to an account
 	Back   bool   // it is an address's way back
+	Lost   bool   // it stops the removal of factors
 	Target string // the address that is to be proved, or comes back
 	Code   string // to be typed where the sign-up, or the sign-in, was begun
 
@@ -416,6 +417,9 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 		return Link{}, ErrFlowEnded
 	}
 	l := Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID)}
+	if c.Purpose == purposeLost {
+		return Link{ID: c.ID, Lost: true}, nil
+	}
 	if c.Purpose == purposeAdd || c.Purpose == purposeBack {
 		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
 		l.Target, err = s.addressOf(c, now)

@@ -42,6 +42,7 @@ type Tx interface {
 	Users
 	Credentials
 	Factors
+	Losses
 	Challenges
 	Clearings
 	Audit

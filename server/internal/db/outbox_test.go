@@ -304,7 +304,7 @@ func TestWhatIsRefusedForGoodIsGivenUpAtOnceAndAudited(t *testing.T) {
 	if n, _, err := d.Outbox(t.Context()); n != 0 || err != nil {
 		t.Errorf("%d messages wait, %v", n, err)
 	}
-	if c := s.MailCount(); c != (account.MailCount{Failed: 1, GivenUp: 1}) {
+	if c := s.MailCount(); c != (account.MailCount{Failed: 1, Refused: 1}) {
 		t.Errorf("MailCount = %+v", c)
 	}
 	records, err := s.Activity(t.Context(), u.ID, 0, 1)

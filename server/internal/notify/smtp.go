@@ -10,6 +10,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -188,7 +189,7 @@ func (s *SMTP) dial(ctx context.Context) (*line, error) {
 	l, stop := &line{}, func() bool { return true }
 	secure := &tls.Config{ServerName: s.server.Host, MinVersion: tls.VersionTLS12, RootCAs: s.roots}
 	options := []gomail.Option{
-		gomail.WithPort(s.server.Port), gomail.WithTimeout(sendTime), gomail.WithTLSConfig(secure),
+		gomail.WithPort(s.server.Port), gomail.WithHELO(s.name()), gomail.WithTimeout(sendTime), gomail.WithTLSConfig(secure),
 		// The library leaves a connection open on which it got no further.
 		gomail.WithDialContextFunc(func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 			if s.server.Implicit {
@@ -231,6 +232,15 @@ func (s *SMTP) dial(ctx context.Context) (*line, error) {
 		l.conn.Close()
 	}
 	return l, err
+}
+
+// name is what we call ourselves: servers like a name with a domain (RFC 5321,
+// 4.1.4).
+func (s *SMTP) name() string {
+	if host, err := os.Hostname(); err == nil && strings.Contains(host, ".") {
+		return host
+	}
+	return s.domain
 }
 
 // write makes the mail of a message. The same message is the same mail, to the

@@ -275,10 +275,13 @@ func (c *call) confirmation() (*page, session.Info, error) {
 	if err != nil {
 		return nil, i, err
 	}
-	p.Form = &form{
-		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
-		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
+	// Also what was posted says by what.
+	f, hidden, ways, err := c.proofs(p.User, c.r.FormValue("by"))
+	if err != nil {
+		return nil, i, err
 	}
+	p.Form = &form{Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(), Fields: []field{f}, Hidden: hidden}
+	p.Data = ways
 	return p, i, nil
 }
 
@@ -297,12 +300,19 @@ func (c *call) confirmPage() error {
 }
 
 func (c *call) confirmForm() error {
+	if _, err := c.posted(); err != nil {
+		return err
+	}
 	p, i, err := c.confirmation()
 	if err != nil {
 		return err
 	}
 	in, err := c.input(p.Form)
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.Form.Hidden != nil:
+		_, err = c.proveBy(account.Passing{Kind: account.FactorKind(in.Get("by")), Code: in.Get("code")})
+	default:
 		_, err = c.prove(admit.NewSecret(in.Get("password")))
 	}
 	if err != nil {

@@ -19,6 +19,7 @@ func (s *server) pages() {
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
 		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
 		"/signin/passkey":              {"GET": func(c *call) error { return c.seeOther("/signin") }, "POST": (*call).passkeySignInForm},
+		"/signin/factor/lost":          {"GET": (*call).lostPage, "POST": (*call).lostForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -34,6 +35,9 @@ func (s *server) pages() {
 		s.page(path, m)
 	}
 	for path, m := range ownPages() {
+		s.page(path, m)
+	}
+	for path, m := range factorPages() {
 		s.page(path, m)
 	}
 	for path, m := range linkPages() {
@@ -410,6 +414,8 @@ func (c *call) linkPage() error {
 	switch {
 	case l.Setup:
 		return c.show(http.StatusOK, c.signUps(true))
+	case l.Lost:
+		return c.stopLink()
 	case l.Adds:
 		return c.additionLink(l)
 	case l.Back:
@@ -438,6 +444,9 @@ func (c *call) linkForm() error {
 	}
 	if l.Setup {
 		return c.signUp(c.signUps(true), text)
+	}
+	if l.Lost {
+		return c.stopLinkForm(text)
 	}
 	if l.Adds {
 		return c.additionLinkForm(text)

@@ -197,7 +197,7 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
-	case "apikeys", "apikey", "passkeys", "passkeycodes":
+	case "apikeys", "apikey", "passkeys", "passkeycodes", "factors", "totp", "codes", "devices":
 		return "/account/security"
 	}
 	return ""
@@ -221,8 +221,10 @@ func (p *page) Up() string {
 		return "/account/identifiers"
 	case "identifiers", "data", "confirm":
 		return "/account"
-	case "apikeys", "passkeys":
+	case "apikeys", "passkeys", "factors", "devices":
 		return "/account/security"
+	case "totp", "codes":
+		return "/account/factors"
 	}
 	return "" // a page that asks offers the way back as an answer
 }
