@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/admit-auth/admit"
@@ -49,6 +50,7 @@ type Config struct {
 	BreachedFile      string     `name:"breached_file" live:"yes" arg:"FILE" help:"filter of breached passwords, which admit password import-breached makes; without one, breached.filter in the data folder, if it is there"`
 	BreachedURL       string     `name:"breached_url" live:"yes" arg:"URL" help:"service that is asked whether a new password is breached, by the first five digits of its SHA-1, such as https://api.pwnedpasswords.com/range; nobody is asked without one"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
+	FactorLossDelay   string     `name:"factor_loss_delay" arg:"DAYS" help:"how long people wait who have lost every second factor before they can remove them by mail, in days, such as 3d; they are told meanwhile, and can stop it"`
 	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
 	OTLPEndpoint      string     `name:"otlp_endpoint" arg:"URL" help:"OpenTelemetry collector that traces are sent to, by OTLP over HTTP, such as http://localhost:4318; without one tracing costs nothing; OTEL_EXPORTER_OTLP_ENDPOINT is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_ENDPOINT"`
 	LogLevel          slog.Level `name:"log_level" live:"yes" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
@@ -135,6 +137,7 @@ func DefaultConfig() Config {
 		KeyRotation:       strconv.Itoa(defaultKeyDays),
 		MaxConnections:    defaultConnections,
 		AuditKeep:         "400d", // a year can be compared with the one before
+		FactorLossDelay:   "3d",   // a weekend
 	}
 }
 
@@ -143,6 +146,13 @@ func (c Config) auditKeep() int {
 	text := cmp.Or(c.AuditKeep, DefaultConfig().AuditKeep)
 	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d")) // Check has seen it
 	return n
+}
+
+// factorLossDelay returns how long people wait who have lost their factors.
+func (c Config) factorLossDelay() time.Duration {
+	text := cmp.Or(c.FactorLossDelay, DefaultConfig().FactorLossDelay)
+	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d")) // Check has seen it
+	return time.Duration(n) * 24 * time.Hour
 }
 
 // LoadConfig returns the configuration: a flag goes before a variable of the
@@ -519,6 +529,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return err == nil, "a list of addresses and networks, such as 127.0.0.1 or 10.0.0.0/8, but not everybody"
 	case "audit_keep":
 		return within(strings.TrimSuffix(text, "d"), 0, 36500), "a number of days up to 36500, such as 400d, or 0"
+	case "factor_loss_delay":
+		return within(strings.TrimSuffix(text, "d"), 1, 60), "a number of days from 1 to 60, such as 3d"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":

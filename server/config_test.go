@@ -48,7 +48,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 	values := map[string]string{
 		"theme": "t", "listen": "127.0.0.1:80", "data": "d", "database": "postgres://u:p@h/d", "redis": "rediss://u@h:6380/2", "redis_password": "p", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "ops_listen": "localhost:9090", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
-		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d",
+		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d", "factor_loss_delay": "7d",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
 		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b", "audiences": "https://api.example.org,files",
 		"handover_sites": "shop=https://shop.example.net/arrive", "handover_secrets_file": "f", "handover_secrets": "shop=k",

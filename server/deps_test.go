@@ -12,7 +12,7 @@ import (
 // one of the standard library. Do not change it to fix a build: a new edge is a
 // design decision and is argued in the commit.
 var policy = map[string]string{
-	".": "lib internal/account internal/archive internal/breached internal/copies internal/db internal/keyring internal/limit internal/metrics internal/notify internal/otlp internal/trace internal/web" +
+	".": "lib internal/account internal/archive internal/breached internal/copies internal/db internal/keyring internal/limit internal/metrics internal/notify internal/otlp internal/passkey internal/trace internal/web" +
 		" go.yaml.in/yaml/v3 golang.org/x/crypto/acme golang.org/x/sys",
 	"cmd/admit":             "internal/cli",
 	"internal/cli":          ". lib github.com/spf13/cobra github.com/spf13/pflag golang.org/x/term",
@@ -26,6 +26,8 @@ var policy = map[string]string{
 	"internal/metrics":      "lib github.com/prometheus/client_golang !database/sql",
 	"internal/notify":       "lib internal/account github.com/wneessen/go-mail !database/sql",
 	"internal/otlp":         "lib internal/trace !database/sql",
+	"internal/passkey":      "lib internal/account github.com/go-webauthn/webauthn/protocol !net/http !database/sql",
+	"internal/passkeytest":  "!net/http !database/sql",                  // imported only from tests
 	"internal/postgres":     "github.com/jackc/pgx/v5/pgconn !net/http", // not the rest of pgx: docs/decisions says why
 	"internal/postgrestest": "internal/postgres",                        // imported only from tests
 	"internal/smtptest":     "github.com/emersion/go-smtp github.com/emersion/go-sasl",

@@ -430,6 +430,16 @@ func (s *Server) operations() map[string]operation {
 		"set-password": on(func(ctx context.Context, id string, in target, now time.Time) error {
 			return s.accounts.SetPassword(ctx, id, admit.NewSecret(in.Password), byOperator(in.Reason), now)
 		}),
+		"factors": op(func(ctx context.Context, in target) ([]Factor, error) {
+			u, err := s.accounts.FindUser(ctx, in.User)
+			if err != nil {
+				return nil, err
+			}
+			return s.factors(ctx, u.ID)
+		}),
+		"reset-factors": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			return s.accounts.ResetFactors(ctx, id, byOperator(in.Reason), now)
+		}),
 		"grant-role": on(func(ctx context.Context, id string, in target, now time.Time) error {
 			return s.accounts.Grant(ctx, id, in.Role, byOperator(in.Reason), now)
 		}),

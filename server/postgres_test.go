@@ -19,6 +19,7 @@ var journeys = []string{
 	"TestAnAppSignsIn", "TestAFamilyMayBegin", "TestAttackAThief", "TestAFamilyEnds", "TestAttackAJWT", "TestAJWTFromBefore", "TestTheNextRefresh", "TestASessionOfJWTs",
 	"TestAnAPIKeyActs", "TestEachAPIKey", "TestWhatTakesAnAccountBack", "TestWhoIsNoAdministrator", "TestTheOwnerIsToldOfANewAPIKey",
 	"TestADisabledUser", "TestTheLastAdministrator", "TestAttackASearch", "TestUsersAreFiltered", "TestPagesAreStable", "TestAnAdministrator", "TestTheAuditIsSearched",
+	"TestAMailedLinkSignsIn", "TestACodeByMailSignsIn", "TestAttackWhoAsks", "TestTheFirstProofByLink",
 	"TestAnApproval", "TestAttackAnApproval", "TestARole",
 }
 

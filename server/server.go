@@ -233,6 +233,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Watch:     limit.NewWatch(),
 		Alarm:     s.alarm,
 		Shared:    s.db.Shared(),
+
+		Authenticators:  authenticators(s.publicURL()),
+		FactorLossDelay: s.cfg.factorLossDelay(),
 	}); err != nil {
 		return nil, err
 	}
@@ -386,6 +389,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.db.Listen(background) })
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.tellLosses(background) })
 	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.sweepGuesses(background) })
 	work.Go(func() { s.surveyAudit(background) })

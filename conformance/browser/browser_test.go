@@ -84,12 +84,14 @@ func find(names ...string) (string, error) {
 type site struct {
 	url   string
 	setup string // the link that makes the administrator
+	data  string // the folder
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	data := t.TempDir()
 	s, err := server.New(t.Context(), server.Config{
-		Listen: "localhost:0", Data: t.TempDir(), Dev: true, DevKey: admit.NewSecret(devKey),
+		Listen: "localhost:0", Data: data, Dev: true, DevKey: admit.NewSecret(devKey),
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -105,7 +107,7 @@ func newSite(t *testing.T) *site {
 		}
 		s.Close()
 	})
-	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal()}
+	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal(), data: data}
 }
 
 // mailTo returns the code and the link that were mailed last to the address.
@@ -129,7 +131,7 @@ func (s *site) mailTo(t *testing.T, address string) (code, link string) {
 		}
 		for _, m := range in.Messages {
 			if m.To == address {
-				return m.Code, m.Links[0]
+				return m.Code, strings.Join(m.Links, " ")
 			}
 		}
 	}

@@ -25,7 +25,7 @@ var (
 	ErrFactor        = admit.Unauthenticated.New("factor_needed", "A second factor is needed.").WithHint("Give a code of your authenticator app, a passkey or a recovery code.")
 	ErrBadFactor     = admit.Unauthenticated.New("bad_factor", "This is not right, or was used before.").WithHint("A code of the app is good once: wait for the next one. If none is taken, the clock of the device that shows it may be wrong.")
 	ErrWrongFactor   = admit.Forbidden.New("factor_wrong", "This code is wrong, or was used before.").WithHint("A code of the app is good once: wait for the next one. If none is taken, the clock of the device that shows it may be wrong.")
-	ErrFactorEnded   = admit.Unauthenticated.New("factor_flow_ended", "This sign-in has taken too long.").WithHint("Sign in again.")
+	ErrFactorEnded   = admit.Unauthenticated.New("factor_flow_ended", "This has taken too long, or something was changed meanwhile.").WithHint("Begin again.")
 	ErrUnknownFactor = admit.NotFound.New("unknown_factor", "There is no such factor.")
 	ErrFactorKind    = admit.Invalid.New("factor_unsupported", "This is not one of your factors.")
 )
@@ -60,14 +60,14 @@ type Factors interface {
 	Factor(id string) (*Factor, error)
 	// FactorsOf returns a user's, oldest first.
 	FactorsOf(user string) ([]*Factor, error)
-	// FactorsAfter returns up to limit in the order of their ids, after one.
-	FactorsAfter(id string, limit int) ([]*Factor, error)
+	// FactorsSealedBy returns those whose data begins with head.
+	FactorsSealedBy(head string) ([]*Factor, error)
 	AddFactor(f *Factor) error
 	// ChangeFactor keeps the name, the last use, the counter and the data, if the
 	// counter is still what it was; of two at once one is told false.
 	ChangeFactor(f *Factor, was int64) (bool, error)
 	DeleteFactor(id string) error
-	DeleteFactors(user string, kind FactorKind) error
+	DeleteFactors(user string, kinds ...FactorKind) error
 	// FactorTries returns when a user's budget of wrong codes is whole again: each
 	// known device has its own, and "" is all others together.
 	FactorTries(user, device string) (fullAt time.Time, err error)
@@ -91,7 +91,7 @@ var (
 )
 
 // second reports whether a user with this factor must show one.
-func (f *Factor) second() bool { return f.Kind == TOTP || f.Kind == Passkey }
+func (f *Factor) second() bool { return f.Kind == TOTP || f.Kind == Passkey && f.demanded() }
 
 // A FactorNeeded is the refusal of who has shown one factor where two are needed.
 type FactorNeeded struct {
@@ -179,7 +179,13 @@ func kindsOf(factors []*Factor, now time.Time) (kinds []FactorKind) {
 // the user has a second factor that was not shown, and the browser is not trusted.
 func (s *Service) Gate(ctx context.Context, user *User, first First, from Origin, now time.Time) error {
 	if Assurance(first.AMR...) != admit.OneFactor {
-		return nil
+		loss, err := s.LossOf(ctx, user.ID)
+		if err != nil || loss == nil {
+			return err
+		}
+		return s.update(ctx, func(tx Tx) error { // who has a factor has not lost it
+			return s.stopLoss(tx, user.ID, from.mark(&Record{Actor: user.ID, Detail: "factor"}), now)
+		})
 	}
 	var factors []*Factor
 	spared := false
@@ -355,7 +361,13 @@ func (s *Service) PassFactor(ctx context.Context, p Passing, from Origin, now ti
 		if err != nil {
 			return err
 		}
-		passed = &Passed{User: user, AMR: both(step.AMR, amr), Keep: step.Keep, standing: step.Standing}
+		passed = &Passed{User: user, AMR: both(step.AMR, amr), Keep: step.Keep}
+		// Not the epoch: a session that is the first for long begins a new one.
+		passed.standing.Digest = step.Standing.Digest
+		// Who has a factor has not lost it.
+		if err := s.stopLoss(tx, user.ID, from.mark(&Record{Actor: user.ID, Detail: "factor"}), now); err != nil {
+			return err
+		}
 		return tx.DeleteChallenge(c.ID)
 	})
 	if err == nil {
@@ -482,7 +494,7 @@ func triesOf(tx Tx, from Origin, user *User) (device string, err error) {
 
 // wait returns for how long a budget that is whole again at full is spent.
 func (b Budget) wait(full, now time.Time) time.Duration {
-	return max(0, full.Sub(now)-time.Duration(b.Burst-1)*b.Every)
+	return max(0, max(0, full.Sub(now))-time.Duration(b.Burst-1)*b.Every)
 }
 
 // spend returns when it is whole again after one more.
@@ -502,9 +514,34 @@ func (s *Service) ConfirmFactor(ctx context.Context, p *Passed) error {
 	})
 }
 
+// FactorSeal is the name that the secret of a factor is sealed under. It outlives
+// every key: who retires one seals it anew.
+func FactorSeal(id string) string { return "factor " + id }
+
 // sealFactor seals what a factor is checked with.
 func (s *Service) sealFactor(id string, secret []byte, now time.Time) string {
-	return string(s.o.Keys.Seal(nil, "factor "+id, secret, now))
+	return string(s.o.Keys.Seal(nil, FactorSeal(id), secret, now))
+}
+
+// everyFactor is all that stands in the way of, or spares, a second step.
+var everyFactor = []FactorKind{TOTP, Passkey, Recovery, Trusted}
+
+// ResetFactors removes the second factors of a user, for an operator who knows
+// that it is the owner who has lost them. All sessions end, and the owner is told.
+func (s *Service) ResetFactors(ctx context.Context, id string, by By, now time.Time) error {
+	err := s.change(ctx, id, by, "factors_reset", "", true, now, func(tx Tx, user *User) error {
+		if err := tx.DeleteFactors(id, everyFactor...); err != nil {
+			return err
+		}
+		if err := s.stopLoss(tx, id, &Record{Actor: by.Actor, Detail: "reset"}, now); err != nil {
+			return err
+		}
+		return s.tellFactor(tx, Asker{Subject: id, From: by.From}, user, "factors_reset", now)
+	})
+	if err == nil {
+		s.wake()
+	}
+	return err
 }
 
 func (s *Service) openFactor(f *Factor, now time.Time) ([]byte, error) {
@@ -512,7 +549,7 @@ func (s *Service) openFactor(f *Factor, now time.Time) ([]byte, error) {
 	if f.CreatedAt.After(now) {
 		now = f.CreatedAt
 	}
-	secret, _, err := s.o.Keys.Open(nil, "factor "+f.ID, f.Data, 0, now)
+	secret, _, err := s.o.Keys.Open(nil, FactorSeal(f.ID), f.Data, 0, now)
 	if err != nil {
 		return nil, fmt.Errorf("open factor %s: %w", f.ID, err)
 	}

@@ -19,6 +19,7 @@ const (
 	purposeBack = "back" // the way back of an address of the user that is the target
 
 	wayBackLife    = 7 * 24 * time.Hour
+	maxWaysBack    = 100 // of one user: the first of them undoes all
 	maxIdentifiers = 10
 )
 
@@ -291,13 +292,7 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 	event := "identifier_lost"
 	if !slices.ContainsFunc(holder.Identifiers, func(id Identifier) bool { return id.Verified }) {
 		event = "first_proof_took_all"
-		if err := s.void(tx, holder.ID, now); err != nil {
-			return err
-		}
-		if err := tx.RaiseEpoch(holder.ID, ""); err != nil {
-			return err
-		}
-		if err := tx.SetPasswordHash(holder.ID, "", now); err != nil {
+		if err := s.clear(tx, holder, FirstProof, now, now); err != nil {
 			return err
 		}
 	}
@@ -305,20 +300,6 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 		return err
 	}
 	return tx.Record(&Record{At: now, Subject: holder.ID, Actor: holder.ID, Event: event, Detail: address})
-}
-
-// void ends what was begun for a user before something was settled that it would
-// undo: additions, ways back, and API keys.
-func (s *Service) void(tx Tx, user string, now time.Time) error {
-	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
-		return err
-	}
-	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
-		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.
@@ -335,8 +316,8 @@ func (u *User) setPrimary(value string) {
 }
 
 // MakePrimary makes a verified identifier the primary one: the name that the
-// account goes by, and the address that mail about it goes to. The address that
-// was is told.
+// account goes by, and what is written to first. All that were proved hear of it,
+// the one that was primary among them.
 func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now time.Time) (*User, error) {
 	value = spelled(value)
 	return s.own(ctx, a, "identifier_primary_set", value, now, func(tx Tx, user *User) error {
@@ -351,11 +332,7 @@ func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now ti
 		}
 		before := user.clone()
 		user.setPrimary(value)
-		to := before.contact()
-		if was := before.identifier(before.Primary()); was != nil && was.Kind == Email && was.Verified {
-			to = was.Value
-		}
-		return s.tell(tx, a, before, to, "identifier_primary_set", now)
+		return s.tell(tx, a, before, before.Primary(), "identifier_primary_set", now)
 	})
 }
 
@@ -381,8 +358,8 @@ func (s *Service) RemoveIdentifier(ctx context.Context, a Asker, value string, n
 		if err := tx.DeleteChallenges(purposeAdd, a.Subject, now); err != nil {
 			return err
 		}
-		if gone.Kind != Email || !gone.Verified {
-			return nil
+		if !gone.Verified {
+			return nil // it was never anybody's here
 		}
 		return s.tell(tx, a, before, gone.Value, "identifier_removed", now)
 	})
@@ -396,26 +373,71 @@ func spelled(value string) string {
 	return strings.ToLower(strings.TrimSpace(value))
 }
 
-// tell mails an address of the user about a change of its account, with a way
-// back to what it was before. Without one is told an address that an older one
-// may still contest: a thief who added his own must not be able to undo, with
-// it, that the owner removes it. Where there is no address yet a way back is
-// kept that nobody is told, so that the first one is contested as well.
+// tell lets the owner of an account hear of a change of it, by everything of it that
+// was proved: each message has a way back to what the account was before. Address is
+// what the event happened to, if that is one of them. No way back has an address
+// that an older one may still contest: a thief who added his own must not be able to
+// undo, with it, that the owner removes it. Where there is no address yet a way back
+// is kept that nobody is told, so that the first one is contested as well.
 func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
-	if !s.o.CanMail {
+	if !s.o.CanMail && !s.o.CanText {
 		return nil
 	}
-	l := letter{
-		name: event, to: address, locale: before.Locale, about: before.ID,
-		Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed", From: a.From.Address, Device: a.From.Browser},
-	}
 	names := before.Identifiers
-	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first
+	pending, err := s.waysBack(tx, before.ID, now)
 	if err != nil {
 		return err
 	}
-	pending = slices.DeleteFunc(pending, func(c *Challenge) bool { return !now.Before(c.Expires) })
-	for n, c := range pending {
+	if len(pending) > 0 {
+		names = pending[0].Identifiers // else each step of a thief would make the one before it part of what comes back
+	}
+	to := s.reached(before)
+	if len(to) == 0 {
+		to = []Identifier{{}}
+	}
+	for _, id := range to {
+		l := letter{
+			name: event, to: id.Value, locale: before.Locale, about: before.ID,
+			Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed" || event == "password_reset", From: a.From.Address, Device: a.From.Browser},
+		}
+		if event == "identifier_removed" && id.Value != address {
+			l.name = "identifier_gone"
+		}
+		contested := slices.ContainsFunc(pending, func(b wayBack) bool {
+			return id.Value != "" && !slices.ContainsFunc(b.Identifiers, func(known Identifier) bool { return known.Value == id.Value })
+		})
+		if !contested && len(pending) < maxWaysBack {
+			link := token.New(token.OneTime)
+			// Nobody asked, so no browser has the other half.
+			c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{id.Value, names}, wayBackLife, now)
+			if err != nil {
+				return err
+			}
+			if err := tx.PutChallenge(c); err != nil {
+				return err
+			}
+			l.Link, l.Back = s.o.PublicURL+"/link/"+link.Reveal(), true
+		}
+		if id.Value == "" {
+			continue
+		}
+		if err := s.post(tx, l, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waysBack are those of a user that are good, oldest first.
+func (s *Service) waysBack(tx Tx, user string, now time.Time) (all []wayBack, err error) {
+	pending, err := tx.ListChallenges(purposeBack, user) // oldest first
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range pending {
+		if !now.Before(c.Expires) {
+			continue
+		}
 		// Sealed ahead of time is refused, and so would be every change of the
 		// account after the clock was set back: when it was made is known here.
 		at := now
@@ -424,30 +446,15 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 		}
 		payload, err := s.opened(c, at)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var back wayBack
 		if err := json.Unmarshal(payload, &back); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+			return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
-		if address != "" && !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
-			return s.post(tx, l, now)
-		}
-		if n == 0 {
-			names = back.Identifiers // else each step of a thief would make the one before it part of what comes back
-		}
+		all = append(all, back)
 	}
-	link := token.New(token.OneTime)
-	// Nobody asked, so no browser has the other half.
-	c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{address, names}, wayBackLife, now)
-	if err != nil {
-		return err
-	}
-	if err := tx.PutChallenge(c); err != nil || address == "" {
-		return err
-	}
-	l.Link, l.Back = s.o.PublicURL+"/link/"+link.Reveal(), true
-	return s.post(tx, l, now)
+	return all, nil
 }
 
 // WayBack spends a way back, which proves that the mailed address is still the
@@ -463,6 +470,7 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 	if err := s.take(tries, now); err != nil {
 		return err
 	}
+	var since time.Time // the first change that it undoes
 	open := func(tx Tx) (*User, wayBack, error) {
 		var back wayBack
 		c, err := tx.Challenge(tok.Selector())
@@ -481,7 +489,15 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 		}
 		user, err := tx.User(c.Target)
 		if errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled {
-			err = ErrWayBackEnded
+			return nil, back, ErrWayBackEnded
+		}
+		if err != nil {
+			return nil, back, err
+		}
+		pending, err := tx.ListChallenges(purposeBack, c.Target) // oldest first
+		since = c.Expires.Add(-wayBackLife)
+		if i := slices.IndexFunc(pending, func(c *Challenge) bool { return now.Before(c.Expires) }); i >= 0 {
+			since = pending[i].Expires.Add(-wayBackLife)
 		}
 		return user, back, err
 	}
@@ -519,16 +535,13 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 			user.Identifiers = append(user.Identifiers, id)
 		}
 		user.setPrimary(back.Address)
+		if err := s.clear(tx, was, TakenBack, since, now); err != nil {
+			return err
+		}
 		if err := tx.PutUser(user); err != nil {
 			return err
 		}
 		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
-			return err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
-			return err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "way_back_taken", Detail: back.Address}))

@@ -32,8 +32,6 @@ var (
 	askBudget    = Budget{60, 5 * time.Second}                   // asks from one network, or from a browser that is known
 	lettersMine  = Budget{5, 10 * time.Minute}                   // to one identifier, asked for from one network
 	lettersAll   = Budget{20, 3 * time.Minute}                   // and from all
-	codesAnHour  = Budget{10, 6 * time.Minute}                   // wrong codes for one identifier, from browsers that are not known
-	codesADay    = Budget{50, 24 * time.Hour / 50}               // which is 100 in a day, the most of NIST SP 800-63B-4, 3.2.2
 	reportBudget = Budget{1, signInLife}                         // of one sign-in
 	openedBudget = Budget{maxOpenings, signInLife / maxOpenings} // likewise
 )
@@ -62,8 +60,9 @@ type Asking struct {
 // AskSignIn sends what signs in to an identifier: a code, and where mail goes and
 // link is set a link as well. The answer, the work and the number of writes are the
 // same whether somebody can be signed in so or not, which is told to the owner of
-// the identifier only. It returns the flow, for who asks.
-func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, from Origin, now time.Time) (flow string, err error) {
+// the identifier only; device is what to call the asker's browser there. It returns
+// the flow, for who asks.
+func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, device string, from Origin, now time.Time) (flow string, err error) {
 	id, err := ParseIdentifier(identifier)
 	if err != nil {
 		return "", &admit.FieldError{Field: "identifier", Err: err}
@@ -104,7 +103,7 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, f
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, from.Locale), now); err != nil {
+		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Actor: a.User, Event: "sign_in_asked"}))
@@ -239,15 +238,21 @@ func (s *Service) VerifySignIn(ctx context.Context, flow, code string, from Orig
 	if err != nil {
 		return nil, "", err
 	}
-	tries := []try{{"codes:" + c.Target, codesAnHour}, {"codes a day:" + c.Target, codesADay}}
-	who, err := s.knownHere(ctx, c.Target, from)
+	g, err := s.codeGuess(ctx, c.Target, from)
 	if err != nil {
 		return nil, "", err
 	}
-	if who != "" {
-		tries = []try{{"codes:" + from.Device + " " + who, knownBudget}}
+	if err := s.take([]try{g.who}, now); err != nil {
+		return nil, "", err
 	}
-	if err := s.take(tries, now); err != nil {
+	err = s.store.View(ctx, func(tx Tx) error {
+		_, err := s.look(tx, g, now)
+		return err
+	})
+	if later, ok := errors.AsType[*admit.RetryError](err); ok {
+		return nil, "", &admit.RetryError{After: later.After, Err: ErrTooMany}
+	}
+	if err != nil {
 		return nil, "", err
 	}
 	code = cleanCode(code)
@@ -269,10 +274,28 @@ func (s *Service) VerifySignIn(ctx context.Context, flow, code string, from Orig
 		return nil
 	})
 	if errors.Is(err, ErrBadCode) {
-		return nil, "", errors.Join(err, s.record(ctx, Record{At: now, Subject: a.User, Event: "code_refused"}, from))
+		return nil, "", errors.Join(err, s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+			if _, err := g.spend(tx, now); err != nil {
+				return err
+			}
+			return tx.Record(from.mark(&Record{At: now, Subject: a.User, Event: "code_refused"}))
+		}))
 	}
-	s.refund(tries)
+	s.refund([]try{g.who})
 	return user, amr, err
+}
+
+// codeGuess is the budget of wrong codes for an identifier: as of wrong passwords, in
+// memory and in the database, which replicas share. A browser that is known has one
+// of its own.
+func (s *Service) codeGuess(ctx context.Context, target string, from Origin) (*guess, error) {
+	who, err := s.knownHere(ctx, target, from)
+	g := &guess{who: try{"codes:" + target, accountBudget}, known: who != ""}
+	if g.known {
+		g.who = try{"codes of:" + from.Device + ":" + who, deviceBudget}
+	}
+	g.key = s.keyOf(g.who.key)
+	return g, err
 }
 
 // signInBehind returns the sign-in that who has this token asked for.
@@ -335,33 +358,10 @@ func (s *Service) arrive(tx Tx, a asking, from Origin, now time.Time) (*User, er
 	case id.Verified:
 		return user, nil
 	}
-	proved := *id
-	proved.Verified, proved.Primary = true, true
-	if slices.ContainsFunc(user.Identifiers, func(id Identifier) bool { return id.Verified && id.Kind != Username }) {
-		if err := s.free(tx, Asker{}, a.To, now); err != nil {
-			return nil, err
-		}
-		user = &User{ID: newID(), Locale: from.Locale, CreatedAt: now}
-	} else {
-		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
-			return nil, err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
-			return nil, err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
-			return nil, err
-		}
-		if err := tx.SetPasswordHash(user.ID, "", now); err != nil {
-			return nil, err
-		}
-		user = user.clone()
-	}
-	user.Identifiers, user.MustChange = []Identifier{proved}, false
-	if err := tx.PutUser(user); err != nil {
+	if user, err = s.firstProof(tx, user, a.To, from, now); err != nil {
 		return nil, err
 	}
-	return user, tx.DeleteChallenges(purposeSignUp, a.To, now)
+	return user, tx.PutUser(user)
 }
 
 // ConfirmSignIn reports, after a session was begun for a user, whether the user may

@@ -210,9 +210,9 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 		}
 	}
 	err = s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, user *User) error {
-		if to := user.contact(); to != "" && s.o.CanMail {
+		for _, to := range s.reached(user) {
 			// It has no way back: who runs the service may shut somebody out.
-			l := letter{name: "password_set", to: to, locale: user.Locale, about: id, Facts: Facts{Link: s.o.PublicURL + "/signin"}}
+			l := letter{name: "password_set", to: to.Value, locale: user.Locale, about: id, Facts: Facts{Link: s.o.PublicURL + "/signin"}}
 			if hash == "" {
 				l.name = "password_removed"
 			}

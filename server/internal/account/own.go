@@ -233,6 +233,9 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		if err := endAPIKeys(tx, a.Subject, "disowned", now, everyKey); err != nil {
 			return err
 		}
+		if err := endPasskeysSince(tx, a.Subject, found[0].At); err != nil {
+			return err
+		}
 		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {
 			return err
 		}
@@ -292,8 +295,10 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 		if err := s.erase(tx, user, &Record{At: now, Subject: user.ID, Actor: user.ID, Event: "user_deleted"}, now); err != nil {
 			return err
 		}
-		if to := user.contact(); to != "" && s.o.CanMail {
-			return s.post(tx, letter{name: "account_deleted", to: to, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now)
+		for _, id := range s.reached(user) {
+			if err := s.post(tx, letter{name: "account_deleted", to: id.Value, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -310,7 +315,7 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
-	if err := s.void(tx, user.ID, now); err != nil {
+	if err := s.void(tx, user, TakenBack, now); err != nil {
 		return err
 	}
 	if err := tx.DeleteUser(user.ID); err != nil {
@@ -354,29 +359,11 @@ func (u *User) Primary() string {
 	return u.ID
 }
 
-// contact is the address that mail about the account goes to: the primary one if
-// it can, else the first that was proved; "" where there is none.
-func (u *User) contact() string {
-	first := ""
-	for _, id := range u.Identifiers {
-		if id.Kind != Email || !id.Verified {
-			continue
-		}
-		if id.Primary {
-			return id.Value
-		}
-		if first == "" {
-			first = id.Value
-		}
-	}
-	return first
-}
-
 // endings are the events that end all sessions of a user, but perhaps the one
 // that asked.
 var endings = []string{
 	"password_changed", "password_set", "sessions_ended", "other_sessions_ended", "user_disabled",
-	"first_proof_took_all", "identifier_verified", "disowned", "way_back_taken",
+	"first_proof_took_all", "identifier_verified", "disowned", "way_back_taken", "password_reset",
 }
 
 // WhyEnded returns why a session ended, in one of the words of the API, or "".

@@ -332,14 +332,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 	case user.identifier(c.Target).Verified:
 		return nil, ErrFlowEnded // proved by somebody else meanwhile
 	default:
-		user = user.clone()
-		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
-			return nil, err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
-			return nil, err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
+		if user, err = s.firstProof(tx, user, c.Target, from, now); err != nil {
 			return nil, err
 		}
 	}
@@ -390,12 +383,14 @@ type Link struct {
 	Setup  bool   // it makes the first administrator
 	Adds   bool   // it adds an address to an account
 	Back   bool   // it is an address's way back
+	Lost   bool   // it stops the removal of factors
 	Target string // the address that is to be proved, or comes back
 	Code   string // to be typed where the sign-up, or the sign-in, was begun
 
-	SignsIn bool   // it signs in
-	Asked   Asking // who asked for that
-	network string
+	Recovers bool   // it replaces a forgotten password
+	SignsIn  bool   // it signs in
+	Asked    Asking // who asked for that
+	network  string
 }
 
 // PeekLink tells what a link is for and spends nothing: scanners open links.
@@ -422,12 +417,19 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 		return Link{}, ErrFlowEnded
 	}
 	l := Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID)}
+	if c.Purpose == purposeLost {
+		return Link{ID: c.ID, Lost: true}, nil
+	}
 	if c.Purpose == purposeAdd || c.Purpose == purposeBack {
 		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
 		l.Target, err = s.addressOf(c, now)
 	}
 	if c.Purpose == purposeSignIn {
 		err = s.peekSignIn(&l, c, now)
+	}
+	if c.Purpose == purposeRecover {
+		l.Recovers = true
+		l.Target, err = s.recoveredBy(c, now)
 	}
 	return l, err
 }

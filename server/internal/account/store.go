@@ -42,11 +42,14 @@ type Tx interface {
 	Users
 	Credentials
 	Factors
+	Losses
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
 	APIKeys
+	UserHandles
 	Sessions
 	Families
 	Feed

@@ -213,7 +213,7 @@ func (s *Service) checkTOTP(tx Tx, factors []*Factor, code string, now time.Time
 		}
 		secret, err := s.openFactor(f, now)
 		if err != nil {
-			return nil, err
+			continue // its key is lost: recovery codes are there for that
 		}
 		key, err := otp.New(secret, nil)
 		if err != nil {

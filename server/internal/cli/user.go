@@ -24,7 +24,7 @@ itself admin opens the part of the API that is for administrators.
 func newUser() *cobra.Command {
 	return group("user", "add, change and list users",
 		newUserAdd(), newUserList(), newUserShow(), newUserDisable(), newUserEnable(), newUserDelete(),
-		newUserSetPassword(), newUserGrant(), newUserRevoke(), newUserImport(), newUserExport())
+		newUserSetPassword(), newUserResetFactors(), newUserGrant(), newUserRevoke(), newUserImport(), newUserExport())
 }
 
 func newUserAdd() *cobra.Command {
@@ -152,13 +152,18 @@ func newUserShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		factors, err := o.Factors(ctx, u.ID)
+		if err != nil {
+			return err
+		}
 		if *asJSON {
 			return writeJSON(cmd.OutOrStdout(), struct {
 				server.User
-				APIKeys int `json:"api_keys"`
-			}{u, len(keys)})
+				APIKeys int             `json:"api_keys"`
+				Factors []server.Factor `json:"factors"`
+			}{u, len(keys), factors})
 		}
-		return table{append(slices.Clone(userHead), "API KEYS"), append(userRow(u), strconv.Itoa(len(keys)))}.write(cmd.OutOrStdout())
+		return table{append(slices.Clone(userHead), "FACTORS", "API KEYS"), append(userRow(u), factorsText(factors), strconv.Itoa(len(keys)))}.write(cmd.OutOrStdout())
 	})
 }
 

@@ -38,8 +38,8 @@ func (t *txn) FactorsOf(user string) ([]*account.Factor, error) {
 	return t.factors("WHERE user_id = ? ORDER BY created_at, id", user)
 }
 
-func (t *txn) FactorsAfter(id string, limit int) ([]*account.Factor, error) {
-	return t.factors("WHERE id > ? ORDER BY id LIMIT ?", id, limit)
+func (t *txn) FactorsSealedBy(head string) ([]*account.Factor, error) {
+	return t.factors("WHERE kind = ? AND substr(data, 1, length(?)) = ?", account.TOTP, head, head)
 }
 
 func (t *txn) AddFactor(f *account.Factor) error {
@@ -55,8 +55,13 @@ func (t *txn) ChangeFactor(f *account.Factor, was int64) (bool, error) {
 
 func (t *txn) DeleteFactor(id string) error { return t.exec("DELETE FROM factors WHERE id = ?", id) }
 
-func (t *txn) DeleteFactors(user string, kind account.FactorKind) error {
-	return t.exec("DELETE FROM factors WHERE user_id = ? AND kind = ?", user, kind)
+func (t *txn) DeleteFactors(user string, kinds ...account.FactorKind) error {
+	for _, kind := range kinds {
+		if err := t.exec("DELETE FROM factors WHERE user_id = ? AND kind = ?", user, kind); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *txn) FactorTries(user, device string) (fullAt time.Time, err error) {
@@ -74,4 +79,40 @@ func (t *txn) PutFactorTries(user, device string, fullAt, now time.Time) error {
 	}
 	return t.exec(`INSERT INTO factor_tries (user_id, device, full_at) VALUES (?, ?, ?)
 		ON CONFLICT (user_id, device) DO UPDATE SET full_at = excluded.full_at`, user, device, fullAt.UnixMilli())
+}
+
+func scanLoss(row interface{ Scan(...any) error }) (*account.FactorLoss, error) {
+	l := &account.FactorLoss{}
+	var begun, due int64
+	err := row.Scan(&l.User, &begun, &due, &l.Told)
+	l.BegunAt, l.DueAt = when(begun), when(due)
+	return l, err
+}
+
+const lossColumns = "SELECT user_id, begun_at, due_at, told FROM factor_losses "
+
+func (t *txn) FactorLoss(user string) (*account.FactorLoss, error) {
+	l, err := scanLoss(t.row(lossColumns+"WHERE user_id = ?", user))
+	if noRows(err) {
+		return nil, nil
+	}
+	return l, err
+}
+
+func (t *txn) FactorLosses() (all []*account.FactorLoss, err error) {
+	err = t.query(func(rows *sql.Rows) error {
+		l, err := scanLoss(rows)
+		all = append(all, l)
+		return err
+	}, lossColumns+"ORDER BY due_at")
+	return all, err
+}
+
+func (t *txn) PutFactorLoss(l *account.FactorLoss) error {
+	return t.exec(`INSERT INTO factor_losses (user_id, begun_at, due_at, told) VALUES (?, ?, ?, ?)
+		ON CONFLICT (user_id) DO UPDATE SET told = excluded.told`, l.User, since(l.BegunAt), since(l.DueAt), l.Told)
+}
+
+func (t *txn) DeleteFactorLoss(user string) error {
+	return t.exec("DELETE FROM factor_losses WHERE user_id = ?", user)
 }

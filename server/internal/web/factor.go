@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func factorCalls() []operation {
 		do:      taking((*call).apiFactor),
 		example: `{"flow": "adm_o_…", "factor": "totp", "code": "123456"}`,
 		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{account.ErrBadFactor, account.ErrFactorEnded, account.ErrFactorKind, account.ErrTooMany},
+		refuses: append([]*admit.Error{account.ErrBadFactor, account.ErrFactorEnded, account.ErrFactorKind}, usedPasskey...),
 	}}
 }
 
@@ -144,15 +145,19 @@ func (c *call) needFactor(needed *account.FactorNeeded) error {
 }
 
 type passFactor struct {
-	Flow   string `json:"flow" doc:"Of the answer to the first step."`
-	Factor string `json:"factor" enum:"totp|recovery"`
-	Code   string `json:"code,omitempty" doc:"The six digits of the app, or a recovery code."`
-	Trust  bool   `json:"trust,omitempty" doc:"With a cookie: do not ask for a second factor in this browser for 30 days."`
+	Flow       string    `json:"flow" doc:"Of the answer to the first step."`
+	Factor     string    `json:"factor" enum:"totp|passkey|recovery"`
+	Code       string    `json:"code,omitempty" doc:"The six digits of the app, or a recovery code."`
+	Credential inBrowser `json:"credential,omitempty" doc:"What PublicKeyCredential.toJSON returns: a passkey, with the flow that asked for it."`
+	Trust      bool      `json:"trust,omitempty" doc:"With a cookie: do not ask for a second factor in this browser for 30 days."`
 }
 
 func (c *call) apiFactor(in *passFactor) error {
-	h, _ := c.half()
-	user, s, keep, err := c.pass(account.Passing{Flow: in.Flow, Browser: h.browser, Kind: account.FactorKind(in.Factor), Code: in.Code}, in.Trust)
+	step, err := c.passing(in.Flow, in.Factor, in.Code, in.Credential.text())
+	if err != nil {
+		return err
+	}
+	user, s, keep, err := c.pass(step, in.Trust)
 	if err != nil {
 		return err
 	}
@@ -179,6 +184,10 @@ func (c *call) factors(kinds []account.FactorKind, by string) *page {
 	}
 	p.Data = d
 	code := field{Name: "code", Label: c.say("factor.totp"), Type: "text", Complete: "one-time-code", Hint: c.say("factor.totp.hint"), Digits: true, Focus: true}
+	if by == string(account.Passkey) {
+		p.Form = &form{Action: "/signin/factor", Hidden: []wished{{"factor", by}}}
+		return p
+	}
 	if by == string(account.Recovery) {
 		code = field{Name: "code", Label: c.say("factor.recovery"), Type: "text", Complete: "off", Hint: c.say("factor.recovery.hint"), Focus: true}
 	}
@@ -200,11 +209,15 @@ func (c *call) stepped() (h half, kinds []account.FactorKind, err error) {
 }
 
 func (c *call) factorPage() error {
-	_, kinds, err := c.stepped()
+	h, kinds, err := c.stepped()
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusOK, c.factors(kinds, c.r.URL.Query().Get("by")))
+	p := c.factors(kinds, c.r.URL.Query().Get("by"))
+	if err := c.stepByPasskey(p, h); err != nil {
+		return err
+	}
+	return c.show(http.StatusOK, p)
 }
 
 func (c *call) factorForm() error {
@@ -220,13 +233,18 @@ func (c *call) factorForm() error {
 	in, err := c.input(p.Form)
 	var user *account.User
 	if err == nil {
-		by := account.FactorKind(p.Data.(*factorChoice).By)
-		user, _, _, err = c.pass(account.Passing{Flow: h.flow, Browser: h.browser, Kind: by, Code: in.Get("code")}, in.Has("trust"))
+		by, step := p.Data.(*factorChoice).By, account.Passing{}
+		if step, err = c.passing(cmp.Or(in.Get("flow"), h.flow), by, in.Get("code"), json.RawMessage(in.Get("credential"))); err == nil {
+			user, _, _, err = c.pass(step, in.Has("trust"))
+		}
 		if err == nil && user.MustChange {
 			err = account.ErrMustChange
 		}
 	}
 	if err != nil {
+		if e := c.stepByPasskey(p, h); e != nil && !errors.Is(e, account.ErrFactorEnded) {
+			return e
+		}
 		return c.refuse(p, err)
 	}
 	target, err := c.returnTo(h.target)

@@ -1,11 +1,10 @@
 package web
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -46,7 +45,7 @@ func linkCalls() []operation {
 		about:   "Or with the digits that the opened link shows. A flow is good for five tries and 10 minutes; wrong codes for one identifier are counted across its flows, too. A session as a cookie is given to the browser that asked. The first proof takes all: what was set for an identifier before by somebody who never proved it is gone.",
 		do:      taking((*call).apiVerifySignIn),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
-		answers: []answers{{200, "Signed in", signedIn{}}},
+		answers: signIns,
 		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
 	}}
 }
@@ -72,7 +71,7 @@ type verifySignIn struct {
 }
 
 func (c *call) apiAskSignIn(in *askSignIn, link bool) error {
-	flow, err := c.Accounts.AskSignIn(c.r.Context(), in.Identifier, link, c.knownOrigin(), c.now)
+	flow, err := c.askSignIn(in.Identifier, link)
 	if err != nil {
 		return err
 	}
@@ -80,6 +79,13 @@ func (c *call) apiAskSignIn(in *askSignIn, link bool) error {
 		return err
 	}
 	return c.json(http.StatusAccepted, signInFlow{flow})
+}
+
+func (c *call) askSignIn(identifier string, link bool) (flow string, err error) {
+	from := c.knownOrigin()
+	browser, system := browserOf(from.UserAgent)
+	device := strings.Trim(browser+", "+system, ", ") // which is the same in every language
+	return c.Accounts.AskSignIn(c.r.Context(), identifier, link, device, from, c.now)
 }
 
 func (c *call) apiSignInFlow() error {
@@ -116,9 +122,7 @@ func (c *call) arrive(user *account.User, in guise, remember bool, amr string) (
 		return nil, err
 	}
 	if err := c.Accounts.ConfirmSignIn(c.r.Context(), user); err != nil {
-		c.w.Header().Del("Set-Cookie")
-		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
-		return nil, errors.Join(err, c.Sessions.EndAny(context.WithoutCancel(r.Context()), s.SID, "overtaken"))
+		return nil, c.overtaken(user, s, err)
 	}
 	c.asking.Delete(c.w)
 	c.link.Delete(c.w)
@@ -194,7 +198,7 @@ func (c *call) askForm() error {
 	in, err := c.input(p.Form)
 	var flow string
 	if err == nil {
-		flow, err = c.Accounts.AskSignIn(c.r.Context(), in.Get("identifier"), true, c.knownOrigin(), c.now)
+		flow, err = c.askSignIn(in.Get("identifier"), true)
 	}
 	if err != nil {
 		return c.refuse(p, err)
@@ -266,6 +270,7 @@ func (c *call) codeForm() error {
 
 // enter signs in and goes on to where the person wanted to go.
 func (c *call) enter(user *account.User, a asking, amr string) error {
+	c.target = a.target
 	if _, err := c.arrive(user, asCookie, a.remember, amr); err != nil {
 		return err
 	}

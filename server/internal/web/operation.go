@@ -98,6 +98,8 @@ var variableMeans = map[string]string{
 	"factor": "The id of a factor, no secret.",
 	"device": "The id of a trusted device, no secret.",
 	"flow":   "What only who asked for the sign-in has.",
+
+	"passkey": "The id of a passkey, no secret.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)

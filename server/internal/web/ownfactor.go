@@ -78,7 +78,7 @@ func ownFactorCalls() []operation {
 		do:      taking((*call).apiReauthenticate),
 		example: `{"password": "correct horse battery"}`,
 		answers: []answers{{200, "The session", proved{}}},
-		refuses: []*admit.Error{account.ErrBadPassword, account.ErrWrongFactor, account.ErrFactorKind, account.ErrTooMany, password.ErrBusy},
+		refuses: append([]*admit.Error{account.ErrBadPassword, account.ErrWrongFactor, account.ErrFactorKind, password.ErrBusy}, usedPasskey...),
 	}}
 }
 
@@ -293,6 +293,9 @@ type reauthenticate struct {
 	Password admit.Secret `json:"password,omitempty" doc:"Alone."`
 	Factor   string       `json:"factor,omitempty" enum:"totp|recovery" doc:"Or a factor, with its code."`
 	Code     string       `json:"code,omitempty"`
+
+	Flow       string    `json:"flow,omitempty" doc:"Or a passkey, with the flow that asked for it."`
+	Credential inBrowser `json:"credential,omitempty" doc:"What PublicKeyCredential.toJSON returns."`
 }
 
 // A proved is the answer to who has just proved again who it is.
@@ -304,9 +307,12 @@ type proved struct {
 func (c *call) apiReauthenticate(in *reauthenticate) error {
 	var s *session.Session[Data]
 	var err error
-	if in.Factor == "" {
+	switch {
+	case in.Credential != nil:
+		s, err = c.provePasskey(in.Flow, in.Credential.text())
+	case in.Factor == "":
 		s, err = c.prove(in.Password)
-	} else {
+	default:
 		s, err = c.proveBy(account.Passing{Kind: account.FactorKind(in.Factor), Code: in.Code})
 	}
 	if err != nil {

@@ -18,6 +18,8 @@ func (s *server) pages() {
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
 		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
+		"/signin/passkey":              {"GET": func(c *call) error { return c.seeOther("/signin") }, "POST": (*call).passkeySignInForm},
+		"/signin/factor/lost":          {"GET": (*call).lostPage, "POST": (*call).lostForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -35,7 +37,13 @@ func (s *server) pages() {
 	for path, m := range ownPages() {
 		s.page(path, m)
 	}
+	for path, m := range factorPages() {
+		s.page(path, m)
+	}
 	for path, m := range linkPages() {
+		s.page(path, m)
+	}
+	for path, m := range recoverPages() {
 		s.page(path, m)
 	}
 	if s.Dev != nil {
@@ -151,19 +159,20 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(),
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(), Able: c.Accounts.CanPasskey(),
 		Fields: []field{
-			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username webauthn"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
 		},
 	}
 	return p
 }
 
-func (c *call) signInPage() error { return c.entrance(c.signIns()) }
+func (c *call) signInPage() error { return c.entrance(c.signIns(), c.withPasskey) }
 
-// entrance shows a page for people who are not signed in; who is goes on.
-func (c *call) entrance(p *page) (err error) {
+// entrance shows a page for people who are not signed in, with what is added to
+// it; who is goes on.
+func (c *call) entrance(p *page, add ...func(*page) error) (err error) {
 	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
 		return err
 	}
@@ -175,21 +184,32 @@ func (c *call) entrance(p *page) (err error) {
 		return c.goOn(p.Form.ReturnTo)
 	}
 	p.Notice = why
+	for _, each := range add {
+		if err := each(p); err != nil {
+			return err
+		}
+	}
 	return c.show(http.StatusOK, p)
 }
 
 func (c *call) signInForm() error {
 	p := c.signIns()
 	in, err := c.input(p.Form)
+	var user *account.User
 	if err == nil {
-		var user *account.User
 		user, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), asCookie, p.Form.Checked)
 		if err == nil && user.MustChange {
 			err = account.ErrMustChange
 		}
 	}
 	if err != nil {
+		if e := c.withPasskey(p); e != nil {
+			return e
+		}
 		return c.refuse(p, err)
+	}
+	if c.offers(user, in.Get("able") == "yes") {
+		return c.seeOther("/account/passkeys/offer?" + url.Values{"return_to": {p.Form.ReturnTo}}.Encode())
 	}
 	return c.goOn(p.Form.ReturnTo)
 }
@@ -311,9 +331,14 @@ func (c *call) begun() (b begun, ok bool) {
 	if err != nil {
 		return b, false
 	}
+	return begunIn(value), true
+}
+
+// begunIn reads what a sealed cookie says was begun.
+func begunIn(value []byte) (b begun) {
 	b.flow, b.address, _ = strings.Cut(string(value), " ")
 	b.address, b.target, _ = strings.Cut(b.address, " ")
-	return b, true
+	return b
 }
 
 func (c *call) verifications(b begun) *page {
@@ -389,12 +414,16 @@ func (c *call) linkPage() error {
 	switch {
 	case l.Setup:
 		return c.show(http.StatusOK, c.signUps(true))
+	case l.Lost:
+		return c.stopLink()
 	case l.Adds:
 		return c.additionLink(l)
 	case l.Back:
 		return c.show(http.StatusOK, c.ways(l))
 	case l.SignsIn:
 		return c.show(http.StatusOK, c.signInLink(l))
+	case l.Recovers:
+		return c.show(http.StatusOK, c.recoveryLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -416,6 +445,9 @@ func (c *call) linkForm() error {
 	if l.Setup {
 		return c.signUp(c.signUps(true), text)
 	}
+	if l.Lost {
+		return c.stopLinkForm(text)
+	}
 	if l.Adds {
 		return c.additionLinkForm(text)
 	}
@@ -424,6 +456,9 @@ func (c *call) linkForm() error {
 	}
 	if l.SignsIn {
 		return c.signInLinkForm(text, l)
+	}
+	if l.Recovers {
+		return c.recoveryLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

@@ -38,7 +38,7 @@ type views struct {
 	links     map[string][]link             // by language
 	brand     string
 
-	css, themeCSS, script, mark string // paths
+	css, themeCSS, script, passkeyScript, mark string // paths
 }
 
 type asset struct {
@@ -56,6 +56,7 @@ func newViews(t *Theme) (*views, error) {
 	v := &views{templates: map[string]*template.Template{}, assets: map[string]asset{}, brand: "admit"}
 	v.css = v.embedded("admit.css", "text/css; charset=utf-8")
 	v.script = v.embedded("admit.js", "text/javascript; charset=utf-8")
+	v.passkeyScript = v.embedded("passkey.js", "text/javascript; charset=utf-8")
 	v.mark = v.embedded("mark.svg", "image/svg+xml")
 	if err := v.take(t); err != nil {
 		return nil, err
@@ -159,6 +160,9 @@ type page struct {
 	Inbox     bool // this browser may open it
 	Path      string
 
+	Passkey       *passkeyForm // nil where the page asks for none
+	PasskeyScript string
+
 	Brand                       string
 	CSS, ThemeCSS, Script, Mark string
 	Links                       []link
@@ -193,7 +197,7 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
-	case "apikeys", "apikey":
+	case "apikeys", "apikey", "passkeys", "passkeycodes", "factors", "totp", "codes", "devices":
 		return "/account/security"
 	}
 	return ""
@@ -217,8 +221,10 @@ func (p *page) Up() string {
 		return "/account/identifiers"
 	case "identifiers", "data", "confirm":
 		return "/account"
-	case "apikeys":
+	case "apikeys", "passkeys", "factors", "devices":
 		return "/account/security"
+	case "totp", "codes":
+		return "/account/factors"
 	}
 	return "" // a page that asks offers the way back as an answer
 }
@@ -258,7 +264,7 @@ func (c *call) show(status int, p *page) error {
 func (c *call) render(b *bytes.Buffer, p *page) error {
 	v := c.views
 	p.Lang, p.Languages, p.Path = c.language(), c.choices(p), cmp.Or(p.Path, c.r.URL.Path)
-	p.Dir = cmp.Or(p.Dir, "ltr")
+	p.Dir, p.PasskeyScript = cmp.Or(p.Dir, "ltr"), v.passkeyScript
 	p.Brand, p.CSS, p.ThemeCSS, p.Script, p.Mark, p.Links = v.brand, v.css, v.themeCSS, v.script, v.mark, v.links[p.Lang]
 	b.Reset()
 	err := v.templates[p.Lang].ExecuteTemplate(b, p.Name, p)
@@ -364,6 +370,7 @@ type form struct {
 	Trust    bool   // offer to trust this browser
 	Trusted  bool   // it was wanted
 	Hidden   []wished
+	Able     bool   // a script says whether this browser could keep a passkey
 	Proof    string // the field that a refusal without a field is about
 	Other    *link  // a second button, which sends the form elsewhere
 	AtOnce   bool   // a script presses the button

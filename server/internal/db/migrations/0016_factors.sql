@@ -16,3 +16,9 @@ CREATE TABLE factor_tries (
 	full_at BIGINT NOT NULL,
 	PRIMARY KEY (user_id, device)
 );
+CREATE TABLE factor_losses (
+	user_id  TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+	begun_at BIGINT NOT NULL,
+	due_at   BIGINT NOT NULL,
+	told     INTEGER NOT NULL
+);

@@ -25,9 +25,10 @@ for (const box of document.querySelectorAll(".secret")) {
 // A mailed link that was opened in the browser that asked for it needs no press,
 // once somebody looks: a page that is loaded ahead presses nothing.
 for (const form of document.querySelectorAll("form[data-at-once]")) {
+	let pressed = form.action !== document.URL; // on a page that only shows what it looks like
 	const press = () => {
-		if (document.visibilityState !== "visible" || document.prerendering || form.dataset.atOnce === "done") return;
-		form.dataset.atOnce = "done";
+		if (pressed || document.prerendering || document.visibilityState !== "visible") return;
+		pressed = true;
 		form.requestSubmit();
 	};
 	document.addEventListener("visibilitychange", press);
