@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit/server/internal/postgrestest"
 	"github.com/admit-auth/admit/server/internal/smtptest"
 )
 
@@ -142,6 +143,7 @@ func TestAServerThatIsKilledBetweenAskedAndSentSendsWhatWasAsked(t *testing.T) {
 		var work sync.WaitGroup
 		var mu sync.Mutex
 		ctx, cancel := context.WithCancel(t.Context())
+		told := make(chan struct{}, 1000)
 		for c := range clients {
 			work.Go(func() {
 				for n := 0; ; n++ {
@@ -154,11 +156,18 @@ func TestAServerThatIsKilledBetweenAskedAndSentSendsWhatWasAsked(t *testing.T) {
 						mu.Lock()
 						all = append(all, address)
 						mu.Unlock()
+						told <- struct{}{}
 					}
 				}
 			})
 		}
-		time.Sleep(rand.N(700 * time.Millisecond)) // when is what is random
+		for range 4 + rand.IntN(12) { // when is what is random
+			select {
+			case <-told:
+			case <-time.After(10 * time.Second): // a machine with other work
+			}
+		}
+		time.Sleep(rand.N(20 * time.Millisecond))
 		p.kill()
 		cancel()
 		work.Wait()
@@ -250,5 +259,46 @@ func TestMailGoesOverTLSToAServerThatIsTrusted(t *testing.T) {
 	}
 	if strings.Contains(p.out.String(), "a password") {
 		t.Error("the log tells the password")
+	}
+}
+
+// Every replica looks for what is to be sent, and all that they have in common is
+// the database.
+func TestReplicasSendEachMessageOnce(t *testing.T) {
+	mail := smtptest.Start(t, smtptest.Options{Data: func(*smtptest.Mail) error {
+		time.Sleep(rand.N(30 * time.Millisecond)) // as servers do
+		return nil
+	}})
+	c := replicate(t, postgrestest.Shared(t).Database(t), 3, "--mail-server", "smtp://"+mail.Address, "--mail-from", "no-reply@example.org")
+	var work sync.WaitGroup
+	all := make([]string, 24)
+	for i := range all {
+		all[i] = fmt.Sprintf("ann%d@example.org", i)
+	}
+	for n, p := range c.replicas {
+		work.Go(func() {
+			for i := n; i < len(all); i += len(c.replicas) {
+				for {
+					a, err := p.api(t.Context(), "POST", "/api/v1/signup", "", m{"identifier": all[i], "password": goodPassword})
+					if err != nil || a.status != 202 && a.Code != busy {
+						t.Errorf("sign-up: %d %s, %v", a.status, a.Body, err)
+						return
+					}
+					if a.status == 202 {
+						break
+					}
+				}
+			}
+		})
+	}
+	work.Wait()
+	arrives(t, c.replicas[0], mail, all...)
+	for _, p := range c.replicas {
+		p.stop() // nothing is under way any more
+	}
+	for address, n := range copies(t, mail.Mails()) {
+		if n != 1 {
+			t.Errorf("%s has %d mails", address, n)
+		}
 	}
 }

@@ -266,7 +266,7 @@ func (l *Letters) write(w letter, publicURL string, now time.Time) (m Message, e
 			name = "_notice" + textSuffix
 		}
 		err := texts.ExecuteTemplate(&b, name, v)
-		m.Text = strings.TrimSpace(b.String()) + "\n"
+		m.Text = strings.TrimSpace(b.String())
 		if v.Link != "" && strings.Contains(m.Text, v.Link) {
 			m.Links = []string{v.Link}
 		}
