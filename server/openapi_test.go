@@ -343,6 +343,15 @@ var refused = map[string]trial{
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword})
 	},
+	"signUp texts_spent": func(s *site) *reply {
+		return again(6, func() *reply {
+			return s.client().post("signup", m{"identifier": "+4930123456789", "password": goodPassword})
+		})
+	},
+	"addIdentifier texts_spent": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(6, func() *reply { return c.post("identifiers", m{"identifier": "+4930123456789"}) })
+	},
 	"signUp too_many_tries": func(s *site) *reply {
 		return again(10, func() *reply {
 			return s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword})

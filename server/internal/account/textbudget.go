@@ -77,7 +77,7 @@ type TextCount struct {
 func (n TextCount) open() int { return max(0, n.Sent-n.Proved) }
 
 // good reports whether codes have been coming back.
-func (n TextCount) good() bool { return n.Proved >= 5 && n.Proved*100 >= n.Sent*60 }
+func (n TextCount) good() bool { return n.Proved >= 5 && n.Proved*100 >= n.Sent*40 }
 
 // bad reports whether codes do not come back.
 func (n TextCount) bad(least int) bool { return n.Sent >= least && n.Proved*100 < n.Sent*30 }
