@@ -128,7 +128,7 @@ func TestWithoutMailAForgottenPasswordIsForTheOperator(t *testing.T) {
 	for _, name := range []string{"ann", "ann@example.org", "+49301234567"} {
 		s.client().post("password/forgot", m{"identifier": name}).want(503).field("identifier", "recovery_unavailable")
 	}
-	s.client().page("GET", "/recover", nil).says("an administrator can set a new one")
+	s.client().page("GET", "/recover", nil).says("an administrator can set a new password")
 }
 
 // Pre-hijacking by the unproved address: whoever receives the secret owns the
