@@ -92,6 +92,8 @@ var inChinese = map[string]string{
 	"Export or delete":                            "导出或删除",
 	"Download":                                    "下载",
 	"Delete the account":                          "删除账号",
+	"Passkeys":                                    "通行密钥",
+	"Recovery codes":                              "恢复码",
 	"This is not the name that you sign in with.": "这不是您的登录名。",
 	"Your account is deleted. Goodbye.":           "您的账号已删除。再见。",
 	"Confirm":                                     "确认",

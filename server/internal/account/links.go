@@ -116,7 +116,7 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, d
 				return err
 			}
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Actor: a.User, Event: "sign_in_asked"}))
+		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Event: "sign_in_asked"}))
 	})
 	if err != nil {
 		s.refund(tries)

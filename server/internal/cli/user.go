@@ -60,10 +60,20 @@ func newUserAdd() *cobra.Command {
 		}
 		sayMade(cmd, o)
 		if in.Password.IsZero() {
-			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+			say(cmd, "without a password %s: admit user set-password %s", who(u), in.Identifiers[0])
 		}
 		return nil
 	})
+}
+
+// who says who signs in as a user without a password.
+func who(u server.User) string {
+	for _, id := range u.Identifiers {
+		if id.Kind != "username" {
+			return "whoever receives " + id.Value + " signs in, by a link or a code"
+		}
+	}
+	return "nobody can sign in as this user"
 }
 
 // sayMade tells of a new data folder: in a wrong one nobody finds again what was
