@@ -189,7 +189,7 @@ func TestWhoDoesNotFinishTheRemovalBeginsAnew(t *testing.T) {
 func TestAWayBackTakesTheThiefsFactorsAway(t *testing.T) {
 	o := newOwner(t, "en")
 	mine, _ := o.enrol(o.begun)
-	stolen := o.begun.Add(day)
+	stolen := o.begun.Add(8 * day) // the week before is undone altogether
 	if err := o.ChangePassword(t.Context(), o.at(stolen), admit.NewSecret(ownPassword), admit.NewSecret("a thief's own password"), stolen); err != nil {
 		t.Fatal(err)
 	}
