@@ -1,12 +1,18 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/sha1"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -342,4 +348,51 @@ func FuzzUsers(f *testing.F) {
 			t.Errorf("%q: %+v", text, n)
 		}
 	})
+}
+
+func TestAFilterOfBreachedPasswordsIsTakenWithAReload(t *testing.T) {
+	s := newSite(t)
+	cfg := server.Config{Data: s.data, Database: s.shared, Dev: true, BreachedFile: filepath.Join(t.TempDir(), "shared.filter")}
+	list := fmt.Sprintf("%X:7\n", sha1.Sum([]byte(goodPassword)))
+	if _, err := cfg.ImportBreached(t.Context(), strings.NewReader(list), server.BreachedOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.signedUp("ann") // nobody has told the server of it
+	if _, err := s.server.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	s.client().post("signup", m{"identifier": "bob", "password": goodPassword}).want(400, "invalid_fields", "password_breached")
+	s.client().post("signup", m{"identifier": "bob", "password": otherPassword}).want(201)
+}
+
+// BenchmarkImportUsers makes users of CSV with bcrypt hashes, external ids and
+// names, in no order: ADMIT_TEST_USERS of them, else 20,000.
+func BenchmarkImportUsers(b *testing.B) {
+	n, err := strconv.Atoi(os.Getenv("ADMIT_TEST_USERS"))
+	if err != nil {
+		n = 20_000
+	}
+	s := newSite(b)
+	s.run()
+	o := s.operator()
+	run := 0
+	for b.Loop() {
+		run++
+		in, out := io.Pipe()
+		go func() {
+			w := bufio.NewWriter(out)
+			r := rand.New(rand.NewPCG(7, uint64(run)))
+			fmt.Fprintln(w, "external_id,email,email_verified,name,roles,created_at,password_hash")
+			for i := range n {
+				fmt.Fprintf(w, "auth0|%016x%08x,%x.%d.%d@example%d.org,true,Person %d,member,2024-01-02T10:00:00Z,$2b$10$%053d\n",
+					r.Uint64(), i, r.Uint32(), i, run, i%50, i, r.Uint64())
+			}
+			out.CloseWithError(w.Flush())
+		}()
+		count, err := o.ImportUsers(b.Context(), in, server.ImportOptions{})
+		if err != nil || count.Made != n {
+			b.Fatal(count, err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "users/s")
 }
