@@ -430,6 +430,34 @@ func TestADisabledUserIsSignedInByNothingThatWasSent(t *testing.T) {
 	}
 }
 
+// Who reads the mail has shown one factor. Where the account asks for two the link
+// leads to the second, and then to where the person wanted to go.
+func TestALinkIsOneFactorOfTwo(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	_, codes := enrolledNow(s.byMail("ann@example.org"))
+	ann := s.client()
+	ann.page("POST", "/signin/link", url.Values{"identifier": {"ann@example.org"}, "return_to": {"/account/sessions"}}).leads("/signin/code")
+	ann.opens(s.letter("ann@example.org", "Sign in"))
+	ann.page("POST", "/link", url.Values{}).leads("/signin/factor")
+	ann.get("session").want(401, "no_session")
+	ann.page("POST", "/signin/factor", url.Values{"factor": {"recovery"}, "code": {codes[0]}}).leads("/account/sessions")
+	if got := ann.amr(); got != "[link rc mfa]" {
+		t.Errorf("signed in by %s", got)
+	}
+
+	app := s.client()
+	flow, l := app.asks("ann@example.org")
+	half := app.post("signin/code/verify", m{"flow": flow, "code": l.Code, "as": "token"}).want(200)
+	if half.at("state") != "factor_needed" || half.at("token") != "" {
+		t.Fatalf("after a code: %s", half.body)
+	}
+	in := app.post("signin/factor", m{"flow": half.at("flow"), "factor": "recovery", "code": codes[1]}).want(200)
+	if in.at("state") != "signed_in" || in.at("token") == "" {
+		t.Errorf("after both: %s", in.body)
+	}
+}
+
 // The flow is the browser's that asked: its session cookie goes nowhere else, even
 // where somebody knows flow and code.
 func TestASessionCookieGoesOnlyToTheBrowserThatAsked(t *testing.T) {

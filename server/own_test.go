@@ -607,6 +607,7 @@ func TestADeletedAccountLeavesNothingThatTellsOfThePerson(t *testing.T) {
 	id := c.get("user").at("user.id")
 	c.addAddress("second@example.org")
 	c.post("identifiers", m{"identifier": "third@example.org"}).want(202)
+	s.client().post("signin/link", m{"identifier": "second@example.org"}).want(202)
 	c.do("DELETE", "/api/v1/user", m{"confirm": "bob"}).want(400).field("confirm", "confirmation_wrong")
 	c.page("POST", "/account/data", url.Values{"confirm": {" Ann@example.org"}}).leads("/")
 	c.page("GET", "/", nil).want(200).says("Your account is deleted. Goodbye.", "/signup")

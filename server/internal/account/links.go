@@ -103,18 +103,16 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, d
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		send := true
 		if to.Kind == Phone {
-			// A user name whose number may get no text is answered as one that has none.
-			err := s.takeText(tx, to.Value, from, now)
-			if send = err == nil; !send && (id.Kind == Phone || !errors.Is(err, ErrTexts)) {
-				return err
+			if err := s.takeText(tx, to.Value, from, now); err != nil {
+				if id.Kind == Phone || !errors.Is(err, ErrTexts) {
+					return err
+				}
+				user, to = nil, id // a user name whose number may get no text is as one that has none
 			}
 		}
-		if send {
-			if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
-				return err
-			}
+		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
+			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Event: "sign_in_asked"}))
 	})

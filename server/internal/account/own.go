@@ -322,8 +322,10 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 		return err
 	}
 	for _, id := range user.Identifiers {
-		if err := tx.DeleteChallenges(purposeSignUp, id.Value, now); err != nil {
-			return err
+		for _, purpose := range []string{purposeSignUp, purposeSignIn} {
+			if err := tx.DeleteChallenges(purpose, id.Value, now); err != nil {
+				return err
+			}
 		}
 	}
 	pseudonym := s.Pseudonym(user.ID)
