@@ -222,6 +222,13 @@ func again(n int, send func() *reply) *reply {
 	return send()
 }
 
+// untexted asks for texts to one number until that is too many.
+func untexted(path string) trial {
+	return func(s *site) *reply {
+		return again(6, func() *reply { return s.client().post(path, m{"identifier": "+4930123456789"}) })
+	}
+}
+
 // foreign asks as a page of another origin of a server whose API pages of another origin may use.
 func foreign(path string, body m) trial {
 	return func(s *site) *reply {
@@ -374,6 +381,8 @@ var refused = map[string]trial{
 		return again(60, func() *reply { return s.client().post("signup/verify", m{"flow": flow, "code": "1"}) })
 	},
 
+	"askSignInLink texts_spent":            untexted("signin/link"),
+	"askSignInCode texts_spent":            untexted("signin/code"),
 	"askSignInLink identifier_malformed":   posting("signin/link", m{"identifier": "ann smith"}),
 	"askSignInLink identifier_unsupported": mailless("signin/link", "+49 30 1234567"),
 	"askSignInLink phone_malformed":        posting("signin/link", m{"identifier": "+49 30 1"}),
