@@ -284,12 +284,16 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
 func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
-	return m.ProveAs(w, r, "", amr...)
+	return m.prove(w, r, func(rec *record) { rec.text[0] = union(rec.text[0], amr) })
 }
 
-// ProveAs is Prove where the proof gives the session another assurance, such as
-// that of two factors; "" leaves it.
-func (m *Manager[D]) ProveAs(w http.ResponseWriter, r *http.Request, acr string, amr ...string) (_ *Session[D], err error) {
+// ProveAs is Prove where what the session says of its user's proof is replaced: ACR
+// and AMR are these from now on, higher than before or lower.
+func (m *Manager[D]) ProveAs(w http.ResponseWriter, r *http.Request, acr string, amr ...string) (*Session[D], error) {
+	return m.prove(w, r, func(rec *record) { rec.text[0], rec.text[1] = strings.Join(amr, " "), acr })
+}
+
+func (m *Manager[D]) prove(w http.ResponseWriter, r *http.Request, by func(*record)) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
 	ctx := r.Context()
@@ -322,8 +326,7 @@ func (m *Manager[D]) ProveAs(w http.ResponseWriter, r *http.Request, acr string,
 			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
 		next.named, next.rec.auth = nil, now.UnixMilli()
-		next.rec.text[0] = union(h.rec.text[0], amr)
-		next.rec.text[1] = cmp.Or(acr, h.rec.text[1])
+		by(&next.rec)
 		next.item.Expires = now.Add(time.Duration(h.rec.idle) * time.Millisecond)
 		next.item.Value = next.rec.value([]byte(h.rec.data))
 		if next.item.Version, err = m.store.Swap(ctx, h.sid, h.item.Version, next.item); changed(err) {

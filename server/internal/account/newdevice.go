@@ -13,7 +13,6 @@ var toldBudget = Budget{1, 7 * 24 * time.Hour}
 // had not been seen with this account before, unless it is the first session ever,
 // as after a sign-up: there is nobody else yet whom to tell.
 func (s *Service) TellDevice(ctx context.Context, user *User, sid string, from Origin, now time.Time) error {
-	to := user.contact()
 	if len(s.reached(user)) == 0 {
 		return nil
 	}
@@ -26,7 +25,7 @@ func (s *Service) TellDevice(ctx context.Context, user *User, sid string, from O
 		if first = !before; first || err != nil {
 			return err
 		}
-		if err := s.tell(tx, Asker{Subject: user.ID, SID: sid, From: from}, user, to, "new_device", now); err != nil {
+		if err := s.tell(tx, Asker{Subject: user.ID, SID: sid, From: from}, user, "", "new_device", now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "new_device", SID: sid}))
