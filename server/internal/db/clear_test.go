@@ -59,6 +59,9 @@ func TestEveryTableAboutUsersSaysWhatAClearingLeavesOfIt(t *testing.T) {
 	}
 	named := map[string]bool{}
 	for _, b := range belongings {
+		if named[b.table] {
+			t.Errorf("%s is named twice", b.table)
+		}
 		named[b.table] = true
 		if b.why == "" || !slices.Contains(columns[b.table], b.user) {
 			t.Errorf("%s, by %s, is named without a reason, or is not there", b.table, b.user)
