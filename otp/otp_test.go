@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -183,4 +185,36 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q is not its bytes", s)
 		}
 	})
+}
+
+// The foreign generator is oathtool, of Debian's package of the same name.
+func TestCodesAreThoseOfOathtool(t *testing.T) {
+	tool, err := exec.LookPath("oathtool")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("make test SETUP=1 installs oathtool")
+	}
+	for _, algorithm := range []otp.Algorithm{otp.SHA1, otp.SHA256, otp.SHA512} {
+		for _, digits := range []int{6, 8} {
+			k, err := otp.Generate(&otp.Options{Algorithm: algorithm, Digits: digits})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range []string{"1970-01-01 00:00:59 UTC", "2026-11-26 08:00:00 UTC", "2103-07-19 13:37:29 UTC"} {
+				when, err := time.Parse("2006-01-02 15:04:05 MST", at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := exec.Command(tool, "--totp="+string(algorithm), "--digits", fmt.Sprint(digits), "--now", at, "--base32", k.Secret().Reveal()).CombinedOutput()
+				if err != nil {
+					t.Fatalf("oathtool: %v\n%s", err, out)
+				}
+				if got, want := k.At(when), strings.TrimSpace(string(out)); got != want {
+					t.Errorf("%s, %d digits, at %s: %s, oathtool says %s", algorithm, digits, at, got, want)
+				}
+			}
+		}
+	}
 }

@@ -46,6 +46,10 @@ type Config struct {
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
 	Audiences         []string   `name:"audiences" arg:"URL" help:"who the JWTs of a sign-in are for, such as https://api.example.org; without any, the public URL"`
 	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
+	TextBudgetHour    string     `name:"text_budget_hour" arg:"MONEY" help:"what text messages with codes may cost in an hour of the clock, in the unit of text_prices; 0 bounds nothing"`
+	TextBudgetDay     string     `name:"text_budget_day" arg:"MONEY" help:"what they may cost in 24 hours; 0 is 24 times the hour"`
+	TextPrices        []string   `name:"text_prices" arg:"CODE=PRICE" help:"what a text costs, by country code without the plus, such as 1=0.008; ours are about those of 2026 in US dollars, and 0.30 for other countries"`
+	TextBudgetDry     bool       `name:"text_budget_dry" help:"refuse no text for its budget: the log and the metrics tell what would be"`
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
 	BreachedFile      string     `name:"breached_file" live:"yes" arg:"FILE" help:"filter of breached passwords, which admit password import-breached makes; without one, breached.filter in the data folder, if it is there"`
 	BreachedURL       string     `name:"breached_url" live:"yes" arg:"URL" help:"service that is asked whether a new password is breached, by the first five digits of its SHA-1, such as https://api.pwnedpasswords.com/range; nobody is asked without one"`
@@ -134,6 +138,8 @@ func DefaultConfig() Config {
 		Data:              "./admit-data",
 		PasswordMinLength: 8, // ASVS 6.2.1
 		LogFormat:         "text",
+		TextBudgetHour:    "20",
+		TextBudgetDay:     "100",
 		KeyRotation:       strconv.Itoa(defaultKeyDays),
 		MaxConnections:    defaultConnections,
 		AuditKeep:         "400d", // a year can be compared with the one before
@@ -308,6 +314,9 @@ func (c Config) Check() error {
 	}
 	if _, err := otlp.ParseHeaders(c.OTLPHeaders.Reveal()); err != nil {
 		return fmt.Errorf("otlp_headers: %w: %w", ErrConfigValue.WithHint("otlp_headers is a list such as api-key=1234,tenant=blue, each part percent-encoded"), err)
+	}
+	if _, err := c.textBudget(); err != nil {
+		return err
 	}
 	if host, _, _ := net.SplitHostPort(c.OpsListen); c.OpsListen != "" && !isPrivate(host) {
 		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)

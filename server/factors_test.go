@@ -360,6 +360,10 @@ func TestAnyFactorIsARecentProof(t *testing.T) {
 			s.t.Errorf("%s", r.body)
 		}
 		ann.get("user/export").want(200)
+		// A password alone does not renew what two factors have proved.
+		if r := ann.post("reauthenticate", m{"password": goodPassword}).want(200); r.at("session.acr") != "1fa" || r.at("session.amr") != "[pwd]" {
+			s.t.Errorf("by the password alone: %s", r.body)
+		}
 		time.Sleep(11 * time.Minute)
 		ann.post("reauthenticate", m{"factor": "recovery", "code": codes[0]}).want(200)
 		ann.get("user/export").want(200)

@@ -105,7 +105,7 @@ func TestARightPasswordSpendsNoGuess(t *testing.T) {
 		for range 20 {
 			s.client().post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
 		}
-		if n := s.guesses("ann", 9); n != 7 {
+		if n := s.guesses("ann", 9); n != 6 {
 			t.Errorf("%d guesses are left", n)
 		}
 	})
@@ -119,6 +119,7 @@ func TestAttackACopiedDeviceCookieAfterAPasswordChange(t *testing.T) {
 		ann := s.signedUp("ann")
 		thief := s.client()
 		thief.jar = copied(ann.jar)
+		time.Sleep(time.Minute)
 		ann.post("password/change", m{"password": goodPassword, "new_password": otherPassword}).want(204)
 		s.guesses("ann", 9) // what strangers have is spent
 		thief.post("signin", m{"identifier": "ann", "password": "a guess"}).want(429, "guesses_spent")
@@ -159,14 +160,15 @@ func TestAttackARestartGivesGuessesBack(t *testing.T) {
 			s.server.Close()
 			s.open()
 		}
-		if heard != 7 {
-			t.Errorf("%d guesses over three restarts, want 7", heard)
+		if heard != 6 {
+			t.Errorf("%d guesses over three restarts, want 6", heard)
 		}
 		ann.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
 	})
 }
 
-// Each replica could allow what all of them may.
+// Each replica could allow what all of them may: here each lets one through at most
+// beside the six.
 func TestAttackGuessesAreSplitOverReplicas(t *testing.T) {
 	c := replicate(t, postgrestest.Shared(t).Database(t), 2)
 	c.command("user", "add", "--identifier", "ann", "--password-file", "-")
@@ -174,7 +176,7 @@ func TestAttackGuessesAreSplitOverReplicas(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			for j := range 3 {
+			for j := range 2 {
 				switch a := c.replicas[(i+j)%2].ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": fmt.Sprint("guess ", i, j)}); a.status {
 				case 401:
 					heard.Add(1)
@@ -185,13 +187,13 @@ func TestAttackGuessesAreSplitOverReplicas(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if heard.Load() > 7 || refused.Load() == 0 {
-		t.Errorf("%d guesses were heard by two replicas, want 7 at most; %d refused", heard.Load(), refused.Load())
+	if heard.Load() > 8 || refused.Load() == 0 {
+		t.Errorf("%d guesses were heard by two replicas, want 8 at most; %d refused", heard.Load(), refused.Load())
 	}
 	// What one has heard, the other knows: also of one that begins now.
 	late := c.launch(freePort(t), t.TempDir())
 	late.ready()
-	if a := late.ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": "a guess"}); heard.Load() == 7 && (a.status != 429 || a.Code != "guesses_spent") {
+	if a := late.ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": "a guess"}); heard.Load() >= 6 && (a.status != 429 || a.Code != "guesses_spent") {
 		t.Errorf("a third replica: %d %s", a.status, a.Body)
 	}
 }
@@ -258,7 +260,7 @@ func TestAClockThatIsSetBackShutsNobodyOutForLong(t *testing.T) {
 		early.signedUp("ann")
 	})
 	s.open()
-	if n := s.guesses("ann", 9); n != 7 {
+	if n := s.guesses("ann", 9); n != 6 {
 		t.Fatalf("%d guesses", n)
 	}
 	s.server.Close()
@@ -267,7 +269,7 @@ func TestAClockThatIsSetBackShutsNobodyOutForLong(t *testing.T) {
 		late.open()
 		defer late.server.Close()
 		late.guesses("ann", 9)
-		time.Sleep(20 * time.Minute)
+		time.Sleep(16 * time.Minute)
 		late.another("ann", goodPassword)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,7 @@ type (
 		After  string
 		Limit  int
 		Hashes bool
+		Secret bool // of second factors
 	}
 )
 
@@ -87,6 +89,8 @@ const (
 	maxPiece      = 1000
 	maxPieceBytes = 400 << 10
 	longPiece     = time.Second
+	importTries   = 5
+	importPause   = time.Second
 )
 
 // ImportUsers makes the users of a file: JSON lines or CSV, see docs/how-to. Each
@@ -268,7 +272,16 @@ func (im *importing) send(ctx context.Context, to account.ImportState, piece []a
 func (im *importing) take(ctx context.Context, p importPiece) error {
 	begun := time.Now()
 	// What is under way ends: half of it is not known to be done.
-	answer, err := ask[importAnswer](context.WithoutCancel(ctx), im.o, "import-users", p)
+	ctx = context.WithoutCancel(ctx)
+	answer, err := ask[importAnswer](ctx, im.o, "import-users", p)
+	for try := 0; errors.Is(err, admit.Unavailable) && try < importTries; try++ {
+		// Such as a database that was busy for ten seconds. The piece may have been
+		// taken all the same: then the report has what was refused.
+		time.Sleep(importPause)
+		if answer.State, err = ask[account.ImportState](ctx, im.o, "import-state", p.To.ID); err == nil && (p.Dry || answer.State.Bytes != p.To.Bytes) {
+			answer, err = ask[importAnswer](ctx, im.o, "import-users", p)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -335,15 +348,18 @@ func (s *Server) moverOperations(all map[string]operation) {
 		return s.accounts.ImportRefusals(ctx, p.ID, p.After, p.Limit)
 	})
 	all["export-users"] = op(func(ctx context.Context, p exportPage) ([]ImportedUser, error) {
-		found, err := s.accounts.ExportUsers(ctx, p.After, p.Limit)
+		found, err := s.accounts.ExportUsers(ctx, p.After, p.Limit, time.Now())
+		if err != nil {
+			return nil, err
+		}
 		out := make([]ImportedUser, len(found))
 		for i, u := range found {
-			out[i] = exported(&u)
+			out[i] = exported(&u, p.Secret)
 			if !p.Hashes {
 				out[i].PasswordHash = ""
 			}
 		}
-		return out, err
+		return out, nil
 	})
 	all["import-users"] = op(func(ctx context.Context, p importPiece) (out importAnswer, err error) {
 		in := account.Import{From: p.From, To: p.To, Insecure: p.Insecure, Mend: p.Mend, Dry: p.Dry, Arrivals: make([]account.Arrival, len(p.Arrivals))}
@@ -358,10 +374,18 @@ func (s *Server) moverOperations(all map[string]operation) {
 	})
 }
 
-func exported(u *account.Exported) ImportedUser {
+func exported(u *account.Exported, secret bool) ImportedUser {
 	out := ImportedUser{User: userOf(u.User), ExternalID: u.ExternalID, MustChange: u.MustChange, PasswordHash: u.Hash}
 	for _, k := range u.APIKeys {
 		out.APIKeys = append(out.APIKeys, ExportedKey{k.ID, k.Name, k.Scopes, k.Audiences, k.CreatedAt.UTC(), known(k.ExpiresAt), known(k.LastUsed), known(k.EndedAt)})
+	}
+	for _, f := range u.Factors {
+		told := ExportedFactor{ID: f.ID, Kind: string(f.Kind), Name: f.Name, CreatedAt: f.CreatedAt.UTC(), LastUsed: known(f.LastUsed)}
+		if secret {
+			told.Counter, told.Data = f.Counter, f.Data
+			told.Secret = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(f.Secret)
+		}
+		out.Factors = append(out.Factors, told)
 	}
 	return out
 }

@@ -313,8 +313,32 @@ var refused = map[string]trial{
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("signup", m{"identifier": "+49 30 1234", "password": goodPassword})
 	},
-	"signUp name_too_long":    posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
-	"signUp identifier_taken": posting("signup", m{"identifier": "ANN", "password": goodPassword}),
+	"signUp name_too_long":                posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
+	"signUp identifier_taken":             posting("signup", m{"identifier": "ANN", "password": goodPassword}),
+	"forgotPassword identifier_malformed": posting("password/forgot", m{"identifier": "ann smith"}),
+	"forgotPassword phone_malformed":      posting("password/forgot", m{"identifier": "+49"}),
+	"forgotPassword recovery_unavailable": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.client().post("password/forgot", m{"identifier": "ann"})
+	},
+	"forgotPassword too_many_tries": func(s *site) *reply {
+		return again(10, func() *reply { return s.client().post("password/forgot", m{"identifier": "ann"}) })
+	},
+	"resetPassword bad_code": func(s *site) *reply {
+		flow := s.client().post("password/forgot", m{"identifier": "ann"}).at("flow")
+		return s.client().post("password/reset", m{"flow": flow, "code": "1", "new_password": goodPassword})
+	},
+	"resetPassword flow_ended": posting("password/reset", m{"flow": "adm_o_nobody", "code": "12345678", "new_password": goodPassword}),
+	"resetPassword too_many_tries": func(s *site) *reply {
+		flow := s.client().post("password/forgot", m{"identifier": "ann"}).at("flow")
+		return again(60, func() *reply {
+			return s.client().post("password/reset", m{"flow": flow, "code": "1", "new_password": goodPassword})
+		})
+	},
+	"resetPassword password_too_short":    resetting(func(string) string { return "kj4h2k" }),
+	"resetPassword password_too_long":     resetting(func(string) string { return long }),
+	"resetPassword password_breached":     resetting(func(string) string { return "password1" }),
+	"resetPassword password_is_your_name": resetting(func(name string) string { return name }),
 	"signUp mail_unavailable": func(s *site) *reply {
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword})
@@ -948,5 +972,15 @@ func TestTheDescriptionNamesThisServer(t *testing.T) {
 	}
 	if got := doc.at("components", "securitySchemes", "cookie", "name"); got != "__Host-admit" {
 		t.Errorf("the cookie is %v", got)
+	}
+}
+
+// resetting is a trial of a new password, which may depend on the name.
+func resetting(choose func(name string) string) trial {
+	return func(s *site) *reply {
+		s.run()
+		s.byMail("annette@example.org")
+		flow, l := s.client().forgets("annette@example.org", "annette@example.org")
+		return s.client().post("password/reset", m{"flow": flow, "code": l.Code, "new_password": choose("annette@example.org")})
 	}
 }

@@ -129,10 +129,24 @@ type Role = web.Role
 // An ImportedUser is all that is known of a user, as import and export write it.
 type ImportedUser struct {
 	User
-	ExternalID   string        `json:"external_id,omitempty"` // what another program called the user
-	MustChange   bool          `json:"must_change_password,omitempty"`
-	PasswordHash string        `json:"password_hash,omitempty"`
-	APIKeys      []ExportedKey `json:"api_keys,omitempty"` // import passes over them
+	ExternalID   string           `json:"external_id,omitempty"` // what another program called the user
+	MustChange   bool             `json:"must_change_password,omitempty"`
+	PasswordHash string           `json:"password_hash,omitempty"`
+	Factors      []ExportedFactor `json:"factors,omitempty"`
+	APIKeys      []ExportedKey    `json:"api_keys,omitempty"` // import passes over them
+}
+
+// An ExportedFactor is a second factor. Without a secret or data import passes over
+// it.
+type ExportedFactor struct {
+	ID        string     `json:"id"`
+	Kind      string     `json:"kind"`
+	Name      string     `json:"name,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	LastUsed  *time.Time `json:"last_used_at,omitempty"`
+	Counter   int64      `json:"counter,omitempty"`
+	Secret    string     `json:"secret,omitempty"` // base32, of an authenticator
+	Data      string     `json:"data,omitempty"`   // of a passkey, or digests of recovery codes
 }
 
 // An ExportedKey is what is known of an API key; what proves it is not.
@@ -212,9 +226,10 @@ func (o *Operator) ImportUser(ctx context.Context, in ImportedUser) (User, error
 }
 
 // ExportUsers returns up to limit users in the order of their ids, after one; if
-// asked, with the hashes of their passwords.
-func (o *Operator) ExportUsers(ctx context.Context, after string, limit int, hashes bool) ([]ImportedUser, error) {
-	return ask[[]ImportedUser](ctx, o, "export-users", exportPage{after, limit, hashes})
+// asked, with the hashes of their passwords, and with what second factors are
+// checked with.
+func (o *Operator) ExportUsers(ctx context.Context, after string, limit int, hashes, factors bool) ([]ImportedUser, error) {
+	return ask[[]ImportedUser](ctx, o, "export-users", exportPage{after, limit, hashes, factors})
 }
 
 // Sessions returns up to limit live sessions of a user, or of everybody and

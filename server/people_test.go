@@ -46,3 +46,32 @@ func TestThatANumberHasAnAccountIsTextedToItsOwnerOnly(t *testing.T) {
 		return strings.Contains(s.letter("+49301234567", "").Text, "You already have an account")
 	})
 }
+
+// An application keeps what a guest did under the guest_id, and gives it to the user
+// whose session says that it was that guest's: at each request until it has done so.
+func TestTheGuestIDStaysWithWhoSignsInAndGoesToNobodyElse(t *testing.T) {
+	s := newSite(t)
+	s.signedUp("ann")
+	s.signedUp("bob")
+	c := s.client()
+	guest := c.post("guest", m{}).want(201).at("session.guest_id")
+	in := c.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
+	if guest == "" || in.at("session.guest_id") != guest || c.get("session").at("session.guest_id") != guest {
+		t.Errorf("the guest was %q, and who signed in is %s", guest, in.body)
+	}
+	if again := c.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200); again.at("session.guest_id") != guest {
+		t.Errorf("after a second sign-in it is %s", again.body)
+	}
+	if other := c.post("signin", m{"identifier": "bob", "password": goodPassword}).want(200); other.at("session.guest_id") != "" {
+		t.Errorf("another user in this browser is given %s", other.body)
+	}
+	c.post("signout", m{}).want(204)
+	if next := c.post("guest", m{}).want(201).at("session.guest_id"); next == guest || next == "" {
+		t.Errorf("the next guest is %q", next)
+	}
+	up := s.client()
+	guest = up.post("guest", m{}).want(201).at("session.guest_id")
+	if made := up.post("signup", m{"identifier": "eve", "password": goodPassword}).want(201); made.at("session.guest_id") != guest {
+		t.Errorf("who signs up is %s", made.body)
+	}
+}

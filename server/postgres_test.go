@@ -21,6 +21,7 @@ var journeys = []string{
 	"TestADisabledUser", "TestTheLastAdministrator", "TestAttackASearch", "TestUsersAreFiltered", "TestPagesAreStable", "TestAnAdministrator", "TestTheAuditIsSearched",
 	"TestAMailedLinkSignsIn", "TestACodeByMailSignsIn", "TestAttackWhoAsks", "TestTheFirstProofByLink",
 	"TestAnApproval", "TestAttackAnApproval", "TestARole",
+	"TestATableOfAnother", "TestRefusedLines", "TestAnImportThat", "TestAnUpdateBrings", "TestWhatIsExported",
 }
 
 func TestTheJourneysAreTheSameOnPostgreSQL(t *testing.T) {

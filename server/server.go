@@ -97,6 +97,8 @@ type Server struct {
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
 	alarms      alarms
+	noTexts     atomic.Uint64
+	told        *limit.Limiter // of what need not be told again and again
 	traces      *otlp.Exporter // nil but with OTLPEndpoint
 	tracer      trace.Tracer   // traces, or the program's own; nil where nobody traces
 	watch       watch
@@ -136,7 +138,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, live: cfg}
+	s := &Server{cfg: cfg, live: cfg, told: limit.New()}
 	s.streams, s.endStreams = context.WithCancel(context.WithoutCancel(ctx))
 	s.log, s.lines = cfg.logger()
 	defer func() {
@@ -216,6 +218,10 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		s.inbox = &notify.Inbox{}
 		s.senders["mail"], s.senders["text"] = s.inbox, s.inbox
 	}
+	texts, err := cfg.textBudget()
+	if err != nil {
+		return nil, err
+	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
 		Policy:    password.Policy{MinLength: cfg.PasswordMinLength, Breached: s.breached.has},
@@ -232,6 +238,8 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Current:   s.db.Current,
 		Watch:     limit.NewWatch(),
 		Alarm:     s.alarm,
+		Texts:     texts,
+		NoText:    s.noText,
 		Shared:    s.db.Shared(),
 
 		Authenticators:  authenticators(s.publicURL()),
@@ -392,6 +400,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.tellLosses(background) })
 	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.sweepGuesses(background) })
+	work.Go(func() { s.sweepTexts(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {

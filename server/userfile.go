@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
@@ -80,6 +81,7 @@ type userRecord struct {
 	MustChange    bool             `json:"must_change_password"`
 	PasswordHash  string           `json:"password_hash"`
 	TOTPSecret    string           `json:"totp_secret"`
+	Factors       []ExportedFactor `json:"factors"`
 	APIKeys       json.RawMessage  `json:"api_keys"` // export tells of them; there is nothing in it to make them of
 }
 
@@ -169,7 +171,7 @@ var userColumns = map[string]func(u *userRecord, text string) error{
 
 // arrival is what becomes of a line.
 func (u *userRecord) arrival(line int) account.Arrival {
-	a := account.Arrival{Line: line, ExternalID: u.ExternalID, Hash: u.PasswordHash, TOTP: u.TOTPSecret, User: &account.User{
+	a := account.Arrival{Line: line, ExternalID: u.ExternalID, Hash: u.PasswordHash, User: &account.User{
 		ID: u.ID, Name: u.Name, Locale: u.Locale, MustChange: u.MustChange,
 	}}
 	for _, i := range u.Identifiers {
@@ -179,6 +181,19 @@ func (u *userRecord) arrival(line int) account.Arrival {
 		if i.Value != "" {
 			a.User.Identifiers = append(a.User.Identifiers, i)
 		}
+	}
+	if u.TOTPSecret != "" {
+		a.Factors = append(a.Factors, account.ImportedFactor{Kind: account.TOTP, Secret: base32Of(u.TOTPSecret)})
+	}
+	for _, f := range u.Factors {
+		if f.Secret == "" && f.Data == "" {
+			continue // export tells of it; there is nothing in it to make it of
+		}
+		in := account.ImportedFactor{ID: f.ID, Kind: account.FactorKind(f.Kind), Name: f.Name, CreatedAt: f.CreatedAt, Counter: f.Counter, Secret: base32Of(f.Secret), Data: f.Data}
+		if f.LastUsed != nil {
+			in.LastUsed = *f.LastUsed
+		}
+		a.Factors = append(a.Factors, in)
 	}
 	if u.Roles != nil {
 		a.User.Roles, a.HasRoles = *u.Roles, true
@@ -190,6 +205,17 @@ func (u *userRecord) arrival(line int) account.Arrival {
 		a.User.Disabled, a.HasDisabled = *u.Disabled, true
 	}
 	return a
+}
+
+// base32Of reads the secret of an authenticator as people write it. What is none is
+// one of no bytes, which is refused.
+func base32Of(text string) []byte {
+	text = strings.ToUpper(strings.NewReplacer(" ", "", "-", "", "=", "").Replace(text))
+	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // openUsers reads the beginning of a file of users; columns say what a column or

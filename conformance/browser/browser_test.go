@@ -279,7 +279,7 @@ func (p *profile) pressing(text string) chromedp.Action[chromedp.Void] {
 		})()`, text))
 		return chromedp.KeyEvent(kb.Enter)
 	}
-	return chromedp.Click(fmt.Sprintf(`//main//button[starts-with(normalize-space(), %[1]q)] | (//main//a[starts-with(normalize-space(), %[1]q)] | //a[normalize-space() = %[1]q])[not(//main//button[starts-with(normalize-space(), %[1]q)])]`, text))
+	return chromedp.Click(fmt.Sprintf(`//main//button[starts-with(normalize-space(), %[1]q)][not(ancestor::*[@hidden])] | (//main//a[starts-with(normalize-space(), %[1]q)] | //a[normalize-space() = %[1]q])[not(//main//button[starts-with(normalize-space(), %[1]q)])]`, text))
 }
 
 // tabUntil presses the tab key until the script says so of the element e that
@@ -363,7 +363,7 @@ func (p *profile) judge() {
 // crowded names what lies over something else, and words that are squeezed into
 // a column of letters: both fit into the window.
 const crowded = `(() => {
-	const seen = e => !e.closest(".unseen") && e.getClientRects().length > 0
+	const seen = e => !e.closest(".unseen") && e.getClientRects().length > 0 && e.checkVisibility()
 	const things = [...document.querySelectorAll("main :is(button, a, bdi, .tag, input:not([hidden]), h1, dt, time)")].filter(e => seen(e) && !e.closest(".reveal"))
 	const over = things.filter((a, i) => things.slice(i + 1).some(b => !a.contains(b) && !b.contains(a) &&
 		[...a.getClientRects()].some(r => [...b.getClientRects()].some(s =>

@@ -100,18 +100,20 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	CanText   bool          // text messages, to phone numbers
-	Letters   *Letters      // templates of messages; nil for ours
-	PublicURL string        // without a slash at the end
-	Signing   Signing       // access tokens
-	Audiences []string      // of access tokens; nil for PublicURL
-	Observer  Observer      // may be nil
-	Tracer    trace.Tracer  // may be nil
-	Copies    Copies        // may be nil
-	Watch     Watch         // may be nil
-	Alarm     func(Pattern) // is told what Watch has seen; may be nil
-	Shared    bool          // other processes sign in over the same store
-	Current   func() bool   // whether rows in memory are good, where others write too; nil: always
+	CanText   bool              // text messages, to phone numbers
+	Letters   *Letters          // templates of messages; nil for ours
+	PublicURL string            // without a slash at the end
+	Signing   Signing           // access tokens
+	Audiences []string          // of access tokens; nil for PublicURL
+	Observer  Observer          // may be nil
+	Tracer    trace.Tracer      // may be nil
+	Copies    Copies            // may be nil
+	Watch     Watch             // may be nil
+	Alarm     func(Pattern)     // is told what Watch has seen; may be nil
+	Texts     TextBudget        // what texts may cost
+	NoText    func(TextRefusal) // is told what was refused; may be nil
+	Shared    bool              // other processes sign in over the same store
+	Current   func() bool       // whether rows in memory are good, where others write too; nil: always
 
 	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
 
@@ -151,6 +153,9 @@ func New(store Store, o Options) (*Service, error) {
 	}
 	if o.Current == nil {
 		o.Current = func() bool { return true }
+	}
+	if o.NoText == nil {
+		o.NoText = func(TextRefusal) {}
 	}
 	if o.Alarm == nil {
 		o.Alarm = func(Pattern) {}

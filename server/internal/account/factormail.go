@@ -2,17 +2,11 @@ package account
 
 import "time"
 
-// tellFactor tells the owner, by everything that was proved, what happened to its
-// second factors.
+// tellFactor tells the owner what happened to its second factors. The way back takes
+// those that were added since.
 func (s *Service) tellFactor(tx Tx, a Asker, user *User, event string, now time.Time) error {
-	for _, id := range s.reached(user) {
-		err := s.post(tx, letter{
-			name: event, to: id.Value, locale: user.Locale, about: user.ID,
-			Facts: Facts{Link: s.o.PublicURL + "/account/security", From: a.From.Address, Device: a.From.Browser},
-		}, now)
-		if err != nil {
-			return err
-		}
+	if user.contact() == "" {
+		return nil
 	}
-	return nil
+	return s.tell(tx, a, user, user.contact(), event, now)
 }

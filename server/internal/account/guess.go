@@ -18,10 +18,11 @@ import (
 // never tried, is given back.
 //
 // A Budget of B at once and one each E allows B+T/E in any time T. So all browsers
-// together that an account does not know have 10 guesses in any hour and 79 in any
-// day; a browser that it knows has 16 and 154 of its own.
+// together that an account does not know have 9 guesses in any hour and 96 in any
+// day; a browser that it knows has 16 and 154 of its own. See reserve for what
+// replicas add to the hour.
 var (
-	accountBudget = Budget{7, 20 * time.Minute}
+	accountBudget = Budget{6, 16 * time.Minute}
 	deviceBudget  = Budget{10, 10 * time.Minute}
 	rightBudget   = Budget{120, 2 * time.Second} // of right passwords: each costs a hash, too
 
@@ -207,7 +208,9 @@ func (s *Service) look(tx Tx, g *guess, now time.Time) (full time.Time, err erro
 // reserve counts a guess before the hash where others may be guessing beside it:
 // replicas could each allow what all of them may. Where nobody has missed of late
 // and no other guess is under way in this process, it does not, and an honest
-// sign-in writes nothing: of N replicas at most N guesses run uncounted, once.
+// sign-in writes nothing. So each replica may let one through beside the others, which
+// missed counts all the same and the next hour pays for: four replicas together stay at
+// ten an hour.
 func (s *Service) reserve(ctx context.Context, g *guess, full, now time.Time) error {
 	if !s.o.Shared || !full.After(now) && s.o.Limiter.Owed(g.who.key, now) <= g.who.Every {
 		return nil
@@ -257,7 +260,12 @@ func (s *Service) missed(ctx context.Context, g *guess, user *User, identifier s
 	}
 	return s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		if !g.kept {
-			if _, err := g.spend(tx, now); err != nil {
+			full, err := tx.Owed(g.key)
+			if err != nil {
+				return err
+			}
+			next, _ := g.who.Next(full, now) // also where others have spent it meanwhile
+			if err := tx.Owe(g.key, next); err != nil {
 				return err
 			}
 		}

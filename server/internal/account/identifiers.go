@@ -151,6 +151,11 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 			// The code of the row is sent to nobody.
 			l.name, l.Facts = "identifier_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
+		if id.Kind == Phone {
+			if err := s.takeText(tx, id.Value, a.From, now); err != nil {
+				return err
+			}
+		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err
 		}
@@ -164,7 +169,7 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		return tx.Record(a.mark("identifier_asked", "", now))
 	})
 	if err != nil {
-		return "", err
+		return "", s.noText(ctx, err, a.From, now)
 	}
 	s.wake()
 	return asker.Reveal(), nil
@@ -237,6 +242,11 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		if mine := user.identifier(p.Address); mine != nil {
 			// The first proof: what began while nobody had proved the address
 			// ends. The password stays, for who proves is signed in with it.
+			if mine.Kind == Phone {
+				if err := s.provedText(tx, mine.Value, a.From, now); err != nil {
+					return err
+				}
+			}
 			mine.Verified, event = true, "identifier_verified"
 			if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 				return err

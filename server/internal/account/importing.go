@@ -3,6 +3,7 @@ package account
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/otp"
 	"github.com/admit-auth/admit/password"
 )
 
@@ -21,7 +23,7 @@ var (
 	ErrExternalID    = admit.Invalid.New("external_id_malformed", "An external id has up to 255 characters, none of them a control character.")
 	ErrThere         = admit.Conflict.New("already_there", "This user is there already.")
 	ErrTwoUsers      = admit.Conflict.New("two_users", "This line's names are those of two users.")
-	ErrFactors       = admit.Invalid.New("factors_unsupported", "Second factors cannot be imported here yet.").WithHint("Leave them out; their owners register them again.")
+	ErrImportFactor  = admit.Invalid.New("factor_malformed", "This is no second factor that can be imported.").WithHint("A TOTP secret is base32, of 10 to 64 bytes; passkeys and recovery codes come from an export of this server's kind.")
 	ErrImportMoved   = admit.Conflict.New("import_moved", "Another run has gone on with this import.").WithHint("Run it again when the other one is over.")
 	ErrInsecureHash  = admit.Invalid.New("hash_insecure", "This hash costs nothing to guess at.")
 	errDry           = errors.New("nothing of this is kept")
@@ -41,8 +43,8 @@ type Arrival struct {
 	User       *User
 	ExternalID string
 	Hash       string
-	TOTP       string // a secret in base32, of the user's authenticator
-	Refused    error  // why it is no user; the rest is then of no meaning
+	Factors    []ImportedFactor
+	Refused    error // why it is no user; the rest is then of no meaning
 
 	// What the line says of a user that is there already.
 	HasRoles, HasDisabled bool
@@ -93,6 +95,9 @@ type Imports interface {
 	// AddUsers makes users that are not there, whose names are free.
 	AddUsers(all []Arrived, now time.Time) error
 	ExternalIDs(users []string) (map[string]string, error)
+	// Holdings returns the hashes of users' passwords, and who of them has API keys
+	// and factors: an export asks once for a page and not for each user.
+	Holdings(users []string) (hashes, keys, factors map[string]string, err error)
 	SetExternalID(user, external string) error
 }
 
@@ -101,6 +106,7 @@ type Arrived struct {
 	*User
 	ExternalID string
 	Hash       string
+	Factors    []ImportedFactor
 }
 
 // keepImports is how long an import can be gone on with.
@@ -198,14 +204,71 @@ func (a *Arrival) complete(insecure, prefix string, now time.Time) error {
 			return &admit.FieldError{Field: "password_hash", Err: ErrInsecureHash}
 		}
 	}
-	return a.completeFactors()
+	return a.completeFactors(now)
 }
 
-// completeFactors checks the second factors that a line brings. There is no table
-// for them yet: part factors keeps them, in keepFactors, and takes the refusal away.
-func (a *Arrival) completeFactors() error {
-	if a.TOTP != "" {
-		return &admit.FieldError{Field: "totp_secret", Err: ErrFactors}
+// An ImportedFactor is a second factor on its way from or to another place.
+type ImportedFactor struct {
+	ID        string
+	Kind      FactorKind
+	Name      string
+	CreatedAt time.Time
+	LastUsed  time.Time
+	Counter   int64
+	Secret    []byte // of an authenticator app
+	Data      string // of a passkey, or recovery codes' digests
+}
+
+// completeFactors checks the second factors that a line brings.
+func (a *Arrival) completeFactors(now time.Time) (err error) {
+	bad := &admit.FieldError{Field: "factors", Err: ErrImportFactor}
+	a.Factors = slices.Clone(a.Factors)
+	for i := range a.Factors {
+		f := &a.Factors[i]
+		if f.Name, err = cleanFactorName(f.Name); err != nil {
+			return &admit.FieldError{Field: "factors", Err: err}
+		}
+		if f.CreatedAt.IsZero() || f.CreatedAt.After(now) {
+			f.CreatedAt = now
+		}
+		switch {
+		case f.Kind == TOTP && len(f.Secret) >= 10 && len(f.Secret) <= 64 && f.Data == "" && idOK(f.ID):
+			if f.ID == "" {
+				f.ID = newID()
+			}
+			if _, err := otp.New(f.Secret, nil); err != nil {
+				return bad
+			}
+		case (f.Kind == Passkey || f.Kind == Recovery) && len(f.Secret) == 0 && f.ID != "" && len(f.ID) <= 1400 && len(f.Data) <= 16<<10 && json.Valid([]byte(f.Data)):
+		default:
+			return bad
+		}
+	}
+	return nil
+}
+
+// addFactors keeps the factors of a line.
+func (s *Service) addFactors(tx Tx, user string, all []ImportedFactor, now time.Time) error {
+	for _, f := range all {
+		kept := &Factor{ID: f.ID, User: user, Kind: f.Kind, Name: f.Name, CreatedAt: f.CreatedAt, LastUsed: f.LastUsed, Counter: f.Counter, Data: f.Data}
+		if f.Kind == TOTP {
+			kept.Data = s.sealFactor(f.ID, f.Secret, f.CreatedAt)
+		}
+		if err := tx.AddFactor(kept); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeFactors returns ErrTaken where a factor is there already.
+func freeFactors(tx Tx, all []ImportedFactor) error {
+	for _, f := range all {
+		if _, err := tx.Factor(f.ID); err == nil {
+			return &admit.FieldError{Field: "factors", Err: ErrTaken}
+		} else if !errors.Is(err, ErrUnknownFactor) {
+			return err
+		}
 	}
 	return nil
 }
@@ -272,10 +335,13 @@ func (s *Service) importIn(tx Tx, in *Import, by By, now time.Time) (to ImportSt
 			continue
 		}
 		id, said, err := known.owner(a)
+		if err == nil && id == "" {
+			err = freeFactors(tx, a.Factors)
+		}
 		switch {
 		case err != nil:
 		case id == "":
-			made = append(made, Arrived{a.User, a.ExternalID, a.Hash})
+			made = append(made, Arrived{a.User, a.ExternalID, a.Hash, a.Factors})
 			known.add(a)
 			to.Made++
 			if err := tx.Record(by.Record(now, a.User.ID, "user_imported", "")); err != nil {
@@ -307,6 +373,11 @@ func (s *Service) importIn(tx Tx, in *Import, by By, now time.Time) (to ImportSt
 	}
 	if err := tx.AddUsers(made, now); err != nil {
 		return to, nil, err
+	}
+	for _, a := range made {
+		if err := s.addFactors(tx, a.ID, a.Factors, now); err != nil {
+			return to, nil, err
+		}
 	}
 	if in.Dry {
 		return to, refused, nil
@@ -470,6 +541,21 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 			}
 		}
 	}
+	if len(a.Factors) > 0 {
+		has, err := tx.FactorsOf(id)
+		if err != nil {
+			return false, err
+		}
+		if !slices.ContainsFunc(has, (*Factor).second) {
+			changed = true
+			if err := freeFactors(tx, a.Factors); err != nil {
+				return false, err
+			}
+			if err := s.addFactors(tx, id, a.Factors, now); err != nil {
+				return false, err
+			}
+		}
+	}
 	if !changed {
 		return false, nil
 	}
@@ -497,10 +583,11 @@ type Exported struct {
 	ExternalID string
 	Hash       string
 	APIKeys    []*APIKey // without what proves them
+	Factors    []ImportedFactor
 }
 
 // ExportUsers returns up to limit users in the order of their ids, after one.
-func (s *Service) ExportUsers(ctx context.Context, after string, limit int) (all []Exported, err error) {
+func (s *Service) ExportUsers(ctx context.Context, after string, limit int, now time.Time) (all []Exported, err error) {
 	err = s.store.View(ctx, func(tx Tx) error {
 		users, err := tx.FindUsers(&UserQuery{After: after, Limit: limit})
 		if err != nil {
@@ -514,17 +601,47 @@ func (s *Service) ExportUsers(ctx context.Context, after string, limit int) (all
 		if err != nil {
 			return err
 		}
+		hashes, keys, factors, err := tx.Holdings(ids)
+		if err != nil {
+			return err
+		}
 		all = make([]Exported, len(users))
 		for i, u := range users {
-			all[i] = Exported{User: u, ExternalID: external[u.ID]}
-			if all[i].Hash, err = tx.PasswordHash(u.ID); err != nil {
-				return err
+			all[i] = Exported{User: u, ExternalID: external[u.ID], Hash: hashes[u.ID]}
+			if keys[u.ID] != "" {
+				if all[i].APIKeys, err = tx.APIKeysOf(u.ID); err != nil {
+					return err
+				}
 			}
-			if all[i].APIKeys, err = tx.APIKeysOf(u.ID); err != nil {
-				return err
+			if factors[u.ID] != "" {
+				if all[i].Factors, err = s.exportFactors(tx, u.ID, now); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
 	return all, err
+}
+
+func (s *Service) exportFactors(tx Tx, user string, now time.Time) (all []ImportedFactor, err error) {
+	factors, err := tx.FactorsOf(user)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range factors {
+		out := ImportedFactor{ID: f.ID, Kind: f.Kind, Name: f.Name, CreatedAt: f.CreatedAt, LastUsed: f.LastUsed, Counter: f.Counter}
+		switch f.Kind {
+		case Trusted: // of this server's browsers
+			continue
+		case TOTP:
+			if out.Secret, err = s.openFactor(f, now); err != nil {
+				return nil, err
+			}
+		default:
+			out.Data = f.Data
+		}
+		all = append(all, out)
+	}
+	return all, nil
 }

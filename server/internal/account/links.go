@@ -103,14 +103,24 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, d
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
-			return err
+		send := true
+		if to.Kind == Phone {
+			// A user name whose number may get no text is answered as one that has none.
+			err := s.takeText(tx, to.Value, from, now)
+			if send = err == nil; !send && (id.Kind == Phone || !errors.Is(err, ErrTexts)) {
+				return err
+			}
 		}
-		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Actor: a.User, Event: "sign_in_asked"}))
+		if send {
+			if err := s.post(tx, s.signInLetter(user, to, c, mailed, a, device, from.Locale), now); err != nil {
+				return err
+			}
+		}
+		return tx.Record(from.mark(&Record{At: now, Subject: a.User, Event: "sign_in_asked"}))
 	})
 	if err != nil {
 		s.refund(tries)
-		return "", err
+		return "", s.noText(ctx, err, from, now)
 	}
 	s.wake()
 	return asker.Reveal(), nil
@@ -330,6 +340,11 @@ func (s *Service) proveSignIn(ctx context.Context, id string, from Origin, now t
 		}
 		if user, err = s.arrive(tx, a, from, now); err != nil {
 			return err
+		}
+		if a.Text {
+			if err := s.provedText(tx, a.To, from, now); err != nil {
+				return err
+			}
 		}
 		return tx.DeleteChallenge(c.ID)
 	})

@@ -258,7 +258,7 @@ func (s *Service) AskLossProof(ctx context.Context, flow, browser string, from O
 		}
 		return s.post(tx, letter{
 			name: "factor_loss_code", to: s.reached(user)[0].Value, locale: from.Locale, about: user.ID, needs: c,
-			Facts: Facts{Code: s.code(c.ID), From: from.Address, Device: from.Browser},
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/account/security", From: from.Address, Device: from.Browser},
 		}, now)
 	})
 	return asker.Reveal(), err

@@ -13,8 +13,7 @@ var toldBudget = Budget{1, 7 * 24 * time.Hour}
 // had not been seen with this account before, unless it is the first session ever,
 // as after a sign-up: there is nobody else yet whom to tell.
 func (s *Service) TellDevice(ctx context.Context, user *User, sid string, from Origin, now time.Time) error {
-	to := user.contact()
-	if to == "" || !s.o.CanMail {
+	if len(s.reached(user)) == 0 {
 		return nil
 	}
 	if s.o.Limiter.Take("told:"+user.ID+" "+from.network()+" "+from.Browser, toldBudget, now) > 0 {
@@ -26,7 +25,7 @@ func (s *Service) TellDevice(ctx context.Context, user *User, sid string, from O
 		if first = !before; first || err != nil {
 			return err
 		}
-		if err := s.tell(tx, Asker{Subject: user.ID, SID: sid, From: from}, user, to, "new_device", now); err != nil {
+		if err := s.tell(tx, Asker{Subject: user.ID, SID: sid, From: from}, user, "", "new_device", now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "new_device", SID: sid}))

@@ -138,6 +138,11 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 			// was sent to nobody.
 			l.name, l.Facts = "signup_taken", Facts{Link: s.o.PublicURL + "/signin"}
 		}
+		if id.Kind == Phone {
+			if err := s.takeText(tx, id.Value, from, now); err != nil {
+				return err
+			}
+		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
 			return err
@@ -148,7 +153,7 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 		return s.post(tx, l, now)
 	})
 	if err != nil {
-		return "", err
+		return "", s.noText(ctx, err, from, now)
 	}
 	s.wake()
 	return asker.Reveal(), nil
@@ -333,6 +338,11 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 		return nil, ErrFlowEnded // proved by somebody else meanwhile
 	default:
 		if user, err = s.firstProof(tx, user, c.Target, from, now); err != nil {
+			return nil, err
+		}
+	}
+	if id.Kind == Phone {
+		if err := s.provedText(tx, id.Value, from, now); err != nil {
 			return nil, err
 		}
 	}

@@ -56,6 +56,7 @@ type Tx interface {
 	Places
 	Imports
 	Guesses
+	Texts
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -305,14 +306,14 @@ type Budget struct {
 
 // Next returns when a budget that is whole at full will be so after one more try,
 // or how long that try must wait: the generic cell rate algorithm (ITU-T I.371).
-// After a clock was set back a budget is whole too far ahead: it is spent then but
-// for this one try, which says so by the new clock.
+// After a clock was set back a budget is whole farther ahead than any debt makes it: it
+// is spent then but for this one try, which says so by the new clock.
 func (b Budget) Next(full, now time.Time) (next time.Time, wait time.Duration) {
 	all := time.Duration(b.Burst) * b.Every
 	switch {
 	case full.Before(now):
 		full = now
-	case full.Sub(now) > all:
+	case full.Sub(now) > 2*all:
 		full = now.Add(all - b.Every)
 	}
 	next = full.Add(b.Every)

@@ -26,7 +26,7 @@ func newUserImport() *cobra.Command {
 		Long: `Reads a file, or standard input: JSON lines as export writes them, or CSV with a
 header. Columns are id, external_id, email, email_verified, username, phone,
 phone_verified, identifiers, name, locale, roles, created_at, disabled,
-must_change_password, password_hash. Hashes of passwords may be of Argon2,
+must_change_password, password_hash, totp_secret. Hashes of passwords may be of Argon2,
 bcrypt, scrypt (Firebase's too), PBKDF2, SHA-crypt, WordPress, and, insecure,
 MD5-crypt, phpass, LDAP's and those of one digest; they are made anew when their
 users sign in.

@@ -60,10 +60,20 @@ func newUserAdd() *cobra.Command {
 		}
 		sayMade(cmd, o)
 		if in.Password.IsZero() {
-			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+			say(cmd, "without a password %s: admit user set-password %s", who(u), in.Identifiers[0])
 		}
 		return nil
 	})
+}
+
+// who says who signs in as a user without a password.
+func who(u server.User) string {
+	for _, id := range u.Identifiers {
+		if id.Kind != "username" {
+			return "whoever receives " + id.Value + " signs in, by a link or a code"
+		}
+	}
+	return "nobody can sign in as this user"
 }
 
 // sayMade tells of a new data folder: in a wrong one nobody finds again what was
@@ -246,22 +256,23 @@ func newUserRevoke() *cobra.Command {
 }
 
 var (
-	errHashes = admit.Invalid.New("hashes_need_a_file", "Hashes of passwords are written to a file only.").WithHint("name a new one with --output: nobody else can read it")
+	errHashes = admit.Invalid.New("hashes_need_a_file", "Hashes of passwords and secrets of second factors are written to a file only.").WithHint("name a new one with --output: nobody else can read it")
 	errExists = admit.Conflict.New("file_exists", "There is a file of this name.").WithHint("name one that is not there: a file is never written over")
 )
 
 func newUserExport() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "export > FILE", Short: "write all users, if asked with the hashes of their passwords",
-		Long: `Writes one JSON object a line, which import reads. With hashes it goes to a file
-that only this user can read; keep it as secret as the database.
+		Use: "export > FILE", Short: "write all users, if asked with the hashes of their passwords and their second factors",
+		Long: `Writes one JSON object a line, which import reads. With hashes or factors it goes
+to a file that only this user can read; keep it as secret as the database.
 ` + beside,
-		Example: "rm -f users.jsonl\nadmit user export --with-hashes --output users.jsonl",
+		Example: "rm -f users.jsonl\nadmit user export --with-hashes --with-factors --output users.jsonl",
 	}
 	name := cmd.Flags().String("output", "", "write to a new `FILE` that nobody else can read")
 	hashes := cmd.Flags().Bool("with-hashes", false, "with the hashes of passwords; only to a file")
+	factors := cmd.Flags().Bool("with-factors", false, "with the secrets of second factors; only to a file")
 	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
-		if *hashes && *name == "" {
+		if (*hashes || *factors) && *name == "" {
 			return misused(cmd, "%w", errHashes)
 		}
 		return nil
@@ -283,16 +294,16 @@ that only this user can read; keep it as secret as the database.
 			}()
 			to = f
 		}
-		return exportUsers(ctx, cmd, o, to, *hashes)
+		return exportUsers(ctx, cmd, o, to, *hashes, *factors)
 	})
 }
 
-func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to io.Writer, hashes bool) error {
+func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to io.Writer, hashes, factors bool) error {
 	count := newProgress(cmd, "users written")
 	defer count.done()
 	out := bufio.NewWriter(to)
 	list := func(after string) ([]server.ImportedUser, string, error) {
-		page, err := o.ExportUsers(ctx, after, pageSize, hashes)
+		page, err := o.ExportUsers(ctx, after, pageSize, hashes, factors)
 		return page, last(page, func(u server.ImportedUser) string { return u.ID }), err
 	}
 	n := 0

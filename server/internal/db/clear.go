@@ -30,8 +30,10 @@ var belongings = []belonging{
 	{"factors", "user_id", map[account.Clearing]string{
 		account.FirstProof: everyRow, account.Recovered: "kind = 'device'", account.TakenBack: "kind = 'device' OR created_at >= " + sinceThen,
 	}, "an address alone does not replace a second factor, and a device was trusted by who knew the password"},
+	{"user_handles", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "authenticators know the user by it, passkeys that stay too"},
 	{"factor_losses", "user_id", map[account.Clearing]string{account.FirstProof: everyRow, account.Recovered: everyRow, account.TakenBack: everyRow},
 		"who said that factors are lost may be whom the clearing shuts out; the owner begins anew"},
+	{"user_handles", "user_id", nil, "what authenticators call the user; without a passkey it opens nothing"},
 	{"factor_tries", "user_id", nil, "what was burnt stays burnt"},
 	{"sessions", "subject", nil, "they end with the epoch, which is raised"},
 	{"refresh_families", "user_id", nil, "they end with their sessions"},

@@ -41,7 +41,7 @@ func sessionCalls() []operation {
 		example: `{"identifier": "ann", "password": "correct horse battery", "name": "Ann"}`,
 		answers: []answers{{201, "Signed in", signedIn{}}, {202, "A message is on its way", checkMail{}}},
 		refuses: append([]*admit.Error{
-			errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrIdentifier, account.ErrPhone, account.ErrPhoneMalformed, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
+			errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrIdentifier, account.ErrPhone, account.ErrTexts, account.ErrPhoneMalformed, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
 		}, passwordRefusals...),
 	}, {
 		call: "POST " + apiPrefix + "signup/verify", id: "verifySignUp", summary: "Prove the address of a sign-up",

@@ -19,7 +19,7 @@ import (
 
 // linkCalls are those of the API.
 func linkCalls() []operation {
-	asks := []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrPhoneMalformed, account.ErrMail, account.ErrTooMany}
+	asks := []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTexts, account.ErrPhoneMalformed, account.ErrMail, account.ErrTooMany}
 	return []operation{{
 		call: "POST " + apiPrefix + "signin/link", id: "askSignInLink", summary: "Mail a link that signs in, with a code",
 		about:   "The answer is the same whether there is an account or not. The cookie that comes with it binds the flow to this browser: there the link signs in, and anywhere else it shows six digits to type there. To a phone number goes a code alone.",

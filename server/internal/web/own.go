@@ -53,7 +53,7 @@ func ownCalls() []operation {
 		do:      taking((*call).apiAddIdentifier),
 		example: `{"identifier": "ann2"}`,
 		answers: []answers{{201, "The names", identifiers{}}, {202, "A message is on its way", checkMail{}}},
-		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrPhoneMalformed, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany},
+		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTexts, account.ErrPhoneMalformed, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany},
 	}, {
 		call: "POST " + p + "identifiers/verify", id: "verifyIdentifier", summary: "Prove an added e-mail address or phone number", session: true,
 		do:      taking((*call).apiVerifyIdentifier),

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -347,10 +348,14 @@ func (c *call) proveBy(p account.Passing) (*session.Session[Data], error) {
 	return c.proven(i, amr...)
 }
 
-// proven notes in the session how its user has just proved itself. What it had
-// shown before counts along: two kinds are two factors.
+// proven notes in the session how its user has just proved itself. A second factor
+// counts with what was shown before; a password counts alone, for it must not make
+// two factors look fresh of which one is old.
 func (c *call) proven(i session.Info, amr ...string) (*session.Session[Data], error) {
-	all := account.Together(i.AMR(), amr)
+	all := amr
+	if !slices.Equal(amr, []string{"pwd"}) {
+		all = account.Together(i.AMR(), amr)
+	}
 	r := c.auditing(account.SessionProved, account.Record{Event: "proved_again", Subject: i.Subject, Detail: strings.Join(amr, " ")})
 	return c.Sessions.ProveAs(c.w, r, account.Assurance(all...), all...)
 }

@@ -543,6 +543,9 @@ func (c *call) passkeySignInForm() error {
 	if e := c.withPasskey(p); e != nil {
 		return e
 	}
+	if p.Passkey != nil {
+		p.Passkey.Auto = false // what answers by itself would be refused again and again
+	}
 	if errors.Is(err, account.ErrPasskeyUnknown) {
 		p.Passkey.Signals = c.unknownPasskey(in.Get("credential"))
 	}
@@ -670,7 +673,7 @@ func (c *call) passkeysForm() error {
 		case err != nil:
 			return c.refuse(p, err)
 		case len(codes) > 0:
-			return c.showCodes(codes)
+			return c.show(http.StatusOK, c.keepsake(p.User, codes, true))
 		case second:
 			return c.done("passkey_demanded", here)
 		}
@@ -687,7 +690,7 @@ func (c *call) passkeysForm() error {
 	case err != nil:
 		return c.refuse(p, err)
 	case len(codes) > 0:
-		return c.showCodes(codes)
+		return c.show(http.StatusOK, c.keepsake(p.User, codes, true))
 	}
 	return c.done("passkey_added", cmp.Or(to, here))
 }
@@ -772,14 +775,4 @@ func (c *call) proofByPasskey(p *page, i session.Info) error {
 
 func (c *call) proveWith(o requestFlow) *passkeyForm {
 	return &passkeyForm{Kind: "get", Action: "/account/confirm/passkey", Flow: o.Flow, Options: optionsText(o.PublicKey), Submit: c.say("passkey.proof")}
-}
-
-// showCodes shows recovery codes, this once.
-func (c *call) showCodes(codes []admit.Secret) error {
-	p, _, err := c.member("passkeycodes")
-	if err != nil {
-		return err
-	}
-	p.Data = revealed(codes)
-	return c.show(http.StatusOK, p)
 }

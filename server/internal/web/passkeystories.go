@@ -49,11 +49,6 @@ var passkeyStories = []story{
 		p.Passkey.ReturnTo = "/account"
 		return p
 	}},
-	{"passkey-codes", func(c *call) *page {
-		p := c.tellMember("passkeycodes", "/account/passkeys")
-		p.Data = []string{"abcd-efgh-ijkl-mnop", "qrst-uvwx-yzab-cdef"}
-		return p
-	}},
 }
 
 func tellRequest() requestFlow {

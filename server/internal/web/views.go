@@ -197,7 +197,7 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
-	case "apikeys", "apikey", "passkeys", "passkeycodes", "factors", "totp", "codes", "devices":
+	case "apikeys", "apikey", "passkeys", "factors", "totp", "codes", "devices":
 		return "/account/security"
 	}
 	return ""

@@ -5,3 +5,15 @@ CREATE TABLE guesses (
 	full_at BIGINT NOT NULL
 );
 CREATE INDEX guesses_full ON guesses (full_at);
+-- What text messages have cost, in millionths, and what became of their codes, by hours
+-- of the clock.
+CREATE TABLE texts (
+	key     TEXT NOT NULL,
+	hour    BIGINT NOT NULL,
+	spent   BIGINT NOT NULL,
+	sent    BIGINT NOT NULL,
+	proved  BIGINT NOT NULL,
+	last_at BIGINT NOT NULL,
+	PRIMARY KEY (key, hour)
+);
+CREATE INDEX texts_hour ON texts (hour);
