@@ -362,11 +362,12 @@ func (s *Server) moverOperations(all map[string]operation) {
 		return out, nil
 	})
 	all["import-users"] = op(func(ctx context.Context, p importPiece) (out importAnswer, err error) {
+		told := admit.Invalid // of what this program has refused itself
 		in := account.Import{From: p.From, To: p.To, Insecure: p.Insecure, Mend: p.Mend, Dry: p.Dry, Arrivals: make([]account.Arrival, len(p.Arrivals))}
 		for i, a := range p.Arrivals {
 			in.Arrivals[i] = a.Arrival
 			if a.Why != nil {
-				in.Arrivals[i].Refused = admit.Invalid.New(a.Why.Code, a.Why.Detail)
+				in.Arrivals[i].Refused = told.New(a.Why.Code, a.Why.Detail)
 			}
 		}
 		out.State, out.Refused, err = s.accounts.ImportUsers(ctx, in, byOperator(""), time.Now())

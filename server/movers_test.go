@@ -160,7 +160,7 @@ func TestRefusedLinesAreReportedExactlyAndTheOthersAreTaken(t *testing.T) {
 	}, "\n")
 	want := []server.LineRefusal{
 		{Line: 1, Code: "already_there"}, {Line: 4, Code: "duplicate_in_file"}, {Line: 5, Code: "duplicate_in_file"}, {Line: 6, Code: "identifier_malformed"},
-		{Line: 7, Code: "hash_malformed"}, {Line: 8, Code: "role_malformed"}, {Line: 9, Code: "time_malformed"}, {Line: 10, Code: "line_malformed"},
+		{Line: 7, Code: "hash_malformed"}, {Line: 8, Code: "role_malformed"}, {Line: 9, Code: "created_malformed"}, {Line: 10, Code: "line_malformed"},
 		{Line: 11, Code: "line_malformed"}, {Line: 12, Code: "duplicate_in_file"}, {Line: 13, Code: "factor_malformed"}, {Line: 14, Code: "line_malformed"},
 	}
 	s := newSite(t)

@@ -26,7 +26,7 @@ import (
 var (
 	errUserLine   = admit.Invalid.New("line_malformed", "This is no user.").WithHint("one JSON object a line, as export writes it, or CSV with a header")
 	errUserColumn = admit.Invalid.New("unknown_column", "There is no such column.").WithHint("--map NAME=OURS says what it is, and --map NAME= leaves it out")
-	errUserTime   = admit.Invalid.New("time_malformed", "This is no time.").WithHint("such as 2026-01-31T12:00:00Z, or seconds or milliseconds since 1970")
+	errUserTime   = admit.Invalid.New("created_malformed", "This is no time at which a user can have begun.").WithHint("such as 2026-01-31T12:00:00Z, or seconds or milliseconds since 1970")
 	errUserBool   = admit.Invalid.New("bool_malformed", "This is neither true nor false.")
 	errTwice      = admit.Conflict.New("duplicate_in_file", "An earlier line has this name.")
 )

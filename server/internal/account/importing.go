@@ -25,7 +25,6 @@ var (
 	ErrTwoUsers      = admit.Conflict.New("two_users", "This line's names are those of two users.")
 	ErrImportFactor  = admit.Invalid.New("factor_malformed", "This is no second factor that can be imported.").WithHint("A TOTP secret is base32, of 10 to 64 bytes; passkeys and recovery codes come from an export of this server's kind.")
 	ErrImportMoved   = admit.Conflict.New("import_moved", "Another run has gone on with this import.").WithHint("Run it again when the other one is over.")
-	ErrInsecureHash  = admit.Invalid.New("hash_insecure", "This hash costs nothing to guess at.")
 	errDry           = errors.New("nothing of this is kept")
 	errInsecureModes = errors.New("account: there is no such way with insecure hashes")
 )
@@ -201,7 +200,7 @@ func (a *Arrival) complete(insecure, prefix string, now time.Time) error {
 			return &admit.FieldError{Field: "password_hash", Err: password.ErrFormat}
 		}
 		if insecure == RefuseInsecure && password.Insecure(a.Hash) {
-			return &admit.FieldError{Field: "password_hash", Err: ErrInsecureHash}
+			return &admit.FieldError{Field: "password_hash", Err: password.ErrInsecure}
 		}
 	}
 	return a.completeFactors(now)

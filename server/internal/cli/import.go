@@ -80,14 +80,14 @@ was, and no line comes twice.
 		sayMade(cmd, o)
 		m := newMeter(cmd, "users", size)
 		defer m.done()
-		told := 0
+		told, refused := 0, admit.Invalid
 		opt.Refused = func(r server.LineRefusal) {
 			if r.Code == "already_there" {
 				return
 			}
 			if told++; told <= maxTold {
 				m.done()
-				report(cmd.ErrOrStderr(), fmt.Errorf("line %d: %w", r.Line, admit.Invalid.New(r.Code, r.Detail)))
+				report(cmd.ErrOrStderr(), fmt.Errorf("line %d: %w", r.Line, refused.New(r.Code, r.Detail)))
 			}
 		}
 		opt.Progress = func(n server.ImportCount) { m.at(n.Users-n.Before, n.Bytes) }

@@ -95,7 +95,8 @@ func TestEveryPhraseIsThereAndUsed(t *testing.T) {
 var unseen = map[string]bool{
 	"cannot_list": true, "no_guard": true, "record_not_found": true, "record_changed": true, "record_too_large": true, "record_not_text": true,
 	"hash_malformed": true, "id_malformed": true, "role_malformed": true, "unknown_field": true, "as_unsupported": true,
-	"bad_theme": true, "bad_message_template": true, "cookie_unsupported": true, "signed_in": true, "not_ready": true, "jwt_cookie_unsupported": true, "unknown_status_list": true,
+	"bad_theme": true, "bad_message_template": true, "external_id_malformed": true, "already_there": true, "two_users": true, "factor_malformed": true, "import_moved": true,
+	"hash_insecure": true, "cookie_unsupported": true, "signed_in": true, "not_ready": true, "jwt_cookie_unsupported": true, "unknown_status_list": true,
 }
 
 func TestEveryRefusalStandsInChinese(t *testing.T) {
