@@ -111,7 +111,6 @@ var inChinese = map[string]string{
 	"Or type this key:":                        "或者手动输入这个密钥：",
 	"This code is wrong, or was used before.":  "验证码不正确，或已经用过。",
 	"This is not right, or was used before.":   "验证码不正确，或已经用过。",
-	"Recovery codes":                           "恢复码",
 	"each of these lets you in once":           "每个恢复码可以让您登录一次",
 	"All is well":                              "一切正常",
 	"One more step":                            "还差一步",
