@@ -237,16 +237,16 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		if err := s.free(tx, a, p.Address, now); err != nil {
 			return err
 		}
+		if id.Kind == Phone {
+			if err := s.provedText(tx, id.Value, a.From, now); err != nil {
+				return err
+			}
+		}
 		user = was.clone()
 		event := "identifier_added"
 		if mine := user.identifier(p.Address); mine != nil {
 			// The first proof: what began while nobody had proved the address
 			// ends. The password stays, for who proves is signed in with it.
-			if mine.Kind == Phone {
-				if err := s.provedText(tx, mine.Value, a.From, now); err != nil {
-					return err
-				}
-			}
 			mine.Verified, event = true, "identifier_verified"
 			if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 				return err
@@ -431,7 +431,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 		if id.Value == "" {
 			continue
 		}
-		if err := s.post(tx, l, now); err != nil {
+		if err := s.notify(tx, l, now); err != nil {
 			return err
 		}
 	}

@@ -296,7 +296,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 			return err
 		}
 		for _, id := range s.reached(user) {
-			if err := s.post(tx, letter{name: "account_deleted", to: id.Value, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now); err != nil {
+			if err := s.notify(tx, letter{name: "account_deleted", to: id.Value, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now); err != nil {
 				return err
 			}
 		}
@@ -322,7 +322,7 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 		return err
 	}
 	for _, id := range user.Identifiers {
-		for _, purpose := range []string{purposeSignUp, purposeSignIn} {
+		for _, purpose := range []string{purposeSignUp, purposeSignIn, purposeRecover} {
 			if err := tx.DeleteChallenges(purpose, id.Value, now); err != nil {
 				return err
 			}
