@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,7 +89,7 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 	// Before any budget: what is refused here costs nothing and tells nothing.
 	was, err := s.User(ctx, a.Subject)
 	if err == nil {
-		err = check(was)
+		err = cmp.Or(check(was), s.store.View(ctx, a.strong))
 	}
 	if err != nil {
 		return nil, "", err
@@ -136,7 +137,7 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		if err != nil {
 			return err
 		}
-		if err := check(user); err != nil {
+		if err := cmp.Or(check(user), a.strong(tx)); err != nil {
 			return err
 		}
 		owner, err := tx.UserByIdentifier(id.Value)
