@@ -258,7 +258,9 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		if err := endAPIKeys(tx, a.Subject, "disowned", now, everyKey); err != nil {
 			return err
 		}
-		if err := endPasskeysSince(tx, a.Subject, found[0].At); err != nil {
+		// Who has stolen a cookie, and knows the password perhaps, must not take off with
+		// it what is asked for beside a password.
+		if err := endFactorsSince(tx, a.Subject, found[0].At, a.recent(was, now) == nil); err != nil {
 			return err
 		}
 		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {

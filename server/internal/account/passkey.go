@@ -809,22 +809,26 @@ func (s *Service) good(factors []*Factor) ([]*PasskeyFactor, error) {
 	return slices.DeleteFunc(all, func(p *PasskeyFactor) bool { return !s.Good(p) }), err
 }
 
-// endPasskeysSince removes the passkeys of a user that were added since: a thief
-// would come back with one.
-func endPasskeysSince(tx Tx, user string, since time.Time) error {
-	all, err := allOf(tx, user)
+// endFactorsSince removes what a user was given since that a thief would come back
+// with, and all trusted devices. What is asked for after a password goes only where
+// the user has just proved who it is, as where it removes them one by one.
+func endFactorsSince(tx Tx, user string, since time.Time, proved bool) error {
+	if err := tx.DeleteFactors(user, Trusted); err != nil {
+		return err
+	}
+	all, err := tx.FactorsOf(user)
 	if err != nil {
 		return err
 	}
-	for _, p := range all {
-		if p.CreatedAt.Before(since) {
+	for _, f := range all {
+		if f.CreatedAt.Before(since) || !proved && (f.second() || f.Kind == Recovery) {
 			continue
 		}
-		if err := tx.DeleteFactor(p.ID); err != nil {
+		if err := tx.DeleteFactor(f.ID); err != nil {
 			return err
 		}
 	}
-	return nil
+	return spare(tx, user)
 }
 
 // makers are authenticators that many people have, by AAGUID. It only names: what

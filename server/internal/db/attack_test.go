@@ -290,3 +290,60 @@ func TestAttackAnImportGivesAProvedAccountToWhoNeverProvedIt(t *testing.T) {
 		}
 	}
 }
+
+// The attack: one network asks again and again to replace the password of somebody,
+// and signs up with her address. The owner, at a browser that is not known, asks all
+// the same.
+func TestAttackOneNetworkKeepsAnOwnerFromRecovery(t *testing.T) {
+	x := newTexter(t)
+	begun := time.Now()
+	x.put("ann", "ann@example.org")
+	refused := 0
+	for n := range 60 {
+		now := begun.Add(time.Duration(n) * 2 * time.Minute)
+		from := account.Origin{Address: "198.51.100.1"}
+		if _, err := x.Forgot(t.Context(), "ann@example.org", from, now); err != nil {
+			refused++
+		}
+		_, _, _ = x.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret("correct horse battery")}, from, now)
+	}
+	if refused < 40 {
+		t.Errorf("only %d of 60 were refused", refused)
+	}
+	if _, err := x.Forgot(t.Context(), "ann@example.org", account.Origin{Address: "192.0.2.1"}, begun.Add(2*time.Hour)); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+}
+
+// The attack: somebody has stolen a cookie and knows the password, but has no second
+// factor. "This was not me" takes off what was added since, and must not take that.
+func TestAttackAStolenCookieDisownsTheSecondFactor(t *testing.T) {
+	o := newOwner(t, "en")
+	later := o.begun.Add(time.Hour)
+	records, err := o.Activity(t.Context(), o.user.ID, 0, 10)
+	if err != nil || len(records) == 0 {
+		t.Fatal(len(records), err)
+	}
+	oldest := records[len(records)-1].ID
+	o.enrol(o.begun)
+	stale := o.at(o.begun)
+	if err := o.Disown(t.Context(), stale, oldest, later); err != nil {
+		t.Fatal(err)
+	}
+	if factors, err := o.FactorsOf(t.Context(), o.user.ID); err != nil || len(factors) != 2 {
+		t.Errorf("a cookie has left %d factors, %v", len(factors), err)
+	}
+	// An owner who has just proved who he is gets rid of what a thief added.
+	p := newOwner(t, "en")
+	records, err = p.Activity(t.Context(), p.user.ID, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.enrol(later)
+	if err := p.Disown(t.Context(), p.at(later), records[0].ID, later); err != nil {
+		t.Fatal(err)
+	}
+	if factors, err := p.FactorsOf(t.Context(), p.user.ID); err != nil || len(factors) != 0 {
+		t.Errorf("of a thief's factors %d are left, %v", len(factors), err)
+	}
+}

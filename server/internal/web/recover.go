@@ -19,7 +19,7 @@ func recoverCalls() []operation {
 		do:      taking((*call).apiForgot),
 		example: `{"identifier": "ann@example.org"}`,
 		answers: []answers{{202, "If there is an account, a message is on its way", forgotten{}}},
-		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhoneMalformed, account.ErrRecovery, account.ErrTooMany},
+		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhoneMalformed, account.ErrRecovery, account.ErrTexts, account.ErrTooMany},
 	}, {
 		call: "POST " + p + "reset", id: "resetPassword", summary: "Choose a new password in place of a forgotten one",
 		about:   "With the flow and the code, or with the token of the mailed link, `…/link/TOKEN`. All sessions, API keys and trusted devices of the user end; a refused password spends nothing. Nobody is signed in by it: a second factor is asked for at the next sign-in as at any other.",
