@@ -280,7 +280,7 @@ var phrases = map[string]phrase{
 	"recover.submit":      {"Send the code", "发送验证码"},
 	"recover.know":        {"You know it again?", "想起来了？"},
 	"recover.link":        {"Forgot your password?", "忘记密码？"},
-	"recover.digits":      {"Eight digits.", "八位数字。"},
+	"recover.digits":      {"Eight digits", "八位数字"},
 	"recover.set":         {"Set the new password", "设置新密码"},
 	"recovering.title":    {"Choose a new password", "设置新密码"},
 	"recovering.lead":     {"If there is an account with %s, eight digits are on their way to its owner. They are good once, for 15 minutes.", "如果存在使用 %s 的账号，八位验证码正在发送给它的主人。验证码 15 分钟内有效，只能使用一次。"},
