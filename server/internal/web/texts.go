@@ -401,6 +401,8 @@ var phrases = map[string]phrase{
 	"offer.how":          {"Your password stays good. You can remove the passkey at any time.", "您的密码依然有效，通行密钥可以随时移除。"},
 	"offer.later":        {"Not now", "以后再说"},
 
+	"ended.opened": {"Begin again: what was sent is good once, for a few minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
+
 	"inbox.title": {"Development inbox", "开发收件箱"},
 	"inbox.shut":  {"The inbox is locked", "收件箱已锁定"},
 	"inbox.lead":  {"What would have been mailed or texted, latest first. It is kept in memory until the server stops.", "本应发出的邮件和短信，最新的在前。它们只保存在内存里，服务器停止后就会消失。"},
@@ -568,7 +570,7 @@ var refusals = map[string]refusal{
 	account.ErrBadCredentials.Code():  {"登录名或密码不正确。", ""},
 	account.ErrBadPassword.Code():     {"当前密码不正确。", ""},
 	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
-	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
+	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。"},
 	account.ErrChanged.Code():         {"密码刚刚被改过了。", ""},
 	account.ErrJWTShown.Code():        {"这个 JWT 也会出示给其他服务，它们都可能用它做这件事。", "请把它绑定到密钥（DPoP），或者用 cookie 或令牌登录。"},
 	account.ErrTaken.Code():           {"这个名字已被使用。", "请换一个，或者直接登录。"},
