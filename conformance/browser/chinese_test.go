@@ -125,9 +125,9 @@ var inChinese = map[string]string{
 	"It is stopped. Change your password now":  "已阻止。请立即修改密码",
 	"This account has no verified address that could be told.": "这个账号没有可以通知的已验证邮箱。",
 
-	"See and make API keys": "查看和新建 API 密钥",
-	"There is no API key.":  "还没有 API 密钥。",
-	"Make the key":          "新建密钥",
+	"API keys":             "API 密钥",
+	"There is no API key.": "还没有 API 密钥。",
+	"Make the key":         "新建密钥",
 	"An API key needs one or more scopes, of those that there are.": "API 密钥至少需要一项权限，并且只能从已有的权限中选择。",
 	"Choose one at least.":   "请至少选择一项。",
 	"Your new API key":       "您的新 API 密钥",

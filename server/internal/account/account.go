@@ -29,7 +29,7 @@ var (
 	ErrBadCredentials = admit.Unauthenticated.New("bad_credentials", "The name or the password is wrong.")
 	ErrBadPassword    = admit.Forbidden.New("bad_password", "The current password is wrong.")
 	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message; a code is six digits.")
-	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for a few minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.")
+	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for a few minutes and five tries.")
 	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
 	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")
 	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name.")

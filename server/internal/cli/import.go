@@ -53,7 +53,7 @@ was, and no line comes twice.
 		for _, text := range *columns {
 			theirs, ours, ok := strings.Cut(text, "=")
 			if !ok || theirs == "" {
-				return misused(cmd, "%s: %w", text, errMap)
+				return usageError{fmt.Errorf("%s: %w", text, errMap), ""}
 			}
 			opt.Map[theirs] = ours
 		}

@@ -273,7 +273,7 @@ to a file that only this user can read; keep it as secret as the database.
 	factors := cmd.Flags().Bool("with-factors", false, "with the secrets of second factors; only to a file")
 	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
 		if (*hashes || *factors) && *name == "" {
-			return misused(cmd, "%w", errHashes)
+			return usageError{errHashes, ""}
 		}
 		return nil
 	})

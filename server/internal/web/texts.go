@@ -280,7 +280,7 @@ var phrases = map[string]phrase{
 	"recover.submit":      {"Send the code", "发送验证码"},
 	"recover.know":        {"You know it again?", "想起来了？"},
 	"recover.link":        {"Forgot your password?", "忘记密码？"},
-	"recover.digits":      {"Eight digits.", "八位数字。"},
+	"recover.digits":      {"Eight digits", "八位数字"},
 	"recover.set":         {"Set the new password", "设置新密码"},
 	"recovering.title":    {"Choose a new password", "设置新密码"},
 	"recovering.lead":     {"If there is an account with %s, eight digits are on their way to its owner. They are good once, for 15 minutes.", "如果存在使用 %s 的账号，八位验证码正在发送给它的主人。验证码 15 分钟内有效，只能使用一次。"},
@@ -400,6 +400,8 @@ var phrases = map[string]phrase{
 	"offer.lead":         {"Add a passkey: then you sign in as you unlock this device, and need no password.", "添加一个通行密钥：以后像解锁这台设备一样登录，无需密码。"},
 	"offer.how":          {"Your password stays good. You can remove the passkey at any time.", "您的密码依然有效，通行密钥可以随时移除。"},
 	"offer.later":        {"Not now", "以后再说"},
+
+	"ended.opened": {"Begin again: what was sent is good once, for a few minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
 
 	"inbox.title": {"Development inbox", "开发收件箱"},
 	"inbox.shut":  {"The inbox is locked", "收件箱已锁定"},
@@ -568,7 +570,7 @@ var refusals = map[string]refusal{
 	account.ErrBadCredentials.Code():  {"登录名或密码不正确。", ""},
 	account.ErrBadPassword.Code():     {"当前密码不正确。", ""},
 	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
-	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。如果这是管理员链接：用过就请登录，没用过就重启服务器，它会给出新的链接。"},
+	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。"},
 	account.ErrChanged.Code():         {"密码刚刚被改过了。", ""},
 	account.ErrJWTShown.Code():        {"这个 JWT 也会出示给其他服务，它们都可能用它做这件事。", "请把它绑定到密钥（DPoP），或者用 cookie 或令牌登录。"},
 	account.ErrTaken.Code():           {"这个名字已被使用。", "请换一个，或者直接登录。"},

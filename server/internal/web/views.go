@@ -582,6 +582,9 @@ func (c *call) faultPage(f *fault, seen problem.Problem, err error) *page {
 	if errors.Is(err, errInbox) {
 		p.Title, f.Text, f.Hint = c.say("inbox.shut"), f.Hint, ""
 	}
+	if errors.Is(err, account.ErrFlowEnded) {
+		f.Hint = c.say("ended.opened")
+	}
 	return p
 }
 
