@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/admit-auth/admit/otp"
@@ -399,5 +400,24 @@ func owning(send func(c *client) *reply) trial {
 func withoutPasskeys(try trial) trial {
 	return func(s *site) *reply {
 		return try(newSite(s.t, func(c *server.Config) { c.Dev, c.PublicURL = false, "https://192.0.2.7" }))
+	}
+}
+
+func TestWhatAPersonTakesAlongTellsOfItsFactorsAndHoldsNoSecretOfThem(t *testing.T) {
+	s := newSite(t)
+	ann, a := s.signedUp("ann"), s.authenticator()
+	ann.addPasskey(a, m{"name": "Blue key"}).want(201)
+	app, codes := enrolledNow(ann)
+	c, flow := s.halfway(nil)
+	c.post("signin/factor", m{"flow": flow, "factor": "recovery", "code": codes[0], "trust": true}).want(200)
+	r := c.get("user/export").want(200)
+	if r.texts("recovery_codes", "left") != "9" || len(r.m["totp"].([]any)) != 1 || len(r.m["devices"].([]any)) != 1 ||
+		r.m["passkeys"].([]any)[0].(m)["name"] != "Blue key" {
+		t.Errorf("%s", r.body)
+	}
+	for _, secret := range append(codes, app.Secret().Reveal(), passkeytest.Text(a.COSE(t)), passkeytest.Text(a.Handle)) {
+		if strings.Contains(string(r.body), secret) {
+			t.Errorf("the export holds %s", secret)
+		}
 	}
 }
