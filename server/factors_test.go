@@ -455,3 +455,69 @@ func (s *site) holds(text string) bool {
 	}
 	return found
 }
+
+// The attack: who has stolen a cookie and knows the password proves himself by it,
+// and takes the second factor off, or adds his own.
+func TestAttackAPasswordAloneChangesNoFactor(t *testing.T) {
+	timed(t, func(s *site) {
+		app, _ := s.signedUp("ann").enrolled()
+		ann, flow := s.halfway(nil)
+		ann.post("signin/factor", m{"flow": flow, "factor": "totp", "code": app.next()}).want(200)
+		time.Sleep(11 * time.Minute)
+		ann.post("reauthenticate", m{"password": goodPassword}).want(200)
+		id := ann.get("totp").want(200).m["totp"].([]any)[0].(m)["id"].(string)
+		key := s.authenticator()
+		for what, call := range map[string]func() *reply{
+			"remove the app":     func() *reply { return ann.delete("totp/" + id) },
+			"add an app":         func() *reply { return ann.post("totp", m{}) },
+			"make codes":         func() *reply { return ann.post("recovery-codes", m{}) },
+			"add a passkey":      func() *reply { return ann.post("passkeys/begin", m{}) },
+			"add an address":     func() *reply { return ann.post("identifiers", m{"identifier": "thief@example.com"}) },
+			"make an API key": func() *reply { return ann.post("api-keys", m{"name": "x", "scopes": []string{"profile"}}) },
+		} {
+			r := call()
+			if r.status != 401 || r.at("code") != "proof_needed" || !strings.Contains(r.header.Get("WWW-Authenticate"), `acr_values="2fa phr"`) {
+				s.t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		}
+		ann.post("reauthenticate", m{"factor": "totp", "code": app.next()}).want(200)
+		ann.addPasskey(key).want(201)
+		ann.delete("totp/" + id).want(204)
+	})
+}
+
+// The attack: recovery codes are guessed without a budget of their own. The wrong
+// ones must not close the owner's app for longer than wrong codes of the app do.
+func TestAttackWrongRecoveryCodesCloseTheAppForLong(t *testing.T) {
+	timed(t, func(s *site) {
+		app, _ := s.signedUp("ann").enrolled()
+		for range 10 {
+			thief, flow := s.halfway(nil)
+			for range 5 {
+				thief.post("signin/factor", m{"flow": flow, "factor": "recovery", "code": "aaaa-aaaa-aaaa-aaaa"})
+			}
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(time.Hour)
+		c, flow := s.halfway(nil)
+		c.post("signin/factor", m{"flow": flow, "factor": "totp", "code": app.next()}).want(200)
+	})
+}
+
+// The attack: a stolen cookie of a session that began with a passkey, and a code
+// that was phished. The code is no passkey.
+func TestAttackACodeMakesNoOldPasskeyFresh(t *testing.T) {
+	timed(t, func(s *site) {
+		ann, key := s.signedUp("ann"), s.authenticator()
+		ann.addPasskey(key).want(201)
+		app, _ := ann.enrolled()
+		c := s.client()
+		if acr := c.signIn(key).want(200).at("session.acr"); acr != "phr" {
+			s.t.Fatalf("by a passkey: %s", acr)
+		}
+		r := c.post("reauthenticate", m{"factor": "totp", "code": app.next()}).want(200)
+		if r.at("session.acr") != "2fa" || strings.Contains(r.at("session.amr"), "hwk") {
+			s.t.Errorf("by a code: %s", r.body)
+		}
+	})
+}

@@ -22,6 +22,9 @@ var journeys = []string{
 	"TestAMailedLinkSignsIn", "TestACodeByMailSignsIn", "TestAttackWhoAsks", "TestTheFirstProofByLink",
 	"TestAnApproval", "TestAttackAnApproval", "TestARole",
 	"TestATableOfAnother", "TestRefusedLines", "TestAnImportThat", "TestAnUpdateBrings", "TestWhatIsExported",
+	"TestASecondFactorIsAsked", "TestACodeOfAnApp", "TestOfManyAtOnceOne", "TestWhoKnowsThePassword", "TestRecoveryCodesCount", "TestATrustedDevice", "TestWithTheLastFactor",
+	"TestAPasskeyIs", "TestOfManyAnswers", "TestAnotherUsersPasskey", "TestACounterThat", "TestWhoDisowns", "TestThereAreTwenty",
+	"TestAForgottenPassword", "TestAttackAPlanted", "TestAttackAThiefRecovers", "TestAttackAStranger", "TestASignUpByPhone", "TestAttackABotnet",
 }
 
 func TestTheJourneysAreTheSameOnPostgreSQL(t *testing.T) {

@@ -395,9 +395,15 @@ func union(all, more []string) []string {
 }
 
 // Together joins the methods of a session with those of a proof that came later:
-// a second factor beside another method makes two factors.
+// a second factor beside another method makes two factors. A passkey that was shown
+// long ago makes no code of now withstand phishing.
 func Together(had, shown []string) []string {
-	all := union(slices.Clone(had), shown)
+	key := func(method string) bool { return method == "hwk" || method == "swk" || method == "user" }
+	had = slices.Clone(had)
+	if !slices.ContainsFunc(shown, key) {
+		had = slices.DeleteFunc(had, key)
+	}
+	all := union(had, shown)
 	is := func(methods ...string) int {
 		return len(slices.DeleteFunc(slices.Clone(all), func(m string) bool { return !slices.Contains(methods, m) }))
 	}
@@ -464,7 +470,9 @@ func (s *Service) judge(tx Tx, user *User, factors []*Factor, p Passing, device 
 		return amr, err
 	}
 	was := budget.wait(full, now)
-	full = budget.spend(full, now)
+	if was == 0 { // or wrong recovery codes without end would close the app for months
+		full = budget.spend(full, now)
+	}
 	if err := tx.PutFactorTries(user.ID, device, full, now); err != nil {
 		return nil, err
 	}

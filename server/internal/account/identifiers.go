@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,7 +89,7 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 	// Before any budget: what is refused here costs nothing and tells nothing.
 	was, err := s.User(ctx, a.Subject)
 	if err == nil {
-		err = check(was)
+		err = cmp.Or(check(was), s.store.View(ctx, a.strong))
 	}
 	if err != nil {
 		return nil, "", err
@@ -136,7 +137,7 @@ func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check
 		if err != nil {
 			return err
 		}
-		if err := check(user); err != nil {
+		if err := cmp.Or(check(user), a.strong(tx)); err != nil {
 			return err
 		}
 		owner, err := tx.UserByIdentifier(id.Value)
@@ -237,16 +238,16 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		if err := s.free(tx, a, p.Address, now); err != nil {
 			return err
 		}
+		if id.Kind == Phone {
+			if err := s.provedText(tx, id.Value, a.From, now); err != nil {
+				return err
+			}
+		}
 		user = was.clone()
 		event := "identifier_added"
 		if mine := user.identifier(p.Address); mine != nil {
 			// The first proof: what began while nobody had proved the address
 			// ends. The password stays, for who proves is signed in with it.
-			if mine.Kind == Phone {
-				if err := s.provedText(tx, mine.Value, a.From, now); err != nil {
-					return err
-				}
-			}
 			mine.Verified, event = true, "identifier_verified"
 			if err := tx.RaiseEpoch(a.Subject, a.SID); err != nil {
 				return err
@@ -431,7 +432,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 		if id.Value == "" {
 			continue
 		}
-		if err := s.post(tx, l, now); err != nil {
+		if err := s.notify(tx, l, now); err != nil {
 			return err
 		}
 	}

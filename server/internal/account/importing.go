@@ -477,7 +477,10 @@ func (n names) add(a *Arrival) {
 // password is set only where there is none, for the one that is there is newer.
 //
 // Who is found by a name that nobody has proved may be a stranger who has put it
-// there to get hold of the owner's account: such a line is refused.
+// there to get hold of the owner's account: such a line is refused. And where the
+// line says nothing proved of what the user has proved here, it may be the line that
+// is a stranger's: somebody who signed up elsewhere with an address that its owner
+// has proved here since. What such a line signs in with stays out.
 func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.Time) (changed bool, err error) {
 	was, err := tx.User(id)
 	if err != nil {
@@ -488,6 +491,7 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 			return false, &admit.FieldError{Field: "identifier", Err: ErrTaken}
 		}
 	}
+	ours := agree(was, a.User)
 	user := was.clone()
 	user.Name, user.Locale = cmp.Or(a.User.Name, user.Name), cmp.Or(a.User.Locale, user.Locale)
 	if a.HasDisabled {
@@ -499,7 +503,7 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 	for _, i := range a.User.Identifiers {
 		if mine := user.identifier(i.Value); mine != nil {
 			mine.Verified = mine.Verified || i.Verified
-		} else {
+		} else if ours {
 			i.Primary = false
 			user.Identifiers = append(user.Identifiers, i)
 		}
@@ -528,7 +532,7 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 			}
 		}
 	}
-	if a.Hash != "" {
+	if a.Hash != "" && ours {
 		is, err := tx.PasswordHash(id)
 		if err != nil {
 			return false, err
@@ -540,7 +544,7 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 			}
 		}
 	}
-	if len(a.Factors) > 0 {
+	if len(a.Factors) > 0 && ours {
 		has, err := tx.FactorsOf(id)
 		if err != nil {
 			return false, err
@@ -574,6 +578,19 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 		}
 	}
 	return true, tx.Record(by.Record(now, id, "user_mended", ""))
+}
+
+// agree reports whether a user who is there and a line have a proof in common, or
+// nobody has proved anything here.
+func agree(is, line *User) bool {
+	proved := false
+	for _, id := range is.Identifiers {
+		proved = proved || id.Verified
+		if said := line.identifier(id.Value); id.Verified && said != nil && said.Verified {
+			return true
+		}
+	}
+	return !proved
 }
 
 // An Exported is all that is known of a user.

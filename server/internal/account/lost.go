@@ -126,7 +126,7 @@ func (s *Service) tellLoss(tx Tx, l *FactorLoss, user *User, from Origin, now ti
 		return err
 	}
 	for _, id := range s.reached(user) {
-		err := s.post(tx, letter{
+		err := s.notify(tx, letter{
 			name: lossEvents[l.Told], to: id.Value, locale: user.Locale, about: user.ID, needs: c,
 			Facts: Facts{Link: s.o.PublicURL + "/link/" + link.Reveal(), At: l.DueAt, From: from.Address, Device: from.Browser},
 		}, now)
@@ -256,12 +256,18 @@ func (s *Service) AskLossProof(ctx context.Context, flow, browser string, from O
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
+		to := s.reached(user)[0]
+		if to.Kind == Phone {
+			if err := s.takeText(tx, to.Value, from, now); err != nil {
+				return err
+			}
+		}
 		return s.post(tx, letter{
-			name: "factor_loss_code", to: s.reached(user)[0].Value, locale: from.Locale, about: user.ID, needs: c,
+			name: "factor_loss_code", to: to.Value, locale: from.Locale, about: user.ID, needs: c,
 			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/account/security", From: from.Address, Device: from.Browser},
 		}, now)
 	})
-	return asker.Reveal(), err
+	return asker.Reveal(), s.noText(ctx, err, from, now)
 }
 
 // FinishLoss removes all factors of who has shown one, waited, and proves the
@@ -298,6 +304,11 @@ func (s *Service) FinishLoss(ctx context.Context, flow, browser, proof, code str
 		}
 		if !l.Due(now) { // stopped meanwhile
 			return ErrLossEarly
+		}
+		if to := s.reached(is); len(to) > 0 && to[0].Kind == Phone {
+			if err := s.provedText(tx, to[0].Value, from, now); err != nil {
+				return err
+			}
 		}
 		if err := s.stopLoss(tx, user.ID, from.mark(&Record{Actor: user.ID, Detail: "finished"}), now); err != nil {
 			return err

@@ -134,7 +134,7 @@ func (s *Service) Claim(ctx context.Context, channel string, limit int, want fun
 			}
 			m, unreadable := s.read(p, now)
 			late := now.Sub(p.At) > waitingLife
-			if unreadable == nil && !late {
+			if unreadable == nil {
 				if ended, err := s.ended(tx, m, now); err != nil {
 					return err
 				} else if ended || m.To == "" { // what is to nobody was work to write, and is no more
@@ -144,7 +144,7 @@ func (s *Service) Claim(ctx context.Context, channel string, limit int, want fun
 					over++
 					continue
 				}
-				if want != nil && !want(m) {
+				if want != nil && !late && !want(m) {
 					continue
 				}
 			}

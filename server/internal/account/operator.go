@@ -216,7 +216,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 			if hash == "" {
 				l.name = "password_removed"
 			}
-			if err := s.post(tx, l, now); err != nil {
+			if err := s.notify(tx, l, now); err != nil {
 				return err
 			}
 		}

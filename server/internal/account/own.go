@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -41,6 +42,7 @@ type Asker struct {
 	Subject string
 	SID     string
 	Proved  time.Time // when the user last proved who it is
+	ACR     string    // what that amounts to
 	From    Origin
 }
 
@@ -58,15 +60,38 @@ func (a Asker) within(maxAge time.Duration, user *User, now time.Time) error {
 	return nil
 }
 
+// strong refuses a recent proof by one factor of who has a second one, for what
+// changes how the account is signed in to: with a stolen cookie and the password a
+// thief would take the second factor off. Who was proved before there was one, and
+// that recently, is who made it.
+func (a Asker) strong(tx Tx) error {
+	if a.ACR == admit.TwoFactors || a.ACR == admit.PhishingResistant {
+		return nil
+	}
+	factors, err := tx.FactorsOf(a.Subject)
+	if err != nil {
+		return err
+	}
+	for _, f := range factors {
+		if f.second() && f.CreatedAt.Before(a.Proved) {
+			return &admit.ProofError{ACR: admit.TwoFactors, MaxAge: RecentProof}
+		}
+	}
+	return nil
+}
+
 // mark makes a record of what the asker did to its own account.
 func (a Asker) mark(event, detail string, now time.Time) *Record {
 	return a.From.mark(&Record{At: now, Subject: a.Subject, Actor: a.Subject, Event: event, Detail: detail, SID: a.SID})
 }
 
-// Recent returns a *admit.ProofError or ErrMustChange where the asker may not do
-// what is sensitive.
+// Recent returns a *admit.ProofError or ErrMustChange where the asker may not change
+// how the account is signed in to.
 func (s *Service) Recent(ctx context.Context, a Asker, now time.Time) error {
-	return s.Within(ctx, a, RecentProof, now)
+	if err := s.Within(ctx, a, RecentProof, now); err != nil {
+		return err
+	}
+	return s.store.View(ctx, a.strong)
 }
 
 // Within is Recent for a proof that is at most so old.
@@ -95,7 +120,7 @@ func (s *Service) own(ctx context.Context, a Asker, event, detail string, now ti
 		if err != nil {
 			return err
 		}
-		if err := a.recent(was, now); err != nil {
+		if err := cmp.Or(a.recent(was, now), a.strong(tx)); err != nil {
 			return err
 		}
 		user = was.clone()
@@ -296,7 +321,7 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 			return err
 		}
 		for _, id := range s.reached(user) {
-			if err := s.post(tx, letter{name: "account_deleted", to: id.Value, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now); err != nil {
+			if err := s.notify(tx, letter{name: "account_deleted", to: id.Value, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now); err != nil {
 				return err
 			}
 		}
@@ -322,7 +347,7 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 		return err
 	}
 	for _, id := range user.Identifiers {
-		for _, purpose := range []string{purposeSignUp, purposeSignIn} {
+		for _, purpose := range []string{purposeSignUp, purposeSignIn, purposeRecover} {
 			if err := tx.DeleteChallenges(purpose, id.Value, now); err != nil {
 				return err
 			}

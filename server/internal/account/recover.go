@@ -76,6 +76,14 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
+		if to.Kind == Phone {
+			if err := s.takeText(tx, to.Value, from, now); err != nil {
+				if id.Kind == Phone || !errors.Is(err, ErrTexts) {
+					return err
+				}
+				user, to = nil, id // as in AskSignIn
+			}
+		}
 		if err := s.post(tx, s.recoveryLetter(user, to, c, link, from), now); err != nil {
 			return err
 		}
@@ -83,7 +91,7 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 	})
 	if err != nil {
 		s.refund(tries)
-		return "", err
+		return "", s.noText(ctx, err, from, now)
 	}
 	s.wake()
 	return asker.Reveal(), nil
@@ -265,6 +273,11 @@ func (s *Service) recovered(tx Tx, c *Challenge, p recovery, user *User, hash st
 	}
 	if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
 		return err
+	}
+	if channelOf(p.To) == Phone.Channel() {
+		if err := s.provedText(tx, p.To, from, now); err != nil {
+			return err
+		}
 	}
 	// By the name that was typed, too, which clear may not know.
 	if err := tx.DeleteChallenges(purposeRecover, c.Target, now); err != nil {

@@ -84,7 +84,7 @@ func (n TextCount) bad(least int) bool { return n.Sent >= least && n.Proved*100 
 
 // A TextRefusal says why a text is not sent, to whoever runs the server.
 type TextRefusal struct {
-	Why    string // the budget: address, target, prefix, country, hour or day; or the breaker: prefix_conversion, country_conversion
+	Why    string // the budget: address, target, prefix, country, hour, day or notices; or the breaker: prefix_conversion, country_conversion
 	Prefix string // of the number
 	Dry    bool   // it was sent all the same
 }
@@ -96,12 +96,22 @@ func (r *TextRefusal) Unwrap() error { return ErrTexts }
 
 func hourOf(now time.Time) int64 { return now.Unix() / 3600 }
 
-// keysOf are the keys of a text. Names of people and their addresses stand in no
+func prefixOf(number string) string {
+	return number[1:min(len(number), 1+len(CountryCode(number))+prefixLen)]
+}
+
+// price is what a text to a number costs.
+func (b TextBudget) price(number string) Money {
+	if price, ok := b.Prices[CountryCode(number)]; ok {
+		return price
+	}
+	return Dear
+}
+
+// textKeys are the keys of a text. Names of people and their addresses stand in no
 // row.
 func (s *Service) textKeys(number string, from Origin) (prefix, country, target, address string) {
-	code := CountryCode(number)
-	p := number[1:min(len(number), 1+len(code)+prefixLen)]
-	return "prefix:" + p, "country:" + code, s.keyOf("text to " + number), s.keyOf("text from " + from.network())
+	return "prefix:" + prefixOf(number), "country:" + CountryCode(number), s.keyOf("text to " + number), s.keyOf("text from " + from.network())
 }
 
 // takeText decides whether a text may be posted, and counts it, in the transaction that
@@ -112,10 +122,7 @@ func (s *Service) takeText(tx Tx, number string, from Origin, now time.Time) err
 	if b.Hour == 0 {
 		return nil
 	}
-	price, priced := b.Prices[CountryCode(number)]
-	if !priced {
-		price = Dear
-	}
+	price := b.price(number)
 	why, to, err := s.whyNoText(tx, b, number, price, from, now)
 	if err != nil {
 		return err
@@ -219,6 +226,40 @@ func (s *Service) provedText(tx Tx, number string, from Origin, now time.Time) e
 		}
 	}
 	return nil
+}
+
+// noticesADay are the notices that go to one number in a day. Whoever owns a number
+// that pays could change his account all day long, and have each change told there.
+// The first ones are told, and the way back of the oldest undoes all.
+const noticesADay = 12
+
+// notify posts what tells somebody of a change. Nobody proves a notice: what it costs
+// counts in the sum, and tells nothing of whether codes arrive. That the sum is spent
+// silences none: it would be a lever of thieves.
+func (s *Service) notify(tx Tx, l letter, now time.Time) error {
+	b := s.o.Texts
+	if b.Hour == 0 || channelOf(l.to) != Phone.Channel() {
+		return s.post(tx, l, now)
+	}
+	hour, key := hourOf(now), s.keyOf("notice to "+l.to)
+	n, err := tx.Texted(key, hour-23, hour)
+	if err != nil {
+		return err
+	}
+	if n.Sent >= noticesADay {
+		r := TextRefusal{Why: "notices", Prefix: prefixOf(l.to), Dry: b.Dry}
+		s.o.NoText(r)
+		if !b.Dry {
+			return nil
+		}
+	}
+	if err := tx.AddTexts(key, hour, TextCount{Sent: 1, Last: now}); err != nil {
+		return err
+	}
+	if err := tx.AddTexts("all", hour, TextCount{Spent: b.price(l.to), Last: now}); err != nil {
+		return err
+	}
+	return s.post(tx, l, now)
 }
 
 // noText tells why no text was sent, where that is what went wrong, and returns what

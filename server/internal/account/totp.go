@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -61,7 +62,7 @@ func (s *Service) BeginTOTP(ctx context.Context, a Asker, now time.Time) (*NewTO
 		if user, err = tx.User(a.Subject); err != nil {
 			return err
 		}
-		if err := a.recent(user, now); err != nil {
+		if err := cmp.Or(a.recent(user, now), a.strong(tx)); err != nil {
 			return err
 		}
 		if err := room(tx, a.Subject, TOTP, maxTOTP); err != nil {
@@ -257,7 +258,7 @@ func (s *Service) ownFactors(ctx context.Context, a Asker, now time.Time, fn fun
 		if err != nil {
 			return err
 		}
-		if err := a.recent(user, now); err != nil {
+		if err := cmp.Or(a.recent(user, now), a.strong(tx)); err != nil {
 			return err
 		}
 		r, err := fn(tx, user)

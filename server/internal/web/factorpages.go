@@ -254,6 +254,9 @@ type trustRow struct {
 	Until      moment
 }
 
+// Kind is the picture that the device gets.
+func (r trustRow) Kind() string { return row{Device: r.Device}.Kind() }
+
 func (c *call) devicesPage() error {
 	p, i, err := c.member("devices")
 	if err != nil {

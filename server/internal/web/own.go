@@ -105,7 +105,7 @@ func (c *call) asker() (account.Asker, *account.User, error) {
 }
 
 func (c *call) askerOf(i session.Info) account.Asker {
-	a := account.Asker{Subject: i.Subject, SID: i.SID, Proved: i.AuthTime, From: c.origin()}
+	a := account.Asker{Subject: i.Subject, SID: i.SID, Proved: i.AuthTime, ACR: i.ACR, From: c.origin()}
 	if c.shown(i) {
 		a.Proved = time.Time{} // it proves nothing
 	}

@@ -42,7 +42,11 @@ func (c *call) detour(err error) string {
 	case errors.Is(err, account.ErrFactor):
 		return "/signin/factor"
 	case errors.Is(err, admit.ErrProof):
-		return "/account/confirm?" + url.Values{"return_to": {c.r.URL.Path}}.Encode()
+		to := url.Values{"return_to": {c.r.URL.Path}}
+		if needed, ok := errors.AsType[*admit.ProofError](err); ok && needed.ACR != "" {
+			to.Set("by", "totp") // a password is not enough
+		}
+		return "/account/confirm?" + to.Encode()
 	}
 	return ""
 }

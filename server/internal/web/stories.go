@@ -455,10 +455,12 @@ func (c *call) tellWrong(p *page, name string, err error) *page {
 	return p
 }
 
-// tellRefused refuses the form.
+// tellRefused refuses the form, for a while where waiting helps.
 func (c *call) tellRefused(p *page, err error) *page {
 	r := c.told(err)
-	r.Hint = c.wait(240)
+	if problem.Of(err).Status == http.StatusTooManyRequests {
+		r.Hint = c.wait(240)
+	}
 	p.Form.Refusal = &r
 	return p
 }
