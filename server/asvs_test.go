@@ -48,11 +48,13 @@ func TestEveryCookieIsForThisHostAloneAndHiddenFromScripts(t *testing.T) {
 // memberPages need somebody who is signed in.
 var memberPages = []string{
 	"/account", "/account/security", "/account/sessions", "/account/activity", "/account/identifiers", "/account/data", "/account/confirm", "/account/keys",
+	"/account/passkeys", "/account/factors", "/account/devices",
 }
 
 func TestEveryPageOfTheAccountIsLookedAt(t *testing.T) {
 	// A file, and pages of what must have begun before.
-	known := append([]string{"/account/export", "/account/identifiers/verify", "/account/activity/disown", "/account/confirm/asked"}, memberPages...)
+	known := append([]string{"/account/export", "/account/identifiers/verify", "/account/activity/disown", "/account/confirm/asked",
+		"/account/confirm/passkey", "/account/factors/totp", "/account/passkeys/offer"}, memberPages...)
 	for _, path := range newSite(t).handler.(interface{ Paths() []string }).Paths() {
 		if strings.HasPrefix(path, "/account") && !slices.Contains(known, path) {
 			t.Errorf("no test of the ASVS looks at %s", path)

@@ -406,6 +406,9 @@ func (s *Service) cloned(tx Tx, p *PasskeyFactor, from Origin, now time.Time) er
 
 // AskForProof asks who is signed in for one of its passkeys.
 func (s *Service) AskForProof(ctx context.Context, a Asker, now time.Time) (*PasskeyQuestion, error) {
+	if !s.CanPasskey() {
+		return nil, ErrPasskeysOff // rather than that there is none
+	}
 	factors, err := s.FactorsOf(ctx, a.Subject)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func factorCalls() []operation {
 		do:      taking((*call).apiFactor),
 		example: `{"flow": "adm_o_…", "factor": "totp", "code": "123456"}`,
 		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: append([]*admit.Error{account.ErrBadFactor, account.ErrFactorEnded, account.ErrFactorKind}, usedPasskey...),
+		refuses: append([]*admit.Error{account.ErrBadFactor, account.ErrFactorEnded, account.ErrFactorKind}, steppedPasskey...),
 	}}
 }
 

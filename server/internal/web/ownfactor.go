@@ -270,7 +270,7 @@ func (c *call) apiDevices() error {
 	}
 	out := trustedDevices{make([]TrustedDevice, len(all))}
 	for i, f := range all {
-		out.Devices[i] = TrustedDevice{f.ID, deviceName(f.Name), f.Name, f.IsTrustedBy(c.trustTokens()), shown(f.CreatedAt), shown(f.ExpiresAt)}
+		out.Devices[i] = c.trustedDevice(f)
 	}
 	return c.json(http.StatusOK, out)
 }
@@ -288,6 +288,47 @@ func (c *call) distrust(id string) error {
 		return err
 	}
 	return c.noContent()
+}
+
+// A heldFactors is what an export tells of a user's factors: what they are called and
+// since when, and nothing that proves anything.
+type heldFactors struct {
+	TOTP     []TOTP          `json:"totp"`
+	Passkeys []OwnPasskey    `json:"passkeys"`
+	Recovery recoveryLeft    `json:"recovery_codes"`
+	Devices  []TrustedDevice `json:"devices"`
+}
+
+func (c *call) heldFactors(user string) (h heldFactors, err error) {
+	factors, err := c.Accounts.FactorsOf(c.r.Context(), user)
+	if err != nil {
+		return h, err
+	}
+	h = heldFactors{TOTP: []TOTP{}, Passkeys: []OwnPasskey{}, Devices: []TrustedDevice{}}
+	for _, f := range factors {
+		switch f.Kind {
+		case account.TOTP:
+			h.TOTP = append(h.TOTP, TOTPOf(f))
+		case account.Recovery:
+			h.Recovery = recoveryLeft{f.CodesLeft(), whenShown(f.CreatedAt)}
+		}
+	}
+	keys, _, err := c.Accounts.Passkeys(c.r.Context(), user)
+	if err != nil {
+		return h, err
+	}
+	for _, p := range keys {
+		h.Passkeys = append(h.Passkeys, c.ownPasskey(p))
+	}
+	trusts, err := c.Accounts.Trusts(c.r.Context(), user, c.now)
+	for _, f := range trusts {
+		h.Devices = append(h.Devices, c.trustedDevice(f))
+	}
+	return h, err
+}
+
+func (c *call) trustedDevice(f *account.Factor) TrustedDevice {
+	return TrustedDevice{f.ID, deviceName(f.Name), f.Name, f.IsTrustedBy(c.trustTokens()), shown(f.CreatedAt), shown(f.ExpiresAt)}
 }
 
 type reauthenticate struct {

@@ -36,6 +36,9 @@ var passkeyRefusals = []*admit.Error{
 // for its algorithm.
 var usedPasskey = slices.DeleteFunc(slices.Clone(passkeyRefusals), func(e *admit.Error) bool { return e == account.ErrPasskeyAlgorithm })
 
+// steppedPasskey is what is wrong with one after a password, where a touch is enough.
+var steppedPasskey = slices.DeleteFunc(slices.Clone(usedPasskey), func(e *admit.Error) bool { return e == account.ErrPasskeyUnverified })
+
 // passkeyCalls are those about passkeys.
 func passkeyCalls() []operation {
 	const p = apiPrefix
