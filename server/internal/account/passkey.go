@@ -700,14 +700,31 @@ func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to Pass
 		if p, _, err = ownPasskey(tx, a.Subject, id); err != nil {
 			return err
 		}
+		user, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
 		var events []string
 		if to.Name != nil && p.Name != *to.Name {
 			p.Name = *to.Name
 			events = append(events, "passkey_renamed")
 		}
 		if to.Second != nil && p.Second != *to.Second {
+			if err := cmp.Or(a.recent(user, now), a.strong(tx)); err != nil {
+				return err
+			}
 			p.Second = *to.Second
-			events = append(events, map[bool]string{true: "passkey_demanded", false: "passkey_spared"}[p.Second])
+			event, told := "passkey_spared", "factor_removed"
+			if p.Second {
+				event, told = "passkey_demanded", "factor_added"
+			}
+			events = append(events, event)
+			if err := tx.DeleteFactors(a.Subject, Trusted); err != nil {
+				return err
+			}
+			if err := s.tellFactor(tx, a, user, told, now); err != nil {
+				return err
+			}
 		}
 		for _, event := range events {
 			if err := tx.Record(a.mark(event, p.Name, now)); err != nil {
@@ -726,6 +743,7 @@ func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to Pass
 	if err != nil {
 		return nil, nil, err
 	}
+	s.wake()
 	return p, codes, nil
 }
 
@@ -763,6 +781,10 @@ func (s *Service) RemovePasskey(ctx context.Context, a Asker, id string, now tim
 			return err
 		}
 		if err := tx.DeleteFactor(id); err != nil {
+			return err
+		}
+		// Whoever passed by it must not be spared it any longer.
+		if err := tx.DeleteFactors(user.ID, Trusted); err != nil {
 			return err
 		}
 		if err := spare(tx, user.ID); err != nil {
@@ -810,14 +832,15 @@ func (s *Service) good(factors []*Factor) ([]*PasskeyFactor, error) {
 }
 
 // endPasskeysSince removes the passkeys of a user that were added since: a thief
-// would come back with one.
+// would come back with one. Those that are second factors stay: no proof is asked
+// for here, and who has stolen a cookie and the password would be rid of them.
 func endPasskeysSince(tx Tx, user string, since time.Time) error {
 	all, err := allOf(tx, user)
 	if err != nil {
 		return err
 	}
 	for _, p := range all {
-		if p.CreatedAt.Before(since) {
+		if p.CreatedAt.Before(since) || p.Second {
 			continue
 		}
 		if err := tx.DeleteFactor(p.ID); err != nil {
