@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/otp"
+	"github.com/admit-auth/admit/server/internal/passkeytest"
 )
 
 // An authenticator is an app with one key.
@@ -468,11 +469,11 @@ func TestAttackAPasswordAloneChangesNoFactor(t *testing.T) {
 		id := ann.get("totp").want(200).m["totp"].([]any)[0].(m)["id"].(string)
 		key := s.authenticator()
 		for what, call := range map[string]func() *reply{
-			"remove the app":     func() *reply { return ann.delete("totp/" + id) },
-			"add an app":         func() *reply { return ann.post("totp", m{}) },
-			"make codes":         func() *reply { return ann.post("recovery-codes", m{}) },
-			"add a passkey":      func() *reply { return ann.post("passkeys/begin", m{}) },
-			"add an address":     func() *reply { return ann.post("identifiers", m{"identifier": "thief@example.com"}) },
+			"remove the app":  func() *reply { return ann.delete("totp/" + id) },
+			"add an app":      func() *reply { return ann.post("totp", m{}) },
+			"make codes":      func() *reply { return ann.post("recovery-codes", m{}) },
+			"add a passkey":   func() *reply { return ann.post("passkeys/begin", m{}) },
+			"add an address":  func() *reply { return ann.post("identifiers", m{"identifier": "thief@example.com"}) },
 			"make an API key": func() *reply { return ann.post("api-keys", m{"name": "x", "scopes": []string{"profile"}}) },
 		} {
 			r := call()
@@ -519,5 +520,45 @@ func TestAttackACodeMakesNoOldPasskeyFresh(t *testing.T) {
 		if r.at("session.acr") != "2fa" || strings.Contains(r.at("session.amr"), "hwk") {
 			s.t.Errorf("by a code: %s", r.body)
 		}
+	})
+}
+
+// The attack: who has passed by a stolen factor trusts his browser. Whatever way the
+// owner shuts that factor out, he is asked again, and the owner is told.
+func TestAttackAThiefsBrowserStaysTrustedWithoutTheFactor(t *testing.T) {
+	for name, shut := range map[string]func(ann *client, id string){
+		"it is removed": func(ann *client, id string) { ann.delete("passkeys/" + id).want(204) },
+		"it is asked for no more": func(ann *client, id string) {
+			ann.do("PATCH", "/api/v1/passkeys/"+id, m{"second_factor": false}).want(200)
+		},
+		"new codes are made": func(ann *client, id string) { ann.post("recovery-codes", m{}).want(201) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			timed(t, func(s *site) {
+				ann, stolen := s.signedUp("ann"), s.authenticator()
+				_, codes := ann.enrolled()
+				ann.addPasskey(stolen, m{"second_factor": true}).want(201)
+				thief, flow := s.halfway(nil)
+				thief.post("signin/factor", m{"flow": flow, "factor": "recovery", "code": codes[0], "trust": true}).want(200)
+				if r := thief.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200); r.at("state") != "signed_in" {
+					t.Fatalf("before: %s", r.body)
+				}
+				shut(ann, passkeytest.Text(stolen.ID))
+				thief.again(nil)
+			})
+		})
+	}
+}
+
+// The attack: a stolen cookie and the password. To disown a record asks for no proof,
+// so it must not take a second factor away.
+func TestAttackWhoDisownsTakesNoSecondFactorAway(t *testing.T) {
+	timed(t, func(s *site) {
+		ann, key := s.signedUp("ann"), s.authenticator()
+		time.Sleep(time.Minute)
+		ann.addPasskey(key, m{"second_factor": true}).want(201)
+		all := ann.get("activity").want(200).m["records"].([]any)
+		ann.post("activity/"+all[len(all)-1].(m)["id"].(string)+"/disown", m{}).want(204)
+		s.halfway(nil)
 	})
 }

@@ -24,7 +24,7 @@ var journeys = []string{
 	"TestATableOfAnother", "TestRefusedLines", "TestAnImportThat", "TestAnUpdateBrings", "TestWhatIsExported",
 	"TestASecondFactorIsAsked", "TestACodeOfAnApp", "TestOfManyAtOnceOne", "TestWhoKnowsThePassword", "TestRecoveryCodesCount", "TestATrustedDevice", "TestWithTheLastFactor",
 	"TestAPasskeyIs", "TestOfManyAnswers", "TestAnotherUsersPasskey", "TestACounterThat", "TestWhoDisowns", "TestThereAreTwenty",
-	"TestAForgottenPassword", "TestAttackAPlanted", "TestAttackAThiefRecovers", "TestAttackAStranger", "TestASignUpByPhone", "TestAttackABotnet",
+	"TestAForgottenPasswordIsReplacedByTheMailedLink", "TestAttackAPlanted", "TestAttackAThiefRecovers", "TestAttackAStranger", "TestASignUpByPhone", "TestAttackABotnetHas",
 }
 
 func TestTheJourneysAreTheSameOnPostgreSQL(t *testing.T) {

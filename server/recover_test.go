@@ -286,3 +286,22 @@ func TestThatAUserNameIsTakenIsToldUnderABudget(t *testing.T) {
 		t.Errorf("told %d times of 60", told)
 	}
 }
+
+// The attack: who knew the password adds a passkey, which signs in by itself, and
+// waits for the owner to choose another password.
+func TestAttackAThiefsPasskeySurvivesTheRecovery(t *testing.T) {
+	s := newSite(t)
+	s.run()
+	s.byMail("ann@example.org")
+	thief, his := s.another("ann@example.org", goodPassword), s.authenticator()
+	thief.addPasskey(his, m{"second_factor": true}).want(201)
+	owner := s.client()
+	flow, l := owner.forgets("ann@example.org", "ann@example.org")
+	owner.post("password/reset", m{"flow": flow, "code": l.Code, "new_password": thirdPassword}).want(204)
+	s.client().signIn(his).want(401, "passkey_unknown")
+	// Nor do the codes wait that came with it.
+	owner = s.another("ann@example.org", thirdPassword)
+	if left := owner.get("recovery-codes").want(200).at("left"); left != "0" {
+		t.Errorf("%s codes of the thief's are left", left)
+	}
+}

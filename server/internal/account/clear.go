@@ -17,8 +17,9 @@ const (
 	// account had proved nothing, and keeps nothing in it.
 	FirstProof Clearing = iota
 	// Recovered: the owner has forgotten the password, and proved an address once
-	// more. Whoever knew the password keeps nothing that it got him; second factors
-	// stay, for an address alone does not replace them.
+	// more. Whoever knew the password keeps nothing that it got him: passkeys go that
+	// were added of late, which sign in by themselves. Other second factors stay, for
+	// an address alone does not replace them.
 	Recovered
 	// TakenBack: the owner undoes what was done since a change.
 	TakenBack
@@ -26,8 +27,8 @@ const (
 
 // Clearings remove what users have.
 type Clearings interface {
-	// Clear removes the credentials of a user that end with a clearing; of
-	// TakenBack what was added since a time, too. Sessions, API keys and names are
+	// Clear removes the credentials of a user that end with a clearing; of TakenBack,
+	// and of Recovered where it is a passkey, what was added since a time, too. Sessions, API keys and names are
 	// not in it, for others must hear of those: [Service.clear] ends all.
 	Clear(user string, of Clearing, since time.Time) error
 	// VoidChallenges removes those that concern a target, but for one purpose; ""
@@ -42,6 +43,10 @@ func (s *Service) clear(tx Tx, user *User, of Clearing, since, now time.Time) er
 		return err
 	}
 	if err := tx.Clear(user.ID, of, since); err != nil {
+		return err
+	}
+	// Codes that stood in for what is gone are whose it was.
+	if err := spare(tx, user.ID); err != nil {
 		return err
 	}
 	return tx.RaiseEpoch(user.ID, "")

@@ -703,14 +703,31 @@ func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to Pass
 		if p, _, err = ownPasskey(tx, a.Subject, id); err != nil {
 			return err
 		}
+		user, err := tx.User(a.Subject)
+		if err != nil {
+			return err
+		}
 		var events []string
 		if to.Name != nil && p.Name != *to.Name {
 			p.Name = *to.Name
 			events = append(events, "passkey_renamed")
 		}
 		if to.Second != nil && p.Second != *to.Second {
+			if err := cmp.Or(a.recent(user, now), a.strong(tx)); err != nil {
+				return err
+			}
 			p.Second = *to.Second
-			events = append(events, map[bool]string{true: "passkey_demanded", false: "passkey_spared"}[p.Second])
+			event, told := "passkey_spared", "factor_removed"
+			if p.Second {
+				event, told = "passkey_demanded", "factor_added"
+			}
+			events = append(events, event)
+			if err := tx.DeleteFactors(a.Subject, Trusted); err != nil {
+				return err
+			}
+			if err := s.tellFactor(tx, a, user, told, now); err != nil {
+				return err
+			}
 		}
 		for _, event := range events {
 			if err := tx.Record(a.mark(event, p.Name, now)); err != nil {
@@ -729,6 +746,7 @@ func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to Pass
 	if err != nil {
 		return nil, nil, err
 	}
+	s.wake()
 	return p, codes, nil
 }
 
@@ -766,6 +784,10 @@ func (s *Service) RemovePasskey(ctx context.Context, a Asker, id string, now tim
 			return err
 		}
 		if err := tx.DeleteFactor(id); err != nil {
+			return err
+		}
+		// Whoever passed by it must not be spared it any longer.
+		if err := tx.DeleteFactors(user.ID, Trusted); err != nil {
 			return err
 		}
 		if err := spare(tx, user.ID); err != nil {

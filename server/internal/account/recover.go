@@ -265,7 +265,7 @@ func (s *Service) burn(ctx context.Context, id string, from Origin, now time.Tim
 // recovered sets the new password of a user who has just proved an identifier.
 func (s *Service) recovered(tx Tx, c *Challenge, p recovery, user *User, hash string, from Origin, now time.Time) (err error) {
 	if user.identifier(p.To).Verified {
-		if err = s.clear(tx, user, Recovered, now, now); err == nil {
+		if err = s.clear(tx, user, Recovered, now.Add(-wayBackLife), now); err == nil {
 			user = user.clone()
 		}
 	} else {

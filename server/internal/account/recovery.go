@@ -84,6 +84,10 @@ func (s *Service) RenewRecovery(ctx context.Context, a Asker, now time.Time) (co
 		if !slices.ContainsFunc(factors, (*Factor).second) {
 			return nil, ErrNoFactor
 		}
+		// Whoever passed by an old one must not be spared the next.
+		if err := tx.DeleteFactors(user.ID, Trusted); err != nil {
+			return nil, err
+		}
 		if codes, err = s.makeRecovery(tx, user.ID, now); err != nil {
 			return nil, err
 		}

@@ -28,8 +28,8 @@ var belongings = []belonging{
 	{"identifiers", "user_id", nil, "who clears writes anew what is left of them"},
 	{"credentials", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "a password; who recovers sets a new one in its place"},
 	{"factors", "user_id", map[account.Clearing]string{
-		account.FirstProof: everyRow, account.Recovered: "kind = 'device'", account.TakenBack: "kind = 'device' OR created_at >= " + sinceThen,
-	}, "an address alone does not replace a second factor, and a device was trusted by who knew the password"},
+		account.FirstProof: everyRow, account.Recovered: "kind = 'device' OR kind = 'passkey' AND created_at >= " + sinceThen, account.TakenBack: "kind = 'device' OR created_at >= " + sinceThen,
+	}, "an address alone does not replace a second factor; a device was trusted by who knew the password, and a passkey of late is perhaps his"},
 	{"user_handles", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "authenticators know the user by it, passkeys that stay too"},
 	{"factor_losses", "user_id", map[account.Clearing]string{account.FirstProof: everyRow, account.Recovered: everyRow, account.TakenBack: everyRow},
 		"who said that factors are lost may be whom the clearing shuts out; the owner begins anew"},

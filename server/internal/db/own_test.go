@@ -42,7 +42,7 @@ func newOwner(t *testing.T, locale string) *owner {
 
 // at is the owner as it asks at a time, having just proved who it is.
 func (o *owner) at(now time.Time) account.Asker {
-	return account.Asker{Subject: o.user.ID, Proved: now, From: account.Origin{Locale: o.user.Locale, Address: "192.0.2.1"}}
+	return account.Asker{Subject: o.user.ID, Proved: now, ACR: admit.TwoFactors, From: account.Origin{Locale: o.user.Locale, Address: "192.0.2.1"}}
 }
 
 // last delivers what waits and returns the last mail.
