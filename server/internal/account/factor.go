@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -275,12 +274,8 @@ func (s *Service) openStep(tx Tx, flow, browser string, now time.Time) (c *Chall
 	if c == nil || c.Purpose != purposeFactor || c.Tries <= 0 || !now.Before(c.Expires) || !asker.Matches(c.Asker) {
 		return nil, step, ErrFactorEnded
 	}
-	payload, err := s.opened(c, now)
-	if err != nil {
+	if err := s.opened(c, &step, now); err != nil {
 		return nil, step, errors.Join(ErrFactorEnded, err)
-	}
-	if err := json.Unmarshal(payload, &step); err != nil {
-		return nil, step, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 	}
 	if step.Browser {
 		if kept, err := token.Parse(token.OneTime, browser); err != nil || !kept.Matches(c.Link) {
@@ -478,7 +473,7 @@ func (s *Service) judge(tx Tx, user *User, factors []*Factor, p Passing, device 
 	}
 	if was == 0 && budget.wait(full, now) > 0 && device == "" {
 		// Somebody has the password and no factor: the owner must hear of it.
-		if err := s.tellFactor(tx, Asker{Subject: user.ID, From: from}, user, "factor_guessed", now); err != nil {
+		if err := s.tellProved(tx, Asker{Subject: user.ID, From: from}, user, "factor_guessed", now); err != nil {
 			return nil, err
 		}
 	}
@@ -544,7 +539,7 @@ func (s *Service) ResetFactors(ctx context.Context, id string, by By, now time.T
 		if err := s.stopLoss(tx, id, &Record{Actor: by.Actor, Detail: "reset"}, now); err != nil {
 			return err
 		}
-		return s.tellFactor(tx, Asker{Subject: id, From: by.From}, user, "factors_reset", now)
+		return s.tellProved(tx, Asker{Subject: id, From: by.From}, user, "factors_reset", now)
 	})
 	if err == nil {
 		s.wake()

@@ -49,15 +49,9 @@ type wayBack struct {
 
 // addressOf returns the address that a challenge is about.
 func (s *Service) addressOf(c *Challenge, now time.Time) (string, error) {
-	payload, err := s.opened(c, now)
-	if err != nil {
-		return "", err
-	}
 	var about struct{ Address string }
-	if err := json.Unmarshal(payload, &about); err != nil {
-		return "", fmt.Errorf("decode challenge %s: %w", c.ID, err)
-	}
-	return about.Address, nil
+	err := s.opened(c, &about, now)
+	return about.Address, err
 }
 
 // AddIdentifier lets the asker sign in with one more name. A user name is added
@@ -115,7 +109,7 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 		if err := unmistakable(tx, user); err != nil {
 			return err
 		}
-		return s.tell(tx, a, before, before.contact(), "identifier_added", now)
+		return s.tell(tx, a, before, "identifier_added", now)
 	})
 	if errors.Is(err, ErrTaken) {
 		err = &admit.FieldError{Field: "identifier", Err: err}
@@ -211,16 +205,13 @@ func (s *Service) VerifyIdentifierLink(ctx context.Context, a Asker, flow, link 
 }
 
 func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now time.Time, check func(*Challenge) error) (user *User, err error) {
-	err = s.prove(ctx, id, purposeAdd, a.From, now, func(c *Challenge) error {
+	var p addition
+	err = s.prove(ctx, id, purposeAdd, &p, a.From, now, func(c *Challenge) error {
 		if c.Target != a.Subject {
 			return ErrFlowEnded
 		}
 		return check(c)
-	}, func(tx Tx, c *Challenge, payload []byte) error {
-		var p addition
-		if err := json.Unmarshal(payload, &p); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
-		}
+	}, func(tx Tx, c *Challenge) error {
 		id, err := ParseIdentifier(p.Address)
 		if err != nil {
 			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
@@ -270,7 +261,7 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		if err := tx.DeleteChallenges(purposeSignUp, p.Address, now); err != nil {
 			return err
 		}
-		if err := s.tell(tx, a, was, was.contact(), event, now); err != nil {
+		if err := s.tell(tx, a, was, event, now); err != nil {
 			return err
 		}
 		return tx.Record(a.mark(event, p.Address, now))
@@ -343,7 +334,7 @@ func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now ti
 		}
 		before := user.clone()
 		user.setPrimary(value)
-		return s.tell(tx, a, before, before.Primary(), "identifier_primary_set", now)
+		return s.tell(tx, a, before, "identifier_primary_set", now)
 	})
 }
 
@@ -372,7 +363,7 @@ func (s *Service) RemoveIdentifier(ctx context.Context, a Asker, value string, n
 		if !gone.Verified {
 			return nil // it was never anybody's here
 		}
-		return s.tell(tx, a, before, gone.Value, "identifier_removed", now)
+		return s.tellGone(tx, a, before, "identifier_removed", gone.Value, now)
 	})
 }
 
@@ -385,12 +376,17 @@ func spelled(value string) string {
 }
 
 // tell lets the owner of an account hear of a change of it, by everything of it that
-// was proved: each message has a way back to what the account was before. Address is
-// what the event happened to, if that is one of them. No way back has an address
-// that an older one may still contest: a thief who added his own must not be able to
-// undo, with it, that the owner removes it. Where there is no address yet a way back
-// is kept that nobody is told, so that the first one is contested as well.
-func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
+// was proved: each message has a way back to what the account was before. No way
+// back has an address that an older one may still contest: a thief who added his own
+// must not be able to undo, with it, that the owner removes it. Where there is no
+// address yet a way back is kept that nobody is told, so that the first one is
+// contested as well.
+func (s *Service) tell(tx Tx, a Asker, before *User, event string, now time.Time) error {
+	return s.tellGone(tx, a, before, event, "", now)
+}
+
+// tellGone is tell where an identifier is gone: by that one itself other words go.
+func (s *Service) tellGone(tx Tx, a Asker, before *User, event, gone string, now time.Time) error {
 	if !s.o.CanMail && !s.o.CanText {
 		return nil
 	}
@@ -411,7 +407,7 @@ func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now 
 			name: event, to: id.Value, locale: before.Locale, about: before.ID,
 			Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed" || event == "password_reset", From: a.From.Address, Device: a.From.Browser},
 		}
-		if event == "identifier_removed" && id.Value != address {
+		if event == "identifier_removed" && id.Value != gone {
 			l.name = "identifier_gone"
 		}
 		contested := slices.ContainsFunc(pending, func(b wayBack) bool {
@@ -455,13 +451,9 @@ func (s *Service) waysBack(tx Tx, user string, now time.Time) (all []wayBack, er
 		if made := c.Expires.Add(-wayBackLife); made.After(at) {
 			at = made
 		}
-		payload, err := s.opened(c, at)
-		if err != nil {
-			return nil, err
-		}
 		var back wayBack
-		if err := json.Unmarshal(payload, &back); err != nil {
-			return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		if err := s.opened(c, &back, at); err != nil {
+			return nil, err
 		}
 		all = append(all, back)
 	}
@@ -491,12 +483,8 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 		if c == nil || c.Purpose != purposeBack || !tok.Matches(c.Link) || !now.Before(c.Expires) {
 			return nil, back, ErrWayBackEnded
 		}
-		payload, err := s.opened(c, now)
-		if err != nil {
+		if err := s.opened(c, &back, now); err != nil {
 			return nil, back, errors.Join(ErrWayBackEnded, err)
-		}
-		if err := json.Unmarshal(payload, &back); err != nil {
-			return nil, back, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		user, err := tx.User(c.Target)
 		if errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled {

@@ -1,11 +1,10 @@
 package account
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +123,28 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, d
 	return asker.Reveal(), nil
 }
 
+// signInLetter is what goes out where somebody asks to sign in. Where there is no
+// account the owner of an address is told so. A user name without an account has
+// no owner, and a text would cost money: a letter to nobody is as much work.
+func (s *Service) signInLetter(user *User, to Identifier, c *Challenge, link token.Token, a asking, device, locale string) letter {
+	l := letter{
+		name: "signin_code", to: to.Value, locale: locale, needs: c,
+		Facts: Facts{Code: s.code(c.ID), At: a.At, From: a.Address, Device: device},
+	}
+	if a.Linked {
+		l.Link = s.o.PublicURL + "/link/" + link.Reveal()
+	}
+	switch {
+	case user != nil:
+		l.about, l.locale = user.ID, cmp.Or(user.Locale, locale)
+	case to.Kind == Email:
+		l.name, l.Facts = "signin_nobody", Facts{Link: s.o.PublicURL + "/signup"}
+	default:
+		l.to = ""
+	}
+	return l
+}
+
 // sends is reaches where a message is the way in: a user name, whose user has an
 // address perhaps, needs one as well.
 func (s *Service) sends(k Kind) error {
@@ -133,30 +154,22 @@ func (s *Service) sends(k Kind) error {
 	return s.reaches(k)
 }
 
-// reach returns the user who can be signed in by an identifier, nil for nobody,
-// and what is written to: for a user name the user's own address.
-func (s *Service) reach(tx Tx, id Identifier) (user *User, to Identifier, err error) {
-	user, err = tx.UserByIdentifier(id.Value)
-	if err != nil && !errors.Is(err, ErrUnknownUser) {
+// reach returns the user whom a message to an identifier can let in, nil for nobody,
+// and what is written to: for a user name what else was proved.
+func (s *Service) reach(tx Tx, id Identifier) (*User, Identifier, error) {
+	user, err := tx.UserByIdentifier(id.Value)
+	switch {
+	case errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled:
+		return nil, id, nil
+	case err != nil:
 		return nil, id, err
+	case id.Kind.Channel() != "":
+		return user, id, nil
 	}
-	if err != nil || user.Disabled {
-		return nil, id, nil
+	if to := s.reached(user); len(to) > 0 {
+		return user, to[0], nil
 	}
-	if id.Kind != Username {
-		return user, *user.identifier(id.Value), nil
-	}
-	// The primary one, or the first that was proved, of those that can be written to.
-	own := slices.DeleteFunc(slices.Clone(user.Identifiers), func(id Identifier) bool {
-		return !id.Verified || id.Kind.Channel() == "" || s.reaches(id.Kind) != nil
-	})
-	if len(own) == 0 {
-		return nil, id, nil
-	}
-	if n := slices.IndexFunc(own, func(id Identifier) bool { return id.Primary }); n > 0 {
-		return user, own[n], nil
-	}
-	return user, own[0], nil
+	return nil, id, nil
 }
 
 // replace ends the codes for a target that were asked for before from the same
@@ -183,19 +196,8 @@ func (s *Service) replace(tx Tx, target, network string, now time.Time) error {
 
 // asked returns what is known of a sign-in that was asked for.
 func (s *Service) asked(c *Challenge, now time.Time) (a asking, err error) {
-	payload, err := s.opened(c, now)
-	if err != nil {
-		return a, err
-	}
-	err = decodeAsking(c, payload, &a)
+	err = s.opened(c, &a, now)
 	return a, err
-}
-
-func decodeAsking(c *Challenge, payload []byte, a *asking) error {
-	if err := json.Unmarshal(payload, a); err != nil {
-		return fmt.Errorf("decode challenge %s: %w", c.ID, err)
-	}
-	return nil
 }
 
 // digits are what a link shows that was opened elsewhere. They are not the mailed
@@ -210,16 +212,6 @@ func digitsBy(key []byte, id string) string {
 			return d
 		}
 	}
-}
-
-// digitsAre reports whether these are the digits of a challenge, by any key of the
-// ring.
-func (s *Service) digitsAre(id, text string) bool {
-	ok := false
-	for _, key := range s.o.Keys.DeriveAll("code") {
-		ok = same(digitsBy(key, id), text) || ok
-	}
-	return ok
 }
 
 // What signed somebody in, as an authentication method (RFC 8176; "link" is ours).
@@ -269,14 +261,14 @@ func (s *Service) VerifySignIn(ctx context.Context, flow, code string, from Orig
 		if a.Text {
 			amr = byTextAMR
 		}
-		shown := a.Linked && s.digitsAre(c.ID, code)
+		shown := a.Linked && s.isCode(digitsBy, c.ID, code)
 		if shown {
 			amr = byLinkAMR
 		}
 		if !tok.Matches(c.Asker) {
 			return ErrFlowEnded
 		}
-		if sent := s.codeIs(c.ID, code); a.User == "" || !sent && !shown {
+		if sent := s.isCode(codeBy, c.ID, code); a.User == "" || !sent && !shown {
 			return ErrBadCode
 		}
 		return nil
@@ -331,11 +323,8 @@ func (s *Service) VerifySignInLink(ctx context.Context, flow, link string, from 
 
 func (s *Service) proveSignIn(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
 	defer func() { s.o.Observer.SignIn(err) }()
-	err = s.prove(ctx, id, purposeSignIn, from, now, check, func(tx Tx, c *Challenge, payload []byte) (err error) {
-		var a asking
-		if err := decodeAsking(c, payload, &a); err != nil {
-			return err
-		}
+	var a asking
+	err = s.prove(ctx, id, purposeSignIn, &a, from, now, check, func(tx Tx, c *Challenge) (err error) {
 		if user, err = s.arrive(tx, a, from, now); err != nil {
 			return err
 		}

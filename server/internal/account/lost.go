@@ -281,12 +281,12 @@ func (s *Service) FinishLoss(ctx context.Context, flow, browser, proof, code str
 	if err != nil {
 		return ErrFlowEnded
 	}
-	err = s.prove(ctx, tok.Selector(), purposeLostProof, from, now, func(c *Challenge) error {
+	err = s.prove(ctx, tok.Selector(), purposeLostProof, &struct{}{}, from, now, func(c *Challenge) error {
 		if c.Target != user.ID {
 			return ErrFlowEnded
 		}
 		return s.byCode(tok, code)(c)
-	}, func(tx Tx, c *Challenge, _ []byte) error {
+	}, func(tx Tx, c *Challenge) error {
 		is, err := tx.User(user.ID)
 		if err != nil {
 			return err
@@ -325,7 +325,7 @@ func (s *Service) FinishLoss(ctx context.Context, flow, browser, proof, code str
 		if err := endAPIKeys(tx, user.ID, "factors_reset", now, everyKey); err != nil {
 			return err
 		}
-		if err := s.tellFactor(tx, Asker{Subject: user.ID, From: from}, is, "factors_reset", now); err != nil {
+		if err := s.tellProved(tx, Asker{Subject: user.ID, From: from}, is, "factors_reset", now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "factors_reset"}))

@@ -25,7 +25,7 @@ func (s *Service) TellDevice(ctx context.Context, user *User, sid string, from O
 		if first = !before; first || err != nil {
 			return err
 		}
-		if err := s.tell(tx, Asker{Subject: user.ID, SID: sid, From: from}, user, "", "new_device", now); err != nil {
+		if err := s.tell(tx, Asker{Subject: user.ID, SID: sid, From: from}, user, "new_device", now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "new_device", SID: sid}))

@@ -263,7 +263,7 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		if err := endFactorsSince(tx, a.Subject, found[0].At, a.recent(was, now) == nil); err != nil {
 			return err
 		}
-		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {
+		if err := s.tell(tx, a, was, "disowned", now); err != nil {
 			return err
 		}
 		r := a.mark("disowned", found[0].Event, now)

@@ -396,10 +396,8 @@ func (s *Service) cloned(tx Tx, p *PasskeyFactor, from Origin, now time.Time) er
 		return err
 	}
 	a := Asker{Subject: p.User, From: from}
-	if to := user.contact(); to != "" {
-		if err := s.tell(tx, a, user, to, "passkey_cloned", now); err != nil {
-			return err
-		}
+	if err := s.tellProved(tx, a, user, "passkey_cloned", now); err != nil {
+		return err
 	}
 	return tx.Record(from.mark(&Record{At: now, Subject: p.User, Event: "passkey_cloned", Detail: p.Name}))
 }
@@ -618,7 +616,7 @@ func (s *Service) AddPasskey(ctx context.Context, a Asker, in NewPasskeyAnswer, 
 		if codes, err = s.demand(tx, p, now); err != nil {
 			return err
 		}
-		return s.tell(tx, a, user, user.contact(), "passkey_added", now)
+		return s.tell(tx, a, user, "passkey_added", now)
 	})
 	if err != nil {
 		return nil, nil, err
@@ -643,7 +641,7 @@ func (s *Service) demand(tx Tx, p *PasskeyFactor, now time.Time) ([]admit.Secret
 }
 
 // spare is what follows where one factor less may be asked for: with the last one
-// the recovery codes go.
+// the recovery codes go: there is nothing that they would stand in for.
 func spare(tx Tx, user string) error {
 	left, err := tx.FactorsOf(user)
 	if err != nil || slices.ContainsFunc(left, (*Factor).second) {
@@ -793,7 +791,7 @@ func (s *Service) RemovePasskey(ctx context.Context, a Asker, id string, now tim
 		if err := spare(tx, user.ID); err != nil {
 			return err
 		}
-		return s.tell(tx, a, user, user.contact(), "passkey_removed", now)
+		return s.tell(tx, a, user, "passkey_removed", now)
 	})
 	return err
 }

@@ -1,6 +1,9 @@
 package account
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // How the owner of an account is reached: by mail, or by text message.
 
@@ -51,4 +54,13 @@ func (u *User) contact() string {
 		return all[0].Value
 	}
 	return ""
+}
+
+// tellProved is tell where an identifier was proved. Else there is nobody to tell, and
+// no way back is kept, either.
+func (s *Service) tellProved(tx Tx, a Asker, user *User, event string, now time.Time) error {
+	if user.contact() == "" {
+		return nil
+	}
+	return s.tell(tx, a, user, event, now)
 }

@@ -3,13 +3,7 @@ package account
 import (
 	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -22,11 +16,7 @@ import (
 // and whoever receives it chooses a new password. It signs nobody in: the next
 // sign-in asks for all that any other does.
 
-const (
-	purposeRecover = "recover" // by the identifier that is the target
-
-	recoverDigits = 100_000_000
-)
+const purposeRecover = "recover" // by the identifier that is the target
 
 // ErrRecovery refuses where no message can be sent.
 var ErrRecovery = admit.Unavailable.New("recovery_unavailable", "Forgotten passwords cannot be replaced from here.").WithHint("Ask the people who run this service: an administrator can set a new one.")
@@ -60,7 +50,7 @@ func (s *Service) Forgot(ctx context.Context, identifier string, from Origin, no
 	asker := token.New(token.OneTime)
 	link := asker.WithNewVerifier()
 	err = s.update(ctx, func(tx Tx) error {
-		user, to, err := s.recoverable(tx, id)
+		user, to, err := s.reach(tx, id)
 		if err != nil {
 			return err
 		}
@@ -134,24 +124,6 @@ func (s *Service) writing(ctx context.Context, id Identifier, from Origin) ([]tr
 	return []try{{"recovery:" + from.network() + " " + id.Value, recoverMine}, {"recovery:" + id.Value, recoverAll}}, err
 }
 
-// recoverable returns the user whose password can be replaced by an identifier, nil
-// for nobody, and what is written to: for a user name what else was proved.
-func (s *Service) recoverable(tx Tx, id Identifier) (*User, Identifier, error) {
-	user, err := tx.UserByIdentifier(id.Value)
-	switch {
-	case errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled:
-		return nil, id, nil
-	case err != nil:
-		return nil, id, err
-	case id.Kind.Channel() != "":
-		return user, id, nil
-	}
-	if to := s.reached(user); len(to) > 0 {
-		return user, to[0], nil
-	}
-	return nil, id, nil
-}
-
 // A NewPassword is what somebody chooses who has forgotten the old one: with the
 // code, where it was asked for, or with the mailed link anywhere.
 type NewPassword struct {
@@ -184,17 +156,13 @@ func (s *Service) Recover(ctx context.Context, in NewPassword, from Origin, now 
 		if c == nil || c.Purpose != purposeRecover || c.Tries <= 0 || !now.Before(c.Expires) {
 			return nil, p, nil, ErrFlowEnded
 		}
-		payload, err := s.opened(c, now)
-		if err != nil {
+		if err := s.opened(c, &p, now); err != nil {
 			return nil, p, nil, err
-		}
-		if err := json.Unmarshal(payload, &p); err != nil {
-			return nil, p, nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		switch {
 		case in.Link != "" && !tok.Matches(c.Link), in.Link == "" && !tok.Matches(c.Asker):
 			return nil, p, nil, ErrFlowEnded
-		case in.Link == "" && !s.recoverCodeIs(c.ID, cleanCode(in.Code)) || p.User == "":
+		case in.Link == "" && !s.isCode(recoverCodeBy, c.ID, cleanCode(in.Code)) || p.User == "":
 			return c, p, nil, ErrBadCode
 		}
 		user, err = tx.User(p.User)
@@ -235,15 +203,9 @@ func (s *Service) Recover(ctx context.Context, in NewPassword, from Origin, now 
 
 // recoveredBy returns the identifier that the message of a recovery went to.
 func (s *Service) recoveredBy(c *Challenge, now time.Time) (string, error) {
-	payload, err := s.opened(c, now)
-	if err != nil {
-		return "", err
-	}
 	var p recovery
-	if err := json.Unmarshal(payload, &p); err != nil {
-		return "", fmt.Errorf("decode challenge %s: %w", c.ID, err)
-	}
-	return p.To, nil
+	err := s.opened(c, &p, now)
+	return p.To, err
 }
 
 // burn takes a try from a recovery for a wrong code, and returns ErrBadCode.
@@ -290,7 +252,7 @@ func (s *Service) recovered(tx Tx, c *Challenge, p recovery, user *User, hash st
 	if err := tx.DeleteChallenges(purposeRecover, c.Target, now); err != nil {
 		return err
 	}
-	if err := s.tell(tx, Asker{Subject: user.ID, From: from}, user, p.To, "password_reset", now); err != nil {
+	if err := s.tell(tx, Asker{Subject: user.ID, From: from}, user, "password_reset", now); err != nil {
 		return err
 	}
 	return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "password_reset"}))
@@ -301,16 +263,4 @@ func (s *Service) recovered(tx Tx, c *Challenge, p recovery, user *User, hash st
 // wrong codes, with which a stranger could keep the owner out.
 func (s *Service) recoverCode(id string) string { return recoverCodeBy(s.o.Keys.Derive("code"), id) }
 
-func recoverCodeBy(key []byte, id string) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("recover " + id))
-	return fmt.Sprintf("%08d", binary.BigEndian.Uint64(mac.Sum(nil))%recoverDigits)
-}
-
-func (s *Service) recoverCodeIs(id, code string) bool {
-	ok := 0
-	for _, key := range s.o.Keys.DeriveAll("code") {
-		ok |= subtle.ConstantTimeCompare([]byte(recoverCodeBy(key, id)), []byte(code))
-	}
-	return ok == 1
-}
+func recoverCodeBy(key []byte, id string) string { return digitsOf(key, "recover "+id, 8) }

@@ -91,7 +91,7 @@ func (s *Service) RenewRecovery(ctx context.Context, a Asker, now time.Time) (co
 		if codes, err = s.makeRecovery(tx, user.ID, now); err != nil {
 			return nil, err
 		}
-		if err := s.tellFactor(tx, a, user, "recovery_codes_made", now); err != nil {
+		if err := s.tellProved(tx, a, user, "recovery_codes_made", now); err != nil {
 			return nil, err
 		}
 		return a.mark("recovery_codes_made", "", now), nil
@@ -128,7 +128,7 @@ func (s *Service) checkRecovery(tx Tx, user *User, factors []*Factor, code strin
 	if ok, err := tx.ChangeFactor(f, was); err != nil || !ok {
 		return nil, orSpent(err)
 	}
-	if err := s.tellFactor(tx, Asker{Subject: user.ID, From: from}, user, "recovery_code_used", now); err != nil {
+	if err := s.tellProved(tx, Asker{Subject: user.ID, From: from}, user, "recovery_code_used", now); err != nil {
 		return nil, err
 	}
 	return []string{"rc"}, tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "recovery_code_used", Detail: fmt.Sprintf("%d left", len(d.Digests))}))

@@ -291,10 +291,10 @@ func (s *Service) ChangePassword(ctx context.Context, a Asker, old, pw admit.Sec
 // changed: a thief who knew the old one has just shut the owner out.
 func (s *Service) tellPassword(tx Tx, a Asker, now time.Time) error {
 	user, err := tx.User(a.Subject)
-	if err != nil || user.contact() == "" {
+	if err != nil {
 		return err
 	}
-	return s.tell(tx, a, user, user.contact(), "password_changed", now)
+	return s.tellProved(tx, a, user, "password_changed", now)
 }
 
 // hash checks a new password against the policy and hashes it.

@@ -162,19 +162,23 @@ func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin
 // code returns the six digits of a challenge.
 func (s *Service) code(id string) string { return codeBy(s.o.Keys.Derive("code"), id) }
 
-func codeBy(key []byte, id string) string {
+func codeBy(key []byte, id string) string { return digitsOf(key, id, 6) }
+
+// digitsOf returns n digits of a text's MAC.
+func digitsOf(key []byte, text string, n int) string {
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(id))
-	return fmt.Sprintf("%06d", binary.BigEndian.Uint64(mac.Sum(nil))%1_000_000)
+	mac.Write([]byte(text))
+	digits := fmt.Sprintf("%020d", binary.BigEndian.Uint64(mac.Sum(nil)))
+	return digits[len(digits)-n:]
 }
 
-// codeIs reports whether code is the challenge's, by any key of the ring.
-func (s *Service) codeIs(id, code string) bool {
-	ok := 0
+// isCode reports whether code is what by makes of a challenge with any key of the ring.
+func (s *Service) isCode(by func(key []byte, id string) string, id, code string) bool {
+	ok := false
 	for _, key := range s.o.Keys.DeriveAll("code") {
-		ok |= subtle.ConstantTimeCompare([]byte(codeBy(key, id)), []byte(code))
+		ok = same(by(key, id), code) || ok
 	}
-	return ok == 1
+	return ok
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
@@ -197,7 +201,7 @@ func (s *Service) byCode(asker token.Token, code string) func(*Challenge) error 
 		if !asker.Matches(c.Asker) {
 			return ErrFlowEnded
 		}
-		if !s.codeIs(c.ID, cleanCode(code)) {
+		if !s.isCode(codeBy, c.ID, cleanCode(code)) {
 			return ErrBadCode
 		}
 		return nil
@@ -231,11 +235,8 @@ func byLink(flow, link string) (id string, check func(*Challenge) error, err err
 
 // proveSignUp makes the user of a sign-up.
 func (s *Service) proveSignUp(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
-	err = s.prove(ctx, id, purposeSignUp, from, now, check, func(tx Tx, c *Challenge, payload []byte) (err error) {
-		var p pending
-		if err := json.Unmarshal(payload, &p); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
-		}
+	var p pending
+	err = s.prove(ctx, id, purposeSignUp, &p, from, now, check, func(tx Tx, c *Challenge) (err error) {
 		user, err = s.settle(tx, c, p, from, now)
 		return err
 	})
@@ -259,9 +260,9 @@ func cleanCode(code string) string {
 	}, code)
 }
 
-// prove spends a challenge of a purpose: done gets what was sealed in it. A
+// prove spends a challenge of a purpose: done finds in into what was sealed in it. A
 // wrong code is counted and kept; every other refusal changes nothing.
-func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, now time.Time, check func(*Challenge) error, done func(Tx, *Challenge, []byte) error) error {
+func (s *Service) prove(ctx context.Context, id, purpose string, into any, from Origin, now time.Time, check func(*Challenge) error, done func(Tx, *Challenge) error) error {
 	tries := []try{{"prove:" + from.network(), addressBudget}}
 	if err := s.take(tries, now); err != nil {
 		return err
@@ -295,11 +296,10 @@ func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, no
 		if refused != nil {
 			return refused
 		}
-		payload, err := s.opened(c, now)
-		if err != nil {
+		if err := s.opened(c, into, now); err != nil {
 			return err
 		}
-		return done(tx, c, payload)
+		return done(tx, c)
 	})
 	if err == nil {
 		err = refused
@@ -311,13 +311,16 @@ func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, no
 	return nil
 }
 
-// opened returns what was sealed in a challenge.
-func (s *Service) opened(c *Challenge, now time.Time) ([]byte, error) {
+// opened reads what was sealed in a challenge.
+func (s *Service) opened(c *Challenge, into any, now time.Time) error {
 	payload, _, err := s.o.Keys.Open(nil, "challenge "+c.ID, c.Sealed, 0, now)
 	if err != nil {
-		return nil, fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
+		return fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
 	}
-	return payload, nil
+	if err := json.Unmarshal(payload, into); err != nil {
+		return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	}
+	return nil
 }
 
 // settle makes the user whose address was just proved, or takes over an

@@ -3,7 +3,6 @@ package account
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 const (
 	purposeTOTP = "totp" // a key that no code was shown of yet; the target is the user
 	maxTOTP     = 5
-	maxPasskeys = 20
 )
 
 // What is refused about authenticator apps.
@@ -111,13 +109,9 @@ func (s *Service) enrolment(tx Tx, a Asker, flow string, now time.Time) (*Challe
 	if c == nil || c.Purpose != purposeTOTP || c.Target != a.Subject || !asker.Matches(c.Asker) || !now.Before(c.Expires) {
 		return nil, nil, ErrFactorEnded
 	}
-	payload, err := s.opened(c, now)
-	if err != nil {
-		return nil, nil, err
-	}
 	var e enrolment
-	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	if err := s.opened(c, &e, now); err != nil {
+		return nil, nil, err
 	}
 	key, err := otp.New(e.Secret, nil)
 	return c, key, err
@@ -179,7 +173,7 @@ func (s *Service) factorChanged(tx Tx, a Asker, user *User, event string, f *Fac
 	if err := tx.DeleteFactors(user.ID, Trusted); err != nil {
 		return err
 	}
-	if err := s.tellFactor(tx, a, user, event, now); err != nil {
+	if err := s.tellProved(tx, a, user, event, now); err != nil {
 		return err
 	}
 	return tx.Record(a.mark(event, string(f.Kind), now))
@@ -312,8 +306,7 @@ func (s *Service) RenameFactor(ctx context.Context, a Asker, kind FactorKind, id
 	return f, err
 }
 
-// RemoveFactor removes one of the asker's factors. With the last one the recovery
-// codes go: there is nothing that they would stand in for.
+// RemoveFactor removes one of the asker's factors.
 func (s *Service) RemoveFactor(ctx context.Context, a Asker, kind FactorKind, id string, now time.Time) error {
 	return s.ownFactors(ctx, a, now, func(tx Tx, user *User) (*Record, error) {
 		f, err := mine(tx, a, id)
@@ -326,14 +319,8 @@ func (s *Service) RemoveFactor(ctx context.Context, a Asker, kind FactorKind, id
 		if err := tx.DeleteFactor(id); err != nil {
 			return nil, err
 		}
-		left, err := tx.FactorsOf(user.ID)
-		if err != nil {
+		if err := spare(tx, user.ID); err != nil {
 			return nil, err
-		}
-		if !slices.ContainsFunc(left, (*Factor).second) {
-			if err := tx.DeleteFactors(user.ID, Recovery); err != nil {
-				return nil, err
-			}
 		}
 		return nil, s.factorChanged(tx, a, user, "factor_removed", f, now)
 	})
