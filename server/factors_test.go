@@ -468,11 +468,11 @@ func TestAttackAPasswordAloneChangesNoFactor(t *testing.T) {
 		id := ann.get("totp").want(200).m["totp"].([]any)[0].(m)["id"].(string)
 		key := s.authenticator()
 		for what, call := range map[string]func() *reply{
-			"remove the app":     func() *reply { return ann.delete("totp/" + id) },
-			"add an app":         func() *reply { return ann.post("totp", m{}) },
-			"make codes":         func() *reply { return ann.post("recovery-codes", m{}) },
-			"add a passkey":      func() *reply { return ann.post("passkeys/begin", m{}) },
-			"add an address":     func() *reply { return ann.post("identifiers", m{"identifier": "thief@example.com"}) },
+			"remove the app":  func() *reply { return ann.delete("totp/" + id) },
+			"add an app":      func() *reply { return ann.post("totp", m{}) },
+			"make codes":      func() *reply { return ann.post("recovery-codes", m{}) },
+			"add a passkey":   func() *reply { return ann.post("passkeys/begin", m{}) },
+			"add an address":  func() *reply { return ann.post("identifiers", m{"identifier": "thief@example.com"}) },
 			"make an API key": func() *reply { return ann.post("api-keys", m{"name": "x", "scopes": []string{"profile"}}) },
 		} {
 			r := call()
