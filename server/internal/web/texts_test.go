@@ -117,6 +117,7 @@ func TestEveryEventOfTheAuditHasAName(t *testing.T) {
 	text := sources(t, "*.go", "../account/*.go")
 	found := regexp.MustCompile(`Event: +"(\w+)"`).FindAllStringSubmatch(text, -1)
 	found = append(found, regexp.MustCompile(`s\.change\(ctx, \w+, by, "(\w+)"`).FindAllStringSubmatch(text, -1)...)
+	found = append(found, regexp.MustCompile(`(?:\.mark\(|\.own\(ctx, a, |\.factorChanged\(tx, a, user, )"(\w+)"`).FindAllStringSubmatch(text, -1)...)
 	found = append(found, regexp.MustCompile(`\.Record\((?:c\.)?now, [\w."]+, "(\w+)"`).FindAllStringSubmatch(text, -1)...)
 	if len(found) < 20 {
 		t.Fatalf("%d events found", len(found))
