@@ -74,7 +74,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		}
 		file.WriteString(f.Name + ": " + value + "\n")
 	}
-	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p", "ADMIT_HANDOVER_SECRETS=shop=k"}
+	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p", "ADMIT_HANDOVER_SECRETS=shop=k", "ADMIT_MAIL_PASSWORD=p", "ADMIT_TEXT_SECRET=s"}
 	for name, c := range map[string]func() (Config, error){
 		"environment": func() (Config, error) { return load(t, "", env, nil) },
 		"file":        func() (Config, error) { return load(t, file.String(), secret, nil) },

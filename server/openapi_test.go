@@ -331,6 +331,7 @@ var refused = map[string]trial{
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("password/forgot", m{"identifier": "ann"})
 	},
+	"forgotPassword texts_spent": untexted("password/forgot"),
 	"forgotPassword too_many_tries": func(s *site) *reply {
 		return again(10, func() *reply { return s.client().post("password/forgot", m{"identifier": "ann"}) })
 	},

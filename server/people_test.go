@@ -44,7 +44,7 @@ func TestThatANumberHasAnAccountIsTextedToItsOwnerOnly(t *testing.T) {
 		t.Errorf("a stranger is told %s", asked.body)
 	}
 	until(t, "the owner is told of the account", func() bool {
-		return strings.Contains(s.letter("+49301234567", "").Text, "account with this number already")
+		return strings.Contains(s.letter("+49301234567", "").Text, "You already have an account with this number")
 	})
 }
 

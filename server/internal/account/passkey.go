@@ -723,7 +723,7 @@ func (s *Service) ChangePasskey(ctx context.Context, a Asker, id string, to Pass
 			if err := tx.DeleteFactors(a.Subject, Trusted); err != nil {
 				return err
 			}
-			if err := s.tellFactor(tx, a, user, told, now); err != nil {
+			if err := s.tellProved(tx, a, user, told, now); err != nil {
 				return err
 			}
 		}

@@ -167,7 +167,7 @@ func lostCalls() []operation {
 		do:      taking((*call).apiLost),
 		example: `{"flow": "adm_o_…"}`,
 		answers: []answers{{202, "Wait, or look at the mail", lossState{}}},
-		refuses: []*admit.Error{account.ErrFactorEnded, account.ErrNoAddress, account.ErrTexts, account.ErrTooMany},
+		refuses: []*admit.Error{account.ErrFactorEnded, account.ErrNoAddress, account.ErrTooMany},
 	}, {
 		call: "POST " + p + "/verify", id: "removeLostFactors", summary: "Remove lost factors",
 		about:   "By the mailed code. All sessions end; sign in again, with one step.",
