@@ -557,6 +557,8 @@ func TestAttackWhoDisownsTakesNoSecondFactorAway(t *testing.T) {
 		ann, key := s.signedUp("ann"), s.authenticator()
 		time.Sleep(time.Minute)
 		ann.addPasskey(key, m{"second_factor": true}).want(201)
+		time.Sleep(time.Minute)
+		ann.post("reauthenticate", m{"password": goodPassword}).want(200)
 		all := ann.get("activity").want(200).m["records"].([]any)
 		ann.post("activity/"+all[len(all)-1].(m)["id"].(string)+"/disown", m{}).want(204)
 		s.halfway(nil)

@@ -260,7 +260,7 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		}
 		// Who has stolen a cookie, and knows the password perhaps, must not take off with
 		// it what is asked for beside a password.
-		if err := endFactorsSince(tx, a.Subject, found[0].At, a.recent(was, now) == nil); err != nil {
+		if err := endFactorsSince(tx, a.Subject, found[0].At, a.recent(was, now) == nil && a.strong(tx) == nil); err != nil {
 			return err
 		}
 		if err := s.tell(tx, a, was, "disowned", now); err != nil {
