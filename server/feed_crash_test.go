@@ -161,8 +161,8 @@ func TestAfterKillNineTheFeedTellsJustWhatHasEnded(t *testing.T) {
 
 // From the answer of the call that ends a session to the first refusal at each of
 // three verifiers, while others end sessions, too. Every ending is heard; how soon
-// is told by the best of some rounds, for in any one the machine may have stood
-// still for a second of its own.
+// is told by two rounds of three, for in one the machine may have stood still for a
+// second of its own.
 func TestAnEndingIsHeardWithinASecond(t *testing.T) {
 	p := issuer(t, t.TempDir(), freePort(t))
 	var sets []*revocation.Set
@@ -171,14 +171,14 @@ func TestAnEndingIsHeardWithinASecond(t *testing.T) {
 		until(t, "a verifier hears of a feed", func() bool { _, at := set.Position(); return !at.IsZero() })
 		sets = append(sets, set)
 	}
-	best := time.Hour
+	var slowest []time.Duration // of each round
 	for round := range 3 {
 		all := hearings(t, p, sets)
-		best = min(best, all[len(all)-1])
+		slowest = append(slowest, all[len(all)-1])
 		t.Logf("round %d, %d times, from the answer to the refusal: p50 %v, p99 %v, at most %v", round, len(all), all[len(all)/2], all[len(all)*99/100], all[len(all)-1])
 	}
-	if best > time.Second {
-		t.Errorf("in each round a verifier took longer than a second to hear of an ending: %v at least", best)
+	if slices.Sort(slowest); slowest[1] > time.Second {
+		t.Errorf("in more than one round a verifier took longer than a second to hear of an ending: %v", slowest)
 	}
 }
 
