@@ -132,17 +132,25 @@ func (s *site) trusting() (c *client, id string) {
 }
 
 // loser is between the two steps of a sign-in, without a factor to show.
-func (s *site) loser() (c *client, flow string) {
+func (s *site) loser() (c *client, flow string) { return s.loserOf("ann@example.org") }
+
+func (s *site) loserOf(identifier string) (c *client, flow string) {
 	s.run()
-	enrolledNow(s.byMail("ann@example.org"))
+	enrolledNow(s.byMail(identifier))
 	c = s.client()
-	return c, c.again(m{"identifier": "ann@example.org"})
+	return c, c.again(m{"identifier": identifier})
 }
 
 // lost has waited, and is mailed a code.
 func (s *site) lost() (c *client, flow, proof string) {
 	c, flow = s.loser()
 	c.post("signin/factor/lost", m{"flow": flow}).want(202)
+	s.waited()
+	return c, flow, c.post("signin/factor/lost", m{"flow": flow}).want(202).at("proof")
+}
+
+// waited lets the delay of every loss be over.
+func (s *site) waited() {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.data, "admit.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		s.t.Fatal(err)
@@ -151,7 +159,6 @@ func (s *site) lost() (c *client, flow, proof string) {
 	if _, err := db.Exec("UPDATE factor_losses SET begun_at = begun_at / 2, due_at = begun_at, told = 3"); err != nil {
 		s.t.Fatal(err)
 	}
-	return c, flow, c.post("signin/factor/lost", m{"flow": flow}).want(202).at("proof")
 }
 
 // factorTrials bring about what the calls about factors are refused with.
@@ -185,6 +192,15 @@ func factorTrials() map[string]trial {
 		"loseFactors no_address": func(s *site) *reply {
 			enrolledNow(s.signedUp("ann"))
 			c, flow := s.halfway(nil)
+			return c.post("signin/factor/lost", m{"flow": flow})
+		},
+		"loseFactors texts_spent": func(s *site) *reply {
+			c, flow := s.loserOf("+4930123456789")
+			c.post("signin/factor/lost", m{"flow": flow}).want(202)
+			s.waited()
+			for range 3 {
+				c.post("signin/factor/lost", m{"flow": flow}).want(202)
+			}
 			return c.post("signin/factor/lost", m{"flow": flow})
 		},
 		"loseFactors too_many_tries": func(s *site) *reply {

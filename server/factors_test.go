@@ -264,7 +264,7 @@ func TestRecoveryCodesCountOnceAndNewOnesEndTheOld(t *testing.T) {
 		_, codes := ann.enrolled()
 		sorted := slices.Clone(codes)
 		slices.Sort(sorted)
-		if len(slices.Compact(sorted)) != 10 || len(codes[0]) != 19 {
+		if len(slices.Compact(sorted)) != 10 || len(codes[0]) != 29 {
 			s.t.Fatalf("the codes are %q", codes)
 		}
 		c, flow := s.halfway(nil)

@@ -195,11 +195,11 @@ func (im *importing) run(ctx context.Context) error {
 			size += im.file.in.end - last
 			last = im.file.in.end
 		}
-		if end && len(piece) == 0 && im.state.Done {
+		if end && last == im.before.Bytes && im.before.Done { // nothing has come since
 			return nil
 		}
 		if end || len(piece) >= im.size || size >= maxPieceBytes {
-			to := account.ImportState{ID: im.state.ID, Bytes: im.file.in.end, Digest: im.file.in.at(im.file.in.end), Lines: im.users, Done: end}
+			to := account.ImportState{ID: im.before.ID, Bytes: im.file.in.end, Digest: im.file.in.at(im.file.in.end), Lines: im.users, Done: end}
 			if err := im.send(ctx, to, piece); err != nil {
 				return err
 			}

@@ -290,6 +290,53 @@ func TestAnUpdateBringsWhoIsThereToWhatTheFileSays(t *testing.T) {
 	}
 }
 
+// Somebody has signed up elsewhere with the address of another, and proved nothing
+// there. Both arrive by an import, the stranger first, or the owner was here before it.
+func TestAttackALineOfAnImportBringsAStrangerIntoTheOwnersAccount(t *testing.T) {
+	const (
+		owner   = "owner@example.org"
+		hash    = `"password_hash":"$2y$05$ta1Vr/y3bd0Z6dEGx6FxX.ufL1SZYIVNRSAOXvuZhYtntJ84atBQ6"` // passwörd and more
+		unknown = `{"external_id":"7","email":"owner@example.org",` + hash + `}`
+		more    = `{"external_id":"7","email":"owner@example.org","username":"stranger",` + hash + `}`
+		proved  = `{"external_id":"7","email":"owner@example.org","email_verified":true}`
+	)
+	arrives := func(s *site) {
+		c := s.client()
+		flow := c.post("signin/code", m{"identifier": owner}).want(202).at("flow")
+		c.post("signin/code/verify", m{"flow": flow, "code": s.letter(owner, "Sign in").Code}).want(200)
+	}
+	for name, happens := range map[string]func(*site){
+		"the owner comes after the import": func(s *site) {
+			s.taken(unknown, server.ImportOptions{})
+			arrives(s)
+			s.taken(unknown, server.ImportOptions{Update: true})
+			s.taken(more, server.ImportOptions{Update: true})
+		},
+		"the owner was here": func(s *site) {
+			s.byMail(owner)
+			s.taken(unknown, server.ImportOptions{Update: true})
+			s.taken(more, server.ImportOptions{Update: true})
+		},
+		"the owner proves it there": func(s *site) {
+			s.taken(more, server.ImportOptions{})
+			s.taken(proved, server.ImportOptions{Update: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.run()
+			happens(s)
+			for _, name := range []string{owner, "stranger"} {
+				s.client().post("signin", m{"identifier": name, "password": "passwörd and more"}).want(401, "bad_credentials")
+			}
+			u := s.everybody(false)[owner]
+			if len(u.Identifiers) != 1 || !u.Identifiers[0].Verified || !u.Identifiers[0].Primary {
+				t.Errorf("the owner is %+v", u)
+			}
+		})
+	}
+}
+
 func TestWhatIsExportedIsImportedAsItWas(t *testing.T) {
 	one, other := newSite(t), newSite(t)
 	one.run()

@@ -212,9 +212,9 @@ func TestAttackWhatIsAnsweredTellsWhoHasAnAccount(t *testing.T) {
 	s.run()
 	op := s.operator()
 	for _, u := range []server.NewUser{
-		{Identifiers: []string{"known@example.org", "known", "+49301234567"}, Verified: true, Password: admit.NewSecret(goodPassword)},
-		{Identifiers: []string{"gone@example.org", "gone", "+49301234568"}, Verified: true, Password: admit.NewSecret(goodPassword)},
-		{Identifiers: []string{"unproved@example.org", "+49301234569"}, Password: admit.NewSecret(goodPassword)},
+		{Identifiers: []string{"known@example.org", "known", "+493012345670"}, Verified: true, Password: admit.NewSecret(goodPassword)},
+		{Identifiers: []string{"gone@example.org", "gone", "+498912345670"}, Verified: true, Password: admit.NewSecret(goodPassword)},
+		{Identifiers: []string{"unproved@example.org", "+494012345670"}, Password: admit.NewSecret(goodPassword)},
 		{Identifiers: []string{"mute"}, Password: admit.NewSecret(goodPassword)},
 	} {
 		if _, err := op.AddUser(t.Context(), u); err != nil {
@@ -226,7 +226,7 @@ func TestAttackWhatIsAnsweredTellsWhoHasAnAccount(t *testing.T) {
 	}
 	sorts := map[string][]string{
 		"addresses":  {"nobody@example.org", "known@example.org", "gone@example.org", "unproved@example.org"},
-		"numbers":    {"+49301234560", "+49301234567", "+49301234568", "+49301234569"},
+		"numbers":    {"+4922112345670", "+493012345670", "+498912345670", "+494012345670"}, // each is of a prefix, which have budgets
 		"user names": {"nobody", "known", "gone", "mute"},
 	}
 	random := regexp.MustCompile(`adm_o_\w+|admit-flow-?\w*=[^;]+`)

@@ -30,10 +30,10 @@ func TestAttackTheTimeOfARefusalTellsWhoHasAnAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	took := map[string][]time.Duration{}
-	for i := range 13 {
+	for i := range 9 { // of 10 that strangers have at a name in an hour
 		for _, name := range []string{"nobody", "ann", "bob"} {
 			c := s.client()
-			c.address = fmt.Sprintf("192.0.2.%d:4711", i) // no budget is spent
+			c.address = fmt.Sprintf("192.0.2.%d:4711", i)
 			begun := time.Now()
 			c.post("signin", m{"identifier": name, "password": otherPassword}).want(401, "bad_credentials")
 			took[name] = append(took[name], time.Since(begun))

@@ -58,6 +58,10 @@ type User struct {
 
 	proof string // the hash that SignIn verified
 	mark  int64  // of the password then; see DeviceMark
+
+	// What ConfirmSignIn looks at again.
+	epoch   uint64 // before the proof was taken, 0 where there was none
+	passkey string // that signed in, ""
 }
 
 // newID returns an id for a user: 130 random bits, in small letters and digits.

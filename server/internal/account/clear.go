@@ -1,7 +1,6 @@
 package account
 
 import (
-	"slices"
 	"time"
 )
 
@@ -59,7 +58,7 @@ func (s *Service) clear(tx Tx, user *User, of Clearing, since, now time.Time) er
 func (s *Service) firstProof(tx Tx, user *User, value string, from Origin, now time.Time) (*User, error) {
 	id := *user.identifier(value)
 	id.Verified, id.Primary = true, true
-	if slices.ContainsFunc(user.Identifiers, func(id Identifier) bool { return id.Verified && id.Kind.Channel() != "" }) {
+	if len(user.proved()) > 0 {
 		if err := s.free(tx, Asker{}, value, now); err != nil {
 			return nil, err
 		}

@@ -75,7 +75,6 @@ type Factors interface {
 
 const (
 	purposeFactor = "factor" // the second step of a sign-in; the target is the user
-	factorLife    = 10 * time.Minute
 )
 
 // A wrong code burns a try of the user, whatever flow, replica or address it came
@@ -155,8 +154,17 @@ func standingOf(tx Tx, user *User, factors []*Factor) (st standing, err error) {
 		}
 	}
 	st.Digest = hex.EncodeToString(sum.Sum(nil)[:16])
-	st.Epoch, err = tx.Epoch(user.ID)
+	st.Epoch, err = ownEpoch(tx, user.ID)
 	return st, err
+}
+
+// ownEpoch is 0 where no session of the user was ever begun.
+func ownEpoch(tx Tx, user string) (uint64, error) {
+	n, own, err := tx.Epoch(user)
+	if !own {
+		n = 0
+	}
+	return n, err
 }
 
 // still reports whether nothing has changed since.
@@ -223,7 +231,7 @@ func (s *Service) Gate(ctx context.Context, user *User, first First, from Origin
 			return err
 		}
 		step := secondStep{AMR: first.AMR, At: now, Keep: first.Keep, Browser: first.Browser, Standing: st}
-		c, err := s.challenge(asker, browser, purposeFactor, user.ID, step, factorLife, now)
+		c, err := s.challenge(asker, browser, purposeFactor, user.ID, step, flowLife, now)
 		if err != nil {
 			return err
 		}
@@ -530,13 +538,17 @@ func (s *Service) sealFactor(id string, secret []byte, now time.Time) string {
 var everyFactor = []FactorKind{TOTP, Passkey, Recovery, Trusted}
 
 // ResetFactors removes the second factors of a user, for an operator who knows
-// that it is the owner who has lost them. All sessions end, and the owner is told.
+// that it is the owner who has lost them. All sessions and API keys end, and the
+// owner is told.
 func (s *Service) ResetFactors(ctx context.Context, id string, by By, now time.Time) error {
 	err := s.change(ctx, id, by, "factors_reset", "", true, now, func(tx Tx, user *User) error {
 		if err := tx.DeleteFactors(id, everyFactor...); err != nil {
 			return err
 		}
 		if err := s.stopLoss(tx, id, &Record{Actor: by.Actor, Detail: "reset"}, now); err != nil {
+			return err
+		}
+		if err := endAPIKeys(tx, id, "factors_reset", now, everyKey); err != nil {
 			return err
 		}
 		return s.tellProved(tx, Asker{Subject: id, From: by.From}, user, "factors_reset", now)

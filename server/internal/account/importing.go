@@ -477,10 +477,11 @@ func (n names) add(a *Arrival) {
 // password is set only where there is none, for the one that is there is newer.
 //
 // Who is found by a name that nobody has proved may be a stranger who has put it
-// there to get hold of the owner's account: such a line is refused. And where the
-// line says nothing proved of what the user has proved here, it may be the line that
-// is a stranger's: somebody who signed up elsewhere with an address that its owner
-// has proved here since. What such a line signs in with stays out.
+// there to get hold of the owner's account: such a line is refused. It may also be
+// the line that is a stranger's: somebody who signed up elsewhere with an address
+// that its owner has proved here. What such a line signs in with stays out, unless
+// its external id is the user's, which goes with the first proof of an address. A
+// line that brings this first proof takes all, like who proves it here.
 func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.Time) (changed bool, err error) {
 	was, err := tx.User(id)
 	if err != nil {
@@ -491,8 +492,23 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 			return false, &admit.FieldError{Field: "identifier", Err: ErrTaken}
 		}
 	}
-	ours := agree(was, a.User)
+	external, err := tx.ExternalIDs([]string{id})
+	if err != nil {
+		return false, err
+	}
+	known := external[id] == a.ExternalID && a.ExternalID != ""
+	ours := known || agree(was, a.User)
 	user := was.clone()
+	if i := slices.IndexFunc(a.User.proved(), func(i Identifier) bool { return was.identifier(i.Value) != nil }); i >= 0 && len(was.proved()) == 0 {
+		user.Identifiers, user.MustChange, known = []Identifier{a.User.proved()[i]}, false, false
+		user.Identifiers[0].Primary = true
+		if err := tx.Record(by.Record(now, id, "first_proof_took_all", "")); err != nil {
+			return false, err
+		}
+		if err := s.clear(tx, was, FirstProof, now, now); err != nil {
+			return false, err
+		}
+	}
 	user.Name, user.Locale = cmp.Or(a.User.Name, user.Name), cmp.Or(a.User.Locale, user.Locale)
 	if a.HasDisabled {
 		user.Disabled = a.User.Disabled
@@ -520,16 +536,10 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 			return false, err
 		}
 	}
-	if a.ExternalID != "" {
-		external, err := tx.ExternalIDs([]string{id})
-		if err != nil {
+	if a.ExternalID != "" && ours && !known {
+		changed = true
+		if err := tx.SetExternalID(id, a.ExternalID); err != nil {
 			return false, err
-		}
-		if external[id] != a.ExternalID {
-			changed = true
-			if err := tx.SetExternalID(id, a.ExternalID); err != nil {
-				return false, err
-			}
 		}
 	}
 	if a.Hash != "" && ours {
@@ -583,14 +593,10 @@ func (s *Service) mend(tx Tx, id string, said bool, a *Arrival, by By, now time.
 // agree reports whether a user who is there and a line have a proof in common, or
 // nobody has proved anything here.
 func agree(is, line *User) bool {
-	proved := false
-	for _, id := range is.Identifiers {
-		proved = proved || id.Verified
-		if said := line.identifier(id.Value); id.Verified && said != nil && said.Verified {
-			return true
-		}
-	}
-	return !proved
+	return len(is.proved()) == 0 || slices.ContainsFunc(is.proved(), func(id Identifier) bool {
+		said := line.identifier(id.Value)
+		return said != nil && said.Verified
+	})
 }
 
 // An Exported is all that is known of a user.

@@ -17,10 +17,6 @@ import (
 const (
 	purposeSignIn = "signin" // by the identifier that is the target
 
-	// signInLife is what NIST SP 800-63B-4, 3.1.3.2, gives an out-of-band secret
-	// at most. The digits that an opened link shows live no longer.
-	signInLife = 10 * time.Minute
-
 	maxOpenings = 3 // of one link, elsewhere, that are told of
 	reportCost  = 3 // asks that one "not me" takes away from who asked
 )
@@ -28,11 +24,11 @@ const (
 // The budgets of signing in by what is sent. Where a browser is known it has its
 // own, so that no stranger keeps the owner from a link.
 var (
-	askBudget    = Budget{60, 5 * time.Second}                   // asks from one network, or from a browser that is known
-	lettersMine  = Budget{5, 10 * time.Minute}                   // to one identifier, asked for from one network
-	lettersAll   = Budget{20, 3 * time.Minute}                   // and from all
-	reportBudget = Budget{1, signInLife}                         // of one sign-in
-	openedBudget = Budget{maxOpenings, signInLife / maxOpenings} // likewise
+	askBudget    = Budget{60, 5 * time.Second}                 // asks from one network, or from a browser that is known
+	lettersMine  = Budget{5, 10 * time.Minute}                 // to one identifier, asked for from one network
+	lettersAll   = Budget{20, 3 * time.Minute}                 // and from all
+	reportBudget = Budget{1, flowLife}                         // of one sign-in
+	openedBudget = Budget{maxOpenings, flowLife / maxOpenings} // likewise
 )
 
 // An asking is what is known of a sign-in that somebody asked for.
@@ -92,7 +88,7 @@ func (s *Service) AskSignIn(ctx context.Context, identifier string, link bool, d
 			User: idOf(user), To: to.Value, Text: to.Kind == Phone, Linked: link && to.Kind == Email,
 			Address: from.Address, Agent: from.UserAgent, Network: from.network(), Key: tries[0].key, At: now,
 		}
-		c, err := s.challenge(asker, mailed, purposeSignIn, id.Value, a, signInLife, now)
+		c, err := s.challenge(asker, mailed, purposeSignIn, id.Value, a, flowLife, now)
 		if err != nil {
 			return err
 		}
@@ -328,6 +324,9 @@ func (s *Service) proveSignIn(ctx context.Context, id string, from Origin, now t
 		if user, err = s.arrive(tx, a, from, now); err != nil {
 			return err
 		}
+		if user.epoch, err = ownEpoch(tx, user.ID); err != nil {
+			return err
+		}
 		if a.Text {
 			if err := s.provedText(tx, a.To, from, now); err != nil {
 				return err
@@ -366,13 +365,25 @@ func (s *Service) arrive(tx Tx, a asking, from Origin, now time.Time) (*User, er
 	return user, tx.PutUser(user)
 }
 
-// ConfirmSignIn reports, after a session was begun for a user, whether the user may
-// still sign in: an operator may have disabled it in between.
+// ConfirmSignIn is Confirm for a link, a code or a passkey: it reports, after a
+// session was begun for a user, whether the user may still sign in so. In between an
+// operator may have disabled it, or its owner have removed the passkey or ended
+// every session.
 func (s *Service) ConfirmSignIn(ctx context.Context, user *User) error {
 	return s.store.View(ctx, func(tx Tx) error {
 		is, err := tx.User(user.ID)
 		if errors.Is(err, ErrUnknownUser) || err == nil && is.Disabled {
 			return ErrFlowEnded
+		}
+		if err == nil && user.passkey != "" {
+			_, err = theirs(tx, user.passkey, nil, user.ID)
+		}
+		if err != nil {
+			return err
+		}
+		epoch, err := ownEpoch(tx, user.ID)
+		if err == nil && user.epoch != 0 && epoch != user.epoch {
+			err = ErrFlowEnded
 		}
 		return err
 	})

@@ -264,7 +264,7 @@ func (s *Service) AskLossProof(ctx context.Context, flow, browser string, from O
 		}
 		return s.post(tx, letter{
 			name: "factor_loss_code", to: to.Value, locale: from.Locale, about: user.ID, needs: c,
-			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/account/security", From: from.Address, Device: from.Browser},
+			Facts: Facts{Code: s.recoverCode(c.ID), Link: s.o.PublicURL + "/account/security", From: from.Address, Device: from.Browser},
 		}, now)
 	})
 	return asker.Reveal(), s.noText(ctx, err, from, now)
@@ -285,7 +285,13 @@ func (s *Service) FinishLoss(ctx context.Context, flow, browser, proof, code str
 		if c.Target != user.ID {
 			return ErrFlowEnded
 		}
-		return s.byCode(tok, code)(c)
+		if !tok.Matches(c.Asker) {
+			return ErrFlowEnded
+		}
+		if !s.isCode(recoverCodeBy, c.ID, cleanCode(code)) {
+			return ErrBadCode
+		}
+		return nil
 	}, func(tx Tx, c *Challenge) error {
 		is, err := tx.User(user.ID)
 		if err != nil {

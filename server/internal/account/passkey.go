@@ -271,14 +271,22 @@ func (s *Service) SignInPasskey(ctx context.Context, flow string, answer []byte,
 	}
 	p, signed, err := s.answered(ctx, c, answer, true)
 	if err == nil {
+		err = s.store.View(ctx, func(tx Tx) (err error) {
+			if user, err = tx.User(p.User); err == nil {
+				user.passkey = p.ID
+				user.epoch, err = ownEpoch(tx, p.User)
+			}
+			return err
+		})
+	}
+	if err == nil {
 		err = s.use(ctx, c, p, signed, from, now)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	s.refund(tries)
-	user, err = s.User(ctx, p.User)
-	return user, p.proof(signed), err
+	return user, p.proof(signed), nil
 }
 
 // proof is how a user was proved who used the passkey.
@@ -806,7 +814,7 @@ func (s *Service) wayInBeside(tx Tx, user *User, p *PasskeyFactor, all []*Passke
 			return nil
 		}
 	}
-	if user.contact() != "" && s.o.CanMail {
+	if len(s.reached(user)) > 0 {
 		return nil
 	}
 	hash, err := tx.PasswordHash(user.ID)

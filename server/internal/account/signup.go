@@ -20,7 +20,9 @@ import (
 )
 
 const (
-	flowLife  = 15 * time.Minute
+	// flowLife is what NIST SP 800-63B-4, 3.1.3.2, and ASVS 6.5.5 give an out-of-band
+	// secret at most. The digits that an opened link shows live no longer.
+	flowLife  = 10 * time.Minute
 	setupLife = 7 * 24 * time.Hour
 	flowTries = 5
 

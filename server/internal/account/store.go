@@ -108,8 +108,9 @@ type Credentials interface {
 	// feed is told.
 	RaiseClaims(user string, now time.Time) error
 	// Epoch is the "sev" of a token that says what else is read in the same
-	// transaction. Users who never signed in have one, too, which may be 0.
-	Epoch(user string) (uint64, error)
+	// transaction. Users who never signed in have one, too, which may be 0 and is not
+	// their own: the first session makes that.
+	Epoch(user string) (n uint64, own bool, err error)
 }
 
 // Sessions are looked at, used and ended together with what hangs on them. What

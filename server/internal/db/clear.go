@@ -40,7 +40,7 @@ var belongings = []belonging{
 	{"api_keys", "user_id", nil, "they are ended, which verifiers hear"},
 	{"challenges", "target", nil, "they are voided by purposes and targets"},
 	{"outbox", "user_id", nil, "what a message offers is void; what it tells is true"},
-	{"external_ids", "user_id", nil, "what an import called it, which signs nobody in"},
+	{"external_ids", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "what an import called whoever had proved nothing; a later one would bring his password"},
 	{"audit", "subject", nil, "what happened has happened"},
 }
 

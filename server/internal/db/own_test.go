@@ -12,6 +12,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/db"
 )
 
 const ownPassword = "correct horse battery"
@@ -20,6 +21,7 @@ const ownPassword = "correct horse battery"
 type owner struct {
 	*account.Service
 	t     *testing.T
+	db    *db.DB
 	user  *account.User
 	begun time.Time
 	mail  []account.Message // latest last
@@ -28,7 +30,7 @@ type owner struct {
 func newOwner(t *testing.T, locale string) *owner {
 	t.Helper()
 	d := database(t)
-	o := &owner{Service: accounts(t, d, cookie.GenerateKey()), t: t, begun: time.Now()}
+	o := &owner{Service: accounts(t, d, cookie.GenerateKey()), t: t, db: d, begun: time.Now()}
 	from := account.Origin{Locale: locale}
 	_, flow, err := o.SignUp(t.Context(), account.SignUp{Identifier: "ann@example.org", Password: admit.NewSecret(ownPassword)}, from, o.begun)
 	if err != nil {

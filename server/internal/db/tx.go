@@ -210,15 +210,14 @@ func (t *txn) RaiseClaims(user string, now time.Time) error {
 	return t.tellRaised(user, n, "claims_changed", now, err)
 }
 
-func (t *txn) Epoch(user string) (uint64, error) {
+func (t *txn) Epoch(user string) (n uint64, own bool, err error) {
 	epoch, err := t.in.ReadEpoch(t.ctx, t.tx.Tx, user)
 	if err != nil || epoch.N > 0 {
-		return epoch.N, err
+		return epoch.N, epoch.N > 0, err
 	}
 	// Not less than what Renew has told of everybody.
-	var restored uint64
-	err = t.row("SELECT restored_at FROM instance").Scan(&restored)
-	return restored, err
+	err = t.row("SELECT restored_at FROM instance").Scan(&n)
+	return n, false, err
 }
 
 func (t *txn) Challenge(id string) (*account.Challenge, error) {

@@ -115,9 +115,10 @@ func (c *call) apiVerifySignIn(in *verifySignIn) error {
 	return c.signedIn(http.StatusOK, user, s, in.jwtCookie)
 }
 
-// arrive begins the session of a user who has just proved itself by what was sent.
-func (c *call) arrive(user *account.User, in guise, remember bool, amr string) (*session.Session[Data], error) {
-	s, err := c.start(user, in, remember, amr)
+// arrive begins the session of a user who has just proved itself by what was sent, or
+// by a passkey.
+func (c *call) arrive(user *account.User, in guise, remember bool, amr ...string) (*session.Session[Data], error) {
+	s, err := c.start(user, in, remember, amr...)
 	if err != nil {
 		return nil, err
 	}

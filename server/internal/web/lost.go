@@ -41,7 +41,7 @@ func (c *call) lostCode(proof string) *page {
 	p.Data = &lostPage{State: "code"}
 	p.Form = &form{
 		Action: "/signin/factor/lost", Submit: c.say("lost.finish"), Proof: "code", Hidden: []wished{{"proof", proof}},
-		Fields: []field{{Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true}},
+		Fields: []field{{Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("recover.digits"), Digits: true, Focus: true}},
 	}
 	return p
 }
@@ -167,12 +167,12 @@ func lostCalls() []operation {
 		do:      taking((*call).apiLost),
 		example: `{"flow": "adm_o_…"}`,
 		answers: []answers{{202, "Wait, or look at the mail", lossState{}}},
-		refuses: []*admit.Error{account.ErrFactorEnded, account.ErrNoAddress, account.ErrTooMany},
+		refuses: []*admit.Error{account.ErrFactorEnded, account.ErrNoAddress, account.ErrTooMany, account.ErrTexts},
 	}, {
 		call: "POST " + p + "/verify", id: "removeLostFactors", summary: "Remove lost factors",
 		about:   "By the mailed code. All sessions end; sign in again, with one step.",
 		do:      taking((*call).apiLostVerify),
-		example: `{"flow": "adm_o_…", "proof": "adm_o_…", "code": "123456"}`,
+		example: `{"flow": "adm_o_…", "proof": "adm_o_…", "code": "12345678"}`,
 		answers: []answers{{204, "Removed", nil}},
 		refuses: []*admit.Error{account.ErrFactorEnded, account.ErrBadCode, account.ErrFlowEnded, account.ErrLossEarly, account.ErrTooMany},
 	}}

@@ -24,7 +24,7 @@ func ownFactorCalls() []operation {
 		answers: []answers{{200, "The apps, oldest first", totps{}}},
 	}, {
 		call: "POST " + p + "totp", id: "beginTOTP", summary: "Begin to add an authenticator app", session: true, proof: account.RecentProof,
-		about:   "The secret counts for nothing until a first code of it was shown, within 15 minutes.",
+		about:   "The secret counts for nothing until a first code of it was shown, within 10 minutes.",
 		do:      taking((*call).apiBeginTOTP),
 		example: `{}`,
 		answers: []answers{{201, "What to put into the app", newTOTP{}}},

@@ -247,7 +247,7 @@ func (c *call) apiSignInPasskey(in *signInPasskey) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.start(user, guise, in.Remember, amr...)
+	s, err := c.arrive(user, guise, in.Remember, amr...)
 	if err != nil {
 		return err
 	}
@@ -535,7 +535,7 @@ func (c *call) passkeySignInForm() error {
 	p.Form.Checked, p.Form.Proof, p.Path = in.Get("remember") != "", "", "/signin"
 	user, amr, err := c.Accounts.SignInPasskey(c.r.Context(), in.Get("flow"), []byte(in.Get("credential")), c.browserID(), c.knownOrigin(), c.now)
 	if err == nil {
-		_, err = c.start(user, asCookie, p.Form.Checked, amr...)
+		_, err = c.arrive(user, asCookie, p.Form.Checked, amr...)
 	}
 	if err == nil && user.MustChange {
 		err = account.ErrMustChange

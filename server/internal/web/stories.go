@@ -108,7 +108,7 @@ var stories = slices.Concat(passkeyStories, []story{
 	{"totp-wrong", func(c *call) *page { return c.tellWrong(c.tellTOTP(), "code", account.ErrWrongFactor) }},
 	{"codes", func(c *call) *page {
 		var codes []admit.Secret
-		for _, text := range strings.Fields("k3mx-7qpa-zt2w-hn5b fy6r-c4ve-l7da-2smo p5tj-wq3n-6xke-yb4z u2hd-r7fc-vm5g-3tai e6zk-n4px-q2wb-7djl h3sv-y5mo-a6cf-rt2u 7gbn-k2xe-d4qj-5wpz m4la-t6vh-3oyr-c7ks x5wd-2fin-z3ub-q6gm j7pe-s4ct-h5ky-v2ra") {
+		for _, text := range strings.Fields("k3mx-7qpa-zt2w-hn5b-r7fc-vm5g fy6r-c4ve-l7da-2smo-n4px-q2wb p5tj-wq3n-6xke-yb4z-y5mo-a6cf u2hd-r7fc-vm5g-3tai-k2xe-d4qj e6zk-n4px-q2wb-7djl-t6vh-3oyr h3sv-y5mo-a6cf-rt2u-2fin-z3ub 7gbn-k2xe-d4qj-5wpz-s4ct-h5ky m4la-t6vh-3oyr-c7ks-7qpa-zt2w x5wd-2fin-z3ub-q6gm-c4ve-l7da j7pe-s4ct-h5ky-v2ra-wq3n-6xke") {
 			codes = append(codes, admit.NewSecret(text))
 		}
 		return c.keepsake(ann(), codes, true)
