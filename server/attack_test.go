@@ -359,6 +359,7 @@ func TestAttackASignInUnderWayOutlivesTheRemovalOfItsPasskey(t *testing.T) {
 	owner := s.signedUp("ann")
 	for round := range 6 {
 		a := s.authenticator()
+		a.Count = 0 // as of a passkey that is synced: in whatever order the answers come
 		id := owner.addPasskey(a).want(201).at("passkey.id")
 		var thieves [8]*client
 		var all sync.WaitGroup

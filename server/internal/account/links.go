@@ -370,10 +370,14 @@ func (s *Service) arrive(tx Tx, a asking, from Origin, now time.Time) (*User, er
 // operator may have disabled it, or its owner have removed the passkey or ended
 // every session.
 func (s *Service) ConfirmSignIn(ctx context.Context, user *User) error {
+	overtaken := ErrFlowEnded
+	if user.passkey != "" {
+		overtaken = ErrPasskeyRefused
+	}
 	return s.store.View(ctx, func(tx Tx) error {
 		is, err := tx.User(user.ID)
 		if errors.Is(err, ErrUnknownUser) || err == nil && is.Disabled {
-			return ErrFlowEnded
+			return overtaken
 		}
 		if err == nil && user.passkey != "" {
 			_, err = theirs(tx, user.passkey, nil, user.ID)
@@ -383,7 +387,7 @@ func (s *Service) ConfirmSignIn(ctx context.Context, user *User) error {
 		}
 		epoch, err := ownEpoch(tx, user.ID)
 		if err == nil && user.epoch != 0 && epoch != user.epoch {
-			err = ErrFlowEnded
+			err = overtaken
 		}
 		return err
 	})
