@@ -1,0 +1,56 @@
+package provider
+
+import "encoding/json"
+
+// An Authorization is a request at the authorization endpoint that was found good, and
+// waits for somebody.
+type Authorization struct {
+	Client  *Client
+	Session *Session // nil where nobody is signed in
+	Asked   Asked
+	// New are the scopes that this client has not been allowed yet.
+	New []string
+	// Why a sign-in is asked for where there is a session.
+	Why Reason
+	// LoginHint is what the client believes that the person signs in with.
+	LoginHint string
+	ACRValues []string
+	Locales   []string // ui_locales
+
+	flow string
+}
+
+// Reason is why a sign-in is asked for.
+type Reason string
+
+// The reasons.
+const (
+	Nobody   Reason = ""       // nobody is signed in
+	Again    Reason = "login"  // prompt=login, or the proof is older than max_age
+	Stronger Reason = "acr"    // a stronger proof is asked for
+	Another  Reason = "select" // prompt=select_account, or id_token_hint is of another
+)
+
+// Flow is the request, sealed and bound to the session: for the form of a consent page.
+func (a *Authorization) Flow() string { return a.flow }
+
+// A ClaimsRequest is the parameter "claims" (OpenID Connect Core section 5.5).
+type ClaimsRequest struct {
+	UserInfo map[string]*ClaimWish `json:"userinfo,omitempty"`
+	IDToken  map[string]*ClaimWish `json:"id_token,omitempty"`
+}
+
+// A ClaimWish is what is asked of one claim; a nil one asks for it in the default manner.
+type ClaimWish struct {
+	Essential bool              `json:"essential,omitempty"`
+	Value     json.RawMessage   `json:"value,omitempty"`
+	Values    []json.RawMessage `json:"values,omitempty"`
+}
+
+// A Logout is a request of a client to sign out (OpenID Connect RP-Initiated Logout 1.0).
+type Logout struct {
+	Client  *Client  // nil where nobody knows which
+	Session *Session // nil where nobody is signed in
+	Asked   bool     // the person must be asked first
+	flow    string
+}

@@ -1,0 +1,70 @@
+package provider
+
+import (
+	"time"
+
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/token"
+)
+
+// AuthMethod is how a client proves that it is that client, by the names of
+// token_endpoint_auth_method (RFC 7591 section 2).
+type AuthMethod string
+
+// The methods.
+const (
+	NoAuth        AuthMethod = "none" // a public client: PKCE is all there is
+	SecretBasic   AuthMethod = "client_secret_basic"
+	SecretPost    AuthMethod = "client_secret_post"
+	PrivateKeyJWT AuthMethod = "private_key_jwt"
+)
+
+// GrantType is what a client may present for tokens.
+type GrantType string
+
+// The grant types.
+const (
+	AuthorizationCode GrantType = "authorization_code"
+	RefreshToken      GrantType = "refresh_token"
+	ClientCredentials GrantType = "client_credentials"
+	DeviceCode        GrantType = "urn:ietf:params:oauth:grant-type:device_code"
+)
+
+// A Client is an application that is registered (RFC 7591 section 2).
+type Client struct {
+	ID   string
+	Name string // as people know it
+	URI  string // where they read about it, "" for nowhere
+
+	Auth    AuthMethod
+	Secrets []ClientSecret // more than one while one is replaced
+	Keys    *jose.KeySet   // for PrivateKeyJWT
+	KeysURI string         // in place of Keys: jwks_uri
+
+	RedirectURIs         []string // compared letter by letter
+	Native               bool     // of a program on a device: the port of a loopback URI may be any (RFC 8252 section 7.3)
+	PostLogoutURIs       []string
+	BackchannelLogoutURI string // "" for none
+	Grants               []GrantType
+	Scopes               []string // that it may ask for
+	Audiences            []string // resources that it may ask for (RFC 8707)
+	FirstParty           bool     // nobody is asked for consent
+
+	JWT        bool           // access tokens are JWTs (RFC 9068), and not opaque
+	Signs      jose.Algorithm // of ID tokens and access tokens; "" for ES256
+	Sector     string         // host of pairwise subjects (OpenID Connect Core section 8.1); "" for public ones
+	CodeLife   time.Duration  // 0 for 60 s
+	AccessLife time.Duration  // 0 for 5 min
+	GrantLife  time.Duration  // of refresh tokens without offline_access it is the session's; 0 for 30 d
+
+	CreatedAt time.Time
+	Disabled  bool
+}
+
+// A ClientSecret is the digest of a secret that a client proves itself by. Secrets are
+// tokens of kind token.ClientSecret: random, so that a plain digest is enough.
+type ClientSecret struct {
+	Selector string
+	Digest   token.Digest
+	Expires  time.Time // zero for never
+}

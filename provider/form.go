@@ -1,0 +1,85 @@
+package provider
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxForm  = 64 << 10 // bytes of a request's parameters
+	maxParam = 16 << 10 // of one
+)
+
+// A form is the parameters of a request, each of which is there once (RFC 6749
+// section 3.1): of two, one reader would take the first and another one the last. What
+// is sent without a value counts as not sent.
+type form map[string][]string
+
+func (f form) get(name string) string {
+	if v := f[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (f form) words(name string) []string { return strings.Fields(f.get(name)) }
+
+// parseForm reads parameters. Resources may be there several times (RFC 8707).
+func parseForm(text string) (form, error) {
+	if len(text) > maxForm {
+		return nil, because(ErrInvalidRequest, "The parameters are longer than 64 KiB.")
+	}
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, because(ErrInvalidRequest, "The parameters are not form-encoded.")
+	}
+	f := form{}
+	for name, all := range values {
+		if len(all) > 1 && name != "resource" {
+			return nil, because(ErrInvalidRequest, "A parameter is there twice: "+printable(name)+".")
+		}
+		for _, v := range all {
+			if len(v) > maxParam || !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+				return nil, because(ErrInvalidRequest, "A parameter is too long, or no text: "+printable(name)+".")
+			}
+			if v != "" {
+				f[name] = append(f[name], v)
+			}
+		}
+	}
+	return f, nil
+}
+
+// printable is a name as an error may tell it (RFC 6749 section 5.2 allows ASCII).
+func printable(name string) string {
+	if len(name) > 40 {
+		name = name[:40]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, name)
+}
+
+// posted reads the form that a client posts. Nothing may stand in the query: it is
+// logged on its way.
+func posted(w http.ResponseWriter, r *http.Request) (form, error) {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return nil, because(ErrInvalidRequest, "The body is not application/x-www-form-urlencoded.")
+	}
+	if r.URL.RawQuery != "" {
+		return nil, because(ErrInvalidRequest, "The parameters belong into the body, and not into the address.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm+1))
+	if err != nil {
+		return nil, because(ErrInvalidRequest, "The body cannot be read, or is longer than 64 KiB.")
+	}
+	return parseForm(string(body))
+}

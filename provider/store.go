@@ -1,0 +1,193 @@
+package provider
+
+import (
+	"context"
+	"time"
+
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/token"
+)
+
+// A Store keeps what a provider must not forget. [NewMemory] is one; package
+// providertest says whether another is right.
+//
+// All that belongs together is read or written in one transaction: what a transaction
+// has read is still so when it commits, or it runs again. An Update that returns nil
+// is durable.
+type Store interface {
+	View(ctx context.Context, fn func(Tx) error) error
+	Update(ctx context.Context, fn func(Tx) error) error
+}
+
+// A Tx is a transaction. What it returns is the caller's; where nothing is there it
+// returns nil and no error.
+type Tx interface {
+	Client(id string) (*Client, error)
+
+	// Session returns a session that lives at a time, and notes nothing.
+	Session(sid string, now time.Time) (*Session, error)
+	// User returns who may sign in: nobody who was disabled.
+	User(subject string) (*User, error)
+
+	Consent(subject, client string) (*Consent, error)
+	PutConsent(*Consent) error
+
+	// Code is found by its selector. A code that was spent is kept until it would have
+	// expired: who presents it again is a thief, or was robbed.
+	Code(selector string) (*Code, error)
+	AddCode(*Code) error
+	// SpendCode notes which grant a code became, and reports whether it was the first to.
+	SpendCode(selector, grant string) (first bool, err error)
+
+	Grant(id string) (*Grant, error)
+	AddGrant(*Grant) error
+	// RotateGrant puts the next refresh token in the place of the current one, where
+	// the grant is at rotation n still; another outcome makes the transaction run again.
+	RotateGrant(id string, n uint64, next token.Digest, now time.Time) error
+	// EndGrant ends a grant that lives, and reports whether it did.
+	EndGrant(id, reason string, now time.Time) (bool, error)
+	// GrantsOf returns the grants that live: of a subject with a client, "" for every
+	// one, or of a session.
+	GrantsOf(subject, client string) ([]*Grant, error)
+	GrantsBehind(sid string) ([]*Grant, error)
+
+	// Token is an opaque access token, found by its selector.
+	Token(selector string) (*Token, error)
+	AddToken(*Token) error
+	EndToken(selector string) error
+
+	// Spend notes that an id was used, until a time, and reports whether it was the
+	// first: of client assertions, and what else is good once.
+	Spend(purpose, id string, until time.Time) (first bool, err error)
+
+	// Place gives a JWT a place on a status list, as its claim "status"; nil where
+	// there are none.
+	Place(subject string, claims *IDs, until time.Time) ([]byte, error)
+	// Tell tells whoever verifies tokens elsewhere.
+	Tell(feed.Event) error
+	// Note keeps an event of importance: who did what.
+	Note(Note) error
+}
+
+// IDs are what can end a token.
+type IDs struct{ SID, GID, JTI string }
+
+// A Session is of somebody who is signed in.
+type Session struct {
+	SID      string // not a secret; clients get one derived from it
+	Subject  string
+	AuthTime time.Time
+	ACR      string
+	AMR      []string
+	Expires  time.Time
+}
+
+// A User is who a token is about.
+type User struct {
+	Subject string // "sub" where a client asks for no pairwise one; it never changes hands
+	Epoch   uint64 // the "sev" of tokens
+	Roles   []string
+	// Claims are the standard claims of OpenID Connect Core section 5.1, by name, as
+	// JSON values: only those that are known.
+	Claims map[string]any
+}
+
+// A Consent is what somebody has allowed a client.
+type Consent struct {
+	Subject, Client string
+	Scopes          []string
+	Audiences       []string
+	GivenAt         time.Time
+	LastUsed        time.Time
+}
+
+// A Code is an authorization code on its way (RFC 6749 section 4.1.2).
+type Code struct {
+	Selector string
+	Digest   token.Digest
+	Grant    string // that it has become, "" while it is good
+	Expires  time.Time
+	Asked    Asked
+	Session  Session
+}
+
+// Asked is what was asked for, and allowed, at the authorization endpoint.
+type Asked struct {
+	Client      string
+	RedirectURI string // as it was sent
+	Scopes      []string
+	Audiences   []string // the resource parameters (RFC 8707)
+	Challenge   string   // S256 of PKCE (RFC 7636)
+	Nonce       string
+	Claims      *ClaimsRequest
+	JKT         string    // dpop_jkt (RFC 9449 section 10)
+	At          time.Time // when it was asked for first
+}
+
+// A Grant is what came of one code, or what a client has of its own: its refresh
+// tokens, of which one at a time is good, and every access token.
+type Grant struct {
+	ID       string // the "gid" of its tokens; no secret
+	Client   string
+	Subject  string // "" of a client's own
+	SID      string // it ends with this session; "" for one that outlives it (offline_access)
+	Scopes   []string
+	Asked    Asked
+	AuthTime time.Time
+	ACR      string
+	AMR      []string
+	BegunAt  time.Time
+	Expires  time.Time
+	Ended    string // why it has; "" while it lives
+	JKT      string // thumbprint of the key that its refresh tokens are bound to
+
+	N         uint64       // rotations
+	Current   token.Digest // of the refresh token that is good; zero where there is none
+	Previous  token.Digest
+	RotatedAt time.Time
+}
+
+// A Token is an opaque access token.
+type Token struct {
+	Selector string
+	Digest   token.Digest
+	Grant    string // "gid"
+	Client   string
+	Subject  string
+	SID      string // of the session that it ends with, not derived; "" for none
+	SEV      uint64
+	Scopes   []string
+	Audience []string
+	JKT      string
+	AuthTime time.Time
+	ACR      string
+	AMR      []string
+	Issued   time.Time
+	Expires  time.Time
+}
+
+// A Note is an event for the audit.
+type Note struct {
+	At                      time.Time
+	Event                   string // such as "client_authorized"
+	Subject, Client, Detail string
+}
+
+// Keys sign, and check what was signed.
+type Keys interface {
+	// Signing returns the key that signs with an algorithm now, nil where there is none.
+	// As long as it is the same one, so is the pointer.
+	Signing(alg jose.Algorithm) *jose.Key
+	jose.KeySource // with every key that has signed what still lives
+	// Published is the set of public keys, for /oauth/jwks.
+	Published(ctx context.Context) (*jose.KeySet, error)
+}
+
+// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one.
+type Secrets interface {
+	Derive(purpose string) []byte      // of the key that is used now
+	DeriveAll(purpose string) [][]byte // of every key that still counts, that one first
+	Seal(dst []byte, name string, value []byte, now time.Time) []byte
+	Open(dst []byte, name, sealed string, maxAge time.Duration, now time.Time) (value []byte, old bool, err error)
+}
