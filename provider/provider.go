@@ -7,6 +7,8 @@ package provider
 import (
 	"net/http"
 	"time"
+
+	"github.com/admit-auth/admit"
 )
 
 // Options configure a Provider. Issuer, Store, Keys, Secrets and People are needed.
@@ -17,6 +19,11 @@ type Options struct {
 	Keys    Keys
 	Secrets Secrets
 	People  People
+
+	// Salt is what pairwise subjects are made with, and the sid that a client is told. It
+	// never changes, for with it would change who everybody is. Where it is left out both
+	// are made with Secrets, and change when those do.
+	Salt admit.Secret
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
 
