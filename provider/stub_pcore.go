@@ -1,0 +1,26 @@
+package provider
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+func (p *Provider) token(w http.ResponseWriter, r *http.Request)      { http.NotFound(w, r) }
+func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+func (p *Provider) revoke(w http.ResponseWriter, r *http.Request)     { http.NotFound(w, r) }
+func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request)   { http.NotFound(w, r) }
+func (p *Provider) jwks(w http.ResponseWriter, r *http.Request)       { http.NotFound(w, r) }
+func (p *Provider) logout(w http.ResponseWriter, r *http.Request)     { http.NotFound(w, r) }
+func (p *Provider) metadata(w http.ResponseWriter, r *http.Request)   { http.NotFound(w, r) }
+
+func (p *Provider) subject(c *Client, subject string) string {
+	if c.Sector != "" {
+		return c.Sector + "/" + subject
+	}
+	return subject
+}
+
+func (p *Provider) hint(ctx context.Context, text string, now time.Time) (sub, sid, aud string, expired bool, err error) {
+	return "", "", "", false, ErrInvalidToken
+}
