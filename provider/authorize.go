@@ -42,12 +42,12 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	guard(w.Header())
 	q, err := p.arrive(w, r, now)
 	if err != nil {
-		p.people.Fault(w, r, err)
+		p.o.People.Fault(w, r, err)
 		return
 	}
-	s, err := p.people.Session(r)
+	s, err := p.o.People.Session(r)
 	if err != nil {
-		p.people.Fault(w, r, err)
+		p.o.People.Fault(w, r, err)
 		return
 	}
 	if s != nil && s.Subject == "" {
@@ -71,9 +71,9 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		// Meanwhile something has changed: the pages that say so are not answers to posts.
 		seeOther(w, p.base+"/authorize?"+q.again())
 	case v.step == askSignIn:
-		p.people.SignIn(w, r, &v.Authorization)
+		p.o.People.SignIn(w, r, &v.Authorization)
 	default:
-		p.people.Consent(w, r, &v.Authorization)
+		p.o.People.Consent(w, r, &v.Authorization)
 	}
 }
 
@@ -123,14 +123,14 @@ func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time)
 // for most that is asked is no write; what is then written stands on what the same
 // transaction has read.
 func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) (v verdict, code admit.Secret, err error) {
-	err = p.store.View(r.Context(), func(tx Tx) (err error) {
+	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
 		v, err = p.judge(tx, q, s, now)
 		return err
 	})
 	if err != nil || v.step != issueCode {
 		return v, code, err
 	}
-	err = p.store.Update(r.Context(), func(tx Tx) error {
+	err = p.o.Store.Update(r.Context(), func(tx Tx) error {
 		live, err := tx.Session(s.SID, now)
 		if err != nil {
 			return fmt.Errorf("load session: %w", err)
@@ -271,7 +271,7 @@ func (p *Provider) tooWeak(q *request, a *Authorization, now time.Time) (bool, e
 	if len(values) == 0 || slices.ContainsFunc(values, enough) {
 		return false, nil
 	}
-	possible := slices.ContainsFunc(values, func(acr string) bool { return slices.Contains(p.acrs, acr) })
+	possible := slices.ContainsFunc(values, func(acr string) bool { return slices.Contains(p.o.ACRs, acr) })
 	switch {
 	case essential && (q.Back || !possible):
 		return false, ErrUnmetAuthentication
@@ -322,11 +322,11 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 		if q.err != nil && !ours {
 			err = q.err // of two client_ids neither is there
 		}
-		p.people.Fault(w, r, err)
+		p.o.People.Fault(w, r, err)
 		return
 	}
 	if ours {
-		p.log.ErrorContext(r.Context(), "authorize", "error", err)
+		p.o.Log.ErrorContext(r.Context(), "authorize", "error", err)
 	}
 	a, _ := answerOf(err)
 	to.send(w, map[string]string{"error": a.Error, "error_description": a.Description})

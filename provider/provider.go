@@ -92,19 +92,9 @@ type People interface {
 // A Provider is an authorization server and OpenID provider. It does not change and is
 // safe for use by several goroutines.
 type Provider struct {
-	issuer   string // without a slash at its end
-	base     string // path of the endpoints, such as /oauth
-	store    Store
-	keys     Keys
-	secrets  Secrets
-	people   People
-	scopes   map[string][]string // every scope that has claims
-	acrs     []string
-	origin   func(context.Context, string) (bool, error)
-	insecure bool // InsecureLoopback
-	log      *slog.Logger
-	now      func() time.Time
-
+	o      Options
+	base   string              // path of the endpoints, such as /oauth
+	scopes map[string][]string // every scope that has claims, the standard ones too
 	cross  *http.CrossOriginProtection
 	routes map[string]route
 }
@@ -130,25 +120,18 @@ func New(o Options) (*Provider, error) {
 	case o.Path[0] != '/' || o.Path == "/" || path.Clean(o.Path) != o.Path:
 		return nil, fmt.Errorf("provider: the path %q is not of the form /oauth", o.Path)
 	}
-	p := &Provider{
-		issuer: o.Issuer, base: at.Path + o.Path, store: o.Store, keys: o.Keys, secrets: o.Secrets, people: o.People,
-		scopes: maps.Clone(standardScopes), acrs: o.ACRs, origin: o.Origin, insecure: o.InsecureLoopback, log: o.Log, now: o.now,
-		cross: http.NewCrossOriginProtection(),
+	if o.ACRs == nil {
+		o.ACRs = []string{admit.OneFactor, admit.TwoFactors, admit.PhishingResistant}
 	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	p := &Provider{o: o, base: at.Path + o.Path, scopes: maps.Clone(standardScopes), cross: http.NewCrossOriginProtection()}
 	for scope, claims := range o.Scopes {
 		if _, taken := standardScopes[scope]; taken || !isScope(scope) {
 			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
 		}
 		p.scopes[scope] = claims
-	}
-	if p.acrs == nil {
-		p.acrs = []string{admit.OneFactor, admit.TwoFactors, admit.PhishingResistant}
-	}
-	if p.log == nil {
-		p.log = slog.Default()
-	}
-	if p.now == nil {
-		p.now = time.Now
 	}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
@@ -196,6 +179,14 @@ func loopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
+// now is read once for each request.
+func (p *Provider) now() time.Time {
+	if p.o.now != nil {
+		return p.o.now()
+	}
+	return time.Now()
+}
+
 // ServeHTTP serves the endpoints, and 404 for everything else. It never looks at the
 // Host of a request: every address that it tells is the issuer's.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -204,7 +195,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if at.scripts && p.origin != nil && p.shares(w, r, at.methods) {
+	if at.scripts && p.o.Origin != nil && p.shares(w, r, at.methods) {
 		return
 	}
 	for _, m := range at.methods {
@@ -227,9 +218,9 @@ func (p *Provider) shares(w http.ResponseWriter, r *http.Request, methods []stri
 	if origin == "" {
 		return false
 	}
-	ok, err := p.origin(r.Context(), origin)
+	ok, err := p.o.Origin(r.Context(), origin)
 	if err != nil {
-		p.log.ErrorContext(r.Context(), "whose origin this is cannot be told", "error", err)
+		p.o.Log.ErrorContext(r.Context(), "whose origin this is cannot be told", "error", err)
 	}
 	if err != nil || !ok {
 		return false

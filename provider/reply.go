@@ -31,10 +31,10 @@ func (p *Provider) replyTo(c *Client, q *request) (reply, error) {
 	if !c.redirects(uri) {
 		return reply{}, because(ErrInvalidRequest, "The redirect_uri is none that is registered for this client. It is compared letter by letter.")
 	}
-	if err := checkRedirect(uri, c.Native, p.insecure); err != nil {
+	if err := checkRedirect(uri, c.Native, p.o.InsecureLoopback); err != nil {
 		return reply{}, err
 	}
-	return reply{uri, q.get("response_mode") == "form_post", q.get("state"), p.issuer}, nil
+	return reply{uri, q.get("response_mode") == "form_post", q.get("state"), p.o.Issuer}, nil
 }
 
 // redirects reports whether a redirect URI is one of the client's, letter by letter: no

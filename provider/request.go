@@ -48,12 +48,12 @@ func (p *Provider) seal(f flow, now time.Time) (string, error) {
 	if err := e.Encode(f); err != nil {
 		return "", err
 	}
-	return string(p.secrets.Seal(nil, flowName, b.Bytes(), now)), nil
+	return string(p.o.Secrets.Seal(nil, flowName, b.Bytes(), now)), nil
 }
 
 // open reads a flow, and the request in it.
 func (p *Provider) open(sealed string, now time.Time) (*request, error) {
-	b, _, err := p.secrets.Open(nil, flowName, sealed, flowLife, now)
+	b, _, err := p.o.Secrets.Open(nil, flowName, sealed, flowLife, now)
 	q := &request{sealed: sealed}
 	if err == nil {
 		err = json.Unmarshal(b, &q.flow)
