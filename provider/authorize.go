@@ -291,7 +291,7 @@ func (p *Provider) issue(tx Tx, q *request, v *verdict, now time.Time) (admit.Se
 		}
 		if q.decision == "allow" {
 			// Clipped, for what the store returned is not ours to write to.
-			k.Scopes, k.Audiences = add(slices.Clip(k.Scopes), v.Scopes...), add(slices.Clip(k.Audiences), v.Asked.Audiences...)
+			k.Scopes, k.Audiences = union(slices.Clip(k.Scopes), v.Scopes...), union(slices.Clip(k.Audiences), v.Asked.Audiences...)
 			k.GivenAt = now
 			if err := tx.Note(Note{At: now, Event: "client_authorized", Subject: s.Subject, Client: c.ID}); err != nil {
 				return admit.Secret{}, fmt.Errorf("note a consent: %w", err)

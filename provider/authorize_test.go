@@ -59,7 +59,7 @@ func TestWhoDeniesIsSentBackWithoutACode(t *testing.T) {
 	s.signIn("s1", "ann")
 	s.get(ask(), "s1")
 	s.refused(s.decide("deny", "s1"), "access_denied")
-	if len(s.shelf.codes)+len(s.shelf.consents)+s.shelf.writes > 0 {
+	if s.shelf.writes > 0 {
 		t.Error("something was written")
 	}
 	s.get(ask(), "s1")
@@ -128,7 +128,7 @@ func TestAttackScopesAreAddedAfterConsent(t *testing.T) {
 		t.Errorf("new are %v", s.a.New)
 	}
 	s.decide("allow", "s1")
-	k := s.shelf.consents[[2]string{"ann", "shop"}]
+	k := s.consent()
 	if !slices.Equal(k.Scopes, []string{"openid", "profile", "orders"}) {
 		t.Errorf("allowed are %v", k.Scopes)
 	}
@@ -145,7 +145,7 @@ func TestThatAConsentIsUsedIsNotedOnceAnHour(t *testing.T) {
 		for after, want := range map[time.Duration]time.Time{30 * time.Minute: given, 2 * time.Hour: given.Add(2 * time.Hour)} {
 			time.Sleep(time.Until(given.Add(after)))
 			s.code(s.get(ask(), "s1"), callback)
-			if k := s.shelf.consents[[2]string{"ann", "shop"}]; after == 2*time.Hour && !k.LastUsed.Equal(want) || !k.GivenAt.Equal(given) {
+			if k := s.consent(); after == 2*time.Hour && !k.LastUsed.Equal(want) || !k.GivenAt.Equal(given) {
 				t.Errorf("after %v: %+v", after, k)
 			}
 		}
@@ -275,12 +275,12 @@ func TestAttackPromptNoneTellsNothingOfWhoIsSignedIn(t *testing.T) {
 
 func TestAnAnswerIsAboutWhoWasAskedForOrNobody(t *testing.T) {
 	s := newStage(t)
-	s.shelf.clients["shop"].Sector = "shop.example.net" // as the client knows him
+	s.change("shop", func(c *Client) { c.Sector = "shop.example.net" }) // as the client knows him
 	s.signIn("s1", "ann")
 	s.signIn("s2", "bob")
 	s.allowed("ann", "shop")
 	s.allowed("bob", "shop")
-	query := ask("claims", `{"id_token":{"sub":{"value":"`+s.subject(s.shelf.clients["shop"], "bob")+`"}}}`)
+	query := ask("claims", `{"id_token":{"sub":{"value":"`+s.subject(s.client("shop"), "bob")+`"}}}`)
 	s.get(query, "s1")
 	s.shows("sign-in")
 	if s.a.Why != Another {
@@ -297,7 +297,7 @@ func TestAnAnswerIsAboutWhoWasAskedForOrNobody(t *testing.T) {
 
 func TestAHintIsOfTheClientThatShowsIt(t *testing.T) {
 	s := newStage(t)
-	a := &Authorization{Client: s.shelf.clients["shop"], Session: &Session{Subject: "ann"}}
+	a := &Authorization{Client: s.client("shop"), Session: &Session{Subject: "ann"}}
 	for _, c := range []struct {
 		promise  string
 		q        request
@@ -352,7 +352,7 @@ func TestAStrongerProofIsAskedForOnceOrDemanded(t *testing.T) {
 			} else {
 				s.refused(w, c.then)
 			}
-			s.shelf.sessions["s1"].ACR = "phr" // which is above
+			s.prove("s1", "ann", "phr") // which is above
 			s.code(s.get(strings.TrimPrefix(resume, "/oauth/authorize?"), "s1"), callback)
 			continue
 		}
@@ -397,8 +397,8 @@ func TestADecisionCountsForWhomItWasAsked(t *testing.T) {
 	w := s.decide("allow", "s2")
 	s.follow(w, "s2")
 	s.shows("consent")
-	if s.a.Session.Subject != "bob" || len(s.shelf.codes)+len(s.shelf.consents) > 0 {
-		t.Errorf("%s is asked; %v", s.a.Session.Subject, s.shelf.consents)
+	if s.a.Session.Subject != "bob" || len(s.shelf.codes) > 0 || s.consent() != nil {
+		t.Errorf("%s is asked; %v", s.a.Session.Subject, s.consent())
 	}
 	s.follow(s.decide("allow", ""), "")
 	s.shows("sign-in")
@@ -417,7 +417,7 @@ func TestAttackAFlowOfAnotherSessionIsPosted(t *testing.T) {
 	s.get(ask("prompt", "login"), "s1")
 	w := s.post(url.Values{"flow": {s.a.Flow()}, "decision": {"allow"}}.Encode(), "s1")
 	s.follow(w, "s1")
-	if len(s.shelf.codes)+len(s.shelf.consents) > 0 {
+	if len(s.shelf.codes) > 0 || s.consent() != nil {
 		t.Error("it was allowed")
 	}
 }
@@ -433,7 +433,7 @@ func TestAttackADecisionIsPostedFromAnotherSite(t *testing.T) {
 		s.signIn("s1", "ann")
 		s.get(ask(), "s1")
 		w := s.decide("allow", "s1", headers...)
-		if len(s.shelf.codes)+len(s.shelf.consents)+s.shelf.writes > 0 {
+		if s.shelf.writes > 0 {
 			t.Errorf("%s: it was allowed", name)
 		}
 		s.follow(w, "s1")
@@ -508,18 +508,18 @@ func TestAttackAFlowIsForgedOrOld(t *testing.T) {
 // What the person was shown is looked at once more when the code is made.
 func TestWhatHasChangedMeanwhileCounts(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*shelf)
+		change func(*stage)
 		page   string
 	}{
-		"the session has ended":       {func(s *shelf) { delete(s.sessions, "s1") }, "sign-in"},
-		"the consent was taken back":  {func(s *shelf) { clear(s.consents) }, "consent"},
-		"the client was disabled":     {func(s *shelf) { s.clients["shop"].Disabled = true }, "fault"},
-		"the redirect URI is another": {func(s *shelf) { s.clients["shop"].RedirectURIs = nil }, "fault"},
+		"the session has ended":       {func(s *stage) { s.shelf.RemoveSession("s1") }, "sign-in"},
+		"the consent was taken back":  {(*stage).takeBack, "consent"},
+		"the client was disabled":     {func(s *stage) { s.change("shop", func(c *Client) { c.Disabled = true }) }, "fault"},
+		"the redirect URI is another": {func(s *stage) { s.change("shop", func(c *Client) { c.RedirectURIs = nil }) }, "fault"},
 	} {
 		s := newStage(t)
 		s.signIn("s1", "ann")
 		s.allowed("ann", "shop")
-		s.shelf.between = func() { c.change(s.shelf) }
+		s.shelf.between = func() { c.change(s) }
 		s.get(ask(), "s1")
 		if s.shown != c.page || len(s.shelf.codes) > 0 {
 			t.Errorf("%s: the page is %q with %d codes", name, s.shown, len(s.shelf.codes))
@@ -528,12 +528,12 @@ func TestWhatHasChangedMeanwhileCounts(t *testing.T) {
 	s := newStage(t)
 	s.signIn("s1", "ann")
 	s.get(ask(), "s1")
-	s.shelf.between = func() { delete(s.shelf.sessions, "s1") }
+	s.shelf.between = func() { s.shelf.RemoveSession("s1") }
 	s.follow(s.decide("allow", "s1"), "s1") // no page answers a post
 	s.shows("sign-in")
 	s.signIn("s1", "ann")
 	s.get(ask(), "s1")
-	s.shelf.clients["shop"].Scopes = []string{"openid"}
+	s.change("shop", func(c *Client) { c.Scopes = []string{"openid"} })
 	s.refused(s.decide("allow", "s1"), "invalid_scope")
 }
 
@@ -571,7 +571,7 @@ func TestACodeLivesTenMinutesAtMost(t *testing.T) {
 		s.signIn("s1", "ann")
 		s.allowed("ann", "shop")
 		for set, want := range map[time.Duration]time.Duration{0: time.Minute, time.Second: time.Second, time.Hour: 10 * time.Minute} {
-			s.shelf.clients["shop"].CodeLife = set
+			s.change("shop", func(c *Client) { c.CodeLife = set })
 			if c := s.code(s.get(ask(), "s1"), callback); time.Until(c.Expires) != want {
 				t.Errorf("with %v a code lives %v, want %v", set, time.Until(c.Expires), want)
 			}
@@ -583,7 +583,6 @@ func BenchmarkAuthorizeWithASession(b *testing.B) {
 	s := newStage(b)
 	s.signIn("s1", "ann")
 	s.allowed("ann", "shop")
-	s.shelf.sessions["s1"].Expires = time.Now().Add(time.Hour)
 	query := ask("nonce", "n-1")
 	b.ReportAllocs()
 	for b.Loop() {

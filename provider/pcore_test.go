@@ -8,84 +8,51 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/admit-auth/admit/cookie"
 )
 
-// A shelf keeps what the authorization endpoint needs, one transaction at a time.
+// A shelf is the store, and remembers what was written.
 type shelf struct {
-	mu       sync.Mutex
-	clients  map[string]*Client
-	sessions map[string]*Session
-	consents map[[2]string]Consent
-	codes    map[string]*Code
-	notes    []Note
-	writes   int
-	between  func()       // is called once, before the next Update begins
-	fails    func() error // of Update, after it ran
+	*Memory
+	codes   map[string]*Code
+	notes   []Note
+	writes  int
+	between func()       // is called once, before the next Update begins
+	fails   func() error // of Update, after it ran
 }
 
-func (s *shelf) View(_ context.Context, fn func(Tx) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return fn(&shelfTx{shelf: s})
-}
-
-func (s *shelf) Update(_ context.Context, fn func(Tx) error) error {
+func (s *shelf) Update(ctx context.Context, fn func(Tx) error) error {
 	if f := s.between; f != nil {
 		s.between = nil
 		f()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.writes++
-	tx := &shelfTx{shelf: s}
-	err := fn(tx)
-	if err == nil && s.fails != nil {
-		err = s.fails()
-	}
+	var made []*Code
+	err := s.Memory.Update(ctx, func(tx Tx) error {
+		if err := fn(shelfTx{tx, &made}); err != nil || s.fails == nil {
+			return err
+		}
+		return s.fails()
+	})
 	if err == nil {
-		for _, do := range tx.after {
-			do()
+		for _, c := range made {
+			s.codes[c.Selector] = c
 		}
 	}
 	return err
 }
 
 type shelfTx struct {
-	Tx // nil: nothing else is needed
-	*shelf
-	after []func()
+	Tx
+	made *[]*Code
 }
 
-func (s *shelfTx) Client(id string) (*Client, error) { return s.clients[id], nil }
-func (s *shelfTx) Session(sid string, now time.Time) (*Session, error) {
-	if v := s.sessions[sid]; v != nil && now.Before(v.Expires) {
-		c := *v
-		return &c, nil
-	}
-	return nil, nil
-}
-func (s *shelfTx) Consent(subject, client string) (*Consent, error) {
-	if c, ok := s.consents[[2]string{subject, client}]; ok {
-		return &c, nil
-	}
-	return nil, nil
-}
-func (s *shelfTx) PutConsent(c *Consent) error {
-	s.after = append(s.after, func() { s.consents[[2]string{c.Subject, c.Client}] = *c })
-	return nil
-}
-func (s *shelfTx) AddCode(c *Code) error {
-	s.after = append(s.after, func() { s.codes[c.Selector] = c })
-	return nil
-}
-func (s *shelfTx) Note(n Note) error {
-	s.after = append(s.after, func() { s.notes = append(s.notes, n) })
-	return nil
+func (tx shelfTx) AddCode(c *Code) error {
+	*tx.made = append(*tx.made, c)
+	return tx.Tx.AddCode(c)
 }
 
 type noKeys struct{ Keys }
@@ -107,10 +74,15 @@ func (s *stage) Session(r *http.Request) (*Session, error) {
 	if err != nil {
 		return nil, nil
 	}
-	s.shelf.mu.Lock()
-	defer s.shelf.mu.Unlock()
-	tx := &shelfTx{shelf: s.shelf}
-	return tx.Session(c.Value, time.Now())
+	return s.session(c.Value), nil
+}
+
+func (s *stage) session(sid string) (v *Session) {
+	s.shelf.View(context.Background(), func(tx Tx) (err error) {
+		v, err = tx.Session(sid, time.Now())
+		return err
+	})
+	return v
 }
 func (s *stage) page(w http.ResponseWriter, status int, name string, a *Authorization, err error) {
 	s.shown, s.a, s.fault = name, a, err
@@ -139,19 +111,18 @@ func newStage(t testing.TB) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{TB: t, shelf: &shelf{
-		clients: map[string]*Client{
-			"shop": {ID: "shop", Auth: SecretBasic, RedirectURIs: []string{callback}, Grants: []GrantType{AuthorizationCode, RefreshToken},
-				Scopes: []string{"openid", "profile", "email", "offline_access", "orders"}, Audiences: []string{"https://api.example.org", "https://pay.example.org"}},
-			"home":  {ID: "home", RedirectURIs: []string{"https://home.example.org/cb?a=b"}, Grants: []GrantType{AuthorizationCode}, Scopes: []string{"openid", "offline_access"}, FirstParty: true},
-			"phone": {ID: "phone", Auth: NoAuth, Native: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]:1/cb?x=y", "http://localhost:7000/cb", "org.example.phone:/cb"}, Grants: []GrantType{AuthorizationCode}, Scopes: []string{"openid"}},
-			"gone":  {ID: "gone", RedirectURIs: []string{callback}, Grants: []GrantType{AuthorizationCode}, Disabled: true},
-			"robot": {ID: "robot", RedirectURIs: []string{callback}, Grants: []GrantType{ClientCredentials}},
-		},
-		sessions: map[string]*Session{},
-		consents: map[[2]string]Consent{},
-		codes:    map[string]*Code{},
-	}}
+	s := &stage{TB: t, shelf: &shelf{codes: map[string]*Code{}}}
+	s.shelf.Memory = NewMemory(&MemoryOptions{Note: func(n Note) { s.shelf.notes = append(s.shelf.notes, n) }})
+	for _, c := range []Client{
+		{ID: "shop", Auth: SecretBasic, RedirectURIs: []string{callback}, Grants: []GrantType{AuthorizationCode, RefreshToken},
+			Scopes: []string{"openid", "profile", "email", "offline_access", "orders"}, Audiences: []string{"https://api.example.org", "https://pay.example.org"}},
+		{ID: "home", RedirectURIs: []string{"https://home.example.org/cb?a=b"}, Grants: []GrantType{AuthorizationCode}, Scopes: []string{"openid", "offline_access"}, FirstParty: true},
+		{ID: "phone", Auth: NoAuth, Native: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]:1/cb?x=y", "http://localhost:7000/cb", "org.example.phone:/cb"}, Grants: []GrantType{AuthorizationCode}, Scopes: []string{"openid"}},
+		{ID: "gone", RedirectURIs: []string{callback}, Grants: []GrantType{AuthorizationCode}, Disabled: true},
+		{ID: "robot", RedirectURIs: []string{callback}, Grants: []GrantType{ClientCredentials}},
+	} {
+		s.shelf.PutClient(c)
+	}
 	s.Provider, err = New(Options{Issuer: "https://id.example.org", Store: s.shelf, Keys: noKeys{}, Secrets: keys, People: s, Scopes: map[string][]string{"orders": {"last_order"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -160,15 +131,52 @@ func newStage(t testing.TB) *stage {
 }
 
 // signIn begins a session, or proves its subject again.
-func (s *stage) signIn(sid, subject string) {
+func (s *stage) signIn(sid, subject string) { s.prove(sid, subject, "1fa") }
+
+func (s *stage) prove(sid, subject, acr string) {
 	now := time.Now()
-	s.shelf.sessions[sid] = &Session{SID: sid, Subject: subject, AuthTime: now, ACR: "1fa", AMR: []string{"pwd"}, Expires: now.Add(12 * time.Hour)}
+	s.shelf.PutSession(Session{SID: sid, Subject: subject, AuthTime: now, ACR: acr, AMR: []string{"pwd"}, Expires: now.Add(12 * time.Hour)})
+}
+
+// change changes a client.
+func (s *stage) change(id string, how func(*Client)) {
+	c := *s.client(id)
+	how(&c)
+	s.shelf.PutClient(c)
+}
+
+func (s *stage) client(id string) (c *Client) {
+	s.shelf.View(context.Background(), func(tx Tx) (err error) {
+		c, err = tx.Client(id)
+		return err
+	})
+	return c
 }
 
 // allowed has somebody allow a client what it may ask for.
 func (s *stage) allowed(subject, client string) {
-	c := s.shelf.clients[client]
-	s.shelf.consents[[2]string{subject, client}] = Consent{Subject: subject, Client: client, Scopes: c.Scopes, Audiences: c.Audiences, LastUsed: time.Now()}
+	s.Helper()
+	c := s.client(client)
+	err := s.shelf.Memory.Update(context.Background(), func(tx Tx) error {
+		return tx.PutConsent(&Consent{Subject: subject, Client: client, Scopes: c.Scopes, Audiences: c.Audiences, LastUsed: time.Now()})
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// takeBack has ann take back what she has allowed the shop.
+func (s *stage) takeBack() {
+	s.shelf.Memory.Update(context.Background(), func(tx Tx) error { return tx.PutConsent(&Consent{Subject: "ann", Client: "shop"}) })
+}
+
+// consent is what ann has allowed the shop.
+func (s *stage) consent() (k *Consent) {
+	s.shelf.View(context.Background(), func(tx Tx) (err error) {
+		k, err = tx.Consent("ann", "shop")
+		return err
+	})
+	return k
 }
 
 // ask is a good request of the shop with changes: name, value, name, value. Without a

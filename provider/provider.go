@@ -29,7 +29,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -48,6 +47,11 @@ type Options struct {
 	Keys    Keys
 	Secrets Secrets
 	People  People
+
+	// Salt is what pairwise subjects are made with, and the sid that a client is told. It
+	// never changes, for with it would change who everybody is. Where it is left out both
+	// are made with Secrets, and change when those do.
+	Salt admit.Secret
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
 	ACRs   []string            // that People can bring about; nil for those of package admit
@@ -93,10 +97,10 @@ type People interface {
 // safe for use by several goroutines.
 type Provider struct {
 	o      Options
-	base   string              // path of the endpoints, such as /oauth
-	scopes map[string][]string // every scope that has claims, the standard ones too
+	base   string // path of the endpoints, such as /oauth
 	cross  *http.CrossOriginProtection
 	routes map[string]route
+	*tokens
 }
 
 // A route is an endpoint.
@@ -126,13 +130,16 @@ func New(o Options) (*Provider, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	p := &Provider{o: o, base: at.Path + o.Path, scopes: maps.Clone(standardScopes), cross: http.NewCrossOriginProtection()}
-	for scope, claims := range o.Scopes {
-		if _, taken := standardScopes[scope]; taken || !isScope(scope) {
+	for scope := range o.Scopes {
+		if _, taken := standardClaims[scope]; taken || !isScope(scope) {
 			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
 		}
-		p.scopes[scope] = claims
 	}
+	t, err := newTokens(&o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
 		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)

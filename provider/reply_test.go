@@ -101,7 +101,7 @@ func TestOnlyNativeClientsChooseAPortAndOnlyOnALoopbackAddress(t *testing.T) {
 		}
 	}
 	// The same URI of a client that is none.
-	s.shelf.clients["shop"].RedirectURIs = []string{"http://127.0.0.1/cb"}
+	s.change("shop", func(c *Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} })
 	for _, insecure := range []bool{false, true} {
 		s.o.InsecureLoopback = insecure
 		if s.get(ask("redirect_uri", "http://127.0.0.1:9/cb"), "s1"); s.shown != "fault" {

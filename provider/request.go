@@ -126,14 +126,14 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		case s == scopeOffline && !slices.Contains(c.Grants, RefreshToken):
 			// It would come to nothing (OpenID Connect Core section 11).
 		default:
-			a.Scopes = add(a.Scopes, s)
+			a.Scopes = union(a.Scopes, s)
 		}
 	}
 	for _, r := range q.form["resource"] {
 		if !slices.Contains(c.Audiences, r) {
 			return a, nil, because(ErrInvalidTarget, "This client may not ask for tokens for the resource "+printable(r)+".")
 		}
-		a.Audiences = add(a.Audiences, r)
+		a.Audiences = union(a.Audiences, r)
 	}
 	a.Claims, scopes, err = p.wishes(q.get("claims"), a.Scopes, c)
 	return a, scopes, err
@@ -229,8 +229,8 @@ func isSHA256(text string) bool {
 	return err == nil && len(b) == 32 && len(text) == 43 // which \r and \n in it exceed
 }
 
-// add appends what is not there yet.
-func add(to []string, all ...string) []string {
+// union appends what is not there yet.
+func union(to []string, all ...string) []string {
 	for _, s := range all {
 		if !slices.Contains(to, s) {
 			to = append(to, s)

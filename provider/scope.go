@@ -8,18 +8,6 @@ const (
 	scopeOffline = "offline_access"
 )
 
-// standardScopes are those of OpenID Connect Core section 5.4, with the claims that they
-// give.
-var standardScopes = map[string][]string{
-	scopeOpenID:  nil,
-	scopeOffline: nil,
-	"profile": {"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture",
-		"website", "gender", "birthdate", "zoneinfo", "locale", "updated_at"},
-	"email":   {"email", "email_verified"},
-	"address": {"address"},
-	"phone":   {"phone_number", "phone_number_verified"},
-}
-
 // isScope reports whether a text can be a scope (RFC 6749 section 3.3).
 func isScope(text string) bool {
 	for _, c := range []byte(text) {
@@ -33,7 +21,7 @@ func isScope(text string) bool {
 // giving returns the first of scopes that gives a claim, or "".
 func (p *Provider) giving(claim string, scopes []string) string {
 	for _, s := range scopes {
-		if slices.Contains(p.scopes[s], claim) {
+		if slices.Contains(claimsOf(s, p.o.Scopes), claim) {
 			return s
 		}
 	}

@@ -24,3 +24,26 @@ func (p *Provider) subject(c *Client, subject string) string {
 func (p *Provider) hint(ctx context.Context, text string, now time.Time) (sub, sid, aud string, expired bool, err error) {
 	return "", "", "", false, ErrInvalidToken
 }
+
+type tokens struct{}
+
+func newTokens(*Options) (*tokens, error) { return nil, nil }
+
+var standardClaims = map[string][]string{
+	"openid":         nil,
+	"offline_access": nil,
+	"profile": {
+		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
+		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
+	},
+	"email":   {"email", "email_verified"},
+	"address": {"address"},
+	"phone":   {"phone_number", "phone_number_verified"},
+}
+
+func claimsOf(scope string, extra map[string][]string) []string {
+	if all, standard := standardClaims[scope]; standard {
+		return all
+	}
+	return extra[scope]
+}
