@@ -28,8 +28,8 @@ const (
 	askConsent
 )
 
-// A verdict is what was found out about a request.
-type verdict struct {
+// A ruling is what was found out about a request.
+type ruling struct {
 	Authorization
 	step    step
 	reply   reply    // zero where nobody knows whom to answer
@@ -122,7 +122,7 @@ func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time)
 // rule decides a request, and where that ends with a code makes it. A look comes first,
 // for most that is asked is no write; what is then written stands on what the same
 // transaction has read.
-func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) (v verdict, code admit.Secret, err error) {
+func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) (v ruling, code admit.Secret, err error) {
 	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
 		v, err = p.judge(tx, q, s, now)
 		return err
@@ -145,7 +145,7 @@ func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) 
 }
 
 // judge finds out whether a request counts, and what it lacks.
-func (p *Provider) judge(tx Tx, q *request, s *Session, now time.Time) (v verdict, err error) {
+func (p *Provider) judge(tx Tx, q *request, s *Session, now time.Time) (v ruling, err error) {
 	var c *Client
 	if id := q.get("client_id"); id != "" {
 		if c, err = tx.Client(id); err != nil {
@@ -283,7 +283,7 @@ func (p *Provider) tooWeak(q *request, a *Authorization, now time.Time) (bool, e
 }
 
 // issue makes the code, and remembers what was allowed.
-func (p *Provider) issue(tx Tx, q *request, v *verdict, now time.Time) (admit.Secret, error) {
+func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Secret, error) {
 	c, s := v.Client, v.Session
 	if k := v.consent; !c.FirstParty && (q.decision == "allow" || now.Sub(k.LastUsed) > useNoted) {
 		if k == nil {
