@@ -32,8 +32,8 @@ const (
 type ruling struct {
 	Authorization
 	step    step
-	reply   reply    // zero where nobody knows whom to answer
-	consent *Consent // as it was, nil for none
+	to      destination // zero where nobody knows whom to answer
+	consent *Consent    // as it was, nil for none
 }
 
 // authorize is the authorization endpoint (RFC 6749 section 3.1).
@@ -64,9 +64,9 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	v, code, err := p.rule(r, q, s, now)
 	switch {
 	case err != nil:
-		p.turnDown(w, r, q, v.reply, err)
+		p.turnDown(w, r, q, v.to, err)
 	case v.step == issueCode:
-		v.reply.send(w, map[string]string{"code": code.Reveal()})
+		v.to.send(w, map[string]string{"code": code.Reveal()})
 	case q.decision != "":
 		// Meanwhile something has changed: the pages that say so are not answers to posts.
 		seeOther(w, p.base+"/authorize?"+q.again())
@@ -155,7 +155,7 @@ func (p *Provider) judge(tx Tx, q *request, s *Session, now time.Time) (v ruling
 	if c == nil || c.Disabled {
 		return v, because(ErrInvalidClient, "No application is registered by this client_id.")
 	}
-	if v.reply, err = p.replyTo(c, q); err != nil {
+	if v.to, err = p.destinationOf(c, q); err != nil {
 		return v, err
 	}
 	v.Authorization = Authorization{
@@ -316,7 +316,7 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 // turnDown tells of an error: the client, where it is known and is the one to know. Of
 // what is wrong here it helps the person to know, who may try again; unless no page may
 // be shown.
-func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, to reply, err error) {
+func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, to destination, err error) {
 	ours := admit.KindOf(err) == admit.Internal || admit.KindOf(err) == admit.Unavailable
 	if to.uri == "" || ours && !q.silent() {
 		if q.err != nil && !ours {

@@ -9,32 +9,32 @@ import (
 	"strings"
 )
 
-// A reply is where a client is answered. There is none before a redirect URI was found
+// A destination is where a client is answered. There is none before a redirect URI was found
 // to be the client's: until then nobody may be sent anywhere.
-type reply struct {
+type destination struct {
 	uri      string
 	formPost bool // OAuth 2.0 Form Post Response Mode
 	state    string
 	issuer   string
 }
 
-// replyTo finds where a client is answered.
-func (p *Provider) replyTo(c *Client, q *request) (reply, error) {
+// destinationOf finds where a client is answered.
+func (p *Provider) destinationOf(c *Client, q *request) (destination, error) {
 	uri := q.get("redirect_uri")
 	switch {
 	case uri != "":
 	case len(c.RedirectURIs) == 1 && !slices.Contains(q.words("scope"), scopeOpenID):
 		uri = c.RedirectURIs[0] // OAuth 2.1; OpenID Connect Core section 3.1.2.1 demands one
 	default:
-		return reply{}, because(ErrInvalidRequest, "There is no redirect_uri.")
+		return destination{}, because(ErrInvalidRequest, "There is no redirect_uri.")
 	}
 	if !c.redirects(uri) {
-		return reply{}, because(ErrInvalidRequest, "The redirect_uri is none that is registered for this client. It is compared letter by letter.")
+		return destination{}, because(ErrInvalidRequest, "The redirect_uri is none that is registered for this client. It is compared letter by letter.")
 	}
 	if err := checkRedirect(uri, c.Native, p.o.InsecureLoopback); err != nil {
-		return reply{}, err
+		return destination{}, err
 	}
-	return reply{uri, q.get("response_mode") == "form_post", q.get("state"), p.o.Issuer}, nil
+	return destination{uri, q.get("response_mode") == "form_post", q.get("state"), p.o.Issuer}, nil
 }
 
 // redirects reports whether a redirect URI is one of the client's, letter by letter: no
@@ -98,23 +98,23 @@ func checkRedirect(uri string, native, insecure bool) error {
 }
 
 // send sends the browser back to the client.
-func (a reply) send(w http.ResponseWriter, answer map[string]string) {
-	params := url.Values{"iss": {a.issuer}} // RFC 9207: with it a client knows whose answer this is
-	if a.state != "" {
-		params.Set("state", a.state)
+func (d destination) send(w http.ResponseWriter, answer map[string]string) {
+	params := url.Values{"iss": {d.issuer}} // RFC 9207: with it a client knows whose answer this is
+	if d.state != "" {
+		params.Set("state", d.state)
 	}
 	for name, v := range answer {
 		params.Set(name, v)
 	}
-	if a.formPost {
-		a.post(w, params)
+	if d.formPost {
+		d.post(w, params)
 		return
 	}
 	sep := "?"
-	if strings.Contains(a.uri, "?") {
+	if strings.Contains(d.uri, "?") {
 		sep = "&"
 	}
-	seeOther(w, a.uri+sep+params.Encode())
+	seeOther(w, d.uri+sep+params.Encode())
 }
 
 // seeOther is never 307, with which a browser would post a password or a decision to
@@ -131,14 +131,14 @@ const (
 	postPolicy = `default-src 'none'; script-src 'sha256-ePniVEkSivX/c7XWBGafqh8tSpiRrKiqYeqbG7N1TOE='; frame-ancestors 'none'; base-uri 'none'`
 )
 
-func (a reply) post(w http.ResponseWriter, params url.Values) {
+func (d destination) post(w http.ResponseWriter, params url.Values) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", postPolicy)
 	// With same-origin the form would say "Origin: null".
 	h.Set("Referrer-Policy", "strict-origin")
 	var b strings.Builder
-	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Going on · 正在继续</title>\n<form method=\"post\" action=\"" + html.EscapeString(a.uri) + "\">\n")
+	b.WriteString("<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Going on · 正在继续</title>\n<form method=\"post\" action=\"" + html.EscapeString(d.uri) + "\">\n")
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		b.WriteString(`<input type="hidden" name="` + html.EscapeString(name) + `" value="` + html.EscapeString(params.Get(name)) + "\">\n")
 	}
