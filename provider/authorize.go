@@ -124,7 +124,7 @@ func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time)
 // transaction has read.
 func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) (v ruling, code admit.Secret, err error) {
 	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
-		v, err = p.judge(tx, q, s, now)
+		v, err = p.weigh(tx, q, s, now)
 		return err
 	})
 	if err != nil || v.step != issueCode {
@@ -135,7 +135,7 @@ func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) 
 		if err != nil {
 			return fmt.Errorf("load session: %w", err)
 		}
-		if v, err = p.judge(tx, q, live, now); err != nil || v.step != issueCode {
+		if v, err = p.weigh(tx, q, live, now); err != nil || v.step != issueCode {
 			return err
 		}
 		code, err = p.issue(tx, q, &v, now)
@@ -144,8 +144,8 @@ func (p *Provider) rule(r *http.Request, q *request, s *Session, now time.Time) 
 	return v, code, err
 }
 
-// judge finds out whether a request counts, and what it lacks.
-func (p *Provider) judge(tx Tx, q *request, s *Session, now time.Time) (v ruling, err error) {
+// weigh finds out whether a request counts, and what it lacks.
+func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling, err error) {
 	var c *Client
 	if id := q.get("client_id"); id != "" {
 		if c, err = tx.Client(id); err != nil {
