@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"slices"
@@ -52,6 +53,16 @@ func TestWhoAllowsAClientIsSentBackWithACode(t *testing.T) {
 			t.Errorf("noted is %v", n)
 		}
 	})
+}
+
+func TestAGuestIsNobodyWhoIsSignedIn(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "")
+	s.get(ask(), "s1")
+	s.shows("sign-in")
+	if s.a.Session != nil {
+		t.Errorf("the sign-in page is told of %+v", s.a.Session)
+	}
 }
 
 func TestWhoDeniesIsSentBackWithoutACode(t *testing.T) {
@@ -142,11 +153,11 @@ func TestThatAConsentIsUsedIsNotedOnceAnHour(t *testing.T) {
 		s.get(ask(), "s1")
 		s.decide("allow", "s1")
 		given := time.Now()
-		for after, want := range map[time.Duration]time.Time{30 * time.Minute: given, 2 * time.Hour: given.Add(2 * time.Hour)} {
-			time.Sleep(time.Until(given.Add(after)))
+		for _, c := range []struct{ after, noted time.Duration }{{30 * time.Minute, 0}, {2 * time.Hour, 2 * time.Hour}, {150 * time.Minute, 2 * time.Hour}} {
+			time.Sleep(time.Until(given.Add(c.after)))
 			s.code(s.get(ask(), "s1"), callback)
-			if k := s.consent(); after == 2*time.Hour && !k.LastUsed.Equal(want) || !k.GivenAt.Equal(given) {
-				t.Errorf("after %v: %+v", after, k)
+			if k := s.consent(); !k.LastUsed.Equal(given.Add(c.noted)) || !k.GivenAt.Equal(given) {
+				t.Errorf("after %v: %+v", c.after, k)
 			}
 		}
 	})
@@ -503,6 +514,32 @@ func TestAttackAFlowIsForgedOrOld(t *testing.T) {
 			t.Error("a code was made")
 		}
 	})
+}
+
+func TestWhatIsPostedMustBeReadInOneWay(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.get(ask(), "s1")
+	flow := url.QueryEscape(s.a.Flow())
+	for name, send := range map[string]func(){
+		"two decisions":        func() { s.post("decision=allow&decision=deny&flow="+flow, "s1") },
+		"two flows":            func() { s.post("decision=allow&flow="+flow+"&flow="+flow, "s1") },
+		"JSON":                 func() { s.post("decision=allow&flow="+flow, "s1", "Content-Type", "application/json") },
+		"no type":              func() { s.post("decision=allow&flow="+flow, "s1", "Content-Type", "") },
+		"too long":             func() { s.post("decision=allow&flow="+flow+"&x="+strings.Repeat("x", maxForm), "s1") },
+		"a parameter too long": func() { s.post("decision=allow&flow="+flow+"&x="+strings.Repeat("x", maxParam+1), "s1") },
+		"a request too long":   func() { s.follow(s.post(ask("state", strings.Repeat("x", maxRequest)), "s1"), "s1") },
+		"not encoded":          func() { s.post("decision=allow&flow="+flow+"&%zz", "s1") },
+	} {
+		if send(); s.shown != "fault" || s.shelf.writes > 0 {
+			t.Errorf("%s: the page is %q", name, s.shown)
+		}
+	}
+	r := httptest.NewRequest("POST", "/oauth/authorize?decision=allow", strings.NewReader("flow="+flow))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if s.send(r, "s1"); s.shown != "fault" {
+		t.Errorf("with a query the page is %q", s.shown)
+	}
 }
 
 // What the person was shown is looked at once more when the code is made.
