@@ -316,6 +316,10 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 // turnDown tells of an error: the client, where it is known and is the one to know. Of
 // what is wrong here it helps the person to know, who may try again; unless no page may
 // be shown.
+//
+// The client is told before anybody has signed in, for who runs the provider has
+// registered it and its redirect URIs. Where clients register themselves this would lead
+// whom they like to a page of theirs (RFC 9700 section 4.11.2).
 func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, to destination, err error) {
 	ours := admit.KindOf(err) == admit.Internal || admit.KindOf(err) == admit.Unavailable
 	if to.uri == "" || ours && !q.silent() {
