@@ -19,7 +19,7 @@ const (
 	useNoted = time.Hour
 )
 
-// What comes next for a request that is good.
+// A step is what comes next for a request that is good.
 type step int
 
 const (
@@ -153,7 +153,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		}
 	}
 	if c == nil || c.Disabled {
-		return v, because(ErrInvalidClient, "No application is registered by this client_id.")
+		return v, because(ErrInvalidRequest, "No application is registered by this client_id.")
 	}
 	if v.to, err = p.destinationOf(c, q); err != nil {
 		return v, err
@@ -321,7 +321,11 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 // registered it and its redirect URIs. Where clients register themselves this would lead
 // whom they like to a page of theirs (RFC 9700 section 4.11.2).
 func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, to destination, err error) {
-	ours := admit.KindOf(err) == admit.Internal || admit.KindOf(err) == admit.Unavailable
+	ours := true
+	switch admit.KindOf(err) {
+	case admit.Invalid, admit.Unauthenticated, admit.Forbidden:
+		ours = false
+	}
 	if to.uri == "" || ours && !q.silent() {
 		if q.err != nil && !ours {
 			err = q.err // of two client_ids neither is there

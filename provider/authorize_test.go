@@ -205,6 +205,26 @@ func TestPromptLoginAndMaxAgeDemandAProofMadeAfterTheRequest(t *testing.T) {
 	}
 }
 
+// Mallory keeps a request for a fresh proof open until Ann signs in, tomorrow.
+func TestAttackARequestIsKeptOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.signIn("s1", "ann")
+		s.allowed("ann", "shop")
+		time.Sleep(time.Second)
+		s.get(ask("prompt", "login"), "s1")
+		for range 3 {
+			time.Sleep(19 * time.Minute)
+			s.resume("s1")
+			s.shows("sign-in")
+		}
+		time.Sleep(19 * time.Minute)
+		s.signIn("s1", "ann")
+		s.resume("s1")
+		s.shows("fault")
+	})
+}
+
 func TestARecentProofIsEnoughForMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
@@ -581,6 +601,7 @@ func TestNobodyIsSentBackBeforeTheCodeIsKept(t *testing.T) {
 	}{
 		{admit.Unavailable.New("away", "The store is away."), 503},
 		{url.InvalidHostError("the disk is full"), 500},
+		{admit.Conflict.New("conflict", "Something else came first."), 400},
 	} {
 		s := newStage(t)
 		s.signIn("s1", "ann")

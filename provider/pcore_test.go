@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -123,7 +124,7 @@ func newStage(t testing.TB) *stage {
 	} {
 		s.shelf.PutClient(c)
 	}
-	s.Provider, err = New(Options{Issuer: "https://id.example.org", Store: s.shelf, Keys: noKeys{}, Secrets: keys, People: s, Scopes: map[string][]string{"orders": {"last_order"}}})
+	s.Provider, err = New(Options{Issuer: "https://id.example.org", Store: s.shelf, Keys: noKeys{}, Secrets: keys, People: s, Log: slog.New(slog.DiscardHandler), Scopes: map[string][]string{"orders": {"last_order"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
