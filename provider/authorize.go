@@ -46,12 +46,8 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s, err := p.o.People.Session(r)
-	if err != nil {
-		p.o.People.Fault(w, r, err)
-		return
-	}
-	if s != nil && s.Subject == "" {
-		s = nil // a guest
+	if err != nil || s != nil && s.Subject == "" {
+		s, q.unknown = nil, err // or a guest
 	}
 	// What was posted has no effect, but for a decision that comes from our own page and
 	// from whom that was shown to. Another site's page posts without the session's
@@ -209,11 +205,13 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 // sign-in page shows nothing.
 func (p *Provider) lacks(q *request, a *Authorization, now time.Time) (bool, error) {
 	want, err := p.wanted(q, a)
-	if err != nil {
-		return false, err
-	}
 	s := a.Session
-	if s == nil {
+	switch {
+	case err != nil:
+		return false, err
+	case q.unknown != nil:
+		return false, fmt.Errorf("who is signed in: %w", q.unknown)
+	case s == nil:
 		return true, nil
 	}
 	fresh := q.Back && s.AuthTime.UnixMilli() >= q.At

@@ -614,6 +614,23 @@ func TestNobodyIsSentBackBeforeTheCodeIsKept(t *testing.T) {
 	}
 }
 
+func TestWhereNobodyCanTellWhoIsSignedInNobodyIsAskedToSignIn(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.get(ask(), "s1")
+	form := url.Values{"flow": {s.a.Flow()}, "decision": {"allow"}}.Encode()
+	s.away = admit.Unavailable.New("away", "The sessions are away.")
+	if w := s.get(ask(), "s1"); w.Code != 503 {
+		t.Errorf("status %d", w.Code)
+	}
+	s.shows("fault")
+	s.refused(s.get(ask("prompt", "none"), "s1"), "temporarily_unavailable")
+	s.follow(s.post(form, "s1"), "s1")
+	s.shows("fault")
+	s.get(ask("client_id", "x", "prompt", "none"), "s1")
+	s.shows("fault")
+}
+
 func TestOfflineAccessWithoutRefreshTokensIsPassedOver(t *testing.T) {
 	s := newStage(t)
 	s.signIn("s1", "ann")

@@ -68,12 +68,13 @@ type stage struct {
 	shown string         // the page that was shown last, "" for none
 	a     *Authorization // that it was shown for
 	fault error
+	away  error // of whoever keeps the sessions
 }
 
 func (s *stage) Session(r *http.Request) (*Session, error) {
 	c, err := r.Cookie("sid")
-	if err != nil {
-		return nil, nil
+	if err != nil || s.away != nil {
+		return nil, s.away
 	}
 	return s.session(c.Value), nil
 }

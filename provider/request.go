@@ -23,6 +23,7 @@ type request struct {
 	sealed   string // the flow as it came, "" where this is the first visit
 	decision string // of the person: "allow", "deny" or none
 	err      error  // of a parameter
+	unknown  error  // why nobody can tell who is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
 	hintFor string // that client
