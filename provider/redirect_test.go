@@ -113,6 +113,26 @@ func TestOnlyNativeClientsChooseAPortAndOnlyOnALoopbackAddress(t *testing.T) {
 	}
 }
 
+func TestOnlyALoopbackAddressIsTakenForOne(t *testing.T) {
+	for uri, want := range map[string]string{
+		"http://127.0.0.1":               "",
+		"http://127.0.0.1:80?a=b":        "?a=b",
+		"http://[::1]:80/a":              "/a",
+		"http://127.0.0.1.evil.test/":    "none",
+		"http://127.0.0.1:80.evil.test/": "none",
+		"http://127.0.0.1@evil.test/":    "none",
+		"http://127.0.0.1:80@evil.test/": "none",
+		"http://127.0.0.1:80\\@evil/":    "none",
+		"http://127.0.0.11/":             "none",
+		"https://127.0.0.1/":             "none",
+		"http://localhost/":              "none",
+	} {
+		if _, rest, ok := cutLoopback(uri); ok != (want != "none") || ok && rest != want {
+			t.Errorf("%q: %q, %v", uri, rest, ok)
+		}
+	}
+}
+
 func TestWhatMustNotBeRegisteredIsNotRedirectedTo(t *testing.T) {
 	for uri, want := range map[string][3]bool{ // a web client, one where loopback may be insecure, a native one
 		"https://shop.example.net/cb":         {true, true, true},
