@@ -26,6 +26,9 @@ func TestAttackAClientIsCalledAsAUserIs(t *testing.T) {
 	if _, err := s.operator().ImportUser(t.Context(), eve); !errors.Is(err, account.ErrTaken) {
 		t.Errorf("a user has the id of a client: %v", err)
 	}
+	if n, refused := s.taken(`{"id": "shop", "username": "eve"}`+"\n", server.ImportOptions{}); n.Made != 0 || len(refused) != 1 || refused[0].Code != "identifier_taken" {
+		t.Errorf("%d users are made of a file; refused are %v", n.Made, refused)
+	}
 }
 
 func TestAClientIsShownWithoutWhatProvesIt(t *testing.T) {

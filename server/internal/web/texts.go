@@ -358,7 +358,7 @@ var phrases = map[string]phrase{
 	"apikey.done":       {"I have copied it", "我已复制"},
 	"scope.profile":     {"read who you are", "读取您的个人资料"},
 	"scope.feed":        {"hear what ends, for its audiences", "接收其受众的失效消息"},
-	"scope.read":        {"read users, roles and the audit", "读取用户、角色和审计记录"},
+	"scope.read":        {"read users, roles, applications and the audit", "读取用户、角色、应用和审计记录"},
 	"scope.admin":       {"change users and roles", "修改用户和角色"},
 
 	"passkeys.title":     {"Passkeys", "通行密钥"},
