@@ -100,7 +100,7 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	if in.JWKS != nil {
 		// Keys that are not understood are for others; Check wants one that is.
 		if c.Keys, _, err = jose.ParseKeySet(in.JWKS); err != nil {
-			return nil, made, &admit.FieldError{Field: "jwks", Err: provider.ErrMetadata.WithHint("It is a JWK set, or one JWK, with public keys: admit jwt keygen --public writes one.")}
+			return nil, made, &admit.FieldError{Field: "jwks", Err: provider.ErrInvalidMetadata.WithHint("It is a JWK set, or one JWK, with public keys: admit jwt keygen --public writes one.")}
 		}
 	}
 	switch {
@@ -120,7 +120,7 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	}
 	if c.JWT && c.AccessLife > accessLife {
 		// The feed, and the lists of who verifies, forget an ending after that.
-		return nil, admit.Secret{}, &admit.FieldError{Field: "access_ttl", Err: provider.ErrMetadata.WithHint("A JWT is good for 5 minutes at most, so that its end is heard everywhere. An opaque token may be good for longer.")}
+		return nil, admit.Secret{}, &admit.FieldError{Field: "access_ttl", Err: provider.ErrInvalidMetadata.WithHint("A JWT is good for 5 minutes at most, so that its end is heard everywhere. An opaque token may be good for longer.")}
 	}
 	return c, made, nil
 }

@@ -32,7 +32,7 @@ func clientCalls() []operation {
 		do:      byAdminTaking((*call).adminAddClient),
 		example: `{"id": "shop", "name": "The shop", "grant_types": ["authorization_code", "refresh_token"], "redirect_uris": ["https://shop.example.net/callback"], "reason": "goes live"}`,
 		answers: []answers{{201, "The client, and its secret where one was made", MadeClient{}}},
-		refuses: []*admit.Error{errRole, account.ErrReason, provider.ErrMetadata, provider.ErrRedirectURI, account.ErrClientTaken, account.ErrClientEnding},
+		refuses: []*admit.Error{errRole, account.ErrReason, provider.ErrInvalidMetadata, provider.ErrInvalidRedirectURI, account.ErrClientTaken, account.ErrClientEnding},
 	}, {
 		call: "GET " + p + "/{client}", id: "adminGetClient", summary: "A client", scope: account.ScopeAdminRead,
 		do:      byAdmin((*call).adminClient),
@@ -51,7 +51,7 @@ func clientCalls() []operation {
 		do:      byAdminTaking((*call).adminRotateClientSecret),
 		example: `{"overlap": 3600, "reason": "it is a year old"}`,
 		answers: []answers{{200, "The client, and its secret where one was made", MadeClient{}}},
-		refuses: []*admit.Error{errRole, account.ErrReason, account.ErrUnknownClient, account.ErrNoSecret, account.ErrManySecrets, account.ErrOverlap, provider.ErrMetadata},
+		refuses: []*admit.Error{errRole, account.ErrReason, account.ErrUnknownClient, account.ErrNoSecret, account.ErrManySecrets, account.ErrOverlap, provider.ErrInvalidMetadata},
 	}}
 	for i := range all {
 		all[i].session = true
@@ -127,7 +127,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 	switch in.AccessTokenFormat {
 	case "", "opaque", "jwt":
 	default:
-		return account.NewClient{}, &admit.FieldError{Field: "access_token_format", Err: provider.ErrMetadata.WithHint("It is opaque or jwt.")}
+		return account.NewClient{}, &admit.FieldError{Field: "access_token_format", Err: provider.ErrInvalidMetadata.WithHint("It is opaque or jwt.")}
 	}
 	return account.NewClient{
 		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
