@@ -21,7 +21,11 @@ const sqlStubClients = "CREATE TABLE IF NOT EXISTS stub_clients (id TEXT PRIMARY
 
 func (t *txn) clients(query string, args ...any) (all []*provider.Client, err error) {
 	var n int
-	if err := t.row("SELECT count(*) FROM sqlite_master WHERE name = 'stub_clients'").Scan(&n); err != nil || n == 0 {
+	is := "SELECT count(*) FROM sqlite_master WHERE name = 'stub_clients'"
+	if t.tx.pool.dialect == inPostgres {
+		is = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'stub_clients' AND table_schema = current_schema()"
+	}
+	if err := t.row(is).Scan(&n); err != nil || n == 0 {
 		return nil, err
 	}
 	err = t.query(func(rows *sql.Rows) error {
