@@ -25,6 +25,11 @@ type Options struct {
 	// are made with Secrets, and change when those do.
 	Salt admit.Secret
 
+	// HTTP fetches the keys of clients that have them behind a URL: http.DefaultClient,
+	// with a time-out, unless set. Where strangers register clients it must reach nothing
+	// in your own network.
+	HTTP *http.Client
+
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
 
 	// InsecureLoopback allows http for redirects, log-out and keys on loopback addresses of
