@@ -8,8 +8,12 @@ type Authorization struct {
 	Client  *Client
 	Session *Session // nil where nobody is signed in
 	Asked   Asked
-	// New are the scopes that this client has not been allowed yet.
-	New []string
+	// Scopes are what the person is asked for: those of Asked, and those whose claims
+	// are asked for one by one.
+	Scopes []string
+	// New are those of them that this client has not been allowed yet, and NewAudiences
+	// the resources.
+	New, NewAudiences []string
 	// Why a sign-in is asked for where there is a session.
 	Why Reason
 	// LoginHint is what the client believes that the person signs in with.
@@ -17,7 +21,7 @@ type Authorization struct {
 	ACRValues []string
 	Locales   []string // ui_locales
 
-	flow string
+	endpoint, flow string
 }
 
 // Reason is why a sign-in is asked for.
@@ -33,6 +37,13 @@ const (
 
 // Flow is the request, sealed and bound to the session: for the form of a consent page.
 func (a *Authorization) Flow() string { return a.flow }
+
+// Endpoint is the path that the form of a consent page posts to.
+func (a *Authorization) Endpoint() string { return a.endpoint }
+
+// Resume is where the browser goes on after a sign-in: a path of the issuer's host.
+// It is good for an hour, and for nothing but this request.
+func (a *Authorization) Resume() string { return a.endpoint + "?flow=" + a.flow }
 
 // A ClaimsRequest is the parameter "claims" (OpenID Connect Core section 5.5).
 type ClaimsRequest struct {

@@ -28,7 +28,8 @@ func (f form) get(name string) string {
 
 func (f form) words(name string) []string { return strings.Fields(f.get(name)) }
 
-// parseForm reads parameters. Resources may be there several times (RFC 8707).
+// parseForm reads parameters. Resources may be there several times (RFC 8707). With an
+// error it returns those that are good all the same, so that a client may be told.
 func parseForm(text string) (form, error) {
 	if len(text) > maxForm {
 		return nil, because(ErrInvalidRequest, "The parameters are longer than 64 KiB.")
@@ -40,18 +41,18 @@ func parseForm(text string) (form, error) {
 	f := form{}
 	for name, all := range values {
 		if len(all) > 1 && name != "resource" {
-			return nil, because(ErrInvalidRequest, "A parameter is there twice: "+printable(name)+".")
+			err = because(ErrInvalidRequest, "A parameter is there twice: "+printable(name)+".")
+			continue
 		}
 		for _, v := range all {
 			if len(v) > maxParam || !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
-				return nil, because(ErrInvalidRequest, "A parameter is too long, or no text: "+printable(name)+".")
-			}
-			if v != "" {
+				err = because(ErrInvalidRequest, "A parameter is too long, or no text: "+printable(name)+".")
+			} else if v != "" {
 				f[name] = append(f[name], v)
 			}
 		}
 	}
-	return f, nil
+	return f, err
 }
 
 // printable is a name as an error may tell it (RFC 6749 section 5.2 allows ASCII).

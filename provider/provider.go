@@ -1,11 +1,42 @@
-// Package provider lets other people's applications in: an OAuth 2.1 authorization
-// server and OpenID provider that is an http.Handler.
+// Package provider lets other people's applications in, exactly as far as somebody
+// allowed.
 //
-// TODO(helper core): a start, with five lines of code.
+// A [Provider] is an OAuth 2.1 authorization server and OpenID provider. Most programs
+// make one with [New], and mount it at the root of the issuer's host:
+//
+//	p, err := provider.New(provider.Options{
+//		Issuer:  "https://id.example.org",
+//		Store:   store,   // NewMemory, or one of yours that providertest found right
+//		Keys:    keys,    // that sign
+//		Secrets: secrets, // *cookie.Keys
+//		People:  people,  // who is signed in, and the pages
+//	})
+//	mux.Handle("/oauth/", p)
+//	mux.Handle("/.well-known/", p)
+//
+// The program around it keeps its own sign-in, whatever that is, and its own pages: it
+// is the provider's [People]. A request of an application comes to the authorization
+// endpoint. The provider finds out whether it counts, asks People who is signed in, has
+// them sign somebody in or ask for consent where that is needed, and sends the browser
+// back with a code that is good once, for a minute. The application's server redeems it.
+//
+// There is one flow for people: the authorization code with PKCE (S256). What OAuth 2.1
+// has left behind is not here: no implicit flow, no passwords, no plain challenges, no
+// patterns of redirect URIs.
 package provider
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -31,30 +62,191 @@ type Options struct {
 	HTTP *http.Client
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
+	ACRs   []string            // that People can bring about; nil for those of package admit
+
+	// Origin tells whether scripts of pages of an origin, such as
+	// https://app.example.net, may call the endpoints that clients call: those of
+	// registered clients. Nil is for none.
+	Origin func(ctx context.Context, origin string) (bool, error)
 
 	// InsecureLoopback allows http for redirects, log-out and keys on loopback addresses of
 	// clients that are no native ones: for development.
 	InsecureLoopback bool
 
+	Log *slog.Logger // of what no client is told; nil for slog.Default()
+
 	now func() time.Time // of tests
 }
 
 // People is the application around a provider: it knows who is signed in, and shows
-// the pages.
+// the pages. What it shows must not be framed and not be kept: headers that say so are
+// set before it is called, and it may set stricter ones.
 type People interface {
-	// Session returns who is signed in in the browser that sends r, nil for nobody.
+	// Session returns who is signed in in the browser that sends r, nil for nobody
+	// and for guests.
 	Session(r *http.Request) (*Session, error)
 	// SignIn leads the browser to a sign-in, after which it must come back by
 	// a.Resume(). Where somebody is signed in already, that is not enough: a.Why tells.
 	SignIn(w http.ResponseWriter, r *http.Request, a *Authorization)
 	// Consent shows what a client asks for. Its form posts a.Flow() as "flow" and
-	// "decision", "allow" or "deny", to the authorization endpoint.
+	// "decision", "allow" or "deny", to a.Endpoint(). The browser is then sent on to the
+	// client, which a Content-Security-Policy with form-action has to allow for.
 	Consent(w http.ResponseWriter, r *http.Request, a *Authorization)
 	// Fault shows what is wrong where the browser must not be sent back to the client,
-	// because nobody knows who that is.
+	// because nobody knows who that is, or because it helps to try again.
 	Fault(w http.ResponseWriter, r *http.Request, err error)
 	// SignOut asks whether to sign out, and of which session, and then leads to
 	// l.Resume(); where l.Asked is false the client has shown who it is, and the
 	// session is ended at once.
 	SignOut(w http.ResponseWriter, r *http.Request, l *Logout)
+}
+
+// A Provider is an authorization server and OpenID provider. It does not change and is
+// safe for use by several goroutines.
+type Provider struct {
+	o      Options
+	base   string // path of the endpoints, such as /oauth
+	cross  *http.CrossOriginProtection
+	routes map[string]route
+	*tokens
+}
+
+// A route is an endpoint.
+type route struct {
+	serve   http.HandlerFunc
+	methods []string
+	scripts bool // of registered clients' pages may call it (CORS)
+}
+
+// New checks options and returns a provider. It refuses an issuer that is no https URL,
+// or http on a loopback address.
+func New(o Options) (*Provider, error) {
+	at, err := parseIssuer(o.Issuer)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.Store == nil || o.Keys == nil || o.Secrets == nil || o.People == nil:
+		return nil, errors.New("provider: Store, Keys, Secrets and People are needed")
+	case o.Path == "":
+		o.Path = "/oauth"
+	case o.Path[0] != '/' || o.Path == "/" || path.Clean(o.Path) != o.Path:
+		return nil, fmt.Errorf("provider: the path %q is not of the form /oauth", o.Path)
+	}
+	o.Scopes, o.ACRs = maps.Clone(o.Scopes), slices.Clone(o.ACRs)
+	if o.ACRs == nil {
+		o.ACRs = []string{admit.OneFactor, admit.TwoFactors, admit.PhishingResistant}
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	for scope := range o.Scopes {
+		if _, taken := standardClaims[scope]; taken || !isScope(scope) {
+			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
+		}
+	}
+	t, err := newTokens(&o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t}
+	// Behind a proxy that changes Host, pages of ours would else count as foreign.
+	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
+		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)
+	}
+	get, post, both := []string{"GET", "HEAD"}, []string{"POST"}, []string{"GET", "POST"}
+	metadata := route{p.metadata, get, true}
+	p.routes = map[string]route{
+		// No HEAD: who looks at a link before somebody follows it would get the code.
+		p.base + "/authorize":  {p.authorize, both, false},
+		p.base + "/token":      {p.token, post, true},
+		p.base + "/introspect": {p.introspect, post, false},
+		p.base + "/revoke":     {p.revoke, post, true},
+		p.base + "/userinfo":   {p.userinfo, both, true},
+		p.base + "/jwks":       {p.jwks, get, true},
+		p.base + "/logout":     {p.logout, both, false},
+		// OpenID Connect Discovery puts its document behind the issuer's path, RFC 8414
+		// before it, and for both (section 5).
+		at.Path + "/.well-known/openid-configuration":       metadata,
+		"/.well-known/openid-configuration" + at.Path:       metadata,
+		"/.well-known/oauth-authorization-server" + at.Path: metadata,
+	}
+	return p, nil
+}
+
+// parseIssuer demands the one spelling that every client compares (RFC 8414 section 2).
+func parseIssuer(issuer string) (*url.URL, error) {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" || u.String() != issuer || u.RawPath != "" ||
+		strings.ContainsAny(issuer, "?#") || u.Host != strings.ToLower(u.Host) || u.Path != "" && path.Clean(u.Path) != u.Path || u.Path == "/" {
+		return nil, fmt.Errorf("provider: the issuer %q is not of the form https://id.example.org", issuer)
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+		return nil, fmt.Errorf("provider: the issuer %q is not https", issuer)
+	}
+	return u, nil
+}
+
+// loopback reports whether a host is this machine by its name.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// now is read once for each request.
+func (p *Provider) now() time.Time {
+	if p.o.now != nil {
+		return p.o.now()
+	}
+	return time.Now()
+}
+
+// ServeHTTP serves the endpoints, and 404 for everything else. It never looks at the
+// Host of a request: every address that it tells is the issuer's.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	at, ok := p.routes[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	if at.scripts && p.o.Origin != nil && p.shares(w, r, at.methods) {
+		return
+	}
+	if !slices.Contains(at.methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(at.methods, ", "))
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
+	}
+	at.serve(w, r)
+}
+
+// shares tells a browser that a page of a client may read the answer (CORS), and
+// reports whether that was all it asked. Without credentials: nothing here goes by
+// cookies.
+func (p *Provider) shares(w http.ResponseWriter, r *http.Request, methods []string) bool {
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return false
+	}
+	ok, err := p.o.Origin(r.Context(), origin)
+	if err != nil {
+		p.o.Log.ErrorContext(r.Context(), "whose origin this is cannot be told", "error", err)
+	}
+	if err != nil || !ok {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, Retry-After")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
 }

@@ -121,9 +121,9 @@ type Asked struct {
 	Audiences   []string // the resource parameters (RFC 8707)
 	Challenge   string   // S256 of PKCE (RFC 7636)
 	Nonce       string
-	Claims      *ClaimsRequest
-	JKT         string    // dpop_jkt (RFC 9449 section 10)
-	At          time.Time // when it was asked for first
+	Claims      *ClaimsRequest // of what was asked for by name, what the client may have
+	JKT         string         // dpop_jkt (RFC 9449 section 10)
+	At          time.Time      // when it was asked for first
 }
 
 // A Grant is what came of one code, or what a client has of its own: its refresh

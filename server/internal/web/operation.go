@@ -100,6 +100,8 @@ var variableMeans = map[string]string{
 	"flow":   "What only who asked for the sign-in has.",
 
 	"passkey": "The id of a passkey, no secret.",
+
+	"client": "The id of a client.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)
