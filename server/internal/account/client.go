@@ -139,6 +139,12 @@ func (s *Service) AddClient(ctx context.Context, in NewClient, by By, now time.T
 	if err != nil {
 		return nil, admit.Secret{}, err
 	}
+	// Before the client can ask for something signed. It is no work for a transaction.
+	if c.Signs != "" && s.o.Ensure != nil {
+		if err := s.o.Ensure(ctx, c.Signs, now); err != nil {
+			return nil, admit.Secret{}, err
+		}
+	}
 	err = s.update(ctx, func(tx Tx) error {
 		if err := freeForClient(tx, c.ID, now); err != nil {
 			return &admit.FieldError{Field: "id", Err: err}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
 )
@@ -78,4 +79,17 @@ func (t *txn) DeleteClient(id, _ string, now time.Time) (bool, error) {
 	return false, t.exec("DELETE FROM stub_clients WHERE id = ?", id)
 }
 
-func (t *txn) ClientTold(id string, now time.Time) (time.Time, error) { return time.Time{}, nil }
+func (t *txn) ClientTold(id string, now time.Time) (until time.Time, err error) {
+	err = t.query(func(rows *sql.Rows) error {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return err
+		}
+		e, err := feed.ParseEvent([]byte(text))
+		if err == nil && e.Kind == feed.Client && e.Target == id && e.Until.After(until) {
+			until = e.Until
+		}
+		return err
+	}, "SELECT event FROM feed WHERE until > ?", now.UnixMilli())
+	return until, err
+}
