@@ -232,7 +232,7 @@ func (p *Provider) remoteKeys(from string) (jose.KeySource, error) {
 	if known, ok := p.remote.Load(from); ok {
 		return known.(jose.KeySource), nil
 	}
-	set, err := jose.NewRemoteKeySet(from, nil)
+	set, err := jose.NewRemoteKeySet(from, &jose.RemoteOptions{Client: p.o.HTTP})
 	if err != nil {
 		return nil, err
 	}

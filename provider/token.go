@@ -27,11 +27,6 @@ type grantAnswer struct {
 
 // token is the endpoint where clients get tokens (RFC 6749 section 3.2).
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		write(w, http.StatusMethodNotAllowed, answer{ErrInvalidRequest.Code(), "The token endpoint takes POST alone."})
-		return
-	}
 	f, err := posted(w, r)
 	if err != nil {
 		refuse(w, err)
@@ -99,6 +94,11 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	// Not with the context of who asks: what is decided must be decided whole.
 	if err := p.o.Store.Update(context.WithoutCancel(x.asks), func(tx Tx) (err error) {
 		refused, x.noted = nil, false
+		// A request that was given up may come to its turn after the one that was sent
+		// in its place. Who has hung up gets nothing, and is no thief.
+		if err := x.asks.Err(); err != nil {
+			return err
+		}
 		if x.client, err = tx.Client(s.id); err != nil {
 			return err
 		}
@@ -220,6 +220,9 @@ func (x *exchange) redeem(tx Tx) error {
 	if c.Asked.RedirectURI != x.f.get("redirect_uri") {
 		return because(ErrInvalidGrant, "The redirect_uri is not the one that the code was sent to.")
 	}
+	if c.Asked.JKT != "" {
+		return errUnproved
+	}
 	if err := checkVerifier(c.Asked.Challenge, x.f.get("code_verifier")); err != nil {
 		return err
 	}
@@ -265,20 +268,16 @@ func (x *exchange) redeem(tx Tx) error {
 // nobody can tell which of the two is the thief (RFC 6749 section 4.1.2, RFC 9700 section
 // 4.14.2).
 func (x *exchange) end(tx Tx, grant, reason string) error {
-	// A request that was given up may come to its turn after the one that was sent in
-	// its place. Who has hung up gets nothing, and is no thief.
-	if x.asks.Err() == nil {
-		g, err := tx.Grant(grant)
-		if err != nil {
+	g, err := tx.Grant(grant)
+	if err != nil {
+		return err
+	}
+	if g != nil {
+		if err := endGrant(tx, g, x.client, reason, x.now); err != nil {
 			return err
 		}
-		if g != nil {
-			if err := endGrant(tx, g, x.client, reason, x.now); err != nil {
-				return err
-			}
-		}
-		x.noted = true
 	}
+	x.noted = true
 	return because(ErrInvalidGrant, "It was used before, so that all that came of it has been ended.")
 }
 
@@ -307,6 +306,10 @@ func isVerifier(text string) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r))
 	})
 }
+
+// errUnproved is for what is bound to a key (RFC 9449 section 10): whoever stole it has
+// none, and here nobody can show that he has it.
+var errUnproved = because(ErrInvalidGrant, "It is bound to a key, of which no proof is taken here.")
 
 var errRefresh = because(ErrInvalidGrant, "The refresh token is not one of this client's, or no longer good.")
 
@@ -343,6 +346,9 @@ func (x *exchange) rotate(tx Tx) error {
 		return errRefresh
 	case replayed:
 		return x.end(tx, g.ID, reasonRefreshReplayed)
+	}
+	if g.JKT != "" {
+		return errUnproved
 	}
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestEachTypeOfGrantAndClientIsAnswered(t *testing.T) {
 	}
 }
 
-func TestTheTokenEndpointTakesFormsByPOSTAlone(t *testing.T) {
+func TestTheTokenEndpointTakesFormsAlone(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
 	f := fields("grant_type", "client_credentials")
@@ -87,12 +88,6 @@ func TestTheTokenEndpointTakesFormsByPOSTAlone(t *testing.T) {
 		"credentials in the query": func(r *http.Request) { r.URL.RawQuery = "client_secret=" + secret },
 	} {
 		t.Run(name, func(t *testing.T) { d.refused(d.post(f, basic("app", secret), change), "invalid_request") })
-	}
-	for _, method := range []string{"GET", "HEAD", "PUT", "DELETE"} {
-		a := d.post(f, basic("app", secret), func(r *http.Request) { r.Method = method })
-		if a.status != 405 || a.header.Get("Allow") != "POST" {
-			t.Errorf("%s: %d, Allow %q", method, a.status, a.header.Get("Allow"))
-		}
 	}
 	d.given(d.post(f, basic("app", secret), func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
@@ -110,6 +105,47 @@ func TestAttackDuplicateParameters(t *testing.T) {
 	}
 	f := fields("grant_type", "client_credentials", "scope", "read", "scope", "write")
 	d.refused(d.post(f, basic("app", secret)), "invalid_request")
+}
+
+// The attack: parameters, or what a client proves itself with, as large as can be.
+func TestAttackOversizedEverything(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	long := strings.Repeat("a", 20_000)
+	for name := range redeeming("x") {
+		f := redeeming("x")
+		f.Set(name, long)
+		d.refused(d.post(f, basic("app", secret)), "invalid_request")
+	}
+	f := fields("grant_type", "client_credentials")
+	for i := range 10_000 {
+		f.Set(strconv.Itoa(i), "1234")
+	}
+	d.refused(d.post(f, basic("app", secret)), "invalid_request")
+	f = fields("grant_type", "client_credentials")
+	d.refused(d.post(f, basic(long, secret)), "invalid_client")
+	d.refused(d.post(f, basic("app", long)), "invalid_client")
+	d.refused(d.post(f, authorization("Basic "+long+long)), "invalid_client")
+	f.Set("scope", strings.Repeat("read ", 3000))
+	if a := d.given(d.post(f, basic("app", secret))); a.string("scope") != "read" {
+		t.Errorf("the answer is %s", a.text)
+	}
+	f.Set("client_id", strings.Repeat("a", maxClientID+1))
+	d.refused(d.post(f), "invalid_client")
+}
+
+// The attack: a name of the attacker's in Host, for whatever is made of it.
+func TestAttackHostHeaderPoisoning(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.JWT = true })
+	a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret), func(r *http.Request) {
+		r.Host = "evil.example"
+		r.Header.Set("X-Forwarded-Host", "evil.example")
+	}))
+	if c := d.claims(a.string("access_token")); c.Issuer != deskIssuer || !slices.Equal(c.Audience, []string{deskIssuer}) {
+		t.Errorf("the claims are %+v", c)
+	}
+	d.idClaims("app", jose.ES256, a.string("id_token"))
 }
 
 // The attack: a code is presented without the verifier, with another, or with the
@@ -316,21 +352,46 @@ func TestAttackRefreshTheftEndsTheGrant(t *testing.T) {
 func TestWhoHasHungUpIsNoThief(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
-	first := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
-	refresh := func(text string, more ...func(*http.Request)) *reply {
-		return d.post(fields("grant_type", "refresh_token", "refresh_token", text), append(more, basic("app", secret))...)
+	code := redeeming(d.code("app", nil))
+	late := func(f url.Values) {
+		ctx, hangUp := context.WithCancel(t.Context())
+		store := d.Provider.o.Store
+		d.Provider.o.Store = between{d.m, hangUp} // after it was looked at
+		defer func() { d.Provider.o.Store = store }()
+		if a := d.post(f, basic("app", secret), func(r *http.Request) { *r = *r.WithContext(ctx) }); a.status != 500 {
+			t.Errorf("%d %s", a.status, a.text)
+		}
 	}
-	second := d.given(refresh(first.string("refresh_token")))
-	third := d.given(refresh(second.string("refresh_token")))
+	late(code) // which its owner tries again
+	a := d.given(d.post(code, basic("app", secret)))
+	late(code)
+	refresh := fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token"))
+	b := d.given(d.post(refresh, basic("app", secret)))
+	c := d.given(d.post(fields("grant_type", "refresh_token", "refresh_token", b.string("refresh_token")), basic("app", secret)))
+	late(refresh)
+	d.given(d.post(fields("grant_type", "refresh_token", "refresh_token", c.string("refresh_token")), basic("app", secret)))
+	if len(d.told) > 0 {
+		t.Errorf("told: %+v", d.told)
+	}
+}
 
-	x := &exchange{Provider: d.Provider, now: d.now}
-	ctx, hangUp := context.WithCancel(t.Context())
-	hangUp()
-	x.asks = ctx
-	if err := d.m.Update(t.Context(), func(tx Tx) error { return x.end(tx, "whichever", reasonRefreshReplayed) }); err == nil || x.noted {
-		t.Errorf("end: %v, noted %v", err, x.noted)
+// The attack: a code or a refresh token that is bound to a key is presented by whoever
+// has stolen it.
+func TestAttackBoundCodeWithoutItsKey(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	bound := d.code("app", func(c *Code) { c.Asked.JKT = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" })
+	d.refused(d.post(redeeming(bound), basic("app", secret)), "invalid_grant")
+
+	r := token.New(token.Refresh)
+	g := &Grant{
+		ID: gid(r), Client: "app", Subject: "alice", SID: "s1", JKT: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+		Current: r.Digest(), BegunAt: d.now, RotatedAt: d.now, Expires: d.now.Add(time.Hour),
 	}
-	d.given(refresh(third.string("refresh_token")))
+	if err := d.m.Update(t.Context(), func(tx Tx) error { return tx.AddGrant(g) }); err != nil {
+		t.Fatal(err)
+	}
+	d.refused(d.post(fields("grant_type", "refresh_token", "refresh_token", r.Reveal()), basic("app", secret)), "invalid_grant")
 }
 
 // The attack: a refresh token that was stolen is presented by another client.
