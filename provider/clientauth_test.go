@@ -100,23 +100,6 @@ func TestAttackMoreThanOneAuthenticationMethod(t *testing.T) {
 	d.given(d.post(with("client_id", "app"), basic("app", secret)))
 }
 
-func TestSecretsOverlapWhileOneIsReplaced(t *testing.T) {
-	d := newDesk(t)
-	older, newer := token.New(token.ClientSecret), token.New(token.ClientSecret)
-	d.client("app", func(c *Client) {
-		c.Secrets = []ClientSecret{
-			{Selector: newer.Selector(), Digest: newer.Digest()},
-			{Selector: older.Selector(), Digest: older.Digest(), Expires: d.now.Add(time.Hour)},
-		}
-	})
-	f := fields("grant_type", "client_credentials")
-	d.given(d.post(f, basic("app", older.Reveal())))
-	d.given(d.post(f, basic("app", newer.Reveal())))
-	d.now = d.now.Add(time.Hour)
-	d.refused(d.post(f, basic("app", older.Reveal())), "invalid_client")
-	d.given(d.post(f, basic("app", newer.Reveal())))
-}
-
 // Strangers learn nothing of a client from how they are refused.
 func TestEveryWrongSecretIsRefusedAlike(t *testing.T) {
 	d := newDesk(t)

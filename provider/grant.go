@@ -144,7 +144,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		d.Confirmation = &access.Confirmation{JKT: g.JKT}
 	}
 	var err error
-	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID}, expires.Add(verifiersLeeway))
+	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))
 	return m, err
 }
 
