@@ -559,6 +559,26 @@ func TestAGrantLivesAsLongAsTheSessionUnlessItMayOutliveIt(t *testing.T) {
 	d.refused(refresh(next.string("refresh_token")), "invalid_grant")
 }
 
+// The attack: an application goes on with what somebody has taken back.
+func TestAttackTokenOfARevokedGrant(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
+	if err := d.m.Update(t.Context(), func(tx Tx) error {
+		all, err := tx.GrantsOf("alice", "app")
+		if len(all) == 1 {
+			_, err = tx.EndGrant(all[0].ID, "taken_back", d.now)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.refused(d.post(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), basic("app", secret)), "invalid_grant")
+	if d.alive(a.string("access_token")) {
+		t.Error("the access token counts")
+	}
+}
+
 func TestAnAccessTokenEndsNotAfterItsGrant(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
