@@ -255,6 +255,10 @@ func TestACodeIsBoundToItsRedirectURIAndTime(t *testing.T) {
 	f := redeeming(d.code("app", nil))
 	d.now = d.now.Add(time.Minute)
 	d.refused(d.post(f, basic("app", secret)), "invalid_grant")
+	nobodys := d.code("app", func(c *Code) { c.Session.SID = "" })
+	d.refused(d.post(redeeming(nobodys), basic("app", secret)), "invalid_grant")
+	others := d.code("app", func(c *Code) { c.Session.Subject = "bob" })
+	d.refused(d.post(redeeming(others), basic("app", secret)), "invalid_grant")
 }
 
 // The attack: a token of one class is presented as one of another.
@@ -640,11 +644,16 @@ func TestAKeyThatIsTakenAwayIsNoTheft(t *testing.T) {
 	d.given(refresh())
 }
 
-func TestAMissingSigningKeyIsOurFault(t *testing.T) {
+func TestAMissingSigningKeyIsOurFaultAndSpendsNothing(t *testing.T) {
 	d := newDesk(t)
-	_, secret := d.client("app", func(c *Client) { c.JWT, c.Signs = true, jose.PS256 })
-	a := d.post(fields("grant_type", "client_credentials"), basic("app", secret))
-	if a.status != 500 || a.string("error") != "server_error" || strings.Contains(a.text, "PS256") {
-		t.Errorf("%d %s", a.status, a.text)
+	for _, jwt := range []bool{false, true} {
+		_, secret := d.client("app", func(c *Client) { c.JWT, c.Signs = jwt, jose.PS256 })
+		f := redeeming(d.code("app", nil))
+		a := d.post(f, basic("app", secret))
+		if a.status != 500 || a.string("error") != "server_error" || strings.Contains(a.text, "PS256") {
+			t.Errorf("%d %s", a.status, a.text)
+		}
+		_, secret = d.client("app", func(c *Client) { c.JWT = jwt })
+		d.given(d.post(f, basic("app", secret)))
 	}
 }
