@@ -285,6 +285,9 @@ func TestAttackAssertionReplay(t *testing.T) {
 		t.Errorf("one assertion was good %d times", given)
 	}
 	a.now = a.now.Add(time.Minute + assertionLeeway - time.Second)
+	for range 8 { // the store forgets what it may
+		a.given(a.ask(a.sign(a.key, "JWT", nil)))
+	}
 	a.refused(a.ask(text), "invalid_client")
 
 	// Nor where nothing came of it the first time.
@@ -303,12 +306,31 @@ func TestAttackAssertionReplay(t *testing.T) {
 			a.refused(a.ask(text), "invalid_client")
 		})
 	}
+	// What fails through our fault has spent nothing.
+	a.client("app", func(c *Client) {
+		c.Auth, c.Keys, c.JWT, c.Signs = PrivateKeyJWT, jose.NewKeySet(a.key.Public()), true, jose.PS256
+	})
+	text = a.sign(a.key, "JWT", nil)
+	if r := a.ask(text); r.status != 500 {
+		t.Errorf("%d %s", r.status, r.text)
+	}
+	a.client("app", func(c *Client) { c.Auth, c.Keys = PrivateKeyJWT, jose.NewKeySet(a.key.Public()) })
+	a.given(a.ask(text))
+
 	// Two clients may well use the same id.
 	id := func(m map[string]any) { m["jti"] = "1" }
 	a.given(a.ask(a.sign(a.key, "JWT", id)))
 	a.client("b", func(c *Client) { c.Auth, c.Keys = PrivateKeyJWT, jose.NewKeySet(a.key.Public()) })
 	a.given(a.ask(a.sign(a.key, "JWT", func(m map[string]any) { id(m); m["iss"], m["sub"] = "b", "b" })))
 	a.refused(a.ask(a.sign(a.key, "JWT", id)), "invalid_client")
+}
+
+func TestTheBase64OfBasicHasOneSpelling(t *testing.T) {
+	for header, want := range map[string]bool{"Basic YWI6Yw==": true, "Basic YWI6Yx==": false, "Basic YWI6Yw": false, "Basic YWI6\nYw==": false} {
+		if id, secret, ok := parseBasic(header); ok != want || ok && (id != "ab" || secret != "c") {
+			t.Errorf("%q is %q and %q, %v", header, id, secret, ok)
+		}
+	}
 }
 
 func TestAClientsKeysMayBeBehindAURL(t *testing.T) {
@@ -348,6 +370,9 @@ type between struct {
 
 func (b between) Update(ctx context.Context, fn func(Tx) error) error {
 	b.do()
+	if ctx.Err() != nil {
+		panic("who hangs up interrupts a transaction")
+	}
 	return b.Memory.Update(ctx, fn)
 }
 

@@ -407,10 +407,10 @@ func (tx *memoryTx) EndToken(selector string) error {
 // Spend implements [Tx].
 func (tx *memoryTx) Spend(purpose, id string, until time.Time) (bool, error) {
 	name := pair{purpose, id}
-	if _, spent := tx.spent[name]; spent && tx.writes {
+	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
+	if err == errTaken {
 		return false, nil
 	}
-	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
 	return err == nil, err
 }
 

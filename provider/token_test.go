@@ -2,6 +2,8 @@ package provider
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -175,6 +177,12 @@ func TestAttackPKCEMissingWrongPlainAndDowngraded(t *testing.T) {
 	plain := d.code("app", func(c *Code) { c.Asked.Challenge = deskVerifier })
 	d.refused(d.post(redeeming(plain), basic("app", secret)), "invalid_grant")
 
+	// Nor what anybody could guess (RFC 7636 section 7.1).
+	guessed := sha256.Sum256([]byte("short"))
+	short := redeeming(d.code("app", func(c *Code) { c.Asked.Challenge = base64.RawURLEncoding.EncodeToString(guessed[:]) }))
+	short.Set("code_verifier", "short")
+	d.refused(d.post(short, basic("app", secret)), "invalid_grant")
+
 	bare := d.code("app", func(c *Code) { c.Asked.Challenge = "" })
 	d.refused(d.post(redeeming(bare), basic("app", secret)), "invalid_grant")
 }
@@ -201,6 +209,24 @@ func TestAttackCodeReplayEndsTheTokensItGave(t *testing.T) {
 	d.refused(d.post(redeeming(code), basic("app", secret)), "invalid_grant")
 	if len(d.told) != 1 {
 		t.Errorf("it is told %d times", len(d.told))
+	}
+}
+
+// The attack: whoever can read the store knows what codes are found by, and makes up the
+// rest.
+func TestAttackCodeWithAMadeUpVerifier(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	code := d.code("app", nil)
+	known, err := token.Parse(token.OneTime, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.refused(d.post(redeeming(known.WithNewVerifier().Reveal()), basic("app", secret)), "invalid_grant")
+	a := d.given(d.post(redeeming(code), basic("app", secret)))
+	d.refused(d.post(redeeming(known.WithNewVerifier().Reveal()), basic("app", secret)), "invalid_grant")
+	if !d.alive(a.string("access_token")) {
+		t.Error("a made-up code has ended a grant")
 	}
 }
 
@@ -257,6 +283,7 @@ func TestACodeIsBoundToItsRedirectURIAndTime(t *testing.T) {
 	d.refused(d.post(f, basic("app", secret)), "invalid_grant")
 	nobodys := d.code("app", func(c *Code) { c.Session.SID = "" })
 	d.refused(d.post(redeeming(nobodys), basic("app", secret)), "invalid_grant")
+	d.m.PutUser(User{Subject: "bob"})
 	others := d.code("app", func(c *Code) { c.Session.Subject = "bob" })
 	d.refused(d.post(redeeming(others), basic("app", secret)), "invalid_grant")
 }
@@ -360,7 +387,7 @@ func TestWhoHasHungUpIsNoThief(t *testing.T) {
 	late := func(f url.Values) {
 		ctx, hangUp := context.WithCancel(t.Context())
 		store := d.Provider.o.Store
-		d.Provider.o.Store = between{d.m, hangUp} // after it was looked at
+		d.Provider.o.Store = between{d.m, hangUp} // after it was looked at; and what is begun ends whole
 		defer func() { d.Provider.o.Store = store }()
 		if a := d.post(f, basic("app", secret), func(r *http.Request) { *r = *r.WithContext(ctx) }); a.status != 500 {
 			t.Errorf("%d %s", a.status, a.text)
@@ -463,6 +490,9 @@ func TestAttackAudienceConfusion(t *testing.T) {
 	}
 	if got := audience(ask(cc("https://b.example.org"))); !slices.Equal(got, []string{"https://b.example.org"}) {
 		t.Errorf("of one asked for: %q", got)
+	}
+	if got := audience(ask(cc("https://b.example.org", "https://api.example.org", "https://b.example.org"))); !slices.Equal(got, []string{"https://api.example.org", "https://b.example.org"}) {
+		t.Errorf("of two asked for: %q", got)
 	}
 	d.refused(ask(cc("https://c.example.org")), "invalid_target")
 	d.refused(ask(cc("https://b.example.org", "https://b.example.org/")), "invalid_target")
@@ -580,6 +610,36 @@ func TestAttackTokenOfARevokedGrant(t *testing.T) {
 	d.refused(d.post(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), basic("app", secret)), "invalid_grant")
 	if d.alive(a.string("access_token")) {
 		t.Error("the access token counts")
+	}
+}
+
+// A client that cannot refresh has nothing that could outlive the session.
+func TestOfflineAccessIsNothingWithoutRefreshTokens(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.Grants = []GrantType{AuthorizationCode} })
+	a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Scopes = []string{"offline_access"} })), basic("app", secret)))
+	opaque, _ := token.Parse(token.Access, a.string("access_token"))
+	if got := d.m.tokens[opaque.Selector()]; got.SID != "s1" || d.m.grants[got.Grant].SID != "s1" {
+		t.Errorf("the token is %+v", got)
+	}
+}
+
+func TestARefreshIsNotRepeatedBeforeItsTime(t *testing.T) {
+	d := newDesk(t)
+	before := token.New(token.Refresh)
+	g := &Grant{ID: gid(before), Current: before.Digest(), RotatedAt: d.now}
+	_, next := d.judge(g, before, d.now)
+	g.N, g.Previous, g.Current = 1, g.Current, next.Digest()
+	for _, c := range []struct {
+		age  time.Duration
+		want verdict
+	}{{0, repeats}, {repeatWindow, repeats}, {repeatWindow + 1, replayed}, {-clockSlack, repeats}, {-clockSlack - 1, replayed}} {
+		if got, again := d.judge(g, before, d.now.Add(c.age)); got != c.want || got == repeats && again != next {
+			t.Errorf("after %v it is %v", c.age, got)
+		}
+		if got, _ := d.judge(g, next, d.now.Add(c.age)); got != rotates {
+			t.Errorf("after %v the current one is %v", c.age, got)
+		}
 	}
 }
 
