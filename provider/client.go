@@ -85,8 +85,8 @@ const (
 	maxAccessTime = 24 * time.Hour   // for so long verifiers must remember what has ended
 )
 
-// Check says what contradicts itself in a client. Whoever registers one asks; what the
-// form of its URIs is, the endpoints say that use them.
+// Check says what contradicts itself in a client. Whoever registers one asks, and
+// CheckRedirects of its redirect URIs.
 func (c *Client) Check() error {
 	wrong := ""
 	secret, people := len(c.Secrets) > 0, c.may(AuthorizationCode) || c.may(DeviceCode)
