@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -716,4 +718,46 @@ func TestAMissingSigningKeyIsOurFaultAndSpendsNothing(t *testing.T) {
 		_, secret = d.client("app", func(c *Client) { c.JWT = jwt })
 		d.given(d.post(f, basic("app", secret)))
 	}
+}
+
+// Whatever is sent, the answer is one of those that there are, and gives nothing to whom
+// it refuses.
+func FuzzToken(f *testing.F) {
+	d := newDesk(f)
+	_, secret := d.client("app", func(c *Client) { c.Auth = AnySecret })
+	a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
+	good := rawBasic("app:" + secret)
+	f.Add("grant_type=client_credentials&scope=read", good)
+	f.Add(redeeming("adm_o_x").Encode(), good)
+	f.Add(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")).Encode(), good)
+	f.Add("grant_type=client_credentials&client_id=app&client_secret="+secret, "")
+	f.Add("grant_type=client_credentials&client_assertion_type="+url.QueryEscape(assertionType)+"&client_assertion=a.b.c", "")
+	f.Fuzz(func(t *testing.T, form, header string) {
+		r := httptest.NewRequest(http.MethodPost, deskIssuer+"/oauth/token", strings.NewReader(form))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if header != "" {
+			r.Header.Set("Authorization", header)
+		}
+		w := httptest.NewRecorder()
+		d.Provider.token(w, r)
+		var a struct {
+			Error       string `json:"error"`
+			AccessToken string `json:"access_token"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%d %q, %v", w.Code, w.Body, err)
+		}
+		switch w.Code {
+		case 200:
+			if a.Error != "" || a.AccessToken == "" {
+				t.Errorf("%q with %q: %s", form, header, w.Body)
+			}
+		case 400, 401:
+			if a.Error == "" || a.AccessToken != "" {
+				t.Errorf("%q with %q: %s", form, header, w.Body)
+			}
+		default:
+			t.Errorf("%q with %q: %d %s", form, header, w.Code, w.Body)
+		}
+	})
 }
