@@ -267,6 +267,9 @@ func (tx *memoryTx) Code(selector string) (*Code, error) { return found(tx.codes
 
 // AddCode implements [Tx].
 func (tx *memoryTx) AddCode(c *Code) error {
+	if tx.writes {
+		tx.hear(c.Asked.At)
+	}
 	return add(tx, tx.codes, c.Selector, *c, expiry{c.Expires, ofCode, pair{a: c.Selector}})
 }
 
