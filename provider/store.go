@@ -20,8 +20,9 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
-// A Tx is a transaction. What it returns is the caller's; where nothing is there it
-// returns nil and no error.
+// A Tx is a transaction. What it returns is the caller's own, but for what its slices
+// and maps hold and for a Client, which are everybody's: nobody writes to them. Where
+// nothing is there it returns nil and no error.
 type Tx interface {
 	Client(id string) (*Client, error)
 
@@ -71,7 +72,10 @@ type Tx interface {
 }
 
 // IDs are what can end a token.
-type IDs struct{ SID, GID, JTI string }
+type IDs struct {
+	SID, GID, JTI string
+	SEV           uint64 // the subject's epoch
+}
 
 // A Session is of somebody who is signed in.
 type Session struct {
