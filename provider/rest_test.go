@@ -31,8 +31,8 @@ func newHall(t testing.TB) *hall {
 }
 
 // Session and the next ones implement People.
-func (h *hall) Session(*http.Request) (s *Session, err error) {
-	err = h.m.View(h.Context(), func(tx Tx) (err error) {
+func (h *hall) Session(r *http.Request) (s *Session, err error) {
+	err = h.m.View(r.Context(), func(tx Tx) (err error) {
 		s, err = tx.Session(h.sid, h.now)
 		return err
 	})
