@@ -53,6 +53,11 @@ type Options struct {
 	// are made with Secrets, and change when those do.
 	Salt admit.Secret
 
+	// HTTP fetches the keys of clients that have them behind a URL: http.DefaultClient,
+	// with a time-out, unless set. Where strangers register clients it must reach nothing
+	// in your own network.
+	HTTP *http.Client
+
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
 	ACRs   []string            // that People can bring about; nil for those of package admit
 
