@@ -32,6 +32,10 @@ var (
 	ErrUnsupportedTokenType = admit.Invalid.New("unsupported_token_type", "Such a token cannot be revoked here.")
 )
 
+// ErrInvalidRedirectURI is the refusal of a client with a redirect URI that nobody may be
+// sent to (RFC 7591 section 3.2.2).
+var ErrInvalidRedirectURI = admit.Invalid.New("invalid_redirect_uri", "A redirect URI is not one that is taken here.")
+
 // because is a refusal with its reason, for whoever writes a client.
 func because(err *admit.Error, why string) error { return &refusal{err, why} }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -31,8 +32,8 @@ func (p *Provider) destinationOf(c *Client, q *request) (destination, error) {
 	if !c.redirects(uri) {
 		return destination{}, because(ErrInvalidRequest, "The redirect_uri is none that is registered for this client. It is compared letter by letter.")
 	}
-	if err := checkRedirect(uri, c.Native, p.o.InsecureLoopback); err != nil {
-		return destination{}, err
+	if wrong := wrongRedirect(uri, c.Native, p.o.InsecureLoopback); wrong != "" {
+		return destination{}, because(ErrInvalidRequest, "The redirect_uri "+wrong+".")
 	}
 	return destination{uri, q.get("response_mode") == "form_post", q.get("state"), p.o.Issuer}, nil
 }
@@ -74,27 +75,37 @@ func cutLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// checkRedirect refuses redirect URIs that must not be registered: without TLS, with a
-// fragment, or of a scheme that any program may have. They are looked at again before
-// each redirect, for a store may hold what was put there by other means.
-func checkRedirect(uri string, native, insecure bool) error {
+// CheckRedirects says what is wrong with the redirect URIs of a client: without TLS, with
+// a fragment, or of a scheme that any program may have. Whoever registers one asks. On
+// loopback addresses native clients do without TLS, and with insecureLoopback all do.
+func (c *Client) CheckRedirects(insecureLoopback bool) error {
+	for _, uri := range c.RedirectURIs {
+		if wrong := wrongRedirect(uri, c.Native, insecureLoopback); wrong != "" {
+			return because(ErrInvalidRedirectURI, "The redirect URI "+strconv.QuoteToASCII(uri)+" "+wrong+".")
+		}
+	}
+	return nil
+}
+
+// wrongRedirect returns what is wrong with a redirect URI. It is looked at before each
+// redirect, too, for a store may hold what was put there by other means.
+func wrongRedirect(uri string, native, insecure bool) string {
 	u, err := url.Parse(uri)
-	bad := func(why string) error { return because(ErrInvalidRequest, "The redirect_uri "+why+".") }
 	switch {
 	case err != nil || strings.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' }):
-		return bad("is none")
+		return "is none"
 	case strings.Contains(uri, "#") || u.User != nil:
-		return bad("has a fragment or a user name")
+		return "has a fragment or a user name"
 	case u.Scheme == "https" && u.Host != "":
-		return nil
+		return ""
 	case u.Scheme == "http" && loopback(u.Hostname()) && (native || insecure):
-		return nil
+		return ""
 	case u.Scheme == "http" || u.Scheme == "https":
-		return bad("is not https")
+		return "is not https"
 	case native && strings.Contains(u.Scheme, "."):
-		return nil // of a domain turned round (RFC 8252 section 7.1): never javascript or data
+		return "" // of a domain turned round (RFC 8252 section 7.1): never javascript or data
 	}
-	return bad("has a scheme that is not taken here")
+	return "has a scheme that is not taken here"
 }
 
 // send sends the browser back to the client.

@@ -3,6 +3,7 @@ package provider
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"html"
 	"net/url"
 	"regexp"
@@ -113,7 +114,27 @@ func TestOnlyNativeClientsChooseAPortAndOnlyOnALoopbackAddress(t *testing.T) {
 	}
 }
 
-func TestWhatMustNotBeRegisteredIsNotRedirectedTo(t *testing.T) {
+func TestOnlyALoopbackAddressIsTakenForOne(t *testing.T) {
+	for uri, want := range map[string]string{
+		"http://127.0.0.1":               "",
+		"http://127.0.0.1:80?a=b":        "?a=b",
+		"http://[::1]:80/a":              "/a",
+		"http://127.0.0.1.evil.test/":    "none",
+		"http://127.0.0.1:80.evil.test/": "none",
+		"http://127.0.0.1@evil.test/":    "none",
+		"http://127.0.0.1:80@evil.test/": "none",
+		"http://127.0.0.1:80\\@evil/":    "none",
+		"http://127.0.0.11/":             "none",
+		"https://127.0.0.1/":             "none",
+		"http://localhost/":              "none",
+	} {
+		if _, rest, ok := cutLoopback(uri); ok != (want != "none") || ok && rest != want {
+			t.Errorf("%q: %q, %v", uri, rest, ok)
+		}
+	}
+}
+
+func TestWhatNobodyMayBeSentToIsNotRegistered(t *testing.T) {
 	for uri, want := range map[string][3]bool{ // a web client, one where loopback may be insecure, a native one
 		"https://shop.example.net/cb":         {true, true, true},
 		"https://shop.example.net/cb#x":       {},
@@ -138,7 +159,8 @@ func TestWhatMustNotBeRegisteredIsNotRedirectedTo(t *testing.T) {
 		"":                                    {},
 	} {
 		for i, c := range []struct{ native, insecure bool }{{false, false}, {false, true}, {true, false}} {
-			if err := checkRedirect(uri, c.native, c.insecure); (err == nil) != want[i] {
+			k := &Client{Native: c.native, RedirectURIs: []string{callback, uri}}
+			if err := k.CheckRedirects(c.insecure); (err == nil) != want[i] || err != nil && !errors.Is(err, ErrInvalidRedirectURI) {
 				t.Errorf("%q, %+v: %v", uri, c, err)
 			}
 		}

@@ -74,6 +74,9 @@ func TestAttackAParameterStandsThereTwice(t *testing.T) {
 		w := s.get(query, "s1")
 		if name == "client_id" || name == "redirect_uri" {
 			s.shows("fault")
+			if !strings.Contains(s.fault.Error(), "twice: "+name) {
+				t.Errorf("%s twice: the page says %v", name, s.fault)
+			}
 			continue
 		}
 		v := s.answer(w, callback)
@@ -101,7 +104,7 @@ func TestAttackPKCEIsLeftOutOrPlainOrWrong(t *testing.T) {
 		"padded":                   ask("code_challenge", challenge+"="),
 		"not base64url":            ask("code_challenge", strings.ReplaceAll(challenge, "-", "+")),
 		"another spelling":         ask("code_challenge", challenge[:42]+"N"),
-		"with a line break":        ask("code_challenge", challenge[:20]+"\n"+challenge[20:42]),
+		"with a line break":        ask("code_challenge", challenge[:20]+"\n"+challenge[20:]),
 	} {
 		for client, uri := range map[string]string{"shop": callback, "home": "https://home.example.org/cb?a=b", "phone": "http://127.0.0.1:1/cb"} {
 			s := newStage(t)
@@ -133,6 +136,18 @@ func TestWhatIsNotKnownIsPassedOver(t *testing.T) {
 	s.signIn("s1", "ann")
 	s.allowed("ann", "shop")
 	s.code(s.get(ask("display", "popup", "claims_locales", "de", "x", "y", "claims", `{"userinfo":{},"other":[1],"id_token":{"email":{"essential":true,"other":1}}}`), "s1"), callback)
+}
+
+func TestClaimsAreForWhoAsksForAnIDToken(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.allowed("ann", "shop")
+	for scope, want := range map[string]bool{"openid": true, "orders": false} {
+		c := s.code(s.get(ask("scope", scope, "claims", `{"userinfo":{"email":null}}`), "s1"), callback)
+		if (c.Asked.Claims != nil) != want || !slices.Equal(c.Asked.Scopes, []string{scope}) {
+			t.Errorf("with the scope %s: %+v", scope, c.Asked)
+		}
+	}
 }
 
 func FuzzParseForm(f *testing.F) {
