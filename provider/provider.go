@@ -56,9 +56,9 @@ type Options struct {
 	// are made with Secrets, and change when those do.
 	Salt admit.Secret
 
-	// HTTP fetches the keys of clients that have them behind a URL: http.DefaultClient,
-	// with a time-out, unless set. Where strangers register clients it must reach nothing
-	// in your own network.
+	// HTTP reaches the addresses that clients have registered, for their keys and to tell
+	// them of sign-outs. Unless set it is one that reaches public addresses alone, and
+	// asks no proxy: set it where clients are at home in your own network.
 	HTTP *http.Client
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
@@ -71,11 +71,6 @@ type Options struct {
 
 	// Locales are the languages that the pages of People are in, for discovery.
 	Locales []string
-
-	// Transport reaches the addresses that clients have registered. Nil is for one that
-	// reaches public addresses alone: name one of your own where clients are at home in
-	// your own network.
-	Transport http.RoundTripper
 
 	// InsecureLoopback allows http for redirects, log-out and keys on loopback addresses of
 	// clients that are no native ones: for development.
@@ -152,6 +147,9 @@ func New(o Options) (*Provider, error) {
 		if _, taken := standardClaims[scope]; taken || !isScope(scope) {
 			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
 		}
+	}
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{Transport: guarded(o.InsecureLoopback), Timeout: fetchTime}
 	}
 	t, err := newTokens(&o)
 	if err != nil {
