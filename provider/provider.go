@@ -98,9 +98,10 @@ type People interface {
 	// Fault shows what is wrong where the browser must not be sent back to the client,
 	// because nobody knows who that is, or because it helps to try again.
 	Fault(w http.ResponseWriter, r *http.Request, err error)
-	// SignOut asks whether to sign out, and of which session, and then leads to
-	// l.Resume(); where l.Asked is false the client has shown who it is, and the
-	// session is ended at once.
+	// SignOut asks whether to sign out, and of which session, ends it, and then leads to
+	// l.Resume(), or where that is "" shows that nobody is signed in. Where l.Asked is
+	// false the client has shown which session it means, and that is ended at once. The
+	// clients hear of it by [Provider.SessionEnded], or by the feed of [Provider.Run].
 	SignOut(w http.ResponseWriter, r *http.Request, l *Logout)
 }
 

@@ -3,6 +3,7 @@ package provider
 import (
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -599,6 +600,33 @@ func BenchmarkDiscovery(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				bb.h.ServeHTTP(idle{http.Header{}}, r)
+			}
+		})
+	}
+}
+
+// What the promise is about: a request as a server takes it.
+func BenchmarkDiscoveryServed(b *testing.B) {
+	h := newHall(b)
+	text := h.serve(httptest.NewRequest("GET", deskIssuer+"/.well-known/openid-configuration", nil)).Body.Bytes()
+	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(text)
+	})
+	for _, bb := range []struct {
+		name string
+		h    http.Handler
+	}{{"bare", bare}, {"document", h}} {
+		b.Run(bb.name, func(b *testing.B) {
+			s := httptest.NewServer(bb.h)
+			defer s.Close()
+			for b.Loop() {
+				a, err := s.Client().Get(s.URL + "/.well-known/openid-configuration")
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, a.Body)
+				a.Body.Close()
 			}
 		})
 	}
