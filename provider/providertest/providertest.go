@@ -54,6 +54,8 @@ var checks = []check{
 	{"no record is added in the place of another", notReplaced},
 	{"a code is spent once, and tells what it became", codeIsSpent},
 	{"an id is spent once for each purpose", idIsSpent},
+	{"what was spent is known", spentIsKnown},
+	{"deliveries are due in their order, until they are dropped", deliveriesAreDue},
 	{"a rotation puts the next in the place of the current", rotates},
 	{"a rotation of another number does not happen", rotatesThatOne},
 	{"a grant ends once", grantEnds},
