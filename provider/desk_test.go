@@ -148,7 +148,14 @@ func (d *desk) code(client string, change func(*Code)) string {
 	if change != nil {
 		change(c)
 	}
-	if err := d.m.Update(d.Context(), func(tx Tx) error { return tx.AddCode(c) }); err != nil {
+	if err := d.m.Update(d.Context(), func(tx Tx) error {
+		k, err := tx.Consent(s.Subject, client)
+		if k == nil {
+			k = &Consent{Subject: s.Subject, Client: client, GivenAt: d.now, LastUsed: d.now}
+		}
+		k.Scopes, k.Audiences = c.Asked.Scopes, c.Asked.Audiences
+		return errors.Join(err, tx.PutConsent(k), tx.AddCode(c))
+	}); err != nil {
 		d.Fatal(err)
 	}
 	return t.Reveal()
