@@ -104,7 +104,7 @@ func newDesk(t testing.TB) *desk {
 		SID: "s1", Subject: "alice", AuthTime: d.now.Add(-time.Minute), ACR: "aal1", AMR: []string{"pwd"}, Expires: d.now.Add(12 * time.Hour),
 	})
 	p, err := New(Options{
-		Issuer: deskIssuer, Store: d.m, Keys: deskSigning(), Secrets: deskRing(t, "a"), People: deskPeople{},
+		Issuer: deskIssuer, Store: d.m, Keys: deskSigning(), Secrets: deskRing(t, "a"), People: deskPeople{}, InsecureLoopback: true,
 		now: func() time.Time { return d.now },
 	})
 	if err != nil {
@@ -148,7 +148,14 @@ func (d *desk) code(client string, change func(*Code)) string {
 	if change != nil {
 		change(c)
 	}
-	if err := d.m.Update(d.Context(), func(tx Tx) error { return tx.AddCode(c) }); err != nil {
+	if err := d.m.Update(d.Context(), func(tx Tx) error {
+		k, err := tx.Consent(s.Subject, client)
+		if k == nil {
+			k = &Consent{Subject: s.Subject, Client: client, GivenAt: d.now, LastUsed: d.now}
+		}
+		k.Scopes, k.Audiences = c.Asked.Scopes, c.Asked.Audiences
+		return errors.Join(err, tx.PutConsent(k), tx.AddCode(c))
+	}); err != nil {
 		d.Fatal(err)
 	}
 	return t.Reveal()

@@ -116,7 +116,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 	if !c.JWT || c.Sector != "" {
 		m.opaque = token.New(token.Access)
 		t := &Token{
-			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.SID,
+			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
 			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
 		}
 		if u != nil {
@@ -125,6 +125,9 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		return m, tx.AddToken(t)
 	}
 	m.alg = c.signs()
+	if err := p.canSign(m.alg); err != nil {
+		return nil, err
+	}
 	m.claims = &jose.Claims[access.Claims]{
 		Issuer: p.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
 		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR},
@@ -144,7 +147,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		d.Confirmation = &access.Confirmation{JKT: g.JKT}
 	}
 	var err error
-	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID}, expires.Add(verifiersLeeway))
+	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))
 	return m, err
 }
 
@@ -155,16 +158,6 @@ func (p *Provider) text(m *minted) (admit.Secret, error) {
 	}
 	text, err := p.access.sign(p.o.Keys, m.alg, access.Type, m.claims)
 	return admit.NewSecret(text), err
-}
-
-// accessToken mints and signs at once.
-func (p *Provider) accessToken(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (admit.Secret, time.Duration, error) {
-	m, err := p.mint(tx, g, c, u, scopes, audience, now)
-	if err != nil {
-		return admit.Secret{}, 0, err
-	}
-	text, err := p.text(m)
-	return text, m.life, err
 }
 
 // endGrant ends a grant, and with it all that came of it, everywhere.
@@ -179,16 +172,26 @@ func endGrant(tx Tx, g *Grant, c *Client, reason string, now time.Time) error {
 	return tx.Note(Note{At: now, Event: reason, Subject: g.Subject, Client: g.Client, Detail: g.ID})
 }
 
-// behind returns who a grant is of: the session that it ends with, nil where there is
-// none, and the user. ErrInvalidGrant where either has gone.
+// session is the sid of the session that a grant ends with, "" for none.
+func (g *Grant) session() string {
+	if g.Offline {
+		return ""
+	}
+	return g.SID
+}
+
+// behind returns who a grant is of: its session, nil where it has outlived that, and the
+// user. ErrInvalidGrant where either that it needs has gone.
 func behind(tx Tx, g *Grant, now time.Time) (s *Session, u *User, err error) {
 	if g.SID != "" {
 		s, err = tx.Session(g.SID, now)
-		switch {
+		switch gone := s == nil || s.Subject != g.Subject; {
 		case err != nil:
 			return nil, nil, err
-		case s == nil || s.Subject != g.Subject:
+		case gone && !g.Offline:
 			return nil, nil, because(ErrInvalidGrant, "The person has signed out.")
+		case gone:
+			s = nil
 		}
 	}
 	u, err = tx.User(g.Subject)
@@ -226,7 +229,10 @@ func narrowed(have, asked []string) ([]string, error) {
 // that are (RFC 8707 section 2.2), and all of them where none is. Where there is none to
 // ask for it is the only one of the client's, or the issuer: a token that is good in
 // several places can be presented by one of them at another.
-func (p *Provider) audienceOf(c *Client, may, asked []string) ([]string, error) {
+//
+// Who asks for people to be told of (scope openid) gets one that is good at the userinfo
+// endpoint, too.
+func (p *Provider) audienceOf(c *Client, may, asked []string, people bool) ([]string, error) {
 	for _, resource := range asked {
 		if !slices.Contains(may, resource) {
 			return nil, ErrInvalidTarget
@@ -237,6 +243,8 @@ func (p *Provider) audienceOf(c *Client, may, asked []string) ([]string, error) 
 		return slices.Compact(slices.Sorted(slices.Values(asked))), nil
 	case len(may) > 0:
 		return may, nil
+	case len(c.Audiences) == 1 && people && c.Audiences[0] != p.o.Issuer:
+		return []string{c.Audiences[0], p.o.Issuer}, nil
 	case len(c.Audiences) == 1:
 		return c.Audiences, nil
 	}

@@ -58,6 +58,14 @@ type signer[D any] struct {
 	*jose.Signer[D]
 }
 
+// canSign says so before something is spent for what then cannot be signed.
+func (p *Provider) canSign(alg jose.Algorithm) error {
+	if p.o.Keys.Signing(alg) == nil {
+		return fmt.Errorf("provider: no key signs with %s", alg)
+	}
+	return nil
+}
+
 // sign returns the token of these claims.
 func (s *signers[D]) sign(keys Keys, alg jose.Algorithm, typ string, c *jose.Claims[D]) (string, error) {
 	key := keys.Signing(alg)

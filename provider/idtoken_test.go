@@ -85,6 +85,31 @@ func same(t *testing.T, got, want map[string]any) {
 	}
 }
 
+func TestANewKeySignsAsSoonAsItIsThere(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.JWT = true })
+	give := func() (ids []string) {
+		a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
+		for _, name := range []string{"access_token", "id_token"} {
+			header, _, _ := strings.Cut(a.string(name), ".")
+			ids = append(ids, header)
+		}
+		return ids
+	}
+	before := give()
+	key, err := jose.GenerateKey(jose.ES256, "the next")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Provider.o.Keys = &deskKeys{by: map[jose.Algorithm]*jose.Key{jose.ES256: key}, set: jose.NewKeySet(key.Public())}
+	for i, header := range give() {
+		text, err := base64.RawURLEncoding.DecodeString(header)
+		if err != nil || header == before[i] || !strings.Contains(string(text), "the next") {
+			t.Errorf("it is signed with %s", text)
+		}
+	}
+}
+
 func TestThereIsNoIDTokenWithoutTheScope(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)

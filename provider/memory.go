@@ -269,6 +269,9 @@ func (tx *memoryTx) Code(selector string) (*Code, error) { return found(tx.codes
 
 // AddCode implements [Tx].
 func (tx *memoryTx) AddCode(c *Code) error {
+	if tx.writes {
+		tx.hear(c.Asked.At)
+	}
 	return add(tx, tx.codes, c.Selector, *c, expiry{c.Expires, ofCode, pair{a: c.Selector}})
 }
 
@@ -361,6 +364,24 @@ func (tx *memoryTx) EndGrant(id, reason string, now time.Time) (bool, error) {
 	return true, nil
 }
 
+// Outlive implements [Tx].
+func (tx *memoryTx) Outlive(id string) error {
+	g, ok := tx.grants[id]
+	switch {
+	case !tx.writes:
+		return errReadOnly
+	case !ok:
+		return nil
+	}
+	subject, sid := g.Subject, g.SID
+	g.SID = ""
+	put(tx, tx.grants, id, g)
+	tx.forget(subject, sid, id)
+	tx.index(subject, "", id)
+	tx.undo = append(tx.undo, func() { tx.index(subject, sid, id) })
+	return nil
+}
+
 // GrantsOf implements [Tx].
 func (tx *memoryTx) GrantsOf(subject, client string) ([]*Grant, error) {
 	return tx.all(tx.of[subject], client), nil
@@ -409,10 +430,10 @@ func (tx *memoryTx) EndToken(selector string) error {
 // Spend implements [Tx].
 func (tx *memoryTx) Spend(purpose, id string, until time.Time) (bool, error) {
 	name := pair{purpose, id}
-	if _, spent := tx.spent[name]; spent && tx.writes {
+	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
+	if err == errTaken {
 		return false, nil
 	}
-	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
 	return err == nil, err
 }
 
