@@ -36,6 +36,11 @@ const (
 
 	sqlSpend = "INSERT INTO spent (purpose, id, until) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
+	// Each says all that the index of it does, for one that is partial is passed over
+	// otherwise.
+	behindSession = "sid = ? AND sid <> ''"
+	ofSubject     = "subject = ? AND subject <> ''"
+
 	consentColumns = "SELECT user_id, client_id, scopes, audiences, created_at, used_at FROM consents "
 )
 
@@ -251,14 +256,14 @@ func (t providerTx) Outlive(id string) error {
 // GrantsOf implements provider.Tx.
 func (t providerTx) GrantsOf(subject, client string) ([]*provider.Grant, error) {
 	if client == "" {
-		return t.grants("WHERE subject = ? AND subject <> '' AND ended = ''", subject)
+		return t.grants("WHERE "+ofSubject+" AND ended = ''", subject)
 	}
-	return t.grants("WHERE subject = ? AND subject <> '' AND client_id = ? AND ended = ''", subject, client)
+	return t.grants("WHERE "+ofSubject+" AND client_id = ? AND ended = ''", subject, client)
 }
 
 // GrantsBehind implements provider.Tx.
 func (t providerTx) GrantsBehind(sid string) ([]*provider.Grant, error) {
-	return t.grants("WHERE sid = ? AND sid <> '' AND ended = ''", sid)
+	return t.grants("WHERE "+behindSession+" AND ended = ''", sid)
 }
 
 func (t providerTx) grants(where string, args ...any) (all []*provider.Grant, err error) {
@@ -347,11 +352,11 @@ func (t providerTx) DropDelivery(id string) error {
 // endGrantsBehind ends the grants that end with a session. Those for offline access
 // outlive it.
 func (t *tx) endGrantsBehind(ctx context.Context, sid, reason string, now time.Time) ([]feed.Event, error) {
-	gone, err := t.endGrants(ctx, reason, "sid = ? AND sid <> '' AND offline = 0", sid)
+	gone, err := t.endGrants(ctx, reason, behindSession+" AND offline = 0", sid)
 	if err != nil {
 		return nil, err
 	}
-	outlive, err := t.changeGrants(ctx, "sid = ''", "sid = ? AND sid <> '' AND offline <> 0", sid)
+	outlive, err := t.changeGrants(ctx, "sid = ''", behindSession+" AND offline <> 0", sid)
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +370,7 @@ func (t *tx) endGrantsBehind(ctx context.Context, sid, reason string, now time.T
 // whoever signs out everywhere, or sets a new password, may do so because of what a thief
 // has allowed.
 func (t *tx) endGrantsOf(ctx context.Context, subject, spared, reason string, now time.Time) ([]feed.Event, error) {
-	gone, err := t.endGrants(ctx, reason, "subject = ? AND subject <> '' AND (sid = '' OR sid <> ?)", subject, spared)
+	gone, err := t.endGrants(ctx, reason, ofSubject+" AND (sid = '' OR sid <> ?)", subject, spared)
 	if err != nil {
 		return nil, err
 	}
@@ -441,7 +446,7 @@ func (t *txn) forgetGrants(user string) error {
 	if err := t.tellEnded(t.tx.endGrantsOf(t.ctx, user, "", "account_deleted", t.now)); err != nil {
 		return err
 	}
-	return t.exec("DELETE FROM grants WHERE subject = ? AND subject <> ''", user)
+	return t.exec("DELETE FROM grants WHERE "+ofSubject, user)
 }
 
 var sqlSweepProvider = [...]string{

@@ -492,3 +492,31 @@ func TestATokensPlaceOnAListIsItsGrants(t *testing.T) {
 		t.Error("no place is an error")
 	}
 }
+
+// A backup does not know what was revoked after it.
+func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		s := newShop(t)
+		s.client(provider.Client{ID: "app", CreatedAt: time.Now()})
+		g := s.grant("app", s.user(), "")
+		code := token.New(token.OneTime)
+		s.update(func(tx provider.Tx) error {
+			return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: time.Now().Add(time.Minute)})
+		})
+		if _, err := s.Renew(s.ctx, keep, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if s.lives(g) != keep {
+			t.Errorf("sessions kept: %v; a grant lives: %v", keep, s.lives(g))
+		}
+		if err := s.store.View(s.ctx, func(tx provider.Tx) error {
+			c, err := tx.Code(code.Selector())
+			if c != nil {
+				t.Error("a code is good that may have been spent since")
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
