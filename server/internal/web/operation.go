@@ -99,6 +99,7 @@ var variableMeans = map[string]string{
 	"device": "The id of a trusted device, no secret.",
 	"flow":   "What only who asked for the sign-in has.",
 
+	"client":  "The id of an application.",
 	"passkey": "The id of a passkey, no secret.",
 }
 
