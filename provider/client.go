@@ -1,6 +1,8 @@
 package provider
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/jose"
@@ -13,6 +15,9 @@ type AuthMethod string
 
 // The methods.
 const (
+	// AnySecret is client_secret_basic or client_secret_post, as the client likes:
+	// libraries differ in which one they begin with, and neither is the safer one.
+	AnySecret     AuthMethod = ""
 	NoAuth        AuthMethod = "none" // a public client: PKCE is all there is
 	SecretBasic   AuthMethod = "client_secret_basic"
 	SecretPost    AuthMethod = "client_secret_post"
@@ -68,3 +73,12 @@ type ClientSecret struct {
 	Digest   token.Digest
 	Expires  time.Time // zero for never
 }
+
+func (c *Client) may(g GrantType) bool { return slices.Contains(c.Grants, g) }
+
+// signs is the algorithm of what is signed for the client.
+func (c *Client) signs() jose.Algorithm { return cmp.Or(c.Signs, jose.ES256) }
+
+func (c *Client) accessLife() time.Duration { return cmp.Or(c.AccessLife, 5*time.Minute) }
+
+func (c *Client) grantLife() time.Duration { return cmp.Or(c.GrantLife, 30*24*time.Hour) }

@@ -20,8 +20,9 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
-// A Tx is a transaction. What it returns is the caller's; where nothing is there it
-// returns nil and no error.
+// A Tx is a transaction. What it returns is the caller's own, but for what its slices
+// and maps hold and for a Client, which are everybody's: nobody writes to them. Where
+// nothing is there it returns nil and no error.
 type Tx interface {
 	Client(id string) (*Client, error)
 

@@ -1,0 +1,244 @@
+package provider
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/access"
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/token"
+)
+
+const (
+	// repeatWindow is for how long the refresh token before is good once more, so that a
+	// lost answer, or two tabs that ask at once, end nothing.
+	repeatWindow = 10 * time.Second
+	// clockSlack is how far ahead the clock of another replica may be.
+	clockSlack = 5 * time.Second
+	// verifiersLeeway is for how long after it has expired a verifier may take a token.
+	verifiersLeeway = 5 * time.Minute
+	// lastUsedStep is how exactly it is known when a client was used last: a write at
+	// each refresh would be one too many.
+	lastUsedStep = time.Hour
+
+	refreshPurpose = "provider refresh"
+
+	reasonCodeReplayed    = "code_replayed"
+	reasonRefreshReplayed = "refresh_token_replayed"
+)
+
+// gid names the grant of a refresh token. It is a digest of the token's selector and not
+// that itself: it stands in access tokens, and who has seen one could otherwise end the
+// grant with a made-up refresh token.
+func gid(t token.Token) string {
+	sum := sha256.Sum256([]byte("gid:" + t.Selector()))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// successor returns the refresh token after t: HMAC(K, grant ‖ n ‖ t). Who has the
+// store, the keys or both has no t, and forges nothing.
+func successor(key []byte, g *Grant, n uint64, t token.Token) token.Token {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(g.ID)) // of one length
+	mac.Write(binary.BigEndian.AppendUint64(nil, n))
+	mac.Write([]byte(t.Reveal()))
+	return t.WithVerifier([32]byte(mac.Sum(nil)))
+}
+
+// after returns what t becomes.
+func (p *Provider) after(g *Grant, t token.Token) token.Token {
+	return successor(p.o.Secrets.Derive(refreshPurpose), g, g.N+1, t)
+}
+
+// again returns what t became, and false where the key that it became it by is gone.
+// Which key that was the digest of the outcome tells.
+func (p *Provider) again(g *Grant, t token.Token) (token.Token, bool) {
+	for _, key := range p.o.Secrets.DeriveAll(refreshPurpose) {
+		if next := successor(key, g, g.N, t); next.Matches(g.Current) {
+			return next, true
+		}
+	}
+	return token.Token{}, false
+}
+
+// A verdict is what a refresh token that is shown turns out to be.
+type verdict uint8
+
+const (
+	unknown  verdict = iota // nobody's, or its successor cannot be told again
+	rotates                 // it is the current one
+	repeats                 // it is the one before, its successor is unused and was made a moment ago
+	replayed                // it is older
+)
+
+// judge says what a refresh token is in its grant, and which one comes after it.
+func (p *Provider) judge(g *Grant, t token.Token, now time.Time) (v verdict, next token.Token) {
+	switch age := now.Sub(g.RotatedAt); {
+	case t.Matches(g.Current):
+		return rotates, p.after(g, t)
+	case g.N > 0 && t.Matches(g.Previous) && age <= repeatWindow && age >= -clockSlack:
+		next, ok := p.again(g, t)
+		if !ok {
+			return unknown, next // the key was taken away meanwhile: no sign of a thief
+		}
+		return repeats, next
+	}
+	return replayed, next
+}
+
+// A minted token is an access token that is noted, and not signed yet: that is no work
+// for a transaction.
+type minted struct {
+	opaque token.Token
+	claims *jose.Claims[access.Claims] // of a JWT
+	alg    jose.Algorithm
+	life   time.Duration
+}
+
+// mint notes an access token of a grant. The user is nil where the client asks for
+// itself.
+func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
+	expires := now.Add(c.accessLife())
+	if g.Expires.Before(expires) {
+		expires = g.Expires // nobody tells verifiers of an end that comes by itself
+	}
+	m := &minted{life: expires.Sub(now)}
+	// A JWT can be read by the client, and says who somebody is to everybody: what ends
+	// it names that. Where the client must not know, its tokens say nothing.
+	if !c.JWT || c.Sector != "" {
+		m.opaque = token.New(token.Access)
+		t := &Token{
+			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.SID,
+			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+		}
+		if u != nil {
+			t.SEV = u.Epoch
+		}
+		return m, tx.AddToken(t)
+	}
+	m.alg = c.signs()
+	m.claims = &jose.Claims[access.Claims]{
+		Issuer: p.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
+		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR},
+	}
+	d := &m.claims.Data
+	if u == nil {
+		m.claims.Subject = c.ID // RFC 9068 section 2.2
+	} else {
+		d.SEV, d.AuthTime = u.Epoch, g.AuthTime.Unix()
+		// Somebody's roles go to no application of others': what that may do is what was
+		// allowed it, and a service that looks at roles alone must not give it more.
+		if c.FirstParty {
+			d.Roles = u.Roles
+		}
+	}
+	if g.JKT != "" {
+		d.Confirmation = &access.Confirmation{JKT: g.JKT}
+	}
+	var err error
+	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID}, expires.Add(verifiersLeeway))
+	return m, err
+}
+
+// text is the token itself.
+func (p *Provider) text(m *minted) (admit.Secret, error) {
+	if m.claims == nil {
+		return admit.NewSecret(m.opaque.Reveal()), nil
+	}
+	text, err := p.access.sign(p.o.Keys, m.alg, access.Type, m.claims)
+	return admit.NewSecret(text), err
+}
+
+// accessToken mints and signs at once.
+func (p *Provider) accessToken(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (admit.Secret, time.Duration, error) {
+	m, err := p.mint(tx, g, c, u, scopes, audience, now)
+	if err != nil {
+		return admit.Secret{}, 0, err
+	}
+	text, err := p.text(m)
+	return text, m.life, err
+}
+
+// endGrant ends a grant, and with it all that came of it, everywhere.
+func endGrant(tx Tx, g *Grant, c *Client, reason string, now time.Time) error {
+	ended, err := tx.EndGrant(g.ID, reason, now)
+	if err != nil || !ended {
+		return err
+	}
+	if err := tx.Tell(feed.GrantEnded(g.ID, g.Subject, reason, now.Add(c.accessLife()+verifiersLeeway))); err != nil {
+		return err
+	}
+	return tx.Note(Note{At: now, Event: reason, Subject: g.Subject, Client: g.Client, Detail: g.ID})
+}
+
+// behind returns who a grant is of: the session that it ends with, nil where there is
+// none, and the user. ErrInvalidGrant where either has gone.
+func behind(tx Tx, g *Grant, now time.Time) (s *Session, u *User, err error) {
+	if g.SID != "" {
+		s, err = tx.Session(g.SID, now)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case s == nil || s.Subject != g.Subject:
+			return nil, nil, because(ErrInvalidGrant, "The person has signed out.")
+		}
+	}
+	u, err = tx.User(g.Subject)
+	if err == nil && u == nil {
+		err = because(ErrInvalidGrant, "There is nobody any more who has allowed it.")
+	}
+	return s, u, err
+}
+
+// used notes that a client was used with what somebody has allowed it.
+func used(tx Tx, g *Grant, now time.Time) error {
+	c, err := tx.Consent(g.Subject, g.Client)
+	if err != nil || c == nil || now.Sub(c.LastUsed) < lastUsedStep {
+		return err
+	}
+	c.LastUsed = now
+	return tx.PutConsent(c)
+}
+
+// narrowed returns the scopes that are asked for of those that there are, in their order:
+// all of them where none is.
+func narrowed(have, asked []string) ([]string, error) {
+	if len(asked) == 0 {
+		return have, nil
+	}
+	for _, scope := range asked {
+		if !slices.Contains(have, scope) {
+			return nil, ErrInvalidScope
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(have), func(scope string) bool { return !slices.Contains(asked, scope) }), nil
+}
+
+// audienceOf returns what a token is for: of the resources that may be asked for those
+// that are (RFC 8707 section 2.2), and all of them where none is. Where there is none to
+// ask for it is the only one of the client's, or the issuer: a token that is good in
+// several places can be presented by one of them at another.
+func (p *Provider) audienceOf(c *Client, may, asked []string) ([]string, error) {
+	for _, resource := range asked {
+		if !slices.Contains(may, resource) {
+			return nil, ErrInvalidTarget
+		}
+	}
+	switch {
+	case len(asked) > 0:
+		return slices.Compact(slices.Sorted(slices.Values(asked))), nil
+	case len(may) > 0:
+		return may, nil
+	case len(c.Audiences) == 1:
+		return c.Audiences, nil
+	}
+	return []string{p.o.Issuer}, nil
+}

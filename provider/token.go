@@ -1,0 +1,420 @@
+package provider
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/token"
+)
+
+// A grantAnswer is what the token endpoint gives (RFC 6749 section 5.1).
+type grantAnswer struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	Scope        string `json:"scope,omitempty"`
+}
+
+// token is the endpoint where clients get tokens (RFC 6749 section 3.2).
+func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		write(w, http.StatusMethodNotAllowed, answer{ErrInvalidRequest.Code(), "The token endpoint takes POST alone."})
+		return
+	}
+	f, err := posted(w, r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	a, err := p.exchange(r, f, p.now())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	write(w, http.StatusOK, a)
+}
+
+// An exchange is a request for tokens on its way.
+type exchange struct {
+	*Provider
+	f    form
+	kind GrantType
+	now  time.Time
+	asks context.Context // of who waits for the answer
+
+	client    *Client
+	presented token.Token // the code, or the refresh token
+
+	// What came of it.
+	made    *minted
+	refresh token.Token // the zero Token for none
+	grant   *Grant
+	session *Session
+	user    *User
+	noted   bool // something must stay though the request is refused
+
+	scopes, audience []string
+}
+
+// exchange gives tokens for what a client presents.
+//
+// Who asks is proved outside of a transaction. In one, everything is then looked at
+// again, and decided: of a code that 64 present at once one becomes tokens.
+func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswer, error) {
+	x := &exchange{Provider: p, f: f, kind: GrantType(f.get("grant_type")), now: now, asks: r.Context()}
+	s, err := shown(r, f)
+	if err != nil {
+		return nil, err
+	}
+	var early error
+	if err := p.o.Store.View(x.asks, func(tx Tx) (err error) {
+		if x.client, err = tx.Client(s.id); err == nil && x.client != nil {
+			early = x.look(tx)
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := p.prove(x.asks, s, x.client, now); err != nil {
+		return nil, err
+	}
+	// What is refused without a write costs none, but for an assertion: whoever saw it
+	// on its way must not use it though nothing came of it.
+	if early != nil && s.spent == "" {
+		return nil, early
+	}
+	var refused error
+	proved := x.client
+	// Not with the context of who asks: what is decided must be decided whole.
+	if err := p.o.Store.Update(context.WithoutCancel(x.asks), func(tx Tx) (err error) {
+		refused, x.noted = nil, false
+		if x.client, err = tx.Client(s.id); err != nil {
+			return err
+		}
+		if x.client != proved { // it was changed meanwhile, or the store keeps none at hand
+			if err := p.prove(x.asks, s, x.client, now); err != nil {
+				return err
+			}
+		}
+		if err := s.spend(tx); err != nil {
+			return err
+		}
+		x.noted = s.spent != ""
+		err = x.act(tx)
+		if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
+			return err
+		}
+		refused = err
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return x.answer()
+}
+
+// look finds what costs no write to refuse.
+func (x *exchange) look(tx Tx) error {
+	switch x.kind {
+	case "":
+		return because(ErrInvalidRequest, "The parameter grant_type is missing.")
+	case AuthorizationCode, RefreshToken, ClientCredentials:
+	default:
+		return ErrUnsupportedGrant
+	}
+	if !x.client.may(x.kind) {
+		return because(ErrUnauthorizedClient, "This client may not use this grant type.")
+	}
+	switch x.kind {
+	case AuthorizationCode:
+		_, err := x.code(tx)
+		return err
+	case RefreshToken:
+		_, err := x.family(tx)
+		return err
+	}
+	return nil
+}
+
+// act decides. It refuses before it writes, but where it says so by noted.
+func (x *exchange) act(tx Tx) error {
+	if err := x.look(tx); err != nil {
+		return err
+	}
+	switch x.kind {
+	case AuthorizationCode:
+		return x.redeem(tx)
+	case RefreshToken:
+		return x.rotate(tx)
+	default:
+		return x.own(tx)
+	}
+}
+
+// answer signs what a transaction has noted. Where that fails after a refresh, the client
+// asks again and gets the same refresh token.
+func (x *exchange) answer() (*grantAnswer, error) {
+	access, err := x.text(x.made)
+	if err != nil {
+		return nil, err
+	}
+	a := &grantAnswer{
+		AccessToken: access.Reveal(), TokenType: "Bearer", ExpiresIn: int64(x.made.life / time.Second),
+		Scope: strings.Join(x.scopes, " "),
+	}
+	if x.refresh != (token.Token{}) {
+		a.RefreshToken = x.refresh.Reveal()
+	}
+	if x.user != nil && slices.Contains(x.scopes, "openid") {
+		a.IDToken, err = x.idToken(x.client, x.grant, x.user, x.session, a.AccessToken, x.f.get("code"), x.now)
+	}
+	return a, err
+}
+
+var errCode = because(ErrInvalidGrant, "The code is not one of this client's, or no longer good.")
+
+// code returns the code that is presented, which may have been spent.
+func (x *exchange) code(tx Tx) (*Code, error) {
+	text := x.f.get("code")
+	if text == "" {
+		return nil, because(ErrInvalidRequest, "The parameter code is missing.")
+	}
+	t, err := token.Parse(token.OneTime, text)
+	if err != nil {
+		return nil, errCode
+	}
+	c, err := tx.Code(t.Selector())
+	switch {
+	case err != nil:
+		return nil, err
+	// A code of another client's, put into this one's answer, stays the other's
+	// (RFC 9700 section 4.5).
+	case c == nil || !t.Matches(c.Digest) || c.Asked.Client != x.client.ID || !x.now.Before(c.Expires):
+		return nil, errCode
+	}
+	return c, nil
+}
+
+// redeem makes a grant of a code (RFC 6749 section 4.1.3).
+func (x *exchange) redeem(tx Tx) error {
+	c, err := x.code(tx)
+	if err != nil {
+		return err
+	}
+	if c.Grant != "" {
+		return x.end(tx, c.Grant, reasonCodeReplayed)
+	}
+	if c.Asked.RedirectURI != x.f.get("redirect_uri") {
+		return because(ErrInvalidGrant, "The redirect_uri is not the one that the code was sent to.")
+	}
+	if err := checkVerifier(c.Asked.Challenge, x.f.get("code_verifier")); err != nil {
+		return err
+	}
+	refreshes := x.client.may(RefreshToken)
+	g := &Grant{
+		Client: x.client.ID, Subject: c.Session.Subject, SID: c.Session.SID, Scopes: c.Asked.Scopes, Asked: c.Asked,
+		AuthTime: c.Session.AuthTime, ACR: c.Session.ACR, AMR: c.Session.AMR, BegunAt: x.now, RotatedAt: x.now, JKT: c.Asked.JKT,
+	}
+	// Who has signed out since wants nothing to come of it, whatever was asked for.
+	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
+		return err
+	}
+	g.Expires = x.session.Expires
+	if refreshes && slices.Contains(g.Scopes, "offline_access") {
+		g.SID, g.Expires = "", x.now.Add(x.client.grantLife())
+	}
+	if refreshes {
+		x.refresh = token.New(token.Refresh)
+		g.ID, g.Current = gid(x.refresh), x.refresh.Digest()
+	} else {
+		g.ID = newGID()
+	}
+	if err := x.narrow(g, nil); err != nil {
+		return err
+	}
+	first, err := tx.SpendCode(c.Selector, g.ID)
+	if err != nil {
+		return err
+	}
+	if !first { // by a store whose transactions see what others commit meanwhile
+		if c, err = tx.Code(c.Selector); err != nil || c == nil {
+			return err
+		}
+		return x.end(tx, c.Grant, reasonCodeReplayed)
+	}
+	if err := tx.AddGrant(g); err != nil {
+		return err
+	}
+	return x.give(tx, g)
+}
+
+// end ends the grant behind something that was good once and has been presented again:
+// nobody can tell which of the two is the thief (RFC 6749 section 4.1.2, RFC 9700 section
+// 4.14.2).
+func (x *exchange) end(tx Tx, grant, reason string) error {
+	// A request that was given up may come to its turn after the one that was sent in
+	// its place. Who has hung up gets nothing, and is no thief.
+	if x.asks.Err() == nil {
+		g, err := tx.Grant(grant)
+		if err != nil {
+			return err
+		}
+		if g != nil {
+			if err := endGrant(tx, g, x.client, reason, x.now); err != nil {
+				return err
+			}
+		}
+		x.noted = true
+	}
+	return because(ErrInvalidGrant, "It was used before, so that all that came of it has been ended.")
+}
+
+// checkVerifier proves that who presents a code began with it (RFC 7636 section 4.6). A
+// verifier for a code without a challenge is refused too: somebody has taken the
+// challenge out on its way (RFC 9700 section 4.8.2).
+func checkVerifier(challenge, verifier string) error {
+	switch {
+	case challenge == "" && verifier == "":
+		return nil
+	case challenge == "":
+		return because(ErrInvalidGrant, "There is a code_verifier, and the code was asked for without a code_challenge.")
+	case !isVerifier(verifier):
+		return because(ErrInvalidGrant, "The code_verifier is missing, or not of 43 to 128 letters, digits and -._~.")
+	}
+	sum := sha256.Sum256([]byte(verifier))
+	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) != 1 {
+		return because(ErrInvalidGrant, "The code_verifier is not that of the code_challenge.")
+	}
+	return nil
+}
+
+// isVerifier reports whether a text can be a code_verifier (RFC 7636 section 4.1).
+func isVerifier(text string) bool {
+	return len(text) >= 43 && len(text) <= 128 && !strings.ContainsFunc(text, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r))
+	})
+}
+
+var errRefresh = because(ErrInvalidGrant, "The refresh token is not one of this client's, or no longer good.")
+
+// family returns the grant of the refresh token that is presented.
+func (x *exchange) family(tx Tx) (*Grant, error) {
+	text := x.f.get("refresh_token")
+	if text == "" {
+		return nil, because(ErrInvalidRequest, "The parameter refresh_token is missing.")
+	}
+	var err error
+	if x.presented, err = token.Parse(token.Refresh, text); err != nil {
+		return nil, errRefresh
+	}
+	g, err := tx.Grant(gid(x.presented))
+	switch {
+	case err != nil:
+		return nil, err
+	// Another client learns nothing, and ends nothing.
+	case g == nil || g.Client != x.client.ID || g.Ended != "" || !x.now.Before(g.Expires):
+		return nil, errRefresh
+	}
+	return g, nil
+}
+
+// rotate puts the next refresh token in the place of the one that is presented.
+func (x *exchange) rotate(tx Tx) error {
+	g, err := x.family(tx)
+	if err != nil {
+		return err
+	}
+	v, next := x.judge(g, x.presented, x.now)
+	switch v {
+	case unknown:
+		return errRefresh
+	case replayed:
+		return x.end(tx, g.ID, reasonRefreshReplayed)
+	}
+	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
+		return err
+	}
+	if err := x.narrow(g, x.f.words("scope")); err != nil {
+		return err
+	}
+	if x.refresh = next; v == rotates {
+		if err := tx.RotateGrant(g.ID, g.N, next.Digest(), x.now); err != nil {
+			return err
+		}
+	}
+	return x.give(tx, g)
+}
+
+// narrow decides what the access token may do: what was allowed, of that what the client
+// may ask for still, and of that what it asks for now. The grant stays as wide as it is.
+func (x *exchange) narrow(g *Grant, asked []string) (err error) {
+	if x.scopes, err = narrowed(g.Scopes, asked); err != nil {
+		return err
+	}
+	x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return !slices.Contains(x.client.Scopes, s) })
+	x.audience, err = x.audienceOf(x.client, g.Asked.Audiences, x.f["resource"])
+	return err
+}
+
+// give notes what the client gets of somebody's grant.
+func (x *exchange) give(tx Tx, g *Grant) (err error) {
+	if err := used(tx, g, x.now); err != nil {
+		return err
+	}
+	x.grant = g
+	x.made, err = x.mint(tx, g, x.client, x.user, x.scopes, x.audience, x.now)
+	return err
+}
+
+// own makes a grant of the client's own (RFC 6749 section 4.4), for one token.
+func (x *exchange) own(tx Tx) (err error) {
+	if x.client.Auth == NoAuth { // anybody can say that he is that client
+		return because(ErrUnauthorizedClient, "A client that cannot prove itself has nothing of its own.")
+	}
+	may := slices.DeleteFunc(slices.Clone(x.client.Scopes), isOfPeople)
+	if x.scopes, err = narrowed(may, x.f.words("scope")); err != nil {
+		return err
+	}
+	asked := x.f["resource"]
+	may = nil
+	if len(asked) > 0 {
+		may = x.client.Audiences
+	}
+	if x.audience, err = x.audienceOf(x.client, may, asked); err != nil {
+		return err
+	}
+	g := &Grant{
+		ID: newGID(), Client: x.client.ID, Scopes: x.scopes, BegunAt: x.now, RotatedAt: x.now, Expires: x.now.Add(x.client.accessLife()),
+	}
+	if err := tx.AddGrant(g); err != nil {
+		return err
+	}
+	x.grant = g
+	x.made, err = x.mint(tx, g, x.client, nil, x.scopes, x.audience, x.now)
+	return err
+}
+
+// isOfPeople reports whether a scope says something of somebody who is signed in.
+func isOfPeople(scope string) bool {
+	_, is := standardClaims[scope]
+	return is
+}
+
+func newGID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
