@@ -35,6 +35,7 @@ var policy = map[string]string{
 	"token":               ".",
 
 	"session/express/expresstest": ". session session/express",
+	"provider/providertest":       ". feed jose provider token",
 }
 
 const (

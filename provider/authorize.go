@@ -19,7 +19,7 @@ const (
 	useNoted = time.Hour
 )
 
-// What comes next for a request that is good.
+// A step is what comes next for a request that is good.
 type step int
 
 const (
@@ -46,12 +46,8 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s, err := p.o.People.Session(r)
-	if err != nil {
-		p.o.People.Fault(w, r, err)
-		return
-	}
-	if s != nil && s.Subject == "" {
-		s = nil // a guest
+	if err != nil || s != nil && s.Subject == "" {
+		s, q.unknown = nil, err // or a guest
 	}
 	// What was posted has no effect, but for a decision that comes from our own page and
 	// from whom that was shown to. Another site's page posts without the session's
@@ -153,7 +149,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		}
 	}
 	if c == nil || c.Disabled {
-		return v, because(ErrInvalidClient, "No application is registered by this client_id.")
+		return v, because(ErrInvalidRequest, "No application is registered by this client_id.")
 	}
 	if v.to, err = p.destinationOf(c, q); err != nil {
 		return v, err
@@ -209,11 +205,13 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 // sign-in page shows nothing.
 func (p *Provider) lacks(q *request, a *Authorization, now time.Time) (bool, error) {
 	want, err := p.wanted(q, a)
-	if err != nil {
-		return false, err
-	}
 	s := a.Session
-	if s == nil {
+	switch {
+	case err != nil:
+		return false, err
+	case q.unknown != nil:
+		return false, fmt.Errorf("who is signed in: %w", q.unknown)
+	case s == nil:
 		return true, nil
 	}
 	fresh := q.Back && s.AuthTime.UnixMilli() >= q.At
@@ -316,8 +314,16 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 // turnDown tells of an error: the client, where it is known and is the one to know. Of
 // what is wrong here it helps the person to know, who may try again; unless no page may
 // be shown.
+//
+// The client is told before anybody has signed in, for who runs the provider has
+// registered it and its redirect URIs. Where clients register themselves this would lead
+// whom they like to a page of theirs (RFC 9700 section 4.11.2).
 func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, to destination, err error) {
-	ours := admit.KindOf(err) == admit.Internal || admit.KindOf(err) == admit.Unavailable
+	ours := true
+	switch admit.KindOf(err) {
+	case admit.Invalid, admit.Unauthenticated, admit.Forbidden:
+		ours = false
+	}
 	if to.uri == "" || ours && !q.silent() {
 		if q.err != nil && !ours {
 			err = q.err // of two client_ids neither is there

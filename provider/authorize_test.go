@@ -205,6 +205,26 @@ func TestPromptLoginAndMaxAgeDemandAProofMadeAfterTheRequest(t *testing.T) {
 	}
 }
 
+// Mallory keeps a request for a fresh proof open until Ann signs in, tomorrow.
+func TestAttackARequestIsKeptOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.signIn("s1", "ann")
+		s.allowed("ann", "shop")
+		time.Sleep(time.Second)
+		s.get(ask("prompt", "login"), "s1")
+		for range 3 {
+			time.Sleep(19 * time.Minute)
+			s.resume("s1")
+			s.shows("sign-in")
+		}
+		time.Sleep(19 * time.Minute)
+		s.signIn("s1", "ann")
+		s.resume("s1")
+		s.shows("fault")
+	})
+}
+
 func TestARecentProofIsEnoughForMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
@@ -581,6 +601,7 @@ func TestNobodyIsSentBackBeforeTheCodeIsKept(t *testing.T) {
 	}{
 		{admit.Unavailable.New("away", "The store is away."), 503},
 		{url.InvalidHostError("the disk is full"), 500},
+		{admit.Conflict.New("conflict", "Something else came first."), 400},
 	} {
 		s := newStage(t)
 		s.signIn("s1", "ann")
@@ -591,6 +612,23 @@ func TestNobodyIsSentBackBeforeTheCodeIsKept(t *testing.T) {
 			t.Errorf("%v: the page is %q with %d", c.err, s.shown, w.Code)
 		}
 	}
+}
+
+func TestWhereNobodyCanTellWhoIsSignedInNobodyIsAskedToSignIn(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.get(ask(), "s1")
+	form := url.Values{"flow": {s.a.Flow()}, "decision": {"allow"}}.Encode()
+	s.away = admit.Unavailable.New("away", "The sessions are away.")
+	if w := s.get(ask(), "s1"); w.Code != 503 {
+		t.Errorf("status %d", w.Code)
+	}
+	s.shows("fault")
+	s.refused(s.get(ask("prompt", "none"), "s1"), "temporarily_unavailable")
+	s.follow(s.post(form, "s1"), "s1")
+	s.shows("fault")
+	s.get(ask("client_id", "x", "prompt", "none"), "s1")
+	s.shows("fault")
 }
 
 func TestOfflineAccessWithoutRefreshTokensIsPassedOver(t *testing.T) {
@@ -613,6 +651,62 @@ func TestACodeLivesTenMinutesAtMost(t *testing.T) {
 				t.Errorf("with %v a code lives %v, want %v", set, time.Until(c.Expires), want)
 			}
 		}
+	})
+}
+
+// The shop has two providers, and one of them is Mallory's. From an answer alone it must
+// be plain whose it is, or the shop would redeem a code of ours there.
+func TestAttackAnswersOfTwoProvidersAreMixedUp(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.allowed("ann", "shop")
+	for _, query := range []string{ask(), ask("iss", "https://evil.example"), ask("scope", "admin"), ask("prompt", "none", "max_age", "0")} {
+		if v := s.answer(s.get(query, "s1"), callback); !slices.Equal(v["iss"], []string{"https://id.example.org"}) {
+			t.Errorf("the answer is %v", v)
+		}
+	}
+}
+
+// Mallory lays the consent page, invisible, over a button of hers.
+func TestAttackAPageIsFramed(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	for page, query := range map[string]string{"consent": ask(), "sign-in": ask("prompt", "login"), "fault": ask("client_id", ""), "": ask("response_mode", "form_post", "prompt", "none")} {
+		h := s.get(query, "s1").Header()
+		s.shows(page)
+		if h.Get("X-Frame-Options") != "DENY" || !strings.Contains(h.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+			t.Errorf("the page %q may be framed: %v", page, h)
+		}
+	}
+}
+
+// Whatever is asked, the browser is led to a redirect URI that is registered, or to the
+// provider, or nowhere.
+func FuzzAuthorize(f *testing.F) {
+	s := newStage(f)
+	s.signIn("s1", "ann")
+	s.allowed("ann", "shop")
+	s.get(ask("prompt", "login"), "s1")
+	f.Add(ask())
+	f.Add(ask("client_id", "phone", "redirect_uri", "http://127.0.0.1:80/cb", "scope", "openid"))
+	f.Add(ask("claims", `{"id_token":{"acr":{"essential":true}}}`, "max_age", "1", "resource", "https://api.example.org"))
+	f.Add("flow=" + url.QueryEscape(s.a.Flow()) + "&decision=allow")
+	f.Fuzz(func(t *testing.T, query string) {
+		s.TB = t
+		r := httptest.NewRequest("GET", "/oauth/authorize", nil)
+		r.URL.RawQuery = query
+		for _, w := range []*httptest.ResponseRecorder{s.send(r, "s1"), s.post(query, "s1")} {
+			to := w.Header().Get("Location")
+			u, err := url.Parse(to)
+			if err != nil || to != "" && w.Code != 303 {
+				t.Fatalf("%d to %q", w.Code, to)
+			}
+			if host := u.Hostname(); to != "" && !strings.HasPrefix(to, "/oauth/authorize?") && !strings.HasPrefix(to, "org.example.phone:/cb?") &&
+				!slices.Contains([]string{"shop.example.net", "home.example.org", "127.0.0.1", "::1", "localhost"}, host) {
+				t.Errorf("it leads to %q", to)
+			}
+		}
+		clear(s.shelf.codes)
 	})
 }
 

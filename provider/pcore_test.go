@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -67,12 +68,13 @@ type stage struct {
 	shown string         // the page that was shown last, "" for none
 	a     *Authorization // that it was shown for
 	fault error
+	away  error // of whoever keeps the sessions
 }
 
 func (s *stage) Session(r *http.Request) (*Session, error) {
 	c, err := r.Cookie("sid")
-	if err != nil {
-		return nil, nil
+	if err != nil || s.away != nil {
+		return nil, s.away
 	}
 	return s.session(c.Value), nil
 }
@@ -123,7 +125,7 @@ func newStage(t testing.TB) *stage {
 	} {
 		s.shelf.PutClient(c)
 	}
-	s.Provider, err = New(Options{Issuer: "https://id.example.org", Store: s.shelf, Keys: noKeys{}, Secrets: keys, People: s, Scopes: map[string][]string{"orders": {"last_order"}}})
+	s.Provider, err = New(Options{Issuer: "https://id.example.org", Store: s.shelf, Keys: noKeys{}, Secrets: keys, People: s, Log: slog.New(slog.DiscardHandler), Scopes: map[string][]string{"orders": {"last_order"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

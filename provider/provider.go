@@ -1,7 +1,8 @@
-// Package provider lets other people's applications in: an OAuth 2.1 authorization
-// server and OpenID provider that is an http.Handler.
+// Package provider lets other people's applications in, exactly as far as somebody
+// allowed.
 //
-// Most programs need [New], and mount what it returns at the root of the issuer's host:
+// A [Provider] is an OAuth 2.1 authorization server and OpenID provider. Most programs
+// make one with [New], and mount it at the root of the issuer's host:
 //
 //	p, err := provider.New(provider.Options{
 //		Issuer:  "https://id.example.org",
@@ -29,10 +30,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +127,7 @@ func New(o Options) (*Provider, error) {
 	case o.Path[0] != '/' || o.Path == "/" || path.Clean(o.Path) != o.Path:
 		return nil, fmt.Errorf("provider: the path %q is not of the form /oauth", o.Path)
 	}
+	o.Scopes, o.ACRs = maps.Clone(o.Scopes), slices.Clone(o.ACRs)
 	if o.ACRs == nil {
 		o.ACRs = []string{admit.OneFactor, admit.TwoFactors, admit.PhishingResistant}
 	}
@@ -205,14 +209,12 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if at.scripts && p.o.Origin != nil && p.shares(w, r, at.methods) {
 		return
 	}
-	for _, m := range at.methods {
-		if m == r.Method {
-			at.serve(w, r)
-			return
-		}
+	if !slices.Contains(at.methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(at.methods, ", "))
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
 	}
-	w.Header().Set("Allow", strings.Join(at.methods, ", "))
-	http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+	at.serve(w, r)
 }
 
 // shares tells a browser that a page of a client may read the answer (CORS), and

@@ -23,6 +23,7 @@ type request struct {
 	sealed   string // the flow as it came, "" where this is the first visit
 	decision string // of the person: "allow", "deny" or none
 	err      error  // of a parameter
+	unknown  error  // why nobody can tell who is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
 	hintFor string // that client
@@ -61,14 +62,16 @@ func (p *Provider) open(sealed string, now time.Time) (*request, error) {
 	if err == nil {
 		q.form, err = parseForm(q.Query)
 	}
-	if err != nil {
+	// It was perhaps sealed anew on its way, but its age counts from the request: what is
+	// fresh for it must not grow old with it.
+	if err != nil || now.Sub(q.at()) > flowLife {
 		return nil, because(ErrInvalidRequest, "This page is too old, or was never made here. Begin again where you came from.")
 	}
 	return q, nil
 }
 
 // at is when the request was first here.
-func (q *request) at() time.Time { return time.UnixMilli(q.At) }
+func (f flow) at() time.Time { return time.UnixMilli(f.At) }
 
 // silent reports whether no page may be shown.
 func (q *request) silent() bool { return slices.Contains(q.words("prompt"), "none") }

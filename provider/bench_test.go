@@ -1,0 +1,109 @@
+package provider
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/token"
+)
+
+// nowhere is a response that nobody reads.
+type nowhere struct {
+	h      http.Header
+	status int
+}
+
+func (w *nowhere) Header() http.Header         { return w.h }
+func (w *nowhere) WriteHeader(status int)      { w.status = status }
+func (w *nowhere) Write(b []byte) (int, error) { return len(b), nil }
+
+// asker sends one form to the token endpoint as often as it is called.
+func (d *desk) asker(f url.Values, id, secret string) func() {
+	text := f.Encode()
+	r := httptest.NewRequest(http.MethodPost, deskIssuer+"/oauth/token", nil)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	basic(id, secret)(r)
+	body := strings.NewReader(text)
+	r.Body = http.NoBody
+	w := &nowhere{h: http.Header{}}
+	return func() {
+		body.Reset(text)
+		r.Body = readCloser{body}
+		if d.Provider.token(w, r); w.status != 200 {
+			d.Fatalf("status %d", w.status)
+		}
+	}
+}
+
+type readCloser struct{ *strings.Reader }
+
+func (readCloser) Close() error { return nil }
+
+func BenchmarkClientCredentials(b *testing.B) {
+	for name, change := range map[string]func(*Client){
+		"opaque": nil,
+		"ES256":  func(c *Client) { c.JWT = true },
+		"EdDSA":  func(c *Client) { c.JWT, c.Signs = true, jose.EdDSA },
+		"RS256":  func(c *Client) { c.JWT, c.Signs = true, jose.RS256 },
+	} {
+		b.Run(name, func(b *testing.B) {
+			d := newDesk(b)
+			d.m.o.MaxRecords = 1 << 30
+			_, secret := d.client("app", change)
+			ask := d.asker(fields("grant_type", "client_credentials"), "app", secret)
+			b.ReportAllocs()
+			for b.Loop() {
+				ask()
+			}
+		})
+	}
+}
+
+// The store alone, for what the rest costs.
+func BenchmarkGrantAndTokenInMemory(b *testing.B) {
+	d := newDesk(b)
+	d.m.o.MaxRecords = 1 << 30
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := d.m.View(b.Context(), func(tx Tx) error { _, err := tx.Client("app"); return err }); err != nil {
+			b.Fatal(err)
+		}
+		if err := d.m.Update(b.Context(), func(tx Tx) error {
+			t := token.New(token.Access)
+			g := &Grant{ID: newGID(), Client: "app", BegunAt: d.now, Expires: d.now.Add(1)}
+			if err := tx.AddGrant(g); err != nil {
+				return err
+			}
+			return tx.AddToken(&Token{Selector: t.Selector(), Digest: t.Digest(), Grant: g.ID, Issued: d.now, Expires: d.now.Add(1)})
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRefresh(b *testing.B) {
+	d := newDesk(b)
+	d.m.o.MaxRecords = 1 << 30
+	_, secret := d.client("app", nil)
+	a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Scopes = []string{"read"} })), basic("app", secret)))
+	// The first one is repeated: its successor is never used.
+	ask := d.asker(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), "app", secret)
+	b.ReportAllocs()
+	for b.Loop() {
+		ask()
+	}
+}
+
+func BenchmarkCodeToTokens(b *testing.B) {
+	d := newDesk(b)
+	d.m.o.MaxRecords = 1 << 30
+	_, secret := d.client("app", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		d.asker(redeeming(d.code("app", nil)), "app", secret)()
+	}
+}
