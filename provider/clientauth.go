@@ -13,7 +13,6 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
-	"github.com/admit-auth/admit/token"
 )
 
 const (
@@ -148,21 +147,6 @@ func (p *Provider) prove(ctx context.Context, s *showing, c *Client, now time.Ti
 		return ErrInvalidClient
 	}
 	return nil
-}
-
-// has reports whether a secret is one of the client's. Which one the selector says, which
-// is no secret; the digests are compared in constant time.
-func (c *Client) has(secret admit.Secret, now time.Time) bool {
-	t, err := token.Parse(token.ClientSecret, secret.Reveal())
-	if err != nil {
-		return false
-	}
-	for _, s := range c.Secrets {
-		if s.Selector == t.Selector() && t.Matches(s.Digest) {
-			return s.Expires.IsZero() || now.Before(s.Expires)
-		}
-	}
-	return false
 }
 
 // An assertion is what a client signs to prove itself (RFC 7523 section 3, and the draft

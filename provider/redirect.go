@@ -78,23 +78,29 @@ func cutLoopback(uri string) (host, rest string, ok bool) {
 // fragment, or of a scheme that any program may have. They are looked at again before
 // each redirect, for a store may hold what was put there by other means.
 func checkRedirect(uri string, native, insecure bool) error {
+	if why := wrongRedirect(uri, native, insecure); why != "" {
+		return because(ErrInvalidRequest, "The redirect_uri "+why+".")
+	}
+	return nil
+}
+
+func wrongRedirect(uri string, native, insecure bool) (why string) {
 	u, err := url.Parse(uri)
-	bad := func(why string) error { return because(ErrInvalidRequest, "The redirect_uri "+why+".") }
 	switch {
 	case err != nil || strings.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' }):
-		return bad("is none")
+		return "is none"
 	case strings.Contains(uri, "#") || u.User != nil:
-		return bad("has a fragment or a user name")
+		return "has a fragment or a user name"
 	case u.Scheme == "https" && u.Host != "":
-		return nil
+		return ""
 	case u.Scheme == "http" && loopback(u.Hostname()) && (native || insecure):
-		return nil
+		return ""
 	case u.Scheme == "http" || u.Scheme == "https":
-		return bad("is not https")
+		return "is not https"
 	case native && strings.Contains(u.Scheme, "."):
-		return nil // of a domain turned round (RFC 8252 section 7.1): never javascript or data
+		return "" // of a domain turned round (RFC 8252 section 7.1): never javascript or data
 	}
-	return bad("has a scheme that is not taken here")
+	return "has a scheme that is not taken here"
 }
 
 // send sends the browser back to the client.

@@ -1,0 +1,320 @@
+package provider
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/token"
+)
+
+// What a registration is refused for (RFC 7591 section 3.2.2). What is wrong in
+// particular is their hint.
+var (
+	ErrRedirectURI = admit.Invalid.New("invalid_redirect_uri", "An address of the client cannot be taken.")
+	ErrMetadata    = admit.Invalid.New("invalid_client_metadata", "A client cannot be registered like this.")
+)
+
+const (
+	maxName      = 100 // characters
+	maxURI       = 2000
+	maxURIs      = 50 // of one kind
+	maxScopes    = 100
+	minSecret    = 16 // characters of a secret that is not ours
+	maxSecret    = 512
+	maxTokenLife = 24 * time.Hour // longer is for refresh tokens
+	maxGrantLife = 10 * 365 * 24 * time.Hour
+)
+
+// Check reports why a client must not be registered: as an *admit.FieldError that wraps
+// ErrRedirectURI or ErrMetadata. Where insecureLoopback is set, http is taken on loopback
+// addresses as with [Options.InsecureLoopback].
+func (c *Client) Check(insecureLoopback bool) error {
+	for _, check := range []func(insecure bool) (field, why string){
+		c.checkName, c.checkProof, c.checkGrants, c.checkScopes, c.checkLives,
+	} {
+		if field, why := check(insecureLoopback); why != "" {
+			return &admit.FieldError{Field: field, Err: ErrMetadata.WithHint(why)}
+		}
+	}
+	for _, list := range []struct {
+		field string
+		uris  []string
+	}{{"redirect_uris", c.RedirectURIs}, {"post_logout_redirect_uris", c.PostLogoutURIs}} {
+		why := ""
+		switch {
+		case len(list.uris) > maxURIs:
+			why = "There are 50 at most."
+		case doubled(list.uris):
+			why = "One of them is there twice."
+		}
+		for _, uri := range list.uris {
+			if why == "" {
+				why = checkURI(uri, c.Native, insecureLoopback)
+			}
+		}
+		if why != "" {
+			return &admit.FieldError{Field: list.field, Err: ErrRedirectURI.WithHint(why)}
+		}
+	}
+	if uri := c.BackchannelLogoutURI; uri != "" {
+		// It is called from here, and no app on a device can be.
+		if why := checkURI(uri, false, insecureLoopback); why != "" {
+			return &admit.FieldError{Field: "backchannel_logout_uri", Err: ErrRedirectURI.WithHint(why)}
+		}
+	}
+	return nil
+}
+
+// checkURI says why a client cannot be reached by an address, "" where it can.
+func checkURI(uri string, native, insecure bool) string {
+	why := wrongRedirect(uri, native, insecure)
+	switch u, err := url.Parse(uri); {
+	case len(uri) > maxURI:
+		return "An address has 2000 characters at most."
+	case err == nil && (u.Scheme == "" || u.Opaque != "" && u.Host == "" && !native):
+		why = "is not absolute, such as https://app.example.org/callback"
+	case why == "" && strings.Contains(uri, "*"):
+		// It would be compared letter by letter, and match nothing that anybody meant.
+		why = "has a *, and there are no patterns: each address is written out"
+	}
+	if why == "" {
+		return ""
+	}
+	return printable(uri) + " " + why + "."
+}
+
+func (c *Client) checkName(bool) (field, why string) {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	switch {
+	case len(c.ID) > maxID || !isID(c.ID):
+		return "id", "An id has 1 to 128 letters, digits, dots, dashes, underscores or tildes."
+	case strings.TrimSpace(c.Name) == "" || utf8.RuneCountInString(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unprintable):
+		return "name", "A name has 1 to 100 characters: people see it when they are asked for consent."
+	}
+	return "", ""
+}
+
+// maxID bounds the ids of clients that somebody writes, and not those that are URLs.
+const maxID = 128
+
+// isID takes what is itself in URLs, forms and headers.
+func isID(id string) bool {
+	for _, c := range []byte(id) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0) {
+			return false
+		}
+	}
+	return id != ""
+}
+
+// checkProof looks at how the client proves itself: in one way.
+func (c *Client) checkProof(insecure bool) (field, why string) {
+	keyed := c.Keys != nil || c.KeysURI != ""
+	switch c.Auth {
+	case NoAuth:
+		if len(c.Secrets) > 0 || keyed {
+			return "auth_method", "A public client has no secret and no keys."
+		}
+	case AnySecret, SecretBasic, SecretPost:
+		if len(c.Secrets) == 0 || keyed {
+			return "auth_method", "A client that proves itself by a secret has one, and no keys."
+		}
+	case PrivateKeyJWT:
+		switch {
+		case len(c.Secrets) > 0:
+			return "auth_method", "A client that proves itself by a key has no secret."
+		case (c.Keys == nil) == (c.KeysURI == ""):
+			return "jwks", "A client that proves itself by a key has keys, or an address where they are."
+		case c.Keys != nil:
+			return "jwks", checkKeys(c.Keys)
+		default:
+			return "jwks_uri", checkURI(c.KeysURI, false, insecure)
+		}
+	default:
+		return "auth_method", "There is no such way for a client to prove itself."
+	}
+	return "", ""
+}
+
+func checkKeys(set *jose.KeySet) string {
+	if len(set.Keys()) == 0 {
+		return "There is no key in it that is understood and strong enough."
+	}
+	for _, k := range set.Keys() {
+		switch {
+		case k.Public() == nil:
+			return "A shared key is none to sign an assertion with: use a key pair."
+		case k.IsPrivate():
+			return "There is a private key in it. It belongs to the client alone: register its public half, and make another one if this copy was not to be."
+		case !signsAssertions(k):
+			return "There is a key in it that signs no assertions: they are signed with ES256, EdDSA, RS256, PS256, ES384 or ES512."
+		}
+	}
+	return ""
+}
+
+func signsAssertions(k *jose.Key) bool {
+	return slices.ContainsFunc(assertionAlgorithms, func(alg jose.Algorithm) bool {
+		_, err := k.For(alg)
+		return err == nil
+	})
+}
+
+func (c *Client) checkGrants(bool) (field, why string) {
+	person := c.may(AuthorizationCode) || c.may(DeviceCode)
+	for _, g := range c.Grants {
+		if !slices.Contains([]GrantType{AuthorizationCode, RefreshToken, ClientCredentials, DeviceCode}, g) {
+			return "grant_types", "There are authorization_code, refresh_token, client_credentials and " + string(DeviceCode) + "."
+		}
+	}
+	switch {
+	case len(c.Grants) == 0:
+		return "grant_types", "A client needs a grant type: without one there is nothing that it can ask for."
+	case doubled(c.Grants):
+		return "grant_types", "One of them is there twice."
+	case c.may(RefreshToken) && !person:
+		return "grant_types", "Refresh tokens come with a person who allows it: refresh_token goes with authorization_code or the device grant. With client_credentials, a client asks again."
+	case c.may(ClientCredentials) && c.Auth == NoAuth:
+		return "grant_types", "A public client cannot prove itself, so it has no credentials: client_credentials needs a secret or keys."
+	case c.may(AuthorizationCode) && len(c.RedirectURIs) == 0:
+		return "redirect_uris", "With authorization_code, a client has an address where it is answered."
+	case !c.may(AuthorizationCode) && len(c.RedirectURIs) > 0:
+		return "redirect_uris", "A redirect URI is for authorization_code, which this client has not."
+	case !person && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != ""):
+		return "grant_types", "Nobody signs in at a client with these grant types, and so nobody signs out."
+	case c.Native && c.Auth != NoAuth:
+		return "auth_method", "A program on people's devices keeps no secret (RFC 8252 section 8.5): it is a public client."
+	}
+	return "", ""
+}
+
+func (c *Client) checkScopes(bool) (field, why string) {
+	person := c.may(AuthorizationCode) || c.may(DeviceCode)
+	switch {
+	case len(c.Scopes) > maxScopes:
+		return "scopes", "There are 100 at most."
+	case doubled(c.Scopes):
+		return "scopes", "One of them is there twice."
+	}
+	for _, s := range c.Scopes {
+		switch {
+		case !isScope(s):
+			return "scopes", "A scope has no spaces, quotes or letters beyond ASCII."
+		case isOfPeople(s) && !person:
+			return "scopes", "The scope " + s + " is about somebody who signs in, and nobody does with these grant types."
+		case s == scopeOffline && !c.may(RefreshToken):
+			return "scopes", "The scope offline_access needs the grant type refresh_token."
+		}
+	}
+	for _, a := range c.Audiences {
+		u, err := url.Parse(a) // RFC 8707 section 2
+		if err != nil || !u.IsAbs() || strings.Contains(a, "#") || len(a) > maxURI || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return "audiences", printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
+		}
+	}
+	if doubled(c.Audiences) || len(c.Audiences) > maxURIs {
+		return "audiences", "There are 50 at most, each of them once."
+	}
+	return "", ""
+}
+
+func (c *Client) checkLives(bool) (field, why string) {
+	for _, life := range []struct {
+		field       string
+		length, max time.Duration
+		why         string
+	}{
+		{"code_ttl", c.CodeLife, maxCodeLife, "A code is good for 10 seconds to 10 minutes: it is on its way, and nowhere else."},
+		{"access_ttl", c.AccessLife, maxTokenLife, "An access token is good for 10 seconds to a day: a refresh token gives another one."},
+		{"grant_ttl", c.GrantLife, maxGrantLife, "What a client was allowed is good for 10 seconds to 10 years."},
+	} {
+		if life.length != 0 && (life.length < 10*time.Second || life.length > life.max) {
+			return life.field, life.why
+		}
+	}
+	switch c.Signs {
+	case "", jose.ES256, jose.RS256, jose.EdDSA:
+		return "", ""
+	}
+	return "signing_alg", "Tokens are signed with ES256, RS256 or EdDSA."
+}
+
+// DefaultScopes are every standard scope that grant types allow.
+func DefaultScopes(grants []GrantType) (all []string) {
+	if !slices.Contains(grants, AuthorizationCode) && !slices.Contains(grants, DeviceCode) {
+		return nil
+	}
+	all = []string{scopeOpenID, "profile", "email", "address", "phone"}
+	if slices.Contains(grants, RefreshToken) {
+		all = append(all, scopeOffline)
+	}
+	return all
+}
+
+func doubled[T comparable](all []T) bool {
+	seen := map[T]bool{}
+	for _, v := range all {
+		if seen[v] {
+			return true
+		}
+		seen[v] = true
+	}
+	return false
+}
+
+// NewSecret makes a secret for a client. It is shown once: what is kept of it proves
+// nothing.
+func NewSecret() (admit.Secret, ClientSecret) {
+	t := token.New(token.ClientSecret)
+	return admit.NewSecret(t.Reveal()), ClientSecret{Selector: t.Selector(), Digest: t.Digest()}
+}
+
+// ParseSecret returns what is kept of a secret that the client has already, perhaps of
+// another server. It must be random, since a plain digest is kept: who has the store
+// could guess at another one as fast as there are machines.
+func ParseSecret(text admit.Secret) (ClientSecret, error) {
+	if t, err := token.Parse(token.ClientSecret, text.Reveal()); err == nil {
+		return ClientSecret{Selector: t.Selector(), Digest: t.Digest()}, nil
+	}
+	s := text.Reveal()
+	letters := map[rune]bool{}
+	for _, c := range s {
+		letters[c] = true
+	}
+	switch {
+	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
+		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrMetadata.WithHint("A secret is one line of visible ASCII characters (RFC 6749 appendix A.2).")}
+	case len(s) < minSecret || len(s) > maxSecret || len(letters) < minSecret/2:
+		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrMetadata.WithHint("A secret has 16 to 512 random characters. Leave it out, and one is made.")}
+	}
+	return ClientSecret{Digest: foreign(s)}, nil
+}
+
+// foreign is the digest of a secret that is no token of ours.
+func foreign(secret string) token.Digest {
+	sum := sha256.Sum256([]byte(secret))
+	return token.Digest(sum[:len(token.Digest{})])
+}
+
+// has reports whether a secret is one of the client's. Which one the selector says, which
+// is no secret; the digests are compared in constant time.
+func (c *Client) has(secret admit.Secret, now time.Time) bool {
+	shown := ClientSecret{Digest: foreign(secret.Reveal())}
+	if t, err := token.Parse(token.ClientSecret, secret.Reveal()); err == nil {
+		shown = ClientSecret{Selector: t.Selector(), Digest: t.Digest()}
+	}
+	for _, s := range c.Secrets {
+		if s.Selector == shown.Selector && subtle.ConstantTimeCompare(s.Digest[:], shown.Digest[:]) == 1 {
+			return s.Expires.IsZero() || now.Before(s.Expires)
+		}
+	}
+	return false
+}
