@@ -82,11 +82,18 @@ func (p *Provider) TakeBack(ctx context.Context, subject, client string) (there 
 		if len(grants) == 0 && !there {
 			return nil
 		}
+		there = true
+		c, err := tx.Client(client)
+		if err != nil {
+			return fmt.Errorf("load client: %w", err)
+		}
+		if c == nil { // removed a moment ago: its tokens live as long as any
+			c = &Client{AccessLife: maxTokenLife}
+		}
 		for _, g := range grants {
-			there = true
 			ended, err := tx.EndGrant(g.ID, reasonTakenBack, now)
 			if err == nil && ended {
-				err = tx.Tell(feed.GrantEnded(g.ID, g.Subject, reasonTakenBack, now.Add(longestAccess)))
+				err = tx.Tell(feed.GrantEnded(g.ID, g.Subject, reasonTakenBack, now.Add(c.accessLife()+verifiersLeeway)))
 			}
 			if err != nil {
 				return fmt.Errorf("end a grant: %w", err)
@@ -95,4 +102,17 @@ func (p *Provider) TakeBack(ctx context.Context, subject, client string) (there 
 		return tx.Note(Note{At: now, Event: "client_taken_back", Subject: subject, Client: client})
 	})
 	return there, err
+}
+
+// stillAllowed refuses a code where what it stands for was taken back while it was on its
+// way.
+func stillAllowed(tx Tx, c *Client, subject string) error {
+	if c.FirstParty {
+		return nil
+	}
+	given, err := tx.Consent(subject, c.ID)
+	if err == nil && given == nil {
+		err = because(ErrInvalidGrant, "The person has taken back what was allowed.")
+	}
+	return err
 }

@@ -148,7 +148,15 @@ func (d *desk) code(client string, change func(*Code)) string {
 	if change != nil {
 		change(c)
 	}
-	if err := d.m.Update(d.Context(), func(tx Tx) error { return tx.AddCode(c) }); err != nil {
+	if err := d.m.Update(d.Context(), func(tx Tx) error {
+		if given, err := tx.Consent(s.Subject, client); err != nil || given == nil {
+			err = errors.Join(err, tx.PutConsent(&Consent{Subject: s.Subject, Client: client, Scopes: c.Asked.Scopes, GivenAt: d.now, LastUsed: d.now}))
+			if err != nil {
+				return err
+			}
+		}
+		return tx.AddCode(c)
+	}); err != nil {
 		d.Fatal(err)
 	}
 	return t.Reveal()

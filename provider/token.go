@@ -232,6 +232,9 @@ func (x *exchange) redeem(tx Tx) error {
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
 		return err
 	}
+	if err := stillAllowed(tx, x.client, g.Subject); err != nil {
+		return err
+	}
 	g.Expires = x.session.Expires
 	if refreshes && slices.Contains(g.Scopes, "offline_access") {
 		g.SID, g.Expires = "", x.now.Add(x.client.grantLife())
