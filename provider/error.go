@@ -28,7 +28,7 @@ var (
 	ErrRequestURIUnsupport  = admit.Invalid.New("request_uri_not_supported", "A request_uri is not taken here.")
 	ErrRegistrationUnsupp   = admit.Invalid.New("registration_not_supported", "The parameter registration is not taken here.")
 	ErrInvalidToken         = admit.Unauthenticated.New("invalid_token", "This access token is not good, or no longer.")
-	ErrInsufficientScope    = admit.Forbidden.New("insufficient_scope", "This access token was not made for that.")
+	ErrInsufficientScope    = admit.Forbidden.New("insufficient_scope", "This credential has no scope for this call.")
 	ErrUnsupportedTokenType = admit.Invalid.New("unsupported_token_type", "Such a token cannot be revoked here.")
 )
 

@@ -289,7 +289,8 @@ func (s *Server) show() error {
 		Before:      s.face.now.Load(),
 		Tracer:      s.tracer,
 
-		Codes: s.codes,
+		Codes:    s.codes,
+		Provider: s.letsIn,
 
 		Feed:         s.db.Feed(),
 		FeedFollower: s.cfg.FeedFollower,

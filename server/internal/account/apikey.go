@@ -47,7 +47,7 @@ const (
 // What is refused about API keys.
 var (
 	ErrAPIKey        = admit.Unauthenticated.New("api_key_refused", "This API key is not, or no longer, good.").WithHint("See whether it is whole, expired or ended; its user can make another.")
-	ErrScope         = admit.Forbidden.New("insufficient_scope", "This API key has no scope for this call.")
+	ErrScope         = admit.Forbidden.New("insufficient_scope", "This credential has no scope for this call.")
 	ErrUnknownAPIKey = admit.NotFound.New("unknown_api_key", "There is no such API key.")
 	ErrManyAPIKeys   = admit.Conflict.New("too_many_api_keys", "There are 50 API keys already.").WithHint("End one first.")
 	ErrKeyName       = admit.Invalid.New("api_key_name_malformed", "An API key needs a name, of 100 characters at most.").WithHint("Name what uses it, so that it is known again in a year.")

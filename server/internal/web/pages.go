@@ -300,7 +300,7 @@ func (c *call) signUp(p *page, setup string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.flow.Set(c.w, []byte(flow+" "+id.Value+" "+kept(p.Form.ReturnTo))); err != nil {
+	if err := c.flow.Set(c.w, []byte(flow+" "+id.Value+" "+keepable(p.Form.ReturnTo))); err != nil {
 		return err
 	}
 	return c.seeOther("/signup/verify")

@@ -26,9 +26,9 @@ func leadsToApp(target string) bool {
 	return strings.HasPrefix(target, authorizePath+"?flow=") || strings.HasPrefix(target, logoutPath+"?flow=")
 }
 
-// kept is a target as a cookie keeps it. A longer one is lost where somebody proves
+// keepable is a target as a cookie keeps it. A longer one is lost where somebody proves
 // itself in two steps, who then begins again at the application, signed in.
-func kept(target string) string {
+func keepable(target string) string {
 	if len(target) > maxKept {
 		return ""
 	}

@@ -673,7 +673,7 @@ var refusals = map[string]refusal{
 
 	account.ErrAPIKey.Code():        {"这个 API 密钥无效或已经失效。", "请查看它是否完整、已过期或已结束；它的用户可以另建一个。"},
 	errNoKey.Code():                 {"失效消息只提供给能表明身份的服务。", "请在 Authorization 请求头中发送有 feed 权限的 API 密钥。"},
-	account.ErrScope.Code():         {"这个 API 密钥没有这个接口所需的权限。", ""},
+	account.ErrScope.Code():         {"这个凭据没有这个接口所需的权限。", ""},
 	account.ErrUnknownAPIKey.Code(): {"没有这个 API 密钥。", ""},
 	account.ErrManyAPIKeys.Code():   {"已经有 50 个 API 密钥了。", "请先结束一个。"},
 	account.ErrKeyName.Code():       {"API 密钥需要一个名称，最多 100 个字符。", "请写明由什么程序使用，以便一年后还认得它。"},
