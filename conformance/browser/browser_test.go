@@ -85,6 +85,8 @@ type site struct {
 	url   string
 	setup string // the link that makes the administrator
 	data  string // the folder
+
+	server *server.Server
 }
 
 func newSite(t *testing.T) *site {
@@ -107,7 +109,7 @@ func newSite(t *testing.T) *site {
 		}
 		s.Close()
 	})
-	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal(), data: data}
+	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal(), data: data, server: s}
 }
 
 // mailTo returns the code and the link that were mailed last to the address.

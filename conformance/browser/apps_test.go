@@ -1,0 +1,186 @@
+package browser
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/admit-auth/admit/provider"
+	"github.com/chromedp/chromedp"
+)
+
+// A shop is an application of somebody else, on another origin, which leads on to a
+// third one when somebody has signed in.
+type shop struct {
+	t      *testing.T
+	site   *site
+	url    string
+	home   string
+	mu     sync.Mutex
+	asked  map[string]string // state → verifier; guarded by mu
+	tokens []string          // refresh tokens; guarded by mu
+}
+
+func newShop(t *testing.T, s *site) *shop {
+	t.Helper()
+	a := &shop{t: t, site: s, asked: map[string]string{}}
+	home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `<!doctype html><html lang="en"><title>The Shop</title><h1>%s</h1>`, r.URL.Query().Get("says"))
+	}))
+	t.Cleanup(home.Close)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/callback", a.callback)
+	app := httptest.NewServer(mux)
+	t.Cleanup(app.Close)
+	a.url, a.home = app.URL, home.URL
+	s.server.StubMemory().PutClient(provider.Client{
+		ID: "shop", Name: "The Shop", Auth: provider.NoAuth, RedirectURIs: []string{a.url + "/callback"},
+		Grants: []provider.GrantType{provider.AuthorizationCode, provider.RefreshToken},
+		Scopes: []string{"openid", "profile", "email", "offline_access"},
+	})
+	return a
+}
+
+// ask is the address that the shop sends browsers to.
+func (a *shop) ask(more ...string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state, verifier := rand.Text(), rand.Text()+rand.Text()
+	a.asked[state] = verifier
+	sum := sha256.Sum256([]byte(verifier))
+	q := url.Values{
+		"client_id": {"shop"}, "redirect_uri": {a.url + "/callback"}, "response_type": {"code"}, "scope": {"openid profile email offline_access"},
+		"state": {state}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		q.Set(more[i], more[i+1])
+	}
+	return a.site.url + "/oauth/authorize?" + q.Encode()
+}
+
+// callback redeems the code, as a server does, and leads on.
+func (a *shop) callback(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	a.mu.Lock()
+	verifier := a.asked[q.Get("state")]
+	a.mu.Unlock()
+	says := "error " + q.Get("error")
+	if q.Get("code") != "" {
+		says = a.redeem(url.Values{"grant_type": {"authorization_code"}, "code": {q.Get("code")}, "redirect_uri": {a.url + "/callback"}, "code_verifier": {verifier}, "client_id": {"shop"}})
+	}
+	http.Redirect(w, r, a.home+"/?says="+url.QueryEscape(says), http.StatusFound)
+}
+
+func (a *shop) redeem(form url.Values) string {
+	res, err := http.PostForm(a.site.url+"/oauth/token", form)
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	var in struct {
+		Scope, Error string
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&in); err != nil {
+		return err.Error()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tokens = append(a.tokens, in.RefreshToken)
+	return "scopes " + in.Scope + in.Error
+}
+
+// refresh asks for tokens with the latest refresh token.
+func (a *shop) refresh() string {
+	a.mu.Lock()
+	last := a.tokens[len(a.tokens)-1]
+	a.mu.Unlock()
+	return a.redeem(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {last}, "client_id": {"shop"}})
+}
+
+// comesTo waits until the browser is where a page says this.
+func (p *profile) comesTo(text string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(p.text(), p.say(text)); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("no %q on this page:\n%s", text, p.text())
+		}
+	}
+}
+
+const granted = "scopes openid profile email offline_access"
+
+func TestAnAppIsLetInAndTakenBack(t *testing.T) {
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		a := newShop(t, s)
+		s.profile(t, desktop).signUp("ann")
+
+		p := s.profile(t, m)
+		p.open(a.ask())
+		p.fill("identifier", "ann")
+		p.fill("password", goodPassword)
+		p.do(p.pressing("Sign in"))
+		p.comesTo("Let The Shop in?")
+		p.judge()
+		p.sees("see your name and your language", "see your e-mail address")
+		p.do(p.pressing("Allow"))
+		p.comesTo(granted)
+		if got := a.refresh(); got != granted {
+			t.Errorf("a refresh gives %s", got)
+		}
+
+		p.do(chromedp.Navigate(a.ask())) // what was allowed is remembered
+		p.comesTo(granted)
+
+		p.open("/account/apps")
+		p.sees("The Shop")
+		p.press("Take back")
+		p.at("/account/apps")
+		p.sees("You have let in no app yet.")
+		if got := a.refresh(); got != "scopes invalid_grant" {
+			t.Errorf("after it was taken back a refresh gives %s", got)
+		}
+
+		p.open(a.ask())
+		p.do(p.pressing("Do not allow"))
+		p.comesTo("error access_denied")
+	})
+}
+
+func TestAnAppAsksWhoOneWantsToBe(t *testing.T) {
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		a := newShop(t, s)
+		s.profile(t, desktop).signUp("bob")
+		p := s.profile(t, m)
+		p.signUp("ann")
+
+		p.open(a.ask("prompt", "select_account"))
+		p.press("Go on as")
+		p.sees("Let The Shop in?", "ann")
+		p.press("Use another account")
+		p.fill("identifier", "bob")
+		p.fill("password", goodPassword)
+		p.do(p.pressing("Sign in"))
+		p.comesTo("Let The Shop in?")
+		p.sees("bob")
+		p.do(p.pressing("Allow"))
+		p.comesTo(granted)
+
+		// A fresh proof is asked for, and given on the page that there is for that.
+		p.open(a.ask("prompt", "login"))
+		p.fill("password", goodPassword)
+		p.do(p.pressing("Confirm"))
+		p.comesTo(granted)
+	})
+}
