@@ -52,7 +52,7 @@ var inChinese = map[string]string{
 	"Take back":                       "收回授权",
 	"You have let in no app yet.":     "您还没有授权任何应用。",
 	"Use another account":             "使用其他账号",
-	"Go on as":                        "继续使用",
+	"Go on as":                        "以",
 
 	"Forgot your password?":          "忘记密码？",
 	"Send the code":                  "发送验证码",

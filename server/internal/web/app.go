@@ -159,4 +159,3 @@ func (c *call) appsForm() error {
 	}
 	return c.done("app_taken_back", "/account/apps")
 }
-

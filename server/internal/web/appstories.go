@@ -33,7 +33,9 @@ var appStories = []story{
 		p.Data = authorizePath + "?flow=a"
 		return p
 	}},
-	{"leaving", func(c *call) *page { return c.leaving(&provider.Logout{Client: c.tellAuthorization().Client, Asked: true}, ann()) }},
+	{"leaving", func(c *call) *page {
+		return c.leaving(&provider.Logout{Client: c.tellAuthorization().Client, Asked: true}, ann())
+	}},
 	{"leaving-some", func(c *call) *page { return c.leaving(&provider.Logout{Asked: true}, ann()) }},
 	{"appfault", func(c *call) *page {
 		return c.appFault("invalid_request", "The redirect_uri is none that is registered for this client. It is compared letter by letter.")

@@ -299,7 +299,7 @@ type overview struct {
 	*factorList
 	Next     string // the next sensible step: "lost", "verify", "factor", "codes", "" for none
 	Sessions int
-	LetIn    int // applications
+	LetIn    int    // applications
 	Lost     moment // when its factors can be removed, with "lost"
 	Deeds    []deed // the latest
 }
