@@ -129,7 +129,7 @@ func (people) Session(r *http.Request) (*provider.Session, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case c.shown(i) || user.MustChange:
+	case c.shown(i) || user.MustChange && c.r.URL.Path == authorizePath: // who must may sign out
 		return nil, nil
 	}
 	return &provider.Session{SID: i.SID, Subject: i.Subject, AuthTime: i.AuthTime, ACR: i.ACR, AMR: i.AMR(), Expires: i.ExpiresAt}, nil
@@ -214,20 +214,22 @@ func (p people) SignOut(_ http.ResponseWriter, r *http.Request, l *provider.Logo
 // signOutFor ends the session at once where the application has shown that it knows whose
 // it is, and otherwise asks: a link must not sign anybody out.
 func (c *call) signOutFor(l *provider.Logout) error {
-	if !l.Asked {
-		if err := c.signOut(); err != nil {
-			return err
-		}
-		return c.seeOther(l.Resume())
-	}
 	user, _, _, err := c.visitor()
 	if err != nil {
 		return err
 	}
-	if user == nil {
-		return c.seeOther(l.Resume())
+	if l.Asked && user != nil {
+		return c.show(http.StatusOK, c.leaving(l, user))
 	}
-	return c.show(http.StatusOK, c.leaving(l, user))
+	if user != nil {
+		if err := c.signOut(); err != nil {
+			return err
+		}
+	}
+	if to := l.Resume(); to != "" {
+		return c.seeOther(to)
+	}
+	return c.done("signed_out", "/")
 }
 
 // leaving is the page that asks whether to sign out.
@@ -237,7 +239,11 @@ func (c *call) leaving(l *provider.Logout, user *account.User) *page {
 	if l.Client != nil {
 		p.Data = nameOf(l.Client)
 	}
-	p.Form = &form{Action: "/signout", Submit: c.say("signout.button"), ReturnTo: l.Resume()}
+	to := l.Resume()
+	if u, err := url.Parse(to); err == nil {
+		p.Flow = u.Query().Get("flow")
+	}
+	p.Form = &form{Action: "/signout", Submit: c.say("signout.button"), ReturnTo: to}
 	return p
 }
 
