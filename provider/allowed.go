@@ -88,7 +88,7 @@ func (p *Provider) TakeBack(ctx context.Context, subject, client string) (there 
 			return fmt.Errorf("load client: %w", err)
 		}
 		if c == nil { // removed a moment ago: its tokens live as long as any
-			c = &Client{AccessLife: maxTokenLife}
+			c = &Client{AccessLife: 24 * time.Hour}
 		}
 		for _, g := range grants {
 			ended, err := tx.EndGrant(g.ID, reasonTakenBack, now)
