@@ -57,11 +57,3 @@ type ClaimWish struct {
 	Value     json.RawMessage   `json:"value,omitempty"`
 	Values    []json.RawMessage `json:"values,omitempty"`
 }
-
-// A Logout is a request of a client to sign out (OpenID Connect RP-Initiated Logout 1.0).
-type Logout struct {
-	Client  *Client  // nil where nobody knows which
-	Session *Session // nil where nobody is signed in
-	Asked   bool     // the person must be asked first
-	flow    string
-}

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -322,7 +323,7 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 	ours := true
 	switch admit.KindOf(err) {
 	case admit.Invalid, admit.Unauthenticated, admit.Forbidden:
-		ours = false
+		ours = q.unknown != nil && errors.Is(err, q.unknown) // for the person, whatever it is
 	}
 	if to.uri == "" || ours && !q.silent() {
 		if q.err != nil && !ours {
@@ -333,6 +334,9 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 	}
 	if ours {
 		p.o.Log.ErrorContext(r.Context(), "authorize", "error", err)
+		if admit.KindOf(err) != admit.Unavailable {
+			err = admit.Internal
+		}
 	}
 	a, _ := answerOf(err)
 	to.send(w, map[string]string{"error": a.Error, "error_description": a.Description})

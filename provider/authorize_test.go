@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"errors"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
@@ -629,6 +630,15 @@ func TestWhereNobodyCanTellWhoIsSignedInNobodyIsAskedToSignIn(t *testing.T) {
 	s.shows("fault")
 	s.get(ask("client_id", "x", "prompt", "none"), "s1")
 	s.shows("fault")
+	// What it is called here is nothing to a client.
+	s.away = admit.Unauthenticated.New("ambiguous_session", "There are two sessions.")
+	s.refused(s.get(ask("prompt", "none"), "s1"), "server_error")
+	s.refused(s.get(ask("scope", "admin"), "s1"), "invalid_scope")
+	s.get(ask(), "s1")
+	s.shows("fault")
+	if !errors.Is(s.fault, s.away) {
+		t.Errorf("the page says %v", s.fault)
+	}
 }
 
 func TestOfflineAccessWithoutRefreshTokensIsPassedOver(t *testing.T) {

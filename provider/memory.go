@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"errors"
@@ -34,19 +35,20 @@ var (
 type Memory struct {
 	o MemoryOptions
 
-	mu       sync.RWMutex // guards all below
-	clients  map[string]*Client
-	users    map[string]User
-	sessions map[string]Session
-	consents map[pair]Consent
-	codes    map[string]Code
-	grants   map[string]Grant
-	tokens   map[string]Token
-	spent    map[pair]time.Time
-	of       map[string]map[string]bool // subject → grants that live
-	behind   map[string]map[string]bool // sid → grants that live
-	expiries expiries
-	latest   time.Time // that it was told
+	mu         sync.RWMutex // guards all below
+	clients    map[string]*Client
+	users      map[string]User
+	sessions   map[string]Session
+	consents   map[pair]Consent
+	codes      map[string]Code
+	grants     map[string]Grant
+	tokens     map[string]Token
+	spent      map[pair]time.Time
+	deliveries map[string]Delivery
+	of         map[string]map[string]bool // subject → grants that live
+	behind     map[string]map[string]bool // sid → grants that live
+	expiries   expiries
+	latest     time.Time // that it was told
 }
 
 // A pair is a name made of two.
@@ -63,7 +65,7 @@ type MemoryOptions struct {
 func NewMemory(o *MemoryOptions) *Memory {
 	m := &Memory{
 		clients: map[string]*Client{}, users: map[string]User{}, sessions: map[string]Session{}, consents: map[pair]Consent{},
-		codes: map[string]Code{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{},
+		codes: map[string]Code{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
 		of: map[string]map[string]bool{}, behind: map[string]map[string]bool{},
 	}
 	if o != nil {
@@ -210,7 +212,7 @@ func (tx *memoryTx) room() error {
 }
 
 func (m *Memory) size() int {
-	return len(m.codes) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents)
+	return len(m.codes) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
 }
 
 // hear keeps the latest time that was told.
@@ -436,6 +438,51 @@ func (tx *memoryTx) Spend(purpose, id string, until time.Time) (bool, error) {
 	}
 	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
 	return err == nil, err
+}
+
+// Spent implements [Tx].
+func (tx *memoryTx) Spent(purpose, id string) (bool, error) {
+	_, spent := tx.spent[pair{purpose, id}]
+	return spent, nil
+}
+
+// Deliveries implements [Tx].
+func (tx *memoryTx) Deliveries(now time.Time, most int) (due []*Delivery, err error) {
+	for _, d := range tx.deliveries {
+		if !d.Due.After(now) {
+			due = append(due, &d)
+		}
+	}
+	slices.SortFunc(due, func(a, b *Delivery) int { return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID)) })
+	return due[:min(most, len(due))], nil
+}
+
+// PutDelivery implements [Tx].
+func (tx *memoryTx) PutDelivery(d *Delivery) error {
+	if !tx.writes {
+		return errReadOnly
+	}
+	if _, known := tx.deliveries[d.ID]; !known {
+		if err := tx.room(); err != nil {
+			return err
+		}
+	}
+	put(tx, tx.deliveries, d.ID, *d)
+	return nil
+}
+
+// DropDelivery implements [Tx].
+func (tx *memoryTx) DropDelivery(id string) error {
+	d, ok := tx.deliveries[id]
+	switch {
+	case !tx.writes:
+		return errReadOnly
+	case !ok:
+		return nil
+	}
+	delete(tx.deliveries, id)
+	tx.undo = append(tx.undo, func() { tx.deliveries[id] = d })
+	return nil
 }
 
 // Place implements [Tx]: there are no status lists.

@@ -56,6 +56,11 @@ type Options struct {
 	// are made with Secrets, and change when those do.
 	Salt admit.Secret
 
+	// HTTP fetches the keys of clients that have them behind a URL: http.DefaultClient,
+	// with a time-out, unless set. Where strangers register clients it must reach nothing
+	// in your own network.
+	HTTP *http.Client
+
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
 	ACRs   []string            // that People can bring about; nil for those of package admit
 
@@ -63,6 +68,14 @@ type Options struct {
 	// https://app.example.net, may call the endpoints that clients call: those of
 	// registered clients. Nil is for none.
 	Origin func(ctx context.Context, origin string) (bool, error)
+
+	// Locales are the languages that the pages of People are in, for discovery.
+	Locales []string
+
+	// Transport reaches the addresses that clients have registered. Nil is for one that
+	// reaches public addresses alone: name one of your own where clients are at home in
+	// your own network.
+	Transport http.RoundTripper
 
 	// InsecureLoopback allows http for redirects, log-out and keys on loopback addresses of
 	// clients that are no native ones: for development.
@@ -104,6 +117,7 @@ type Provider struct {
 	cross  *http.CrossOriginProtection
 	routes map[string]route
 	*tokens
+	*rest
 }
 
 // A route is an endpoint.
@@ -143,7 +157,11 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t}
+	rest, err := newRest(&o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t, rest: rest}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
 		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)

@@ -31,8 +31,8 @@ func (p *Provider) destinationOf(c *Client, q *request) (destination, error) {
 	if !c.redirects(uri) {
 		return destination{}, because(ErrInvalidRequest, "The redirect_uri is none that is registered for this client. It is compared letter by letter.")
 	}
-	if err := checkRedirect(uri, c.Native, p.o.InsecureLoopback); err != nil {
-		return destination{}, err
+	if wrong := wrongRedirect(uri, c.Native, p.o.InsecureLoopback); wrong != "" {
+		return destination{}, because(ErrInvalidRequest, "The redirect_uri "+wrong+".")
 	}
 	return destination{uri, q.get("response_mode") == "form_post", q.get("state"), p.o.Issuer}, nil
 }
@@ -74,17 +74,19 @@ func cutLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// checkRedirect refuses redirect URIs that must not be registered: without TLS, with a
-// fragment, or of a scheme that any program may have. They are looked at again before
-// each redirect, for a store may hold what was put there by other means.
+// checkRedirect refuses addresses of a client that are not to be registered
+// ([Client.Check]). They are looked at again before each use, for a store may hold what
+// was put there by other means.
 func checkRedirect(uri string, native, insecure bool) error {
-	if why := wrongRedirect(uri, native, insecure); why != "" {
-		return because(ErrInvalidRequest, "The redirect_uri "+why+".")
+	if wrong := wrongRedirect(uri, native, insecure); wrong != "" {
+		return because(ErrInvalidRequest, "The address "+wrong+".")
 	}
 	return nil
 }
 
-func wrongRedirect(uri string, native, insecure bool) (why string) {
+// wrongRedirect returns what is wrong with an address: it is without TLS, with a fragment,
+// or of a scheme that any program may have.
+func wrongRedirect(uri string, native, insecure bool) string {
 	u, err := url.Parse(uri)
 	switch {
 	case err != nil || strings.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' }):

@@ -3,6 +3,7 @@ package provider
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"html"
 	"net/url"
 	"regexp"
@@ -133,7 +134,7 @@ func TestOnlyALoopbackAddressIsTakenForOne(t *testing.T) {
 	}
 }
 
-func TestWhatMustNotBeRegisteredIsNotRedirectedTo(t *testing.T) {
+func TestWhatNobodyMayBeSentToIsNotRegistered(t *testing.T) {
 	for uri, want := range map[string][3]bool{ // a web client, one where loopback may be insecure, a native one
 		"https://shop.example.net/cb":         {true, true, true},
 		"https://shop.example.net/cb#x":       {},
@@ -158,7 +159,13 @@ func TestWhatMustNotBeRegisteredIsNotRedirectedTo(t *testing.T) {
 		"":                                    {},
 	} {
 		for i, c := range []struct{ native, insecure bool }{{false, false}, {false, true}, {true, false}} {
-			if err := checkRedirect(uri, c.native, c.insecure); (err == nil) != want[i] {
+			k := aSite(func(k *Client) {
+				k.RedirectURIs = []string{uri}
+				if k.Native = c.native; c.native {
+					asPublic(k)
+				}
+			})
+			if err := k.Check(c.insecure); (err == nil) != want[i] || err != nil && !errors.Is(err, ErrInvalidRedirectURI) {
 				t.Errorf("%q, %+v: %v", uri, c, err)
 			}
 		}

@@ -18,8 +18,8 @@ import (
 // What a registration is refused for (RFC 7591 section 3.2.2). What is wrong in
 // particular is their hint.
 var (
-	ErrRedirectURI = admit.Invalid.New("invalid_redirect_uri", "An address of the client cannot be taken.")
-	ErrMetadata    = admit.Invalid.New("invalid_client_metadata", "A client cannot be registered like this.")
+	ErrInvalidRedirectURI = admit.Invalid.New("invalid_redirect_uri", "An address of the client cannot be taken.")
+	ErrInvalidMetadata    = admit.Invalid.New("invalid_client_metadata", "A client cannot be registered like this.")
 )
 
 const (
@@ -34,14 +34,14 @@ const (
 )
 
 // Check reports why a client must not be registered: as an *admit.FieldError that wraps
-// ErrRedirectURI or ErrMetadata. Where insecureLoopback is set, http is taken on loopback
+// ErrInvalidRedirectURI or ErrInvalidMetadata. Where insecureLoopback is set, http is taken on loopback
 // addresses as with [Options.InsecureLoopback].
 func (c *Client) Check(insecureLoopback bool) error {
 	for _, check := range []func(insecure bool) (field, why string){
 		c.checkName, c.checkProof, c.checkGrants, c.checkScopes, c.checkLives,
 	} {
 		if field, why := check(insecureLoopback); why != "" {
-			return &admit.FieldError{Field: field, Err: ErrMetadata.WithHint(why)}
+			return &admit.FieldError{Field: field, Err: ErrInvalidMetadata.WithHint(why)}
 		}
 	}
 	for _, list := range []struct {
@@ -61,13 +61,13 @@ func (c *Client) Check(insecureLoopback bool) error {
 			}
 		}
 		if why != "" {
-			return &admit.FieldError{Field: list.field, Err: ErrRedirectURI.WithHint(why)}
+			return &admit.FieldError{Field: list.field, Err: ErrInvalidRedirectURI.WithHint(why)}
 		}
 	}
 	if uri := c.BackchannelLogoutURI; uri != "" {
 		// It is called from here, and no app on a device can be.
 		if why := checkURI(uri, false, insecureLoopback); why != "" {
-			return &admit.FieldError{Field: "backchannel_logout_uri", Err: ErrRedirectURI.WithHint(why)}
+			return &admit.FieldError{Field: "backchannel_logout_uri", Err: ErrInvalidRedirectURI.WithHint(why)}
 		}
 	}
 	return nil
@@ -291,9 +291,9 @@ func ParseSecret(text admit.Secret) (ClientSecret, error) {
 	}
 	switch {
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
-		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrMetadata.WithHint("A secret is one line of visible ASCII characters (RFC 6749 appendix A.2).")}
+		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrInvalidMetadata.WithHint("A secret is one line of visible ASCII characters (RFC 6749 appendix A.2).")}
 	case len(s) < minSecret || len(s) > maxSecret || len(letters) < minSecret/2:
-		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrMetadata.WithHint("A secret has 16 to 512 random characters. Leave it out, and one is made.")}
+		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrInvalidMetadata.WithHint("A secret has 16 to 512 random characters. Leave it out, and one is made.")}
 	}
 	return ClientSecret{Digest: foreign(s)}, nil
 }

@@ -171,11 +171,11 @@ func TestAddressesOfAClientAreExactAndOfNobodyElse(t *testing.T) {
 			want := strings.Contains(" "+taken+" ", " "+who.name+" ")
 			who.c.RedirectURIs = []string{uri}
 			err := who.c.Check(who.name == "insecure")
-			if (err == nil) != want || err != nil && !errors.Is(err, ErrRedirectURI) {
+			if (err == nil) != want || err != nil && !errors.Is(err, ErrInvalidRedirectURI) {
 				t.Errorf("%q is to be taken of %s: %v, and is: %v", uri, who.name, want, err)
 			}
 			// What was registered is taken when it is used, and what is used was taken.
-			if used := checkRedirect(uri, who.c.Native, who.name == "insecure"); err == nil && used != nil {
+			if used := wrongRedirect(uri, who.c.Native, who.name == "insecure"); err == nil && used != "" {
 				t.Errorf("%q is registered of %s, and then refused: %v", uri, who.name, used)
 			}
 			out := aSite(func(c *Client) {

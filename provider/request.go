@@ -54,7 +54,7 @@ func (p *Provider) seal(f flow, now time.Time) (string, error) {
 
 // open reads a flow, and the request in it.
 func (p *Provider) open(sealed string, now time.Time) (*request, error) {
-	b, _, err := p.o.Secrets.Open(nil, flowName, sealed, flowLife, now)
+	b, _, err := p.o.Secrets.Open(nil, flowName, sealed, 0, now)
 	q := &request{sealed: sealed}
 	if err == nil {
 		err = json.Unmarshal(b, &q.flow)

@@ -64,6 +64,14 @@ type Tx interface {
 	// Spend notes that an id was used, until a time, and reports whether it was the
 	// first: of client assertions, and what else is good once.
 	Spend(purpose, id string, until time.Time) (first bool, err error)
+	// Spent reports whether one was.
+	Spent(purpose, id string) (bool, error)
+
+	// Deliveries returns those that are due, the longest due first.
+	Deliveries(now time.Time, most int) ([]*Delivery, error)
+	// PutDelivery adds one, or replaces the one with its id.
+	PutDelivery(*Delivery) error
+	DropDelivery(id string) error
 
 	// Place gives a JWT a place on a status list, as its claim "status"; nil where
 	// there are none.

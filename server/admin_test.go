@@ -54,7 +54,7 @@ func adminCalls(s *site) (calls [][2]string) {
 	s.t.Helper()
 	for _, path := range s.handler.(interface{ Paths() []string }).Paths() {
 		if strings.HasPrefix(path, "/api/v1/admin/") {
-			path = strings.NewReplacer("{user}", "root", "{role}", "admin", "{sid}", "nobody", "{key}", "nobody").Replace(path)
+			path = strings.NewReplacer("{user}", "root", "{role}", "admin", "{sid}", "nobody", "{key}", "nobody", "{client}", "nobody").Replace(path)
 			for method := range strings.SplitSeq(s.client().do("BREW", path, nil).header.Get("Allow"), ", ") {
 				if method != "HEAD" {
 					calls = append(calls, [2]string{method, path})

@@ -102,7 +102,7 @@ func TestAttackAnAPIKeyMakesACallThatNamesNoScopeOfIts(t *testing.T) {
 				open[scope] = append(open[scope], op["operationId"].(string))
 				continue
 			}
-			path := strings.NewReplacer("{user}", "root", "{sid}", "x", "{role}", "x", "{value}", "root", "{id}", "1", "{key}", "x").Replace(path)
+			path := strings.NewReplacer("{user}", "root", "{sid}", "x", "{role}", "x", "{value}", "root", "{id}", "1", "{key}", "x", "{client}", "x").Replace(path)
 			r := program.do(method, path, m{}).want(403, "insufficient_scope")
 			if got := r.header.Get("WWW-Authenticate"); !strings.HasPrefix(got, `Bearer error="insufficient_scope"`) {
 				t.Errorf("%s: the challenge is %q", r.what, got)
@@ -112,10 +112,10 @@ func TestAttackAnAPIKeyMakesACallThatNamesNoScopeOfIts(t *testing.T) {
 	for _, ids := range open {
 		slices.Sort(ids)
 	}
-	reads := "adminExportRecords adminGetUser adminListRecords adminListRoles adminListUsers"
+	reads := "adminExportRecords adminGetClient adminGetUser adminListClients adminListRecords adminListRoles adminListUsers"
 	for scope, want := range map[string]string{
 		"profile": "getUser", "admin:read": reads, "feed": "",
-		"admin": "adminAddUser adminChangeUser adminDeleteUser adminExportRecords adminGetUser adminGrantRole adminListRecords adminListRoles adminListUsers adminRevokeRole",
+		"admin": "adminAddUser adminChangeUser adminDeleteUser adminExportRecords adminGetClient adminGetUser adminGrantRole adminListClients adminListRecords adminListRoles adminListUsers adminRevokeRole",
 	} {
 		if got := strings.Join(open[scope], " "); got != want {
 			t.Errorf("with %s a key may call\n%s\nwant\n%s", scope, got, want)

@@ -228,7 +228,7 @@ func (o *Operator) Keys(ctx context.Context) ([]Key, error) {
 	return ask[[]Key](ctx, o, "keys", none{})
 }
 
-// RotateKey puts another key in front of the active one of a purpose, "cookies"
+// RotateKey puts another key in front of the active one of a purpose, such as "cookies"
 // or "signing", and returns it.
 func (o *Operator) RotateKey(ctx context.Context, purpose string) (Key, error) {
 	return ask[Key](ctx, o, "rotate-key", keyPurpose{purpose})

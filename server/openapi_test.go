@@ -215,6 +215,9 @@ func TestEveryExampleOfTheDescriptionIsAccepted(t *testing.T) {
 				try = factorExamples[id]
 			}
 			if try == nil {
+				try = clientExamples[id]
+			}
+			if try == nil {
 				t.Fatalf("nobody tries %s %s", method, path)
 			}
 			example, _ := op.at("requestBody", "content", "application/json", "example").(m)
@@ -932,6 +935,7 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 	}
 	trials := maps.Clone(refused)
 	maps.Copy(trials, factorTrials())
+	maps.Copy(trials, clientTrials())
 	told := slices.Collect(maps.Keys(trials))
 	operations(t, func(method, path string, op object) {
 		own, _ := op["x-problem-codes"].([]any)

@@ -513,6 +513,7 @@ func (s *Server) operations() map[string]operation {
 	}
 	s.keyOperations(all)
 	s.tokenOperations(all)
+	s.clientOperations(all)
 	s.moverOperations(all)
 	return all
 }

@@ -242,6 +242,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		NoText:    s.noText,
 		Shared:    s.db.Shared(),
 
+		Ensure:          s.keys.Ensure,
 		Authenticators:  authenticators(s.publicURL()),
 		FactorLossDelay: s.cfg.factorLossDelay(),
 	}); err != nil {

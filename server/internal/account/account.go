@@ -20,6 +20,7 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/cookie"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/trace"
 )
@@ -122,6 +123,10 @@ type Options struct {
 	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
 
 	Authenticators Authenticators // check passkeys; nil where there can be none
+
+	// Ensure sees to it that there are keys of an algorithm that a client asks for; nil
+	// where there are of ES256 alone.
+	Ensure func(ctx context.Context, alg jose.Algorithm, now time.Time) error
 }
 
 // Copies are kept outside of this process.

@@ -23,7 +23,7 @@ import (
 const (
 	ScopeProfile   = "profile"    // read who its user is
 	ScopeFeed      = "feed"       // hear what ends, for its audiences
-	ScopeAdminRead = "admin:read" // read users, roles and the audit
+	ScopeAdminRead = "admin:read" // read users, roles, clients and the audit
 	ScopeAdmin     = "admin"      // that, and change users and roles
 )
 

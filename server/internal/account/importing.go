@@ -335,7 +335,9 @@ func (s *Service) importIn(tx Tx, in *Import, by By, now time.Time) (to ImportSt
 		}
 		id, said, err := known.owner(a)
 		if err == nil && id == "" {
-			err = freeFactors(tx, a.Factors)
+			if err = freeFactors(tx, a.Factors); err == nil {
+				err = freeForUser(tx, a.User.ID)
+			}
 		}
 		switch {
 		case err != nil:

@@ -98,6 +98,9 @@ func (s *Service) insert(ctx context.Context, user *User, hash, event string, by
 		} else if !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
+		if err := freeForUser(tx, user.ID); err != nil {
+			return err
+		}
 		err := unmistakable(tx, user)
 		if err == nil {
 			err = tx.PutUser(user)

@@ -49,6 +49,7 @@ type Tx interface {
 	Outbox
 	Keyring
 	APIKeys
+	Clients
 	UserHandles
 	Sessions
 	Families

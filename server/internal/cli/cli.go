@@ -61,7 +61,7 @@ const intro = `admit signs people in.
 
 func newRoot(args []string) *cobra.Command {
 	root := group("admit", "sign people in",
-		newServe(), newUser(), newRole(), newSession(), newAudit(), newKey(), newToken(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion(), newHasher())
+		newServe(), newUser(), newRole(), newSession(), newAudit(), newClient(), newKey(), newToken(), newCookie(), newJWT(), newPassword(), newConfig(), newBackup(), newRestore(), newMigrate(), newDoctor(), newVersion(), newHasher())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = server.Version()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { help(cmd.OutOrStdout(), cmd) })
@@ -278,6 +278,7 @@ var hints = map[string]string{
 	"unknown_user":     "it is an id or an identifier; admit user list shows them",
 	"unknown_api_key":  "it may have ended; admit token list shows those of a user",
 	"unknown_session":  "it may have ended; admit session list shows those that live",
+	"unknown_client":   "admit client list shows them",
 }
 
 // unbroken makes one line of the lines of errors.Join and of PostgreSQL's driver.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
@@ -21,7 +22,8 @@ func newKeyList() *cobra.Command {
 retiring one opens or verifies what it made, until all of that has expired; then it
 retires by itself, and its bytes are erased. A next one is published and does not sign
 yet, so that every verifier knows it when it does. The server rotates keys by itself
-too: see the setting key_rotation.
+too: see the setting key_rotation. Those for signing are of ES256; those for
+signing-rs256 and signing-eddsa are there once a client has asked for them.
 ` + beside,
 		Example: "admit key list --json",
 	}
@@ -53,7 +55,7 @@ func writeKeys(cmd *cobra.Command, asJSON bool, v any, keys ...server.Key) error
 
 func newKeyRotate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rotate [--purpose cookies | signing]", Short: "put another key in front; nobody is signed out",
+		Use: "rotate [--purpose PURPOSE]", Short: "put another key in front; nobody is signed out",
 		Long: `For cookies, a new key seals from now on, and the one before opens what it sealed until
 that has expired. For signing, the next key signs from now on, the one before verifies
 what it signed, and there is another next one. Where the next one is so young that
@@ -62,10 +64,10 @@ is not enough: see admit key retire.
 ` + beside,
 		Example: "admit key rotate\nadmit key rotate --purpose signing",
 	}
-	purpose := cmd.Flags().String("purpose", "cookies", "rotate the keys for this `PURPOSE`: cookies or signing")
+	purpose := cmd.Flags().String("purpose", "cookies", "rotate the keys for this `PURPOSE`: cookies, signing, signing-rs256 or signing-eddsa")
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
-		if *purpose != "cookies" && *purpose != "signing" {
+		if !slices.Contains([]string{"cookies", "signing", "signing-rs256", "signing-eddsa"}, *purpose) {
 			return misused(cmd, "%s: no keys are for %q, but for cookies and for signing", cmd.CommandPath(), *purpose)
 		}
 		return nil

@@ -26,7 +26,7 @@ func newTokenIssue() *cobra.Command {
 presents it as Authorization: Bearer adm_k_…, and may do what its scopes name:
 
   profile     read who the user is
-  admin:read  read users, roles and the audit; the user must be an administrator
+  admin:read  read users, roles, clients and the audit; the user must be an administrator
   admin       that, and change users and roles
   feed        follow /feed, for the audiences that are named
 

@@ -31,7 +31,7 @@ import (
 var (
 	ErrUnknown = admit.NotFound.New("unknown_key", "There is no such key.").WithHint("admit key list shows them")
 	ErrActive  = admit.Conflict.New("key_active", "This key is the one in use.").WithHint("admit key rotate puts a new one in front of it; if it leaked, --force replaces it at once")
-	ErrPurpose = admit.Invalid.New("unknown_purpose", "There are no keys for this purpose.").WithHint("the purposes are cookies and signing")
+	ErrPurpose = admit.Invalid.New("unknown_purpose", "There are no keys for this purpose.").WithHint("the purposes are cookies, signing, signing-rs256 and signing-eddsa")
 	ErrTooMany = admit.Conflict.New("too_many_keys", "More signing keys are public than verifiers take in one set.").WithHint("wait until some have retired: admit key list says when")
 	ErrNeeded  = admit.Conflict.New("key_needed", "This key may still be needed.")
 	ErrChanged = admit.Conflict.New("keys_changed", "Somebody else has just changed the keys.").WithHint("look at admit key list, and try again")
@@ -40,7 +40,10 @@ var (
 // What keys are for.
 const (
 	Cookies = "cookies" // they seal cookies, and what waits in the database
-	Signing = "signing" // they sign JWTs, and their public halves are published
+	Signing = "signing" // they sign JWTs, with ES256, and their public halves are published
+
+	SigningRS256 = "signing-rs256" // likewise with RS256,
+	SigningEdDSA = "signing-eddsa" // and with EdDSA, for clients that ask for it
 )
 
 // byServer is who did it, in the audit, where nobody asked.
@@ -68,6 +71,8 @@ type Ring struct {
 	mu      sync.Mutex   // one change at a time; also guards:
 	masters []*MasterKey // that the rows are sealed with
 	seen    []row        // as they were read last
+	spare   []*jose.Key  // of RS256, for the next change
+	taken   int          // of them, by the one that is being made
 }
 
 // A row is a key with its secret, which a retired one has not.
@@ -100,6 +105,9 @@ func Open(ctx context.Context, store account.Store, o Options, now time.Time) (*
 	})
 	if err == nil {
 		err = r.see(rows)
+	}
+	if err == nil {
+		err = r.prepareMissing(rows)
 	}
 	if err == nil && (o.Adopt != "" || !complete(rows) || !sealedBy(rows, o.Masters)) {
 		err = r.change(ctx, o.Masters, func(tx account.Tx, rows []row) error {
@@ -206,7 +214,22 @@ func (r *Ring) see(rows []row) error {
 
 // complete reports whether there is all that a ring needs.
 func complete(rows []row) bool {
-	return active(rows, Cookies) != nil && active(rows, Signing) != nil && next(rows) != nil
+	return active(rows, Cookies) != nil && !slices.ContainsFunc(signing(rows), func(purpose string) bool {
+		return active(rows, purpose) == nil || next(rows, purpose) == nil
+	})
+}
+
+// prepareMissing prepares what is missing before a ring is complete.
+func (r *Ring) prepareMissing(rows []row) error {
+	if complete(rows) {
+		return nil
+	}
+	for _, purpose := range signing(rows) {
+		if err := r.prepare(purpose, 2); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change runs fn in a transaction on the rows as they are. What it wrote must
@@ -221,6 +244,7 @@ func (r *Ring) change(ctx context.Context, masters []*MasterKey, fn func(tx acco
 		if rows, err = read(tx, r.masters); err != nil {
 			return err
 		}
+		r.taken = 0 // it may run again
 		if err := fn(tx, rows); err != nil {
 			return err
 		}
@@ -229,7 +253,7 @@ func (r *Ring) change(ctx context.Context, masters []*MasterKey, fn func(tx acco
 	})
 	switch {
 	case err == nil:
-		r.masters = masters
+		r.masters, r.spare = masters, r.spare[r.taken:]
 	case !errors.Is(err, ErrChanged):
 		return err
 	}
@@ -269,7 +293,12 @@ func (r *Ring) begin(tx account.Tx, rows []row, now time.Time) error {
 			return err
 		}
 	}
-	return r.beginSigning(tx, rows, byServer, now)
+	for _, purpose := range signing(rows) {
+		if err := r.beginSigning(tx, rows, purpose, byServer, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // make adds a new active key that seals.
@@ -431,15 +460,18 @@ func (r *Ring) shown(rows []row, now time.Time) []Key {
 // enough: at once, but for several rotations in a row.
 func (r *Ring) Rotate(ctx context.Context, purpose, actor string, now time.Time) (Key, error) {
 	rotate := r.rotate
-	switch purpose {
-	case Cookies:
-	case Signing:
-		rotate = r.rotateSigning
+	switch {
+	case purpose == Cookies:
+	case algorithmOf(purpose) != "":
+		rotate = r.rotation(purpose)
 	default:
 		return Key{}, ErrPurpose
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.prepare(purpose, 2); err != nil {
+		return Key{}, err
+	}
 	erased := false
 	err := r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
 		// Another process must not rotate what this one has not seen.
@@ -525,6 +557,12 @@ func (l Loss) String() string {
 func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, now time.Time) (loss Loss, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// One that leaked takes all with it.
+	if one := find(r.seen, func(one row) bool { return one.ID == id }); one != nil && algorithmOf(one.Purpose) != "" && r.public.Load().signers[jose.RS256] != nil {
+		if err := r.prepare(SigningRS256, 2); err != nil {
+			return loss, err
+		}
+	}
 	err = r.change(ctx, r.masters, func(tx account.Tx, rows []row) (err error) {
 		loss = Loss{}
 		one := find(rows, func(one row) bool { return one.ID == id })
@@ -537,7 +575,7 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 			return ErrActive
 		}
 		needed := one.State == account.KeyActive || one.State == account.KeyRetiring && now.Before(one.NotAfter)
-		if one.Purpose == Signing {
+		if algorithmOf(one.Purpose) != "" {
 			loss.Tokens = needed
 		} else {
 			loss.Browsers = needed
@@ -548,7 +586,7 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 		if loss != (Loss{}) && !force {
 			return ErrNeeded.WithHint("it retires by itself at " + one.NotAfter.UTC().Format("2006-01-02 15:04 UTC") + "; with --force, " + loss.String())
 		}
-		if one.Purpose == Signing {
+		if algorithmOf(one.Purpose) != "" {
 			return r.revoke(tx, rows, *one, actor, now)
 		}
 		if one.State == account.KeyActive {
@@ -642,6 +680,11 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 	if err != nil || len(r.due(rows, now)) == 0 && find(rows, func(one row) bool { return over(one, now) }) == nil {
 		return false, err
 	}
+	if len(r.due(rows, now)) > 0 && r.public.Load().signers[jose.RS256] != nil {
+		if err := r.prepare(SigningRS256, 1); err != nil {
+			return false, err
+		}
+	}
 	err = r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
 		if err := r.retireOver(tx, rows, now); err != nil {
 			return err
@@ -667,11 +710,20 @@ func (r *Ring) due(rows []row, now time.Time) (all []func(account.Tx, []row, str
 	if one := active(rows, Cookies); one != nil && now.Sub(one.CreatedAt) >= r.o.Every {
 		all = append(all, r.rotate)
 	}
-	// The next key was made when the active one began to sign.
-	if one := next(rows); one != nil && now.Sub(one.CreatedAt) >= r.o.Every {
-		all = append(all, r.rotateSigning)
+	for _, purpose := range signing(rows) {
+		// The next key was made when the active one began to sign.
+		if one := next(rows, purpose); one != nil && now.Sub(one.CreatedAt) >= r.o.Every {
+			all = append(all, r.rotation(purpose))
+		}
 	}
 	return all
+}
+
+// rotation rotates the keys of one purpose that sign.
+func (r *Ring) rotation(purpose string) func(account.Tx, []row, string, time.Time) error {
+	return func(tx account.Tx, rows []row, actor string, now time.Time) error {
+		return r.rotateSigning(tx, rows, purpose, actor, now)
+	}
 }
 
 // cookiesOf makes a ring of secrets, newest first.

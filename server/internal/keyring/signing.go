@@ -33,10 +33,39 @@ const (
 	keyNews = 25 * time.Hour
 )
 
+// algorithms are what there are keys for. The first signs from the first start on, the
+// others since [Ring.Ensure] was asked for them: a key that nobody needs is one more to
+// lose. Each has a purpose of its own, and so a turn, a next one and a rotation.
+var algorithms = []struct {
+	alg     jose.Algorithm
+	purpose string
+}{{jose.ES256, Signing}, {jose.RS256, SigningRS256}, {jose.EdDSA, SigningEdDSA}}
+
+// algorithmOf returns what keys of a purpose sign with, "" where they do not.
+func algorithmOf(purpose string) jose.Algorithm {
+	for _, a := range algorithms {
+		if a.purpose == purpose {
+			return a.alg
+		}
+	}
+	return ""
+}
+
+// signing are the purposes that keys sign for, of those that were ever asked for: also
+// where all of them are retired, as after a restore, there are to be keys.
+func signing(rows []row) (all []string) {
+	for _, a := range algorithms {
+		if a.purpose == Signing || find(rows, func(one row) bool { return one.Purpose == a.purpose }) != nil {
+			all = append(all, a.purpose)
+		}
+	}
+	return all
+}
+
 // published is what the ring shows of the keys that sign. It does not change.
 type published struct {
-	set     *jose.KeySet // of public halves
-	signers []signer     // newest first
+	set     *jose.KeySet                // of public halves
+	signers map[jose.Algorithm][]signer // newest first
 }
 
 // A signer is a key that may sign.
@@ -48,13 +77,64 @@ type signer struct {
 	until time.Time // when the one after it takes over; zero for the last
 }
 
-// Signing returns the key that signs now.
-func (r *Ring) Signing() *jose.Key {
-	all := r.public.Load().signers
-	if len(all) == 1 {
+// Signing returns the key that signs now where nobody asks for an algorithm.
+func (r *Ring) Signing() *jose.Key { return r.SigningWith(jose.ES256) }
+
+// SigningWith returns the key that signs with an algorithm now, nil where there is none.
+func (r *Ring) SigningWith(alg jose.Algorithm) *jose.Key {
+	all := r.public.Load().signers[alg]
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
 		return all[0].key
 	}
 	return pick(all, time.Now()).key
+}
+
+// Ensure makes the keys of an algorithm where there are none.
+func (r *Ring) Ensure(ctx context.Context, alg jose.Algorithm, now time.Time) error {
+	purpose := ""
+	for _, a := range algorithms {
+		if a.alg == alg {
+			purpose = a.purpose
+		}
+	}
+	if purpose == "" {
+		return ErrPurpose
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.public.Load().signers[alg] != nil {
+		return nil
+	}
+	if err := r.prepare(purpose, 2); err != nil {
+		return err
+	}
+	return r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
+		return r.beginSigning(tx, rows, purpose, byServer, now)
+	})
+}
+
+// prepare makes RSA keys that a change will need: one takes half a second, for which
+// nobody else could write. Mu is held, but in Open.
+func (r *Ring) prepare(purpose string, n int) error {
+	for purpose == SigningRS256 && len(r.spare) < n {
+		k, err := generate(jose.RS256)
+		if err != nil {
+			return err
+		}
+		r.spare = append(r.spare, k)
+	}
+	return nil
+}
+
+// generate makes a key that signs. Its id is random: 64 bits, which are never the same
+// twice and are short in each token.
+func generate(alg jose.Algorithm) (*jose.Key, error) {
+	id := make([]byte, 8)
+	rand.Read(id)
+	return jose.GenerateKey(alg, hex.EncodeToString(id))
 }
 
 // KeySet implements [jose.KeySource] with the public halves of all keys that are
@@ -96,9 +176,12 @@ func pick(all []signer, now time.Time) *signer {
 	return first
 }
 
-func (r *Ring) signers(rows []row) (all []signer) {
+func (r *Ring) signers(rows []row, purpose string) (all []signer) {
+	if algorithmOf(purpose) == "" {
+		return nil
+	}
 	for _, one := range rows {
-		if one.Purpose != Signing || one.State != account.KeyActive && one.State != account.KeyRetiring {
+		if one.Purpose != purpose || one.State != account.KeyActive && one.State != account.KeyRetiring {
 			continue
 		}
 		s := signer{id: one.ID, key: one.signs, made: one.CreatedAt, from: one.CreatedAt.Add(r.o.Ahead)}
@@ -128,7 +211,12 @@ func (r *Ring) publish(rows []row) {
 			ids = append(ids, one.ID)
 		}
 	}
-	p := &published{set: jose.NewKeySet(public...), signers: r.signers(rows)}
+	p := &published{set: jose.NewKeySet(public...), signers: map[jose.Algorithm][]signer{}}
+	for _, a := range algorithms {
+		if all := r.signers(rows, a.purpose); all != nil {
+			p.signers[a.alg] = all
+		}
+	}
 	// The same keys are the same set: what was remembered under it stays.
 	if old := r.public.Load(); old != nil {
 		var before []string
@@ -145,55 +233,54 @@ func (r *Ring) publish(rows []row) {
 // showTurns gives keys, which are those of rows, the states that they have at a
 // time.
 func (r *Ring) showTurns(keys []Key, rows []row, now time.Time) {
-	all := r.signers(rows)
-	turn := pick(all, now)
-	if turn == nil {
-		return
-	}
-	waits := true
-	for i := range all {
-		k := &keys[slices.IndexFunc(keys, func(k Key) bool { return k.ID == all[i].id })]
-		switch {
-		case &all[i] == turn:
-			k.State, k.NotAfter, waits = account.KeyActive, nil, false
-		case waits:
-			from := all[i].from.UTC()
-			k.State, k.NotAfter, k.NotBefore = account.KeyNext, nil, &from
+	for _, a := range algorithms {
+		all := r.signers(rows, a.purpose)
+		turn := pick(all, now)
+		waits := turn != nil
+		for i := range all {
+			k := &keys[slices.IndexFunc(keys, func(k Key) bool { return k.ID == all[i].id })]
+			switch {
+			case &all[i] == turn:
+				k.State, k.NotAfter, waits = account.KeyActive, nil, false
+			case waits:
+				from := all[i].from.UTC()
+				k.State, k.NotAfter, k.NotBefore = account.KeyNext, nil, &from
+			}
 		}
 	}
 }
 
-func next(rows []row) *row {
-	return find(rows, func(one row) bool { return one.State == account.KeyNext })
+func next(rows []row, purpose string) *row {
+	return find(rows, func(one row) bool { return one.Purpose == purpose && one.State == account.KeyNext })
 }
 
-// beginSigning makes the keys that are missing.
-func (r *Ring) beginSigning(tx account.Tx, rows []row, actor string, now time.Time) error {
-	if active(rows, Signing) == nil {
-		if err := r.makeSigning(tx, account.KeyActive, actor, now); err != nil {
+// beginSigning makes the keys of a purpose that are missing.
+func (r *Ring) beginSigning(tx account.Tx, rows []row, purpose, actor string, now time.Time) error {
+	if active(rows, purpose) == nil {
+		if err := r.makeSigning(tx, purpose, account.KeyActive, actor, now); err != nil {
 			return err
 		}
 	}
-	if next(rows) == nil {
-		return r.makeSigning(tx, account.KeyNext, actor, now)
+	if next(rows, purpose) == nil {
+		return r.makeSigning(tx, purpose, account.KeyNext, actor, now)
 	}
 	return nil
 }
 
-// makeSigning adds a new key that signs. Its id is random: 64 bits, which are
-// never the same twice and are short in each token.
-func (r *Ring) makeSigning(tx account.Tx, state account.KeyState, actor string, now time.Time) error {
-	id := make([]byte, 8)
-	rand.Read(id)
-	k, err := jose.GenerateKey(jose.ES256, hex.EncodeToString(id))
-	if err != nil {
+// makeSigning adds a new key that signs.
+func (r *Ring) makeSigning(tx account.Tx, purpose string, state account.KeyState, actor string, now time.Time) (err error) {
+	var k *jose.Key
+	if purpose == SigningRS256 && r.taken < len(r.spare) {
+		k = r.spare[r.taken]
+		r.taken++
+	} else if k, err = generate(algorithmOf(purpose)); err != nil {
 		return err
 	}
 	jwk, err := k.Reveal()
 	if err != nil {
 		return err
 	}
-	return put(tx, account.Key{ID: k.ID(), Purpose: Signing, State: state, CreatedAt: now}, r.masters, []byte(jwk.Reveal()), "key_made", actor, now)
+	return put(tx, account.Key{ID: k.ID(), Purpose: purpose, State: state, CreatedAt: now}, r.masters, []byte(jwk.Reveal()), "key_made", actor, now)
 }
 
 // parseSigning reads the keys that sign. Those that are known, which never
@@ -206,14 +293,14 @@ func parseSigning(rows, known []row) error {
 	}
 	for i := range rows {
 		one := &rows[i]
-		if one.Purpose != Signing || one.secret == nil {
+		if algorithmOf(one.Purpose) == "" || one.secret == nil {
 			continue
 		}
 		if one.signs = before[one.ID]; one.signs != nil {
 			continue
 		}
 		k, err := jose.ParseKey(one.secret)
-		if err != nil || k.ID() != one.ID || !k.IsPrivate() || k.Public() == nil || k.Algorithm() == "" {
+		if err != nil || k.ID() != one.ID || !k.IsPrivate() || k.Public() == nil || k.Algorithm() != algorithmOf(one.Purpose) {
 			return fmt.Errorf("key %s: %w", one.ID, ErrDamaged)
 		}
 		one.signs = k
@@ -221,20 +308,20 @@ func parseSigning(rows, known []row) error {
 	return nil
 }
 
-// rotateSigning gives the next key the turn, and makes another next one.
-func (r *Ring) rotateSigning(tx account.Tx, rows []row, actor string, now time.Time) error {
+// rotateSigning gives the next key of a purpose the turn, and makes another next one.
+func (r *Ring) rotateSigning(tx account.Tx, rows []row, purpose, actor string, now time.Time) error {
 	public := 0
 	for _, one := range rows {
-		if one.Purpose == Signing && one.secret != nil && !over(one, now) {
+		if algorithmOf(one.Purpose) != "" && one.secret != nil && !over(one, now) {
 			public++
 		}
 	}
-	old, next := active(rows, Signing), next(rows)
+	old, next := active(rows, purpose), next(rows, purpose)
 	switch {
 	case public >= maxPublic:
 		return ErrTooMany
 	case old == nil || next == nil:
-		return r.beginSigning(tx, rows, actor, now)
+		return r.beginSigning(tx, rows, purpose, actor, now)
 	}
 	turn := next.CreatedAt.Add(r.o.Ahead)
 	if turn.Before(now) {
@@ -250,26 +337,26 @@ func (r *Ring) rotateSigning(tx account.Tx, rows []row, actor string, now time.T
 	if err := errors.Join(tx.PutKey(k), tx.Record(&account.Record{At: now, Actor: actor, Event: "key_promoted", Detail: k.ID})); err != nil {
 		return err
 	}
-	return r.makeSigning(tx, account.KeyNext, actor, now)
+	return r.makeSigning(tx, purpose, account.KeyNext, actor, now)
 }
 
 // inUse reports whether a key is active, or it is a key's turn that others wait
 // for.
 func (r *Ring) inUse(rows []row, one row, now time.Time) bool {
-	turn := pick(r.signers(rows), now)
+	turn := pick(r.signers(rows, one.Purpose), now)
 	return one.State == account.KeyActive || turn != nil && turn.id == one.ID
 }
 
 // revoke erases a key that signs, and tells it to those who remember tokens.
 //
-// With one in use it erases all, and a fresh one signs at once, not the next:
-// they lie beside each other, and who has got the one has the others. And no
+// With one in use it erases all, of every algorithm, and fresh ones sign at once, not
+// the next: they lie beside each other, and who has got the one has the others. And no
 // verifier knows a fresh kid, so the first token that it sees makes it renew its
 // set, which is without the key that leaked.
 func (r *Ring) revoke(tx account.Tx, rows []row, one row, actor string, now time.Time) error {
 	all := r.inUse(rows, one, now)
 	for _, k := range rows {
-		if k.ID != one.ID && (!all || k.Purpose != Signing || k.State == account.KeyRetired) {
+		if k.ID != one.ID && (!all || algorithmOf(k.Purpose) == "" || k.State == account.KeyRetired) {
 			continue
 		}
 		if err := errors.Join(retire(tx, k.Key, actor, now), tell(tx, k.Key, now)); err != nil {
@@ -278,16 +365,20 @@ func (r *Ring) revoke(tx account.Tx, rows []row, one row, actor string, now time
 	}
 	switch {
 	case all:
-		return r.beginSigning(tx, nil, actor, now)
+		for _, purpose := range signing(rows) {
+			if err := r.beginSigning(tx, nil, purpose, actor, now); err != nil {
+				return err
+			}
+		}
 	case one.State == account.KeyNext:
-		return r.makeSigning(tx, account.KeyNext, actor, now)
+		return r.makeSigning(tx, one.Purpose, account.KeyNext, actor, now)
 	}
 	return nil
 }
 
 // tell tells those who remember tokens that a key counts no longer.
 func tell(tx account.Tx, k account.Key, now time.Time) error {
-	if k.Purpose != Signing {
+	if algorithmOf(k.Purpose) == "" {
 		return nil
 	}
 	return tx.Tell(feed.KeyEnded(k.ID, "key_retired", now.Add(keyNews)))
@@ -297,6 +388,6 @@ func tell(tx account.Tx, k account.Key, now time.Time) error {
 // be opened or not: what was taken back after the backup would live again, and
 // no token from before counts any longer. The next Open makes new ones.
 func Forget(ctx context.Context, store account.Store, now time.Time) error {
-	_, err := reset(ctx, store, func(k account.Key) bool { return k.Purpose == Signing }, byServer, now)
+	_, err := reset(ctx, store, func(k account.Key) bool { return algorithmOf(k.Purpose) != "" }, byServer, now)
 	return err
 }

@@ -97,7 +97,7 @@ func keyCalls() []operation {
 		answers: []answers{{200, "The keys", apiKeys{}}},
 	}, {
 		call: "POST " + p + "api-keys", id: "makeAPIKey", summary: "Make an API key", session: true, proof: account.RecentProof,
-		about:   "A program presents it as `Authorization: Bearer adm_k_…`, and may do what its scopes say: `profile` reads who the user is; `admin:read` reads users, roles and the audit, `admin` changes users and roles as well, both while the user is an administrator; `feed` hears what ends, for the key's audiences. Only administrators may give the last three. Whatever its scopes, a key is no good for passwords, names, sessions and API keys.",
+		about:   "A program presents it as `Authorization: Bearer adm_k_…`, and may do what its scopes say: `profile` reads who the user is; `admin:read` reads users, roles, clients and the audit, `admin` changes users and roles as well, both while the user is an administrator; `feed` hears what ends, for the key's audiences. Only administrators may give the last three. Whatever its scopes, a key is no good for passwords, names, sessions and API keys.",
 		do:      taking((*call).apiMakeKey),
 		example: `{"name": "nightly report", "scopes": ["profile"], "expires_in": 2592000}`,
 		answers: []answers{{201, "The key, and its text this once", madeKey{}}},

@@ -99,8 +99,9 @@ var variableMeans = map[string]string{
 	"device": "The id of a trusted device, no secret.",
 	"flow":   "What only who asked for the sign-in has.",
 
-	"client":  "The id of an application.",
 	"passkey": "The id of a passkey, no secret.",
+
+	"client": "The id of a client.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)

@@ -358,7 +358,7 @@ var phrases = map[string]phrase{
 	"apikey.done":       {"I have copied it", "我已复制"},
 	"scope.profile":     {"read who you are", "读取您的个人资料"},
 	"scope.feed":        {"hear what ends, for its audiences", "接收其受众的失效消息"},
-	"scope.read":        {"read users, roles and the audit", "读取用户、角色和审计记录"},
+	"scope.read":        {"read users, roles, applications and the audit", "读取用户、角色、应用和审计记录"},
 	"scope.admin":       {"change users and roles", "修改用户和角色"},
 
 	"passkeys.title":     {"Passkeys", "通行密钥"},
@@ -570,6 +570,9 @@ var events = map[string]phrase{
 	"way_back_taken":          {"The account was taken back by an address; all sessions ended", "通过原来的邮箱找回了账号；所有会话已结束"},
 	"api_key_made":            {"An API key was made", "新建了 API 密钥"},
 	"api_key_ended":           {"An API key was ended", "结束了 API 密钥"},
+	"client_added":            {"An application was registered", "登记了应用"},
+	"client_removed":          {"An application was removed", "移除了应用"},
+	"client_secret_rotated":   {"The secret of an application was replaced", "更换了应用的密钥"},
 	"approved":                {"Something was approved", "批准了一项操作"},
 	"approval_spent":          {"What was approved was done", "执行了已批准的操作"},
 	"approval_refused":        {"Something else than what was approved was refused", "拒绝了与批准内容不符的操作"},

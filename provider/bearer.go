@@ -1,0 +1,180 @@
+package provider
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/access"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/token"
+)
+
+// rememberedJWTs is how many access tokens need no signature checked again. What has
+// ended is looked up each time.
+const rememberedJWTs = 4096
+
+// revokedJWT is the purpose of [Tx].Spend for the ids of JWTs that were revoked.
+const revokedJWT = "revoked jwt"
+
+func newBearers(o *Options) (*jose.Verifier[access.Claims], error) {
+	return jose.NewVerifier(o.Keys, jose.Expected{Algorithms: signingAlgorithms, Issuer: o.Issuer, Type: access.Type}, &jose.VerifierOptions[access.Claims]{
+		Remember: rememberedJWTs,
+		// Whom a token is for is for each endpoint to look at.
+		InsecureAnyAudience: true,
+	})
+}
+
+// A bearer is an access token that was shown. Nothing is known of it but its form, and
+// of a JWT that we have signed it.
+type bearer struct {
+	opaque token.Token
+	jwt    *jose.Claims[access.Claims] // nil where it is opaque
+}
+
+// parseBearer reads an access token. Every other class of token is ErrInvalidToken: a
+// code, a refresh token, an ID token or a logout token never stands for one.
+func (p *Provider) parseBearer(ctx context.Context, text string, now time.Time) (bearer, error) {
+	if t, err := token.Parse(token.Access, text); err == nil {
+		return bearer{opaque: t}, nil
+	}
+	if strings.Count(text, ".") != 2 {
+		return bearer{}, ErrInvalidToken
+	}
+	c, err := p.bearers.VerifyAt(ctx, text, now)
+	switch {
+	case admit.KindOf(err) == admit.Unavailable:
+		return bearer{}, err
+	case err != nil || c.ID == "":
+		return bearer{}, ErrInvalidToken
+	}
+	return bearer{jwt: &c}, nil
+}
+
+// A live token is one that counts, with all that it stands on.
+type live struct {
+	*Token
+	grant   *Grant
+	client  *Client
+	session *Session // nil where it outlives that, or is the client's own
+	user    *User    // nil where it is the client's own
+}
+
+// find returns what a token stands on. It is ErrInvalidToken unless all of that lives:
+// the token, its grant, the client, the session and the user, who has not signed out
+// everywhere since.
+func (b bearer) find(tx Tx, now time.Time) (*live, error) {
+	t, err := b.row(tx)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil || !now.Before(t.Expires) {
+		return nil, ErrInvalidToken
+	}
+	l := &live{Token: t}
+	if l.grant, err = tx.Grant(t.Grant); err != nil {
+		return nil, err
+	}
+	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != t.Client {
+		return nil, ErrInvalidToken
+	}
+	if l.client, err = tx.Client(t.Client); err != nil {
+		return nil, err
+	}
+	if l.client == nil || l.client.Disabled {
+		return nil, ErrInvalidToken
+	}
+	// What a JWT does not say of these its grant does.
+	t.Subject, t.SID = l.grant.Subject, l.grant.SID
+	if l.grant.Subject == "" {
+		return l, nil
+	}
+	l.session, l.user, err = behind(tx, l.grant, now)
+	switch {
+	case admit.KindOf(err) == admit.Invalid:
+		return nil, ErrInvalidToken
+	case err != nil:
+		return nil, err
+	case t.SEV < l.user.Epoch:
+		return nil, ErrInvalidToken
+	}
+	return l, nil
+}
+
+// row returns the token as it is kept, nil for none.
+func (b bearer) row(tx Tx) (*Token, error) {
+	if b.jwt == nil {
+		t, err := tx.Token(b.opaque.Selector())
+		if err != nil || t == nil || !b.opaque.Matches(t.Digest) {
+			return nil, err
+		}
+		return t, nil
+	}
+	revoked, err := tx.Spent(revokedJWT, b.jwt.ID)
+	if err != nil || revoked {
+		return nil, err
+	}
+	c := b.jwt
+	t := &Token{
+		Selector: c.ID, Grant: c.Data.GID, Client: c.Data.ClientID, SEV: c.Data.SEV,
+		Scopes: strings.Fields(c.Data.Scope), Audience: c.Audience,
+		ACR: c.Data.ACR, AMR: c.Data.AMR, Issued: c.IssuedAt, Expires: c.Expires,
+	}
+	if c.Data.AuthTime != 0 {
+		t.AuthTime = time.Unix(c.Data.AuthTime, 0)
+	}
+	if c.Data.Confirmation != nil {
+		t.JKT = c.Data.Confirmation.JKT
+	}
+	return t, nil
+}
+
+// read returns any access token of ours that counts, or ErrInvalidToken.
+func (p *Provider) read(ctx context.Context, text string, now time.Time) (*Token, error) {
+	l, err := p.lookUp(ctx, text, now)
+	if err != nil {
+		return nil, err
+	}
+	return l.Token, nil
+}
+
+// lookUp is read, with all that the token stands on.
+func (p *Provider) lookUp(ctx context.Context, text string, now time.Time) (l *live, err error) {
+	b, err := p.parseBearer(ctx, text, now)
+	if err != nil {
+		return nil, err
+	}
+	err = p.o.Store.View(ctx, func(tx Tx) (err error) {
+		l, err = b.find(tx, now)
+		return err
+	})
+	return l, err
+}
+
+// asker returns the client that asks, and does in the same look at the store what else
+// there is to look at: whoever is not that client is told nothing of it.
+func (p *Provider) asker(r *http.Request, f form, now time.Time, also func(Tx, *Client) error) (*Client, error) {
+	s, err := shown(r, f)
+	if err != nil {
+		return nil, err
+	}
+	var c *Client
+	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
+		if c, err = tx.Client(s.id); err != nil || c == nil {
+			return err
+		}
+		return also(tx, c)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prove(r.Context(), s, c, now); err != nil {
+		return nil, err
+	}
+	if s.spent == "" {
+		return c, nil
+	}
+	return c, p.o.Store.Update(context.WithoutCancel(r.Context()), s.spend)
+}

@@ -1,0 +1,200 @@
+package provider
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/admit-auth/admit/access"
+	"github.com/admit-auth/admit/jose"
+)
+
+// rest is what the endpoints have that are not about getting tokens.
+type rest struct {
+	bearers *jose.Verifier[access.Claims]
+	logouts signers[logoutClaims]
+	send    http.RoundTripper // to addresses that clients have registered
+	wake    chan struct{}     // that there is something to deliver
+
+	described atomic.Pointer[described]
+	published atomic.Pointer[published]
+}
+
+func newRest(o *Options) (*rest, error) {
+	b, err := newBearers(o)
+	if err != nil {
+		return nil, err
+	}
+	send := o.Transport
+	if send == nil {
+		send = guarded(o.InsecureLoopback)
+	}
+	return &rest{bearers: b, send: send, wake: make(chan struct{}, 1)}, nil
+}
+
+// A page is an answer that is ready, with the headers that it has.
+type page struct {
+	text               []byte
+	media, cache, etag []string
+}
+
+// How long others may keep what is published. Keys come and go with an overlap of more.
+var (
+	documentAge = []string{"public, max-age=3600"}
+	keysAge     = []string{"public, max-age=300"}
+	noSniff     = []string{"nosniff"}
+)
+
+func newPage(media string, age []string, text []byte) page {
+	sum := sha256.Sum256(text)
+	return page{text: text, media: []string{media}, cache: age, etag: []string{`"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}}
+}
+
+func (a *page) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h["Cache-Control"], h["Etag"], h["X-Content-Type-Options"] = a.cache, a.etag, noSniff
+	if names := r.Header["If-None-Match"]; len(names) > 0 && strings.Contains(strings.Join(names, ","), a.etag[0]) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h["Content-Type"] = a.media
+	w.Write(a.text)
+}
+
+// described is the document, and with which algorithms.
+type described struct {
+	signs [3]bool // of signingAlgorithms
+	page
+}
+
+// published is the key set, and which one that was.
+type published struct {
+	set *jose.KeySet
+	page
+}
+
+// metadata tells clients what there is here, and where (OpenID Connect Discovery 1.0,
+// RFC 8414). It is made once, and again when another algorithm has got a key.
+func (p *Provider) metadata(w http.ResponseWriter, r *http.Request) {
+	var signs [3]bool
+	for i, alg := range signingAlgorithms {
+		signs[i] = p.o.Keys.Signing(alg) != nil
+	}
+	d := p.described.Load()
+	if d == nil || d.signs != signs {
+		text, err := json.Marshal(p.describe(signs))
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		d = &described{signs, newPage("application/json", documentAge, text)}
+		p.described.Store(d)
+	}
+	d.serve(w, r)
+}
+
+// A document is the metadata. What is not in it is not here, but where silence would
+// mean the contrary: of request_uri_parameter_supported the default is true.
+type document struct {
+	Issuer        string `json:"issuer"`
+	Authorization string `json:"authorization_endpoint"`
+	Token         string `json:"token_endpoint"`
+	Introspection string `json:"introspection_endpoint"`
+	Revocation    string `json:"revocation_endpoint"`
+	UserInfo      string `json:"userinfo_endpoint"`
+	Keys          string `json:"jwks_uri"`
+	EndSession    string `json:"end_session_endpoint"`
+
+	Scopes        []string         `json:"scopes_supported"`
+	Responses     []string         `json:"response_types_supported"`
+	ResponseModes []string         `json:"response_modes_supported"`
+	Grants        []GrantType      `json:"grant_types_supported"`
+	Subjects      []string         `json:"subject_types_supported"`
+	ACRs          []string         `json:"acr_values_supported,omitempty"`
+	Prompts       []string         `json:"prompt_values_supported"`
+	Locales       []string         `json:"ui_locales_supported,omitempty"`
+	IDTokenSigns  []jose.Algorithm `json:"id_token_signing_alg_values_supported"`
+
+	TokenAuth       []AuthMethod     `json:"token_endpoint_auth_methods_supported"`
+	TokenSigns      []jose.Algorithm `json:"token_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuth  []AuthMethod     `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationSigns []jose.Algorithm `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	InspectionAuth  []AuthMethod     `json:"introspection_endpoint_auth_methods_supported"`
+	InspectionSigns []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+
+	Challenges   []string `json:"code_challenge_methods_supported"`
+	IssInAnswers bool     `json:"authorization_response_iss_parameter_supported"`
+	ClaimTypes   []string `json:"claim_types_supported"`
+	Claims       []string `json:"claims_supported"`
+	ClaimsParam  bool     `json:"claims_parameter_supported"`
+	Request      bool     `json:"request_parameter_supported"`
+	RequestURI   bool     `json:"request_uri_parameter_supported"`
+
+	Backchannel        bool `json:"backchannel_logout_supported"`
+	BackchannelSession bool `json:"backchannel_logout_session_supported"`
+}
+
+func (p *Provider) describe(signs [3]bool) *document {
+	at := p.o.Issuer + p.o.Path
+	proved := []AuthMethod{SecretBasic, SecretPost, PrivateKeyJWT}
+	any := append(slices.Clone(proved), NoAuth)
+	d := &document{
+		Issuer: p.o.Issuer, Authorization: at + "/authorize", Token: at + "/token", Introspection: at + "/introspect",
+		Revocation: at + "/revoke", UserInfo: at + "/userinfo", Keys: at + "/jwks", EndSession: at + "/logout",
+
+		Responses: []string{"code"}, ResponseModes: []string{"query", "form_post"},
+		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials},
+		Subjects: []string{"public", "pairwise"}, ACRs: p.o.ACRs, Locales: p.o.Locales,
+		Prompts:      []string{"none", "login", "consent", "select_account"},
+		IDTokenSigns: []jose.Algorithm{},
+
+		TokenAuth: any, TokenSigns: assertionAlgorithms, RevocationAuth: any, RevocationSigns: assertionAlgorithms,
+		InspectionAuth: proved, InspectionSigns: assertionAlgorithms,
+
+		Challenges: []string{"S256"}, IssInAnswers: true,
+		ClaimTypes: []string{"normal"}, ClaimsParam: true,
+		Backchannel: true, BackchannelSession: true,
+	}
+	for i, alg := range signingAlgorithms {
+		if signs[i] {
+			d.IDTokenSigns = append(d.IDTokenSigns, alg)
+		}
+	}
+	claims := map[string]bool{"sub": true, "iss": true, "aud": true, "exp": true, "iat": true, "auth_time": true, "acr": true, "amr": true, "azp": true, "nonce": true, "sid": true, "at_hash": true}
+	for _, all := range [...]map[string][]string{standardClaims, p.o.Scopes} {
+		for scope, names := range all {
+			d.Scopes = append(d.Scopes, scope)
+			for _, name := range names {
+				claims[name] = true
+			}
+		}
+	}
+	slices.Sort(d.Scopes)
+	d.Claims = slices.Sorted(maps.Keys(claims))
+	return d
+}
+
+// jwks publishes the keys that verify what is signed here (RFC 7517 section 5).
+func (p *Provider) jwks(w http.ResponseWriter, r *http.Request) {
+	set, err := p.o.Keys.Published(r.Context())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	k := p.published.Load()
+	if k == nil || k.set != set {
+		text, err := json.Marshal(set)
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		k = &published{set, newPage("application/jwk-set+json", keysAge, text)}
+		p.published.Store(k)
+	}
+	k.serve(w, r)
+}

@@ -1,0 +1,125 @@
+package server_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/web"
+	"github.com/admit-auth/admit/token"
+)
+
+// Eve is to register an application, or has somebody import her, under the id of who
+// may do more. A token that the one gets for itself would be taken for the other's.
+func TestAttackAClientIsCalledAsAUserIs(t *testing.T) {
+	s, root := administered(t)
+	ann := s.signedUp("ann").get("session").want(200).at("user.id")
+	root.post("admin/clients", aClient(m{"id": ann})).want(409, "client_taken")
+	root.post("admin/clients", aClient(m{"id": "admit"})).want(409, "client_taken") // who signs in here
+	s.register(nil)
+	eve := server.ImportedUser{}
+	eve.ID, eve.Identifiers = "shop", []web.Identifier{{Value: "eve"}}
+	if _, err := s.operator().ImportUser(t.Context(), eve); !errors.Is(err, account.ErrTaken) {
+		t.Errorf("a user has the id of a client: %v", err)
+	}
+	if n, refused := s.taken(`{"id": "shop", "username": "eve"}`+"\n", server.ImportOptions{}); n.Made != 0 || len(refused) != 1 || refused[0].Code != "identifier_taken" {
+		t.Errorf("%d users are made of a file; refused are %v", n.Made, refused)
+	}
+}
+
+func TestAClientIsShownWithoutWhatProvesIt(t *testing.T) {
+	s, root := administered(t)
+	made := root.post("admin/clients", aClient(nil)).want(201)
+	secret := made.at("secret")
+	tok, err := token.Parse(token.ClientSecret, secret)
+	if err != nil {
+		t.Fatalf("the secret is %q: %v", secret, err)
+	}
+	for _, path := range []string{"admin/clients", "admin/clients/shop", "admin/audit"} {
+		body := string(root.get(path).want(200).body)
+		if strings.Contains(body, secret) || strings.Contains(body, secret[28:]) {
+			t.Errorf("%s shows the secret", path)
+		}
+		if path != "admin/audit" && !strings.Contains(body, tok.Selector()) {
+			t.Errorf("%s does not say which secret is good", path)
+		}
+	}
+	if r := root.post("admin/clients/shop/secret", m{"secret": "5f2c1e9a7b3d4860f1e2d3c4b5a69788"}).want(200); strings.Contains(string(r.body), "5f2c1e9a") {
+		t.Error("a secret that was given is shown")
+	}
+	root.get("admin/clients?limit=1").want(200)
+	s.register(func(c *server.NewClient) { c.ID = "another" })
+	page := root.get("admin/clients?limit=1").want(200)
+	if page.at("next") != "another" {
+		t.Errorf("the first page is %s", page.body)
+	}
+	if rest := root.get("admin/clients?limit=1&after=another").want(200); !strings.Contains(string(rest.body), `"id":"shop"`) || strings.Contains(string(rest.body), `"next"`) {
+		t.Errorf("the last page is %s", rest.body)
+	}
+}
+
+// Each secret before keeps the end that it had, so that a rotation prolongs none.
+func TestSecretsOverlapForAsLongAsWasSaidAndNoLonger(t *testing.T) {
+	_, root := administered(t)
+	root.post("admin/clients", aClient(nil)).want(201)
+	ends := func(overlap int64) (left []time.Duration) {
+		t.Helper()
+		r := root.post("admin/clients/shop/secret", m{"overlap": overlap}).want(200)
+		for i, one := range r.m["secrets"].([]any) {
+			text, ok := one.(m)["expires_at"].(string)
+			if ok == (i == 0) {
+				t.Fatalf("the secrets are %v", r.m["secrets"])
+			}
+			if at, err := time.Parse(time.RFC3339, text); ok {
+				left = append(left, time.Until(at).Round(time.Minute))
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return left
+	}
+	for _, tt := range []struct {
+		overlap int64
+		left    []time.Duration
+	}{
+		{3600, []time.Duration{time.Hour}},
+		{7200, []time.Duration{2 * time.Hour, time.Hour}}, // the first one no longer
+		{1800, []time.Duration{30 * time.Minute, 30 * time.Minute, 30 * time.Minute}},
+		{0, nil},
+	} {
+		if got := ends(tt.overlap); !slices.Equal(got, tt.left) {
+			t.Errorf("with an overlap of %d s the secrets before are good for %v, want %v", tt.overlap, got, tt.left)
+		}
+	}
+}
+
+// On loopback http is fine for who develops; where the world comes in by https, a code
+// must not go over the network in the clear.
+func TestLoopbackAddressesOfSitesAreForDevelopment(t *testing.T) {
+	_, root := administered(t)
+	local := aClient(m{"redirect_uris": []string{"http://localhost:3000/cb"}})
+	root.post("admin/clients", local).want(201)
+	s := newSite(t, func(c *server.Config) { c.Dev, c.PublicURL = false, "https://id.example.org" })
+	root = s.administrator()
+	root.post("admin/clients", local).want(400, "invalid_redirect_uri")
+	native := aClient(m{"public": true, "redirect_uris": []string{"http://127.0.0.1/cb"}})
+	root.post("admin/clients", native).want(201)
+}
+
+func TestKeysOfAnAlgorithmAreMadeWithTheFirstClientThatAsks(t *testing.T) {
+	s, root := administered(t)
+	algorithms := func() string { return string(s.client().do("GET", "/oauth/jwks", nil).want(200).body) }
+	if strings.Contains(algorithms(), "EdDSA") {
+		t.Fatal("there are keys that nobody asked for")
+	}
+	root.post("admin/clients", aClient(m{"signing_alg": "EdDSA"})).want(201)
+	if !strings.Contains(algorithms(), `"EdDSA"`) {
+		t.Errorf("the keys are %s", algorithms())
+	}
+	root.post("admin/clients", aClient(m{"id": "other", "signing_alg": "HS256"})).want(400, "invalid_client_metadata")
+}

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/web"
+)
+
+// What the command line does with applications that are let in.
+
+// A NewClient is what an operator says of a client that is to be registered.
+type NewClient = web.NewClient
+
+// A Client is an application that is registered.
+type Client = web.Client
+
+// A MadeClient is a client with the secret that was made for it, which nobody can
+// show again.
+type MadeClient = web.MadeClient
+
+// DefaultOverlap is how long the secret before is good when it is replaced.
+const DefaultOverlap = account.DefaultOverlap
+
+// AddClient registers a client.
+func (o *Operator) AddClient(ctx context.Context, in NewClient) (MadeClient, error) {
+	in.Reason = o.Reason
+	return ask[MadeClient](ctx, o, "add-client", newClient{in, in.Secret.Reveal()})
+}
+
+// Clients returns up to limit clients in the order of their ids, after one.
+func (o *Operator) Clients(ctx context.Context, after string, limit int) ([]Client, error) {
+	return ask[[]Client](ctx, o, "clients", page{after, limit})
+}
+
+// Client returns the client with this id.
+func (o *Operator) Client(ctx context.Context, id string) (Client, error) {
+	return ask[Client](ctx, o, "client", clientTarget{ID: id})
+}
+
+// RemoveClient removes a client, and ends all that it was allowed.
+func (o *Operator) RemoveClient(ctx context.Context, id string) error {
+	_, err := ask[none](ctx, o, "remove-client", clientTarget{ID: id, Reason: o.Reason})
+	return err
+}
+
+// RotateClientSecret gives a client another secret; one is made where none is given.
+// The ones before are good for the overlap.
+func (o *Operator) RotateClientSecret(ctx context.Context, id string, secret admit.Secret, overlap time.Duration) (MadeClient, error) {
+	return ask[MadeClient](ctx, o, "rotate-client-secret", clientTarget{id, secret.Reveal(), overlap, o.Reason})
+}
+
+// What crosses the socket.
+type (
+	newClient struct {
+		NewClient
+		Secret string `json:"secret,omitempty"` // in the place of the other, which never prints
+	}
+	clientTarget struct {
+		ID      string        `json:"id"`
+		Secret  string        `json:"secret,omitempty"`
+		Overlap time.Duration `json:"overlap,omitempty"`
+		Reason  string        `json:"reason,omitempty"`
+	}
+)
+
+// clientOperations adds to all what is about clients.
+func (s *Server) clientOperations(all map[string]operation) {
+	all["add-client"] = op(func(ctx context.Context, in newClient) (MadeClient, error) {
+		asked, err := in.Account()
+		if err != nil {
+			return MadeClient{}, err
+		}
+		asked.Secret = admit.NewSecret(in.Secret)
+		now := time.Now()
+		c, made, err := s.accounts.AddClient(ctx, asked, byOperator(in.Reason), now)
+		if err != nil {
+			return MadeClient{}, err
+		}
+		return MadeClient{Client: web.ClientOf(c, now), Secret: made.Reveal()}, nil
+	})
+	all["clients"] = op(func(ctx context.Context, in page) ([]Client, error) {
+		found, err := s.accounts.FindClients(ctx, in.After, in.Limit)
+		return web.ClientsOf(found, time.Now()), err
+	})
+	all["client"] = op(func(ctx context.Context, in clientTarget) (Client, error) {
+		c, err := s.accounts.FindClient(ctx, in.ID)
+		if err != nil {
+			return Client{}, err
+		}
+		return web.ClientOf(c, time.Now()), nil
+	})
+	all["remove-client"] = op(func(ctx context.Context, in clientTarget) (none, error) {
+		return none{}, s.accounts.RemoveClient(ctx, in.ID, byOperator(in.Reason), time.Now())
+	})
+	all["rotate-client-secret"] = op(func(ctx context.Context, in clientTarget) (MadeClient, error) {
+		now := time.Now()
+		c, made, err := s.accounts.RotateClientSecret(ctx, in.ID, admit.NewSecret(in.Secret), in.Overlap, byOperator(in.Reason), now)
+		if err != nil {
+			return MadeClient{}, err
+		}
+		return MadeClient{Client: web.ClientOf(c, now), Secret: made.Reveal()}, nil
+	})
+}

@@ -1,0 +1,274 @@
+package web
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/server/internal/account"
+)
+
+// Applications that are registered. An API key may look at them and no more: one that
+// is called first-party gets tokens of everybody who signs in, and nobody is asked.
+
+// clientCalls are those about clients.
+func clientCalls() []operation {
+	const p = apiPrefix + "admin/clients"
+	all := []operation{{
+		call: "GET " + p, id: "adminListClients", summary: "Clients", scope: account.ScopeAdminRead,
+		query:   ofPage,
+		do:      byAdmin((*call).adminClients),
+		answers: []answers{{200, "A page of clients", ClientList{}}},
+		refuses: []*admit.Error{errRole, account.ErrMustChange, errParameter, errUnknown},
+	}, {
+		call: "POST " + p, id: "adminAddClient", summary: "Register a client", proof: account.RecentProof,
+		about:   "It proves itself by a secret, unless it is public or has keys. A secret that is made is shown this once.",
+		do:      byAdminTaking((*call).adminAddClient),
+		example: `{"id": "shop", "name": "The shop", "grant_types": ["authorization_code", "refresh_token"], "redirect_uris": ["https://shop.example.net/callback"], "reason": "goes live"}`,
+		answers: []answers{{201, "The client, and its secret where one was made", MadeClient{}}},
+		refuses: []*admit.Error{errRole, account.ErrReason, provider.ErrInvalidMetadata, provider.ErrInvalidRedirectURI, account.ErrClientTaken, account.ErrClientEnding},
+	}, {
+		call: "GET " + p + "/{client}", id: "adminGetClient", summary: "A client", scope: account.ScopeAdminRead,
+		do:      byAdmin((*call).adminClient),
+		answers: []answers{{200, "The client", Client{}}},
+		refuses: []*admit.Error{errRole, account.ErrMustChange, account.ErrUnknownClient},
+	}, {
+		call: "DELETE " + p + "/{client}", id: "adminRemoveClient", summary: "Remove a client", proof: account.RecentProof,
+		about:   "All that it was allowed ends at once, everywhere.",
+		query:   ofReason,
+		do:      byAdmin((*call).adminRemoveClient),
+		answers: []answers{{204, "Removed", nil}},
+		refuses: []*admit.Error{errRole, account.ErrReason, account.ErrUnknownClient, errParameter, errUnknown},
+	}, {
+		call: "POST " + p + "/{client}/secret", id: "adminRotateClientSecret", summary: "Give a client another secret", proof: account.RecentProof,
+		about:   "The one before is good for the overlap, so that nothing stands still until the client has the new one.",
+		do:      byAdminTaking((*call).adminRotateClientSecret),
+		example: `{"overlap": 3600, "reason": "it is a year old"}`,
+		answers: []answers{{200, "The client, and its secret where one was made", MadeClient{}}},
+		refuses: []*admit.Error{errRole, account.ErrReason, account.ErrUnknownClient, account.ErrNoSecret, account.ErrManySecrets, account.ErrOverlap, provider.ErrInvalidMetadata},
+	}}
+	for i := range all {
+		all[i].session = true
+	}
+	return all
+}
+
+// A Client is one as administrators see it.
+type Client struct {
+	ID                   string          `json:"id"`
+	Name                 string          `json:"name" doc:"As people know it."`
+	AuthMethod           string          `json:"auth_method" enum:"client_secret|private_key_jwt|none" doc:"How it proves itself; none of a public client."`
+	Secrets              []ClientSecret  `json:"secrets,omitempty" doc:"Those that are good, the newest first."`
+	JWKS                 json.RawMessage `json:"jwks,omitempty" doc:"Its public keys."`
+	Native               bool            `json:"native" doc:"Whether it is a program on people's devices: a public client that is answered on a loopback address, on any port, or by a scheme of its own."`
+	RedirectURIs         []string        `json:"redirect_uris"`
+	PostLogoutURIs       []string        `json:"post_logout_redirect_uris"`
+	BackchannelLogoutURI string          `json:"backchannel_logout_uri,omitempty"`
+	GrantTypes           []string        `json:"grant_types"`
+	Scopes               []string        `json:"scopes" doc:"That it may ask for."`
+	Audiences            []string        `json:"audiences" doc:"Resources that it may ask for (RFC 8707)."`
+	AccessTokenFormat    string          `json:"access_token_format" enum:"opaque|jwt"`
+	SigningAlg           string          `json:"signing_alg" enum:"ES256|RS256|EdDSA" doc:"Of what is signed for it."`
+	AccessTTL            int64           `json:"access_ttl" doc:"Seconds that an access token is good."`
+	CodeTTL              int64           `json:"code_ttl" doc:"Seconds that a code is good."`
+	FirstParty           bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
+	CreatedAt            time.Time       `json:"created_at"`
+}
+
+// A ClientSecret is one without what proves anything.
+type ClientSecret struct {
+	ID        string     `json:"id,omitempty" doc:"The public part of it; absent of one that was made elsewhere."`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Absent of one that never expires."`
+}
+
+// A MadeClient is a client with the secret that was made for it, which nobody can
+// show again.
+type MadeClient struct {
+	Client
+	Secret string `json:"secret,omitempty" doc:"Shown this once."`
+}
+
+// A ClientList is a page of clients. Next, where it is there, is the parameter after
+// of the next page.
+type ClientList struct {
+	Clients []Client `json:"clients"`
+	Next    string   `json:"next,omitempty"`
+}
+
+// A NewClient is what an administrator says of a client.
+type NewClient struct {
+	ID                   string          `json:"id" doc:"1 to 128 letters, digits, dots, dashes, underscores or tildes."`
+	Name                 string          `json:"name" doc:"As people are to know it."`
+	Public               bool            `json:"public,omitempty" doc:"It cannot keep a secret: a page's script, or a program on people's devices."`
+	Secret               admit.Secret    `json:"secret,omitempty" doc:"One that it has already, of 16 random characters or more."`
+	JWKS                 json.RawMessage `json:"jwks,omitempty" doc:"Its public keys, as a JWK set or one JWK: it proves itself by a signature."`
+	RedirectURIs         []string        `json:"redirect_uris,omitempty" doc:"Needed with authorization_code. They are compared letter by letter."`
+	PostLogoutURIs       []string        `json:"post_logout_redirect_uris,omitempty"`
+	BackchannelLogoutURI string          `json:"backchannel_logout_uri,omitempty"`
+	GrantTypes           []string        `json:"grant_types" doc:"Of authorization_code, refresh_token, client_credentials and device_code."`
+	Scopes               []string        `json:"scopes,omitempty" doc:"Where there are none: every standard one that the grant types allow."`
+	Audiences            []string        `json:"audiences,omitempty"`
+	AccessTokenFormat    string          `json:"access_token_format,omitempty" enum:"opaque|jwt" doc:"opaque where nothing is said."`
+	SigningAlg           string          `json:"signing_alg,omitempty" enum:"ES256|RS256|EdDSA" doc:"ES256 where nothing is said."`
+	AccessTTL            int64           `json:"access_ttl,omitempty" doc:"Seconds, 10 to 86400, of a JWT to 300; 300 where nothing is said."`
+	CodeTTL              int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
+	FirstParty           bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
+	Reason               string          `json:"reason,omitempty"`
+}
+
+// Account is in as the core takes it.
+func (in *NewClient) Account() (account.NewClient, error) {
+	switch in.AccessTokenFormat {
+	case "", "opaque", "jwt":
+	default:
+		return account.NewClient{}, &admit.FieldError{Field: "access_token_format", Err: provider.ErrInvalidMetadata.WithHint("It is opaque or jwt.")}
+	}
+	return account.NewClient{
+		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
+		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
+		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
+		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
+		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
+	}, nil
+}
+
+// seconds is n of them, or nearly 300 years, which is refused wherever it is said.
+func seconds(n int64) time.Duration {
+	if n < 0 || n > math.MaxInt64/int64(time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(n) * time.Second
+}
+
+// ClientOf returns c as administrators see it.
+func ClientOf(c *provider.Client, now time.Time) Client {
+	list := func(all []string) []string { return append([]string{}, all...) }
+	out := Client{
+		ID: c.ID, Name: c.Name, AuthMethod: string(c.Auth), Native: c.Native,
+		RedirectURIs: list(c.RedirectURIs), PostLogoutURIs: list(c.PostLogoutURIs), BackchannelLogoutURI: c.BackchannelLogoutURI,
+		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
+		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
+		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
+		FirstParty: c.FirstParty, CreatedAt: shown(c.CreatedAt),
+	}
+	switch c.Auth {
+	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:
+		out.AuthMethod = "client_secret"
+	}
+	if c.JWT {
+		out.AccessTokenFormat = "jwt"
+	}
+	for _, g := range c.Grants {
+		out.GrantTypes = append(out.GrantTypes, string(g))
+	}
+	if c.Keys != nil {
+		out.JWKS, _ = json.Marshal(c.Keys) // Check took public keys alone, which are always marshalled
+	}
+	for _, s := range c.Secrets {
+		secret := ClientSecret{ID: s.Selector}
+		if !s.Expires.IsZero() {
+			if !now.Before(s.Expires) {
+				continue
+			}
+			at := shown(s.Expires)
+			secret.ExpiresAt = &at
+		}
+		out.Secrets = append(out.Secrets, secret)
+	}
+	return out
+}
+
+// ClientsOf returns clients as administrators see them.
+func ClientsOf(all []*provider.Client, now time.Time) []Client {
+	out := make([]Client, len(all))
+	for i, c := range all {
+		out[i] = ClientOf(c, now)
+	}
+	return out
+}
+
+func (c *call) adminClients(asker) error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	limit, err := pageSize(q)
+	if err != nil {
+		return err
+	}
+	all, err := c.Accounts.FindClients(c.r.Context(), q["after"], limit+1)
+	if err != nil {
+		return err
+	}
+	out := ClientList{}
+	if len(all) > limit {
+		all = slices.Clip(all[:limit])
+		out.Next = all[limit-1].ID
+	}
+	out.Clients = ClientsOf(all, c.now)
+	return c.json(http.StatusOK, out)
+}
+
+func (c *call) adminAddClient(a asker, in *NewClient) error {
+	by, err := c.by(a, in.Reason)
+	if err != nil {
+		return err
+	}
+	ask, err := in.Account()
+	if err != nil {
+		return err
+	}
+	made, secret, err := c.Accounts.AddClient(c.r.Context(), ask, by, c.now)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusCreated, MadeClient{ClientOf(made, c.now), secret.Reveal()})
+}
+
+func (c *call) adminClient(asker) error {
+	found, err := c.Accounts.FindClient(c.r.Context(), c.named("client"))
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, ClientOf(found, c.now))
+}
+
+func (c *call) adminRemoveClient(a asker) error {
+	by, err := c.byQuery(a)
+	if err != nil {
+		return err
+	}
+	if err := c.Accounts.RemoveClient(c.r.Context(), c.named("client"), by, c.now); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+// A rotation is how a client gets another secret.
+type rotation struct {
+	Secret  admit.Secret `json:"secret,omitempty" doc:"One that it has already; where there is none, one is made."`
+	Overlap *int64       `json:"overlap,omitempty" doc:"Seconds that the one before is good, to 30 days; a day where nothing is said."`
+	Reason  string       `json:"reason,omitempty"`
+}
+
+func (c *call) adminRotateClientSecret(a asker, in *rotation) error {
+	by, err := c.by(a, in.Reason)
+	if err != nil {
+		return err
+	}
+	overlap := account.DefaultOverlap
+	if in.Overlap != nil {
+		overlap = seconds(*in.Overlap)
+	}
+	rotated, secret, err := c.Accounts.RotateClientSecret(c.r.Context(), c.named("client"), in.Secret, overlap, by, c.now)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, MadeClient{ClientOf(rotated, c.now), secret.Reveal()})
+}
