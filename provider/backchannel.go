@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -233,8 +234,8 @@ func (p *Provider) tellClient(ctx context.Context, all []*Delivery, now time.Tim
 // has answered 400, that it does not take it (section 2.8).
 func (p *Provider) tellOne(ctx context.Context, c *Client, d *Delivery) (final bool, err error) {
 	// Registered by whatever means: a store may hold what was put there by others.
-	if err := checkRedirect(c.BackchannelLogoutURI, false, p.o.InsecureLoopback); err != nil {
-		return true, err
+	if wrong := wrongRedirect(c.BackchannelLogoutURI, false, p.o.InsecureLoopback); wrong != "" {
+		return true, errors.New("the address " + wrong)
 	}
 	text, err := p.logoutToken(c, d, p.now())
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/token"
@@ -21,7 +22,8 @@ func (w *nowhere) Header() http.Header         { return w.h }
 func (w *nowhere) WriteHeader(status int)      { w.status = status }
 func (w *nowhere) Write(b []byte) (int, error) { return len(b), nil }
 
-// asker sends one form to the token endpoint as often as it is called.
+// asker sends one form to the token endpoint as often as it is called: each time a
+// second later, so that no more is kept than lives.
 func (d *desk) asker(f url.Values, id, secret string) func() {
 	text := f.Encode()
 	r := httptest.NewRequest(http.MethodPost, deskIssuer+"/oauth/token", nil)
@@ -31,6 +33,7 @@ func (d *desk) asker(f url.Values, id, secret string) func() {
 	r.Body = http.NoBody
 	w := &nowhere{h: http.Header{}}
 	return func() {
+		d.now = d.now.Add(time.Second)
 		body.Reset(text)
 		r.Body = readCloser{body}
 		if d.Provider.token(w, r); w.status != 200 {
@@ -52,7 +55,6 @@ func BenchmarkClientCredentials(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			d := newDesk(b)
-			d.m.o.MaxRecords = 1 << 30
 			_, secret := d.client("app", change)
 			ask := d.asker(fields("grant_type", "client_credentials"), "app", secret)
 			b.ReportAllocs()
@@ -66,44 +68,56 @@ func BenchmarkClientCredentials(b *testing.B) {
 // The store alone, for what the rest costs.
 func BenchmarkGrantAndTokenInMemory(b *testing.B) {
 	d := newDesk(b)
-	d.m.o.MaxRecords = 1 << 30
 	b.ReportAllocs()
 	for b.Loop() {
+		d.now = d.now.Add(time.Second)
 		if err := d.m.View(b.Context(), func(tx Tx) error { _, err := tx.Client("app"); return err }); err != nil {
 			b.Fatal(err)
 		}
 		if err := d.m.Update(b.Context(), func(tx Tx) error {
 			t := token.New(token.Access)
-			g := &Grant{ID: newGID(), Client: "app", BegunAt: d.now, Expires: d.now.Add(1)}
+			g := &Grant{ID: newGID(), Client: "app", BegunAt: d.now, Expires: d.now.Add(5 * time.Minute)}
 			if err := tx.AddGrant(g); err != nil {
 				return err
 			}
-			return tx.AddToken(&Token{Selector: t.Selector(), Digest: t.Digest(), Grant: g.ID, Issued: d.now, Expires: d.now.Add(1)})
+			return tx.AddToken(&Token{Selector: t.Selector(), Digest: t.Digest(), Grant: g.ID, Issued: d.now, Expires: d.now.Add(5 * time.Minute)})
 		}); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
+// successorOf is what a refresh token that was used has become.
+func (d *desk) successorOf(t token.Token) token.Token {
+	g := d.m.grants[gid(t)]
+	next, ok := d.again(&g, t)
+	if !ok {
+		d.Fatal("it has become nothing")
+	}
+	return next
+}
+
 func BenchmarkRefresh(b *testing.B) {
 	d := newDesk(b)
-	d.m.o.MaxRecords = 1 << 30
-	_, secret := d.client("app", nil)
-	a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Scopes = []string{"read"} })), basic("app", secret)))
-	// The first one is repeated: its successor is never used.
-	ask := d.asker(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), "app", secret)
+	c, secret := d.client("app", func(c *Client) { c.GrantLife = 1 << 62 })
+	a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Scopes = []string{"read", "offline_access"} })), basic("app", secret)))
+	next, err := token.Parse(token.Refresh, a.string("refresh_token"))
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		ask()
+		d.asker(fields("grant_type", "refresh_token", "refresh_token", next.Reveal()), c.ID, secret)()
+		next = d.successorOf(next)
 	}
 }
 
 func BenchmarkCodeToTokens(b *testing.B) {
 	d := newDesk(b)
-	d.m.o.MaxRecords = 1 << 30
 	_, secret := d.client("app", nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		d.asker(redeeming(d.code("app", nil)), "app", secret)()
+		d.now = d.now.Add(-time.Second) // the session is one for all
 	}
 }

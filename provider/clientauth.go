@@ -38,23 +38,6 @@ type showing struct {
 	until time.Time // when that may be forgotten
 }
 
-// authenticate returns the client that asks. The transaction is one of an Update where
-// the client proves itself by an assertion, which is good once.
-func (p *Provider) authenticate(r *http.Request, f form, tx Tx, now time.Time) (*Client, error) {
-	s, err := shown(r, f)
-	if err != nil {
-		return nil, err
-	}
-	c, err := tx.Client(s.id)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.prove(r.Context(), s, c, now); err != nil {
-		return nil, err
-	}
-	return c, s.spend(tx)
-}
-
 // shown reads what a request shows. It shows one thing: of two, one reader would look at
 // the one and another at the other (RFC 6749 section 2.3).
 func shown(r *http.Request, f form) (*showing, error) {
@@ -232,7 +215,7 @@ func (p *Provider) remoteKeys(from string) (jose.KeySource, error) {
 	if known, ok := p.remote.Load(from); ok {
 		return known.(jose.KeySource), nil
 	}
-	set, err := jose.NewRemoteKeySet(from, nil)
+	set, err := jose.NewRemoteKeySet(from, &jose.RemoteOptions{Client: p.o.HTTP})
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func newDesk(t testing.TB) *desk {
 		SID: "s1", Subject: "alice", AuthTime: d.now.Add(-time.Minute), ACR: "aal1", AMR: []string{"pwd"}, Expires: d.now.Add(12 * time.Hour),
 	})
 	p, err := New(Options{
-		Issuer: deskIssuer, Store: d.m, Keys: deskSigning(), Secrets: deskRing(t, "a"), People: deskPeople{},
+		Issuer: deskIssuer, Store: d.m, Keys: deskSigning(), Secrets: deskRing(t, "a"), People: deskPeople{}, InsecureLoopback: true,
 		now: func() time.Time { return d.now },
 	})
 	if err != nil {

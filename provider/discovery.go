@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -30,11 +31,7 @@ func newRest(o *Options) (*rest, error) {
 	if err != nil {
 		return nil, err
 	}
-	send := o.Transport
-	if send == nil {
-		send = guarded(o.InsecureLoopback)
-	}
-	return &rest{bearers: b, send: send, wake: make(chan struct{}, 1)}, nil
+	return &rest{bearers: b, send: cmp.Or(o.HTTP.Transport, http.DefaultTransport), wake: make(chan struct{}, 1)}, nil
 }
 
 // A page is an answer that is ready, with the headers that it has.

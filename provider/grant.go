@@ -125,6 +125,9 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		return m, tx.AddToken(t)
 	}
 	m.alg = c.signs()
+	if err := p.canSign(m.alg); err != nil {
+		return nil, err
+	}
 	m.claims = &jose.Claims[access.Claims]{
 		Issuer: p.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
 		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR},
@@ -144,7 +147,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		d.Confirmation = &access.Confirmation{JKT: g.JKT}
 	}
 	var err error
-	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID}, expires.Add(verifiersLeeway))
+	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))
 	return m, err
 }
 
@@ -155,16 +158,6 @@ func (p *Provider) text(m *minted) (admit.Secret, error) {
 	}
 	text, err := p.access.sign(p.o.Keys, m.alg, access.Type, m.claims)
 	return admit.NewSecret(text), err
-}
-
-// accessToken mints and signs at once.
-func (p *Provider) accessToken(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (admit.Secret, time.Duration, error) {
-	m, err := p.mint(tx, g, c, u, scopes, audience, now)
-	if err != nil {
-		return admit.Secret{}, 0, err
-	}
-	text, err := p.text(m)
-	return text, m.life, err
 }
 
 // endGrant ends a grant, and with it all that came of it, everywhere.

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// fetchTime is how long what a client has at its address may take.
+const fetchTime = 10 * time.Second
+
 // guarded is a transport to addresses that strangers have chosen. What counts is the
 // address that is connected to, after every name server was asked: a name may lead
 // somewhere else each time (DNS rebinding). There is no proxy, which would connect in our

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -57,6 +56,14 @@ type signers[D any] struct{ last sync.Map } // jose.Algorithm → *signer[D]
 type signer[D any] struct {
 	key *jose.Key
 	*jose.Signer[D]
+}
+
+// canSign says so before something is spent for what then cannot be signed.
+func (p *Provider) canSign(alg jose.Algorithm) error {
+	if p.o.Keys.Signing(alg) == nil {
+		return fmt.Errorf("provider: no key signs with %s", alg)
+	}
+	return nil
 }
 
 // sign returns the token of these claims.
@@ -110,7 +117,8 @@ func (p *Provider) sid(c *Client, sid string) string { return p.derive("sid", c.
 func (p *Provider) idToken(c *Client, g *Grant, u *User, s *Session, accessToken, code string, now time.Time) (string, error) {
 	d := map[string]any{}
 	if g.Asked.Claims != nil {
-		maps.Copy(d, wished(claimsFor(u, g.Scopes, g.Asked.Claims.IDToken, p.o.Scopes), g.Asked.Claims.IDToken))
+		// What the scopes give is at the userinfo endpoint (section 5.4).
+		d = claimsFor(u, nil, g.Asked.Claims.IDToken, nil)
 	}
 	d["azp"] = c.ID
 	d["auth_time"] = g.AuthTime.Unix()
@@ -165,34 +173,36 @@ func claimsOf(scope string, extra map[string][]string) []string {
 	return extra[scope]
 }
 
-// claimsFor returns what is told of somebody. A scope gives a claim, and nothing else
-// does: the parameter "claims" alone is not what anybody was asked about. What is wished
-// with a value is told where that is the value.
+// claimsFor returns what is told of somebody: what the scopes give, and what is wished
+// by name, of which the authorization endpoint has left what the person was asked about.
+// What is wished with a value is told where that is the value.
 func claimsFor(u *User, scopes []string, wish map[string]*ClaimWish, extra map[string][]string) map[string]any {
 	told := map[string]any{}
-	for _, scope := range scopes {
-		for _, name := range claimsOf(scope, extra) {
-			if v, known := u.Claims[name]; known && wish[name].grants(v) && !reserved(name) {
-				told[name] = v
-			}
+	tell := func(name string) {
+		if v, known := u.Claims[name]; known && wish[name].grants(v) && !reserved(name) {
+			told[name] = v
 		}
 	}
+	for _, scope := range scopes {
+		for _, name := range claimsOf(scope, extra) {
+			tell(name)
+		}
+	}
+	for name := range wish {
+		tell(name)
+	}
 	return told
-}
-
-// wished are the claims that are named in a wish.
-func wished(all map[string]any, wish map[string]*ClaimWish) map[string]any {
-	maps.DeleteFunc(all, func(name string, _ any) bool { _, named := wish[name]; return !named })
-	return all
 }
 
 // reserved are the claims that are not about the person: nothing that is known of one
 // may stand in their place.
 func reserved(name string) bool {
-	return slices.Contains([]string{
-		"iss", "sub", "aud", "exp", "nbf", "iat", "jti",
-		"azp", "nonce", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash", "cnf", "events", "active",
-	}, name)
+	switch name {
+	case "iss", "sub", "aud", "exp", "nbf", "iat", "jti",
+		"azp", "nonce", "auth_time", "acr", "amr", "sid", "at_hash", "c_hash", "cnf", "events", "active":
+		return true
+	}
+	return false
 }
 
 // grants reports whether a value is one that is wished.
@@ -206,27 +216,6 @@ func (w *ClaimWish) grants(v any) bool {
 		return json.Compact(&b, raw) == nil && bytes.Equal(b.Bytes(), is)
 	}
 	return err == nil && (len(w.Value) > 0 && same(w.Value) || slices.ContainsFunc(w.Values, same))
-}
-
-// scopesBehind returns the scopes that a client must have for what it wishes, in the
-// order of their names: for whoever asks the person.
-func scopesBehind(wish *ClaimsRequest, extra map[string][]string) (scopes []string) {
-	if wish == nil {
-		return nil
-	}
-	for _, all := range [...]map[string][]string{standardClaims, extra} {
-		for scope := range all {
-			if slices.ContainsFunc(claimsOf(scope, extra), func(name string) bool {
-				_, user := wish.UserInfo[name]
-				_, id := wish.IDToken[name]
-				return user || id
-			}) {
-				scopes = append(scopes, scope)
-			}
-		}
-	}
-	slices.Sort(scopes)
-	return slices.Compact(scopes)
 }
 
 // errHint is what a hint is refused for, whatever is wrong with it.

@@ -85,6 +85,31 @@ func same(t *testing.T, got, want map[string]any) {
 	}
 }
 
+func TestANewKeySignsAsSoonAsItIsThere(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.JWT = true })
+	give := func() (ids []string) {
+		a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
+		for _, name := range []string{"access_token", "id_token"} {
+			header, _, _ := strings.Cut(a.string(name), ".")
+			ids = append(ids, header)
+		}
+		return ids
+	}
+	before := give()
+	key, err := jose.GenerateKey(jose.ES256, "the next")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Provider.o.Keys = &deskKeys{by: map[jose.Algorithm]*jose.Key{jose.ES256: key}, set: jose.NewKeySet(key.Public())}
+	for i, header := range give() {
+		text, err := base64.RawURLEncoding.DecodeString(header)
+		if err != nil || header == before[i] || !strings.Contains(string(text), "the next") {
+			t.Errorf("it is signed with %s", text)
+		}
+	}
+}
+
 func TestThereIsNoIDTokenWithoutTheScope(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
@@ -94,17 +119,19 @@ func TestThereIsNoIDTokenWithoutTheScope(t *testing.T) {
 	}
 }
 
-// The attack: a client asks by the parameter "claims" for what nobody was asked about.
-func TestAttackClaimsWithoutTheirScope(t *testing.T) {
+func TestAnIDTokenTellsWhatIsAskedForByNameAlone(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
-	wish := &ClaimsRequest{IDToken: map[string]*ClaimWish{"email": nil, "name": {Essential: true}, "sub": nil, "amr": nil}}
+	wish := &ClaimsRequest{
+		IDToken:  map[string]*ClaimWish{"email": nil, "sub": nil, "amr": nil, "nonce": nil, "phone_number": {Essential: true}},
+		UserInfo: map[string]*ClaimWish{"name": nil},
+	}
 	a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Claims = wish })), basic("app", secret)))
 	got := d.idClaims("app", jose.ES256, a.string("id_token"))
 	if got["email"] != "alice@example.org" {
-		t.Errorf("what is allowed and asked for is not told: %v", got)
+		t.Errorf("what is asked for is not told: %v", got)
 	}
-	for _, name := range []string{"name", "email_verified"} {
+	for _, name := range []string{"name", "email_verified", "phone_number"} {
 		if _, there := got[name]; there {
 			t.Errorf("%s is told: %v", name, got)
 		}
@@ -112,12 +139,9 @@ func TestAttackClaimsWithoutTheirScope(t *testing.T) {
 	if got["sub"] != "alice" {
 		t.Errorf("a claim of the person's stands in the place of sub: %v", got)
 	}
-	if got := scopesBehind(wish, nil); !slices.Equal(got, []string{"email", "profile"}) {
-		t.Errorf("the scopes behind the wish are %q", got)
-	}
 }
 
-func TestClaimsFollowTheirScope(t *testing.T) {
+func TestClaimsAreToldByScopeAndByName(t *testing.T) {
 	u := &User{Subject: "alice", Claims: map[string]any{
 		"name": "Alice", "email": "a@example.org", "email_verified": true, "phone_number": "+49", "team": "red", "locale": "zh-CN", "sub": "mallory", "aud": "x",
 	}}
@@ -136,7 +160,8 @@ func TestClaimsFollowTheirScope(t *testing.T) {
 		{"phone, of which half is known", []string{"phone"}, nil, []string{"phone_number"}},
 		{"a scope of ours tells of no token", []string{"team"}, nil, []string{"team"}},
 		{"a scope that nobody knows", []string{"x"}, nil, nil},
-		{"a wish adds nothing", []string{"email"}, map[string]*ClaimWish{"name": nil, "phone_number": {Essential: true}}, []string{"email", "email_verified"}},
+		{"by name", []string{"openid"}, map[string]*ClaimWish{"name": nil, "phone_number": {Essential: true}, "gender": nil}, []string{"name", "phone_number"}},
+		{"by a name that is of the token", []string{"openid"}, map[string]*ClaimWish{"sub": nil, "aud": nil}, nil},
 		{"a wish for its value", []string{"email"}, map[string]*ClaimWish{"email": value(` "a@example.org"`), "email_verified": value(`true`)}, []string{"email", "email_verified"}},
 		{"a wish for another value", []string{"email"}, map[string]*ClaimWish{"email": value(`"b@example.org"`)}, []string{"email_verified"}},
 		{"a wish for one of several", []string{"email"}, map[string]*ClaimWish{"email": {Values: []json.RawMessage{[]byte(`1`), []byte(`"a@example.org"`)}}}, []string{"email", "email_verified"}},

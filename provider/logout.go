@@ -140,7 +140,7 @@ func (p *Provider) leave(w http.ResponseWriter, r *http.Request, now time.Time) 
 
 // leadsTo is where the browser is led in the end, "" for nowhere.
 func (p *Provider) leadsTo(c *Client, q *leaving) string {
-	if c == nil || q.URI == "" || !slices.Contains(c.PostLogoutURIs, q.URI) || checkRedirect(q.URI, c.Native, p.o.InsecureLoopback) != nil {
+	if c == nil || q.URI == "" || !slices.Contains(c.PostLogoutURIs, q.URI) || wrongRedirect(q.URI, c.Native, p.o.InsecureLoopback) != "" {
 		return ""
 	}
 	if q.State == "" {

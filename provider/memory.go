@@ -293,6 +293,9 @@ func (tx *memoryTx) Code(selector string) (*Code, error) { return found(tx.codes
 
 // AddCode implements [Tx].
 func (tx *memoryTx) AddCode(c *Code) error {
+	if tx.writes {
+		tx.hear(c.Asked.At)
+	}
 	return add(tx, tx.codes, c.Selector, *c, expiry{c.Expires, ofCode, pair{a: c.Selector}})
 }
 
@@ -433,10 +436,10 @@ func (tx *memoryTx) EndToken(selector string) error {
 // Spend implements [Tx].
 func (tx *memoryTx) Spend(purpose, id string, until time.Time) (bool, error) {
 	name := pair{purpose, id}
-	if _, spent := tx.spent[name]; spent && tx.writes {
+	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
+	if err == errTaken {
 		return false, nil
 	}
-	err := add(tx, tx.spent, name, until, expiry{until, ofSpent, name})
 	return err == nil, err
 }
 

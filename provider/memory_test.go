@@ -35,6 +35,19 @@ func TestMemoryForgetsWhatHasExpired(t *testing.T) {
 	}
 }
 
+// The attack: codes are asked for, and never exchanged.
+func TestAttackMemoryFloodOfCodes(t *testing.T) {
+	m := NewMemory(&MemoryOptions{MaxRecords: 100})
+	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	for i := range 1000 {
+		at := now.Add(time.Duration(i) * time.Second)
+		c := &Code{Selector: token.New(token.OneTime).Selector(), Expires: at.Add(time.Minute), Asked: Asked{At: at}}
+		if err := m.Update(t.Context(), func(tx Tx) error { return tx.AddCode(c) }); err != nil {
+			t.Fatalf("after %d of which 60 live: %v", i, err)
+		}
+	}
+}
+
 // The attack: tokens are asked for until there is no memory.
 func TestAttackMemoryFlood(t *testing.T) {
 	m := NewMemory(&MemoryOptions{MaxRecords: 100})

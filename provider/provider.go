@@ -56,9 +56,9 @@ type Options struct {
 	// are made with Secrets, and change when those do.
 	Salt admit.Secret
 
-	// HTTP fetches the keys of clients that have them behind a URL: http.DefaultClient,
-	// with a time-out, unless set. Where strangers register clients it must reach nothing
-	// in your own network.
+	// HTTP reaches the addresses that clients have registered, for their keys and to tell
+	// them of sign-outs. Unless set it is one that reaches public addresses alone, and
+	// asks no proxy: set it where clients are at home in your own network.
 	HTTP *http.Client
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
@@ -71,11 +71,6 @@ type Options struct {
 
 	// Locales are the languages that the pages of People are in, for discovery.
 	Locales []string
-
-	// Transport reaches the addresses that clients have registered. Nil is for one that
-	// reaches public addresses alone: name one of your own where clients are at home in
-	// your own network.
-	Transport http.RoundTripper
 
 	// InsecureLoopback allows http for redirects, log-out and keys on loopback addresses of
 	// clients that are no native ones: for development.
@@ -103,9 +98,10 @@ type People interface {
 	// Fault shows what is wrong where the browser must not be sent back to the client,
 	// because nobody knows who that is, or because it helps to try again.
 	Fault(w http.ResponseWriter, r *http.Request, err error)
-	// SignOut asks whether to sign out, and of which session, and then leads to
-	// l.Resume(); where l.Asked is false the client has shown who it is, and the
-	// session is ended at once.
+	// SignOut asks whether to sign out, and of which session, ends it, and then leads to
+	// l.Resume(), or where that is "" shows that nobody is signed in. Where l.Asked is
+	// false the client has shown which session it means, and that is ended at once. The
+	// clients hear of it by [Provider.SessionEnded], or by the feed of [Provider.Run].
 	SignOut(w http.ResponseWriter, r *http.Request, l *Logout)
 }
 
@@ -152,6 +148,9 @@ func New(o Options) (*Provider, error) {
 		if _, taken := standardClaims[scope]; taken || !isScope(scope) {
 			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
 		}
+	}
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{Transport: guarded(o.InsecureLoopback), Timeout: fetchTime}
 	}
 	t, err := newTokens(&o)
 	if err != nil {

@@ -83,7 +83,10 @@ type Tx interface {
 }
 
 // IDs are what can end a token.
-type IDs struct{ SID, GID, JTI string }
+type IDs struct {
+	SID, GID, JTI string
+	SEV           uint64 // the subject's epoch
+}
 
 // A Session is of somebody who is signed in.
 type Session struct {

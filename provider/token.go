@@ -27,11 +27,6 @@ type grantAnswer struct {
 
 // token is the endpoint where clients get tokens (RFC 6749 section 3.2).
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		write(w, http.StatusMethodNotAllowed, answer{ErrInvalidRequest.Code(), "The token endpoint takes POST alone."})
-		return
-	}
 	f, err := posted(w, r)
 	if err != nil {
 		refuse(w, err)
@@ -48,23 +43,24 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 // An exchange is a request for tokens on its way.
 type exchange struct {
 	*Provider
-	f    form
-	kind GrantType
-	now  time.Time
-	asks context.Context // of who waits for the answer
+	f     form
+	kind  GrantType
+	now   time.Time
+	asks  context.Context // of who waits for the answer
+	shows *showing
 
 	client    *Client
-	presented token.Token // the code, or the refresh token
+	presented token.Token // the refresh token
+	noted     bool        // something must stay though the request is refused
+	refused   error       // why it is, where something stays
 
 	// What came of it.
-	made    *minted
-	refresh token.Token // the zero Token for none
-	grant   *Grant
-	session *Session
-	user    *User
-	noted   bool // something must stay though the request is refused
-
+	grant            *Grant
+	session          *Session
+	user             *User
 	scopes, audience []string
+	made             *minted
+	refresh          token.Token // the zero Token for none
 }
 
 // exchange gives tokens for what a client presents.
@@ -73,61 +69,53 @@ type exchange struct {
 // again, and decided: of a code that 64 present at once one becomes tokens.
 func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswer, error) {
 	x := &exchange{Provider: p, f: f, kind: GrantType(f.get("grant_type")), now: now, asks: r.Context()}
-	s, err := shown(r, f)
-	if err != nil {
+	var err error
+	if x.shows, err = shown(r, f); err != nil {
 		return nil, err
 	}
 	var early error
 	if err := p.o.Store.View(x.asks, func(tx Tx) (err error) {
-		if x.client, err = tx.Client(s.id); err == nil && x.client != nil {
+		if x.client, err = tx.Client(x.shows.id); err == nil && x.client != nil {
 			early = x.look(tx)
 		}
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	if err := p.prove(x.asks, s, x.client, now); err != nil {
+	if err := p.prove(x.asks, x.shows, x.client, now); err != nil {
 		return nil, err
 	}
 	// What is refused without a write costs none, but for an assertion: whoever saw it
 	// on its way must not use it though nothing came of it.
-	if early != nil && s.spent == "" {
+	if early != nil && x.shows.spent == "" {
 		return nil, early
 	}
-	var refused error
-	proved := x.client
 	// Not with the context of who asks: what is decided must be decided whole.
-	if err := p.o.Store.Update(context.WithoutCancel(x.asks), func(tx Tx) (err error) {
-		refused, x.noted = nil, false
-		if x.client, err = tx.Client(s.id); err != nil {
-			return err
-		}
-		if x.client != proved { // it was changed meanwhile, or the store keeps none at hand
-			if err := p.prove(x.asks, s, x.client, now); err != nil {
-				return err
-			}
-		}
-		if err := s.spend(tx); err != nil {
-			return err
-		}
-		x.noted = s.spent != ""
-		err = x.act(tx)
-		if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
-			return err
-		}
-		refused = err
-		return nil
-	}); err != nil {
+	proved := x.client
+	if err := p.o.Store.Update(context.WithoutCancel(x.asks), func(tx Tx) error { return x.decide(tx, proved) }); err != nil {
 		return nil, err
 	}
-	if refused != nil {
-		return nil, refused
+	if x.refused != nil {
+		return nil, x.refused
 	}
 	return x.answer()
 }
 
-// look finds what costs no write to refuse.
+// look refuses what needs no write for it.
 func (x *exchange) look(tx Tx) error {
+	err := x.allowed()
+	switch {
+	case err != nil:
+	case x.kind == AuthorizationCode:
+		_, err = x.code(tx)
+	case x.kind == RefreshToken:
+		_, err = x.family(tx)
+	}
+	return err
+}
+
+// allowed says whether the client may present what it does.
+func (x *exchange) allowed() error {
 	switch x.kind {
 	case "":
 		return because(ErrInvalidRequest, "The parameter grant_type is missing.")
@@ -138,20 +126,41 @@ func (x *exchange) look(tx Tx) error {
 	if !x.client.may(x.kind) {
 		return because(ErrUnauthorizedClient, "This client may not use this grant type.")
 	}
-	switch x.kind {
-	case AuthorizationCode:
-		_, err := x.code(tx)
-		return err
-	case RefreshToken:
-		_, err := x.family(tx)
-		return err
-	}
 	return nil
 }
 
-// act decides. It refuses before it writes, but where it says so by noted.
+// decide is the transaction, which may run again. A refusal takes everything back, unless
+// something was noted that must stay.
+func (x *exchange) decide(tx Tx, proved *Client) (err error) {
+	x.refused, x.noted = nil, false
+	// A request that was given up may come to its turn after the one that was sent in its
+	// place. Who has hung up gets nothing, and is no thief.
+	if err := x.asks.Err(); err != nil {
+		return err
+	}
+	if x.client, err = tx.Client(x.shows.id); err != nil {
+		return err
+	}
+	if x.client != proved { // it was changed meanwhile, or the store keeps none at hand
+		if err := x.prove(x.asks, x.shows, x.client, x.now); err != nil {
+			return err
+		}
+	}
+	if err := x.shows.spend(tx); err != nil {
+		return err
+	}
+	x.noted = x.shows.spent != ""
+	err = x.act(tx)
+	if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
+		return err
+	}
+	x.refused = err
+	return nil
+}
+
+// act does what is asked for. It refuses before it writes, but where noted says so.
 func (x *exchange) act(tx Tx) error {
-	if err := x.look(tx); err != nil {
+	if err := x.allowed(); err != nil {
 		return err
 	}
 	switch x.kind {
@@ -220,6 +229,9 @@ func (x *exchange) redeem(tx Tx) error {
 	if c.Asked.RedirectURI != x.f.get("redirect_uri") {
 		return because(ErrInvalidGrant, "The redirect_uri is not the one that the code was sent to.")
 	}
+	if c.Asked.JKT != "" {
+		return errUnproved
+	}
 	if err := checkVerifier(c.Asked.Challenge, x.f.get("code_verifier")); err != nil {
 		return err
 	}
@@ -231,6 +243,9 @@ func (x *exchange) redeem(tx Tx) error {
 	// Who has signed out since wants nothing to come of it, whatever was asked for.
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
 		return err
+	}
+	if x.session == nil { // a code that is of no session
+		return errCode
 	}
 	if err := stillAllowed(tx, x.client, g.Subject); err != nil {
 		return err
@@ -268,20 +283,16 @@ func (x *exchange) redeem(tx Tx) error {
 // nobody can tell which of the two is the thief (RFC 6749 section 4.1.2, RFC 9700 section
 // 4.14.2).
 func (x *exchange) end(tx Tx, grant, reason string) error {
-	// A request that was given up may come to its turn after the one that was sent in
-	// its place. Who has hung up gets nothing, and is no thief.
-	if x.asks.Err() == nil {
-		g, err := tx.Grant(grant)
-		if err != nil {
+	g, err := tx.Grant(grant)
+	if err != nil {
+		return err
+	}
+	if g != nil {
+		if err := endGrant(tx, g, x.client, reason, x.now); err != nil {
 			return err
 		}
-		if g != nil {
-			if err := endGrant(tx, g, x.client, reason, x.now); err != nil {
-				return err
-			}
-		}
-		x.noted = true
 	}
+	x.noted = true
 	return because(ErrInvalidGrant, "It was used before, so that all that came of it has been ended.")
 }
 
@@ -310,6 +321,10 @@ func isVerifier(text string) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r))
 	})
 }
+
+// errUnproved is for what is bound to a key (RFC 9449 section 10): whoever stole it has
+// none, and here nobody can show that he has it.
+var errUnproved = because(ErrInvalidGrant, "It is bound to a key, of which no proof is taken here.")
 
 var errRefresh = because(ErrInvalidGrant, "The refresh token is not one of this client's, or no longer good.")
 
@@ -347,6 +362,9 @@ func (x *exchange) rotate(tx Tx) error {
 	case replayed:
 		return x.end(tx, g.ID, reasonRefreshReplayed)
 	}
+	if g.JKT != "" {
+		return errUnproved
+	}
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
 		return err
 	}
@@ -376,6 +394,11 @@ func (x *exchange) narrow(g *Grant, asked []string) (err error) {
 func (x *exchange) give(tx Tx, g *Grant) (err error) {
 	if err := used(tx, g, x.now); err != nil {
 		return err
+	}
+	if slices.Contains(x.scopes, "openid") {
+		if err := x.canSign(x.client.signs()); err != nil {
+			return err
+		}
 	}
 	x.grant = g
 	x.made, err = x.mint(tx, g, x.client, x.user, x.scopes, x.audience, x.now)

@@ -2,9 +2,14 @@ package provider
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +81,7 @@ func TestEachTypeOfGrantAndClientIsAnswered(t *testing.T) {
 	}
 }
 
-func TestTheTokenEndpointTakesFormsByPOSTAlone(t *testing.T) {
+func TestTheTokenEndpointTakesFormsAlone(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
 	f := fields("grant_type", "client_credentials")
@@ -87,12 +92,6 @@ func TestTheTokenEndpointTakesFormsByPOSTAlone(t *testing.T) {
 		"credentials in the query": func(r *http.Request) { r.URL.RawQuery = "client_secret=" + secret },
 	} {
 		t.Run(name, func(t *testing.T) { d.refused(d.post(f, basic("app", secret), change), "invalid_request") })
-	}
-	for _, method := range []string{"GET", "HEAD", "PUT", "DELETE"} {
-		a := d.post(f, basic("app", secret), func(r *http.Request) { r.Method = method })
-		if a.status != 405 || a.header.Get("Allow") != "POST" {
-			t.Errorf("%s: %d, Allow %q", method, a.status, a.header.Get("Allow"))
-		}
 	}
 	d.given(d.post(f, basic("app", secret), func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
@@ -110,6 +109,47 @@ func TestAttackDuplicateParameters(t *testing.T) {
 	}
 	f := fields("grant_type", "client_credentials", "scope", "read", "scope", "write")
 	d.refused(d.post(f, basic("app", secret)), "invalid_request")
+}
+
+// The attack: parameters, or what a client proves itself with, as large as can be.
+func TestAttackOversizedEverything(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	long := strings.Repeat("a", 20_000)
+	for name := range redeeming("x") {
+		f := redeeming("x")
+		f.Set(name, long)
+		d.refused(d.post(f, basic("app", secret)), "invalid_request")
+	}
+	f := fields("grant_type", "client_credentials")
+	for i := range 10_000 {
+		f.Set(strconv.Itoa(i), "1234")
+	}
+	d.refused(d.post(f, basic("app", secret)), "invalid_request")
+	f = fields("grant_type", "client_credentials")
+	d.refused(d.post(f, basic(long, secret)), "invalid_client")
+	d.refused(d.post(f, basic("app", long)), "invalid_client")
+	d.refused(d.post(f, authorization("Basic "+long+long)), "invalid_client")
+	f.Set("scope", strings.Repeat("read ", 3000))
+	if a := d.given(d.post(f, basic("app", secret))); a.string("scope") != "read" {
+		t.Errorf("the answer is %s", a.text)
+	}
+	f.Set("client_id", strings.Repeat("a", maxClientID+1))
+	d.refused(d.post(f), "invalid_client")
+}
+
+// The attack: a name of the attacker's in Host, for whatever is made of it.
+func TestAttackHostHeaderPoisoning(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.JWT = true })
+	a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret), func(r *http.Request) {
+		r.Host = "evil.example"
+		r.Header.Set("X-Forwarded-Host", "evil.example")
+	}))
+	if c := d.claims(a.string("access_token")); c.Issuer != deskIssuer || !slices.Equal(c.Audience, []string{deskIssuer}) {
+		t.Errorf("the claims are %+v", c)
+	}
+	d.idClaims("app", jose.ES256, a.string("id_token"))
 }
 
 // The attack: a code is presented without the verifier, with another, or with the
@@ -139,6 +179,12 @@ func TestAttackPKCEMissingWrongPlainAndDowngraded(t *testing.T) {
 	plain := d.code("app", func(c *Code) { c.Asked.Challenge = deskVerifier })
 	d.refused(d.post(redeeming(plain), basic("app", secret)), "invalid_grant")
 
+	// Nor what anybody could guess (RFC 7636 section 7.1).
+	guessed := sha256.Sum256([]byte("short"))
+	short := redeeming(d.code("app", func(c *Code) { c.Asked.Challenge = base64.RawURLEncoding.EncodeToString(guessed[:]) }))
+	short.Set("code_verifier", "short")
+	d.refused(d.post(short, basic("app", secret)), "invalid_grant")
+
 	bare := d.code("app", func(c *Code) { c.Asked.Challenge = "" })
 	d.refused(d.post(redeeming(bare), basic("app", secret)), "invalid_grant")
 }
@@ -165,6 +211,24 @@ func TestAttackCodeReplayEndsTheTokensItGave(t *testing.T) {
 	d.refused(d.post(redeeming(code), basic("app", secret)), "invalid_grant")
 	if len(d.told) != 1 {
 		t.Errorf("it is told %d times", len(d.told))
+	}
+}
+
+// The attack: whoever can read the store knows what codes are found by, and makes up the
+// rest.
+func TestAttackCodeWithAMadeUpVerifier(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	code := d.code("app", nil)
+	known, err := token.Parse(token.OneTime, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.refused(d.post(redeeming(known.WithNewVerifier().Reveal()), basic("app", secret)), "invalid_grant")
+	a := d.given(d.post(redeeming(code), basic("app", secret)))
+	d.refused(d.post(redeeming(known.WithNewVerifier().Reveal()), basic("app", secret)), "invalid_grant")
+	if !d.alive(a.string("access_token")) {
+		t.Error("a made-up code has ended a grant")
 	}
 }
 
@@ -219,6 +283,11 @@ func TestACodeIsBoundToItsRedirectURIAndTime(t *testing.T) {
 	f := redeeming(d.code("app", nil))
 	d.now = d.now.Add(time.Minute)
 	d.refused(d.post(f, basic("app", secret)), "invalid_grant")
+	nobodys := d.code("app", func(c *Code) { c.Session.SID = "" })
+	d.refused(d.post(redeeming(nobodys), basic("app", secret)), "invalid_grant")
+	d.m.PutUser(User{Subject: "bob"})
+	others := d.code("app", func(c *Code) { c.Session.Subject = "bob" })
+	d.refused(d.post(redeeming(others), basic("app", secret)), "invalid_grant")
 }
 
 // The attack: a token of one class is presented as one of another.
@@ -316,21 +385,46 @@ func TestAttackRefreshTheftEndsTheGrant(t *testing.T) {
 func TestWhoHasHungUpIsNoThief(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
-	first := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
-	refresh := func(text string, more ...func(*http.Request)) *reply {
-		return d.post(fields("grant_type", "refresh_token", "refresh_token", text), append(more, basic("app", secret))...)
+	code := redeeming(d.code("app", nil))
+	late := func(f url.Values) {
+		ctx, hangUp := context.WithCancel(t.Context())
+		store := d.Provider.o.Store
+		d.Provider.o.Store = between{d.m, hangUp} // after it was looked at; and what is begun ends whole
+		defer func() { d.Provider.o.Store = store }()
+		if a := d.post(f, basic("app", secret), func(r *http.Request) { *r = *r.WithContext(ctx) }); a.status != 500 {
+			t.Errorf("%d %s", a.status, a.text)
+		}
 	}
-	second := d.given(refresh(first.string("refresh_token")))
-	third := d.given(refresh(second.string("refresh_token")))
+	late(code) // which its owner tries again
+	a := d.given(d.post(code, basic("app", secret)))
+	late(code)
+	refresh := fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token"))
+	b := d.given(d.post(refresh, basic("app", secret)))
+	c := d.given(d.post(fields("grant_type", "refresh_token", "refresh_token", b.string("refresh_token")), basic("app", secret)))
+	late(refresh)
+	d.given(d.post(fields("grant_type", "refresh_token", "refresh_token", c.string("refresh_token")), basic("app", secret)))
+	if len(d.told) > 0 {
+		t.Errorf("told: %+v", d.told)
+	}
+}
 
-	x := &exchange{Provider: d.Provider, now: d.now}
-	ctx, hangUp := context.WithCancel(t.Context())
-	hangUp()
-	x.asks = ctx
-	if err := d.m.Update(t.Context(), func(tx Tx) error { return x.end(tx, "whichever", reasonRefreshReplayed) }); err == nil || x.noted {
-		t.Errorf("end: %v, noted %v", err, x.noted)
+// The attack: a code or a refresh token that is bound to a key is presented by whoever
+// has stolen it.
+func TestAttackBoundCodeWithoutItsKey(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	bound := d.code("app", func(c *Code) { c.Asked.JKT = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" })
+	d.refused(d.post(redeeming(bound), basic("app", secret)), "invalid_grant")
+
+	r := token.New(token.Refresh)
+	g := &Grant{
+		ID: gid(r), Client: "app", Subject: "alice", SID: "s1", JKT: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+		Current: r.Digest(), BegunAt: d.now, RotatedAt: d.now, Expires: d.now.Add(time.Hour),
 	}
-	d.given(refresh(third.string("refresh_token")))
+	if err := d.m.Update(t.Context(), func(tx Tx) error { return tx.AddGrant(g) }); err != nil {
+		t.Fatal(err)
+	}
+	d.refused(d.post(fields("grant_type", "refresh_token", "refresh_token", r.Reveal()), basic("app", secret)), "invalid_grant")
 }
 
 // The attack: a refresh token that was stolen is presented by another client.
@@ -398,6 +492,9 @@ func TestAttackAudienceConfusion(t *testing.T) {
 	}
 	if got := audience(ask(cc("https://b.example.org"))); !slices.Equal(got, []string{"https://b.example.org"}) {
 		t.Errorf("of one asked for: %q", got)
+	}
+	if got := audience(ask(cc("https://b.example.org", "https://api.example.org", "https://b.example.org"))); !slices.Equal(got, []string{"https://api.example.org", "https://b.example.org"}) {
+		t.Errorf("of two asked for: %q", got)
 	}
 	d.refused(ask(cc("https://c.example.org")), "invalid_target")
 	d.refused(ask(cc("https://b.example.org", "https://b.example.org/")), "invalid_target")
@@ -498,6 +595,56 @@ func TestAGrantLivesAsLongAsTheSessionUnlessItMayOutliveIt(t *testing.T) {
 	d.refused(refresh(next.string("refresh_token")), "invalid_grant")
 }
 
+// The attack: an application goes on with what somebody has taken back.
+func TestAttackTokenOfARevokedGrant(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
+	if err := d.m.Update(t.Context(), func(tx Tx) error {
+		all, err := tx.GrantsOf("alice", "app")
+		if len(all) == 1 {
+			_, err = tx.EndGrant(all[0].ID, "taken_back", d.now)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.refused(d.post(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), basic("app", secret)), "invalid_grant")
+	if d.alive(a.string("access_token")) {
+		t.Error("the access token counts")
+	}
+}
+
+// A client that cannot refresh has nothing that could outlive the session.
+func TestOfflineAccessIsNothingWithoutRefreshTokens(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.Grants = []GrantType{AuthorizationCode} })
+	a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Scopes = []string{"offline_access"} })), basic("app", secret)))
+	opaque, _ := token.Parse(token.Access, a.string("access_token"))
+	if got := d.m.tokens[opaque.Selector()]; got.SID != "s1" || d.m.grants[got.Grant].SID != "s1" {
+		t.Errorf("the token is %+v", got)
+	}
+}
+
+func TestARefreshIsNotRepeatedBeforeItsTime(t *testing.T) {
+	d := newDesk(t)
+	before := token.New(token.Refresh)
+	g := &Grant{ID: gid(before), Current: before.Digest(), RotatedAt: d.now}
+	_, next := d.judge(g, before, d.now)
+	g.N, g.Previous, g.Current = 1, g.Current, next.Digest()
+	for _, c := range []struct {
+		age  time.Duration
+		want verdict
+	}{{0, repeats}, {repeatWindow, repeats}, {repeatWindow + 1, replayed}, {-clockSlack, repeats}, {-clockSlack - 1, replayed}} {
+		if got, again := d.judge(g, before, d.now.Add(c.age)); got != c.want || got == repeats && again != next {
+			t.Errorf("after %v it is %v", c.age, got)
+		}
+		if got, _ := d.judge(g, next, d.now.Add(c.age)); got != rotates {
+			t.Errorf("after %v the current one is %v", c.age, got)
+		}
+	}
+}
+
 func TestAnAccessTokenEndsNotAfterItsGrant(t *testing.T) {
 	d := newDesk(t)
 	_, secret := d.client("app", nil)
@@ -559,11 +706,58 @@ func TestAKeyThatIsTakenAwayIsNoTheft(t *testing.T) {
 	d.given(refresh())
 }
 
-func TestAMissingSigningKeyIsOurFault(t *testing.T) {
+func TestAMissingSigningKeyIsOurFaultAndSpendsNothing(t *testing.T) {
 	d := newDesk(t)
-	_, secret := d.client("app", func(c *Client) { c.JWT, c.Signs = true, jose.PS256 })
-	a := d.post(fields("grant_type", "client_credentials"), basic("app", secret))
-	if a.status != 500 || a.string("error") != "server_error" || strings.Contains(a.text, "PS256") {
-		t.Errorf("%d %s", a.status, a.text)
+	for _, jwt := range []bool{false, true} {
+		_, secret := d.client("app", func(c *Client) { c.JWT, c.Signs = jwt, jose.PS256 })
+		f := redeeming(d.code("app", nil))
+		a := d.post(f, basic("app", secret))
+		if a.status != 500 || a.string("error") != "server_error" || strings.Contains(a.text, "PS256") {
+			t.Errorf("%d %s", a.status, a.text)
+		}
+		_, secret = d.client("app", func(c *Client) { c.JWT = jwt })
+		d.given(d.post(f, basic("app", secret)))
 	}
+}
+
+// Whatever is sent, the answer is one of those that there are, and gives nothing to whom
+// it refuses.
+func FuzzToken(f *testing.F) {
+	d := newDesk(f)
+	_, secret := d.client("app", func(c *Client) { c.Auth = AnySecret })
+	a := d.given(d.post(redeeming(d.code("app", nil)), basic("app", secret)))
+	good := rawBasic("app:" + secret)
+	f.Add("grant_type=client_credentials&scope=read", good)
+	f.Add(redeeming("adm_o_x").Encode(), good)
+	f.Add(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")).Encode(), good)
+	f.Add("grant_type=client_credentials&client_id=app&client_secret="+secret, "")
+	f.Add("grant_type=client_credentials&client_assertion_type="+url.QueryEscape(assertionType)+"&client_assertion=a.b.c", "")
+	f.Fuzz(func(t *testing.T, form, header string) {
+		r := httptest.NewRequest(http.MethodPost, deskIssuer+"/oauth/token", strings.NewReader(form))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if header != "" {
+			r.Header.Set("Authorization", header)
+		}
+		w := httptest.NewRecorder()
+		d.Provider.token(w, r)
+		var a struct {
+			Error       string `json:"error"`
+			AccessToken string `json:"access_token"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%d %q, %v", w.Code, w.Body, err)
+		}
+		switch w.Code {
+		case 200:
+			if a.Error != "" || a.AccessToken == "" {
+				t.Errorf("%q with %q: %s", form, header, w.Body)
+			}
+		case 400, 401:
+			if a.Error == "" || a.AccessToken != "" {
+				t.Errorf("%q with %q: %s", form, header, w.Body)
+			}
+		default:
+			t.Errorf("%q with %q: %d %s", form, header, w.Code, w.Body)
+		}
+	})
 }

@@ -26,6 +26,8 @@ var mutants = []struct {
 }{
 	{"what is not there is an error", "what is not there"},
 	{"clients fold case", "a client"},
+	{"clients are kept as they were first", "a client"},
+	{"a secret of a client does not expire", "a client"},
 	{"expired sessions live", "a session"},
 	{"the nonce is forgotten", "a code"},
 	{"the wishes for claims are forgotten", "a code"},
@@ -52,6 +54,9 @@ var mutants = []struct {
 	{"ended grants are found", "what lives"},
 	{"grants are found of every client", "what lives"},
 	{"grants behind nothing are found behind everything", "what lives"},
+	{"nothing was spent", "what was spent"},
+	{"all deliveries are due", "deliveries are due"},
+	{"deliveries are not dropped", "deliveries are due"},
 	{"tokens do not end", "a token ends"},
 	{"ending one token ends its grant's", "a token ends"},
 	{"a record is the store's own", "what was read"},
@@ -140,6 +145,13 @@ func broken(t testing.TB, f fault) Backend {
 	b := Memory(t)
 	s := &faulty{Store: b.Store, fault: f, shared: map[string]*provider.Grant{}, became: map[string]string{}}
 	b.Store = s
+	put, seen := b.Client, map[string]bool{}
+	b.Client = func(c provider.Client) {
+		if !seen[c.ID] || f != "clients are kept as they were first" {
+			seen[c.ID] = true
+			put(c)
+		}
+	}
 	told := b.Told
 	b.Told = func() []feed.Event {
 		switch all := append(told(), s.early...); f {
@@ -371,10 +383,19 @@ type faultyTx struct {
 func (tx *faultyTx) is(f fault) bool { return tx.s.fault == f }
 
 func (tx *faultyTx) Client(id string) (*provider.Client, error) {
-	if c, err := tx.Tx.Client(id); c != nil || err != nil || !tx.is("clients fold case") {
-		return c, err
+	c, err := tx.Tx.Client(id)
+	switch {
+	case c == nil && tx.is("clients fold case"):
+		return tx.Tx.Client(strings.ToLower(id))
+	case c != nil && tx.is("a secret of a client does not expire"):
+		d := *c
+		d.Secrets = slices.Clone(c.Secrets)
+		for i := range d.Secrets {
+			d.Secrets[i].Expires = time.Time{}
+		}
+		return &d, err
 	}
-	return tx.Tx.Client(strings.ToLower(id))
+	return c, err
 }
 
 func (tx *faultyTx) Session(sid string, now time.Time) (*provider.Session, error) {

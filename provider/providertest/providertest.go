@@ -20,7 +20,7 @@ import (
 type Backend struct {
 	Store provider.Store
 
-	Client     func(provider.Client)                                // registers one
+	Client     func(provider.Client)                                // registers one, in place of one with its id
 	User       func() (subject string)                              // makes one who may sign in
 	Session    func(subject string, expires time.Time) (sid string) // signs one in
 	EndSession func(sid string)
@@ -55,6 +55,8 @@ var checks = []check{
 	{"no record is added in the place of another", notReplaced},
 	{"a code is spent once, and tells what it became", codeIsSpent},
 	{"an id is spent once for each purpose", idIsSpent},
+	{"what was spent is known", spentIsKnown},
+	{"deliveries are due in their order, until they are dropped", deliveriesAreDue},
 	{"a rotation puts the next in the place of the current", rotates},
 	{"a rotation of another number does not happen", rotatesThatOne},
 	{"a grant ends once", grantEnds},
@@ -95,7 +97,10 @@ func newKit(t testing.TB, open func(testing.TB) Backend) *kit {
 		t.Fatal("no store to check")
 	}
 	for _, id := range []string{app, other} {
-		k.Client(provider.Client{ID: id, Name: id, Auth: provider.NoAuth, CreatedAt: k.now})
+		k.Client(provider.Client{
+			ID: id, Name: id, Auth: provider.NoAuth, Grants: []provider.GrantType{provider.AuthorizationCode},
+			RedirectURIs: []string{"https://app.example/back"}, CreatedAt: k.now,
+		})
 	}
 	k.subject = k.User()
 	k.sid = k.Session(k.subject, k.now.Add(12*time.Hour))

@@ -48,33 +48,49 @@ func clientComesBack(k *kit) {
 	if err != nil {
 		k.Fatal(err)
 	}
-	secret := token.New(token.ClientSecret)
-	want := provider.Client{
-		ID: "whole", Name: "The whole 客户", URI: "https://app.example", Auth: provider.PrivateKeyJWT,
-		Secrets: []provider.ClientSecret{{Selector: secret.Selector(), Digest: secret.Digest(), Expires: k.now}, {Selector: secret.Selector(), Digest: secret.Digest()}},
-		KeysURI: "https://app.example/jwks", RedirectURIs: []string{"https://app.example/back?a=b", "app:/x"}, Native: true,
+	secret := func(expires time.Time) provider.ClientSecret {
+		t := token.New(token.ClientSecret)
+		return provider.ClientSecret{Selector: t.Selector(), Digest: t.Digest(), Expires: expires}
+	}
+	whole := provider.Client{
+		ID: "whole", Name: "The whole 客户", URI: "https://app.example", Auth: provider.SecretPost,
+		Secrets:      []provider.ClientSecret{secret(time.Time{}), secret(k.now)},
+		RedirectURIs: []string{"https://app.example/back?a=b", "app:/x"}, Native: true,
 		PostLogoutURIs: []string{"https://app.example/out"}, BackchannelLogoutURI: "https://app.example/logout",
 		Grants: []provider.GrantType{provider.AuthorizationCode, provider.RefreshToken}, Scopes: []string{"openid", "read"},
-		Audiences: []string{"https://api.example"}, FirstParty: true, JWT: true, Signs: jose.RS256, Sector: "app.example",
+		Audiences: []string{"https://api.example"}, FirstParty: true, JWT: true, Signs: jose.RS256,
 		CodeLife: 30 * time.Second, AccessLife: time.Minute, GrantLife: time.Hour, CreatedAt: k.now, Disabled: true,
 	}
-	registered := want
-	registered.Keys = jose.NewKeySet(key.Public())
-	k.Client(registered)
-	got := *read(k, func(tx provider.Tx) (*provider.Client, error) { return tx.Client("whole") })
-	if got.Keys == nil {
-		k.Fatal("the client has no keys")
+	keyed := provider.Client{
+		ID: "keyed", Auth: provider.PrivateKeyJWT, Keys: jose.NewKeySet(key.Public()), Grants: []provider.GrantType{provider.ClientCredentials}, CreatedAt: k.now,
 	}
-	has, err := json.Marshal(got.Keys)
-	registers, err2 := json.Marshal(registered.Keys)
-	if err := errors.Join(err, err2); err != nil || !bytes.Equal(has, registers) {
-		k.Fatalf("the keys are %s, want %s, %v", has, registers, err)
+	remote := keyed
+	remote.ID, remote.Keys, remote.KeysURI, remote.Sector = "remote", nil, "https://app.example/jwks", "app.example"
+	for _, want := range []provider.Client{whole, keyed, remote} {
+		if err := want.Check(); err != nil {
+			k.Fatal(err)
+		}
+		k.Client(want)
+		found := read(k, func(tx provider.Tx) (*provider.Client, error) { return tx.Client(want.ID) })
+		if found == nil {
+			k.Fatalf("the client %q is not there", want.ID)
+		}
+		got := *found // for it is everybody's
+		has, err := json.Marshal(got.Keys)
+		registered, err2 := json.Marshal(want.Keys)
+		if err := errors.Join(err, err2); err != nil || !bytes.Equal(has, registered) {
+			k.Fatalf("the keys are %s, want %s, %v", has, registered, err)
+		}
+		got.Keys, want.Keys = nil, nil
+		same(k, &got, &want)
 	}
-	got.Keys = nil
-	same(k, &got, &want)
 	if c := read(k, func(tx provider.Tx) (*provider.Client, error) { return tx.Client("Whole") }); c != nil {
 		k.Error("a client is found by its id in another case")
 	}
+	again := whole
+	again.Name, again.Secrets, again.Disabled = "Another name", []provider.ClientSecret{secret(time.Time{})}, false
+	k.Client(again)
+	same(k, read(k, func(tx provider.Tx) (*provider.Client, error) { return tx.Client("whole") }), &again)
 }
 
 func sessionLives(k *kit) {
