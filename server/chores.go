@@ -104,6 +104,21 @@ func (s *Server) sweepFeed(ctx context.Context) {
 	})
 }
 
+// sweepProvider removes what applications were given and what has expired, until ctx is
+// done.
+func (s *Server) sweepProvider(ctx context.Context) {
+	again(ctx, feedEvery, func(now time.Time) time.Duration {
+		more, err := s.db.SweepProvider(ctx, now, feedStep)
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("sweep what applications were given", slog.Any("error", err))
+		}
+		if more {
+			return feedPause
+		}
+		return feedEvery
+	})
+}
+
 // heed follows what other servers change in a database that they share, until ctx
 // is done.
 func (s *Server) heed(ctx context.Context) {

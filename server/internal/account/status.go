@@ -22,10 +22,10 @@ const StatusListLen = 1 << 17
 // verifier may grant five minutes of leeway.
 const tokenGrace = 5 * time.Minute
 
-// placeRest is how long a place is nobody's before it is another's: a verifier
+// PlaceRest is how long a place is nobody's before it is another's: a verifier
 // may look at a list that is a minute old, and would refuse the new token for
 // what ended the old one.
-const placeRest = time.Minute
+const PlaceRest = time.Minute
 
 // A Place is who has a place in a status list: the tokens of one grant, session
 // and epoch.
@@ -79,7 +79,7 @@ type Places interface {
 
 // place has a token that is about to be made say where its status is.
 func (s *Service) place(tx Tx, c *jose.Claims[access.Claims]) error {
-	n, err := tx.Place(Place{c.Data.GID, c.Data.SID, c.Subject, c.Data.SEV}, c.Expires.Add(tokenGrace+placeRest))
+	n, err := tx.Place(Place{c.Data.GID, c.Data.SID, c.Subject, c.Data.SEV}, c.Expires.Add(tokenGrace+PlaceRest))
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (s *Service) StatusList(ctx context.Context, list uint64, now time.Time) (s
 	}
 	// Numbers that are made up are one small reading each, and hold up nobody.
 	if err := s.store.View(ctx, func(tx Tx) error {
-		used, err := tx.ListUsed(list, now.Add(placeRest))
+		used, err := tx.ListUsed(list, now.Add(PlaceRest))
 		if err == nil && !used {
 			err = ErrNoStatusList
 		}
@@ -186,7 +186,7 @@ func (s *Service) statuses(ctx context.Context, list uint64, now time.Time) (*st
 		}
 		e := endingsIn(told)
 		var failed error
-		err = tx.EndedPlaces(list, now.Add(placeRest), e, func(index uint64, p Place) {
+		err = tx.EndedPlaces(list, now.Add(PlaceRest), e, func(index uint64, p Place) {
 			if e.over(p) {
 				failed = errors.Join(failed, l.Set(int(index), statuslist.Invalid))
 			}

@@ -215,7 +215,11 @@ type Feed interface {
 
 // ToldFor is how long the ending of a session and a raised epoch are told: an
 // access token that was made before lives five minutes at most, and then six.
-const ToldFor = 11 * time.Minute
+const ToldFor = 5*time.Minute + ToldAfter
+
+// ToldAfter is how long an ending is told after the expiry of the last credential that
+// it can concern.
+const ToldAfter = 6 * time.Minute
 
 // Keyring is the secrets of the server itself.
 type Keyring interface {

@@ -198,7 +198,7 @@ func (db *DB) committed(t *txn) {
 
 // Auditing implements account.Store.
 func (db *DB) Auditing(ctx context.Context, of account.Change, r *account.Record) context.Context {
-	return db.along(ctx, r.At, func(w sqlstore.Write) closing {
+	return db.along(ctx, r.At, func(_ context.Context, _ *tx, w sqlstore.Write) (closing, error) {
 		change := account.SessionEnded
 		switch {
 		case strings.HasPrefix(w.Key, session.EpochKey("")):
@@ -211,13 +211,13 @@ func (db *DB) Auditing(ctx context.Context, of account.Change, r *account.Record
 			change = of // each swaps a record, and who asks knows which it is
 		}
 		if change != of || change == account.EpochRaised && w.Added {
-			return closing{}
+			return closing{}, nil
 		}
 		told := *r
 		if change != account.EpochRaised {
 			told.SID, told.Subject = w.Key, w.Subject
 		}
-		return closing{records: []account.Record{told}}
+		return closing{records: []account.Record{told}}, nil
 	})
 }
 

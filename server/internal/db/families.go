@@ -24,6 +24,9 @@ func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
 func (t *txn) EndSession(sid, reason string, now time.Time) error {
 	t.sessions = append(t.sessions, sid)
 	info, err := t.in.End(t.ctx, t.tx.Tx, sid, reason, now)
+	if err == nil {
+		err = t.tellEnded(t.tx.endGrantsBehind(t.ctx, sid, reason, now))
+	}
 	if err != nil {
 		return err
 	}

@@ -30,21 +30,23 @@ func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it sess
 	e.Until = e.At.Add(account.ToldFor)
 	// Also where it failed: a commit may have happened all the same.
 	defer s.db.feed.Wake()
-	return s.Store.Swap(s.db.along(ctx, e.At, func(sqlstore.Write) closing {
-		return closing{events: []feed.Event{e}}
+	return s.Store.Swap(s.db.along(ctx, e.At, func(ctx context.Context, t *tx, _ sqlstore.Write) (closing, error) {
+		grants, err := t.endedBy(ctx, e, it)
+		return closing{events: append(grants, e)}, err
 	}), key, old, it)
 }
 
 // along returns a context under which what fn returns is written last in the
 // transaction of a session's.
-func (db *DB) along(ctx context.Context, now time.Time, fn func(sqlstore.Write) closing) context.Context {
-	return sqlstore.Also(ctx, func(_ context.Context, _ *sql.Tx, w sqlstore.Write) error {
-		if c := fn(w); len(c.records)+len(c.events) > 0 {
+func (db *DB) along(ctx context.Context, now time.Time, fn func(context.Context, *tx, sqlstore.Write) (closing, error)) context.Context {
+	return sqlstore.Also(ctx, func(ctx context.Context, t *sql.Tx, w sqlstore.Write) error {
+		c, err := fn(ctx, &tx{t, db.write}, w)
+		if err == nil && len(c.records)+len(c.events) > 0 {
 			w.Last(func(ctx context.Context, t *sql.Tx) error {
 				return (&tx{t, db.write}).conclude(ctx, now, c)
 			})
 		}
-		return nil
+		return err
 	})
 }
 

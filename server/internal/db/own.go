@@ -17,6 +17,9 @@ func (t *txn) Erase(id, pseudonym string) error {
 	if err := t.in.Forget(t.ctx, t.tx.Tx, id); err != nil {
 		return err
 	}
+	if err := t.forgetGrants(id); err != nil {
+		return err
+	}
 	if err := t.exec("DELETE FROM outbox WHERE user_id = ?", id); err != nil {
 		return err
 	}

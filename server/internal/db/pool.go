@@ -14,13 +14,15 @@ import (
 type pool struct {
 	*sql.DB
 	dialect
-	often map[string]*sql.Stmt // what is asked often, prepared once for each connection
+	often   map[string]*sql.Stmt // what is asked often, prepared once for each connection
+	clients clientCopies
 }
 
 // often is what to prepare in SQLite: to parse it was a third of what a refresh
 // costs the database, and would double what an ending costs. The driver of
 // PostgreSQL does it by itself.
-var often = []string{sqlUser, sqlIdentifiers, sqlRoles, sqlFamily, sqlRotate, savepoint, release, sqlNumber, sqlTell}
+var often = []string{sqlUser, sqlIdentifiers, sqlRoles, sqlFamily, sqlRotate, savepoint, release, sqlNumber, sqlTell,
+	sqlClient, sqlCode, sqlSpendCode, sqlGrant, sqlAddGrant, sqlRotateGrant, sqlToken, sqlAddToken}
 
 func (p *pool) prepare(ctx context.Context) error {
 	if p.dialect != inSQLite {

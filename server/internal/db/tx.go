@@ -163,6 +163,9 @@ func (t *txn) RoleHeld(role string) (held bool, err error) {
 
 func (t *txn) DeleteUser(id string) error {
 	t.closing.accounts = true
+	if err := t.forgetGrants(id); err != nil {
+		return err
+	}
 	return t.exec("DELETE FROM users WHERE id = ?", id)
 }
 
@@ -195,13 +198,18 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 	}, "SELECT value FROM credentials WHERE kind = ? AND value NOT LIKE '$argon2id$v=19$m=19456,t=2,p=1$%'", kindPassword)
 }
 
+const reasonRaised = "account_changed"
+
 func (t *txn) RaiseEpoch(user, except string) error {
 	t.raised = append(t.raised, raise{user, true})
 	n, err := t.in.RaiseEpoch(t.ctx, t.tx.Tx, user, except)
 	if err == nil {
 		err = t.DeleteFactors(user, account.Trusted)
 	}
-	return t.tellRaised(user, n, "account_changed", t.now, err)
+	if err == nil {
+		err = t.tellEnded(t.tx.endGrantsOf(t.ctx, user, except, reasonRaised, t.now))
+	}
+	return t.tellRaised(user, n, reasonRaised, t.now, err)
 }
 
 func (t *txn) RaiseClaims(user string, now time.Time) error {

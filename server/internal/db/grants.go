@@ -1,0 +1,380 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit/feed"
+	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/token"
+)
+
+// What applications were allowed, and what came of it. Columns are what is looked for
+// and what is changed; the rest is JSON, in rows that convert to what they are of.
+
+const (
+	sqlCode      = "SELECT digest, grant_id, expires_at, data FROM codes WHERE id = ?"
+	sqlAddCode   = "INSERT INTO codes (id, client_id, grant_id, digest, expires_at, data) VALUES (?, ?, '', ?, ?, ?)"
+	sqlSpendCode = "UPDATE codes SET grant_id = ? WHERE id = ? AND grant_id = ''"
+
+	grantColumns = "SELECT id, client_id, subject, sid, ended, expires_at, n, current, previous, rotated_at, data FROM grants "
+	sqlGrant     = grantColumns + "WHERE id = ?"
+	sqlAddGrant  = `INSERT INTO grants (id, client_id, subject, sid, ended, expires_at, n, current, previous, rotated_at, data)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlRotateGrant = `UPDATE grants SET n = n + 1, previous = current, current = ?, rotated_at = ?
+		WHERE id = ? AND n = ? AND ended = ''`
+	sqlEndGrant = "UPDATE grants SET ended = ? WHERE id = ? AND ended = ''"
+
+	sqlToken    = "SELECT digest, grant_id, expires_at, data FROM access_tokens WHERE id = ?"
+	sqlAddToken = "INSERT INTO access_tokens (id, grant_id, digest, expires_at, data) VALUES (?, ?, ?, ?, ?)"
+
+	sqlSpend = "INSERT INTO spent (purpose, id, until) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
+	consentColumns = "SELECT user_id, client_id, scopes, audiences, created_at, used_at FROM consents "
+)
+
+type askedRow struct {
+	Client      string                  `json:"client"`
+	RedirectURI string                  `json:"redirect_uri"`
+	Scopes      []string                `json:"scopes,omitempty"`
+	Audiences   []string                `json:"audiences,omitempty"`
+	Challenge   string                  `json:"challenge,omitempty"`
+	Nonce       string                  `json:"nonce,omitempty"`
+	Claims      *provider.ClaimsRequest `json:"claims,omitempty"`
+	JKT         string                  `json:"jkt,omitempty"`
+	At          time.Time               `json:"at,omitzero"`
+}
+
+type sessionRow struct {
+	SID      string    `json:"sid"`
+	Subject  string    `json:"subject"`
+	AuthTime time.Time `json:"auth_time"`
+	ACR      string    `json:"acr,omitempty"`
+	AMR      []string  `json:"amr,omitempty"`
+	Expires  time.Time `json:"expires"`
+}
+
+type codeRow struct {
+	Asked   askedRow   `json:"asked"`
+	Session sessionRow `json:"session"`
+}
+
+type grantRow struct {
+	Scopes   []string  `json:"scopes,omitempty"`
+	Asked    *askedRow `json:"asked,omitempty"` // nil of a client's own
+	AuthTime time.Time `json:"auth_time,omitzero"`
+	ACR      string    `json:"acr,omitempty"`
+	AMR      []string  `json:"amr,omitempty"`
+	BegunAt  time.Time `json:"begun_at"`
+	JKT      string    `json:"jkt,omitempty"`
+}
+
+type tokenRow struct {
+	Selector string       `json:"-"`
+	Digest   token.Digest `json:"-"`
+	Grant    string       `json:"-"`
+	Client   string       `json:"client"`
+	Subject  string       `json:"subject,omitempty"`
+	SID      string       `json:"sid,omitempty"`
+	SEV      uint64       `json:"sev,omitempty"`
+	Scopes   []string     `json:"scopes,omitempty"`
+	Audience []string     `json:"audience,omitempty"`
+	JKT      string       `json:"jkt,omitempty"`
+	AuthTime time.Time    `json:"auth_time,omitzero"`
+	ACR      string       `json:"acr,omitempty"`
+	AMR      []string     `json:"amr,omitempty"`
+	Issued   time.Time    `json:"issued"`
+	Expires  time.Time    `json:"-"`
+}
+
+// text is a row as JSON.
+func text(row any) (string, error) {
+	b, err := json.Marshal(row)
+	if err != nil {
+		return "", fmt.Errorf("write a row: %w", err)
+	}
+	return string(b), nil
+}
+
+// parse reads a row.
+func parse(data string, row any) error {
+	if err := json.Unmarshal([]byte(data), row); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil
+}
+
+// found makes a row that is not there none.
+func found[T any](v *T, err error) (*T, error) {
+	switch {
+	case noRows(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return v, nil
+}
+
+// Consent implements provider.Tx.
+func (t providerTx) Consent(subject, client string) (*provider.Consent, error) {
+	return found(scanConsent(t.row(consentColumns+"WHERE user_id = ? AND client_id = ?", subject, client)))
+}
+
+// Consents implements provider.Tx.
+func (t providerTx) Consents(subject string) (all []*provider.Consent, err error) {
+	return all, t.query(func(rows *sql.Rows) error {
+		c, err := scanConsent(rows)
+		all = append(all, c)
+		return err
+	}, consentColumns+"WHERE user_id = ? ORDER BY client_id", subject)
+}
+
+func scanConsent(row interface{ Scan(...any) error }) (*provider.Consent, error) {
+	c := &provider.Consent{}
+	var scopes, audiences string
+	var given, used int64
+	err := row.Scan(&c.Subject, &c.Client, &scopes, &audiences, &given, &used)
+	c.Scopes, c.Audiences, c.GivenAt, c.LastUsed = strings.Fields(scopes), strings.Fields(audiences), when(given), when(used)
+	return c, err
+}
+
+// PutConsent implements provider.Tx.
+func (t providerTx) PutConsent(c *provider.Consent) error {
+	return t.exec(`INSERT INTO consents (user_id, client_id, scopes, audiences, created_at, used_at) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes, audiences = excluded.audiences,
+			created_at = excluded.created_at, used_at = excluded.used_at`,
+		c.Subject, c.Client, strings.Join(c.Scopes, " "), strings.Join(c.Audiences, " "), since(c.GivenAt), since(c.LastUsed))
+}
+
+// EndConsent implements provider.Tx.
+func (t providerTx) EndConsent(subject, client string) (bool, error) {
+	n, err := changed(t.run("DELETE FROM consents WHERE user_id = ? AND client_id = ?", subject, client))
+	return n == 1, err
+}
+
+// Code implements provider.Tx.
+func (t providerTx) Code(selector string) (*provider.Code, error) {
+	c := &provider.Code{Selector: selector}
+	var digest []byte
+	var expires int64
+	var data string
+	err := t.row(sqlCode, selector).Scan(&digest, &c.Grant, &expires, &data)
+	if err == nil {
+		var row codeRow
+		err = parse(data, &row)
+		copy(c.Digest[:], digest)
+		c.Expires, c.Asked, c.Session = time.UnixMilli(expires), provider.Asked(row.Asked), provider.Session(row.Session)
+	}
+	return found(c, err)
+}
+
+// AddCode implements provider.Tx.
+func (t providerTx) AddCode(c *provider.Code) error {
+	data, err := text(codeRow{askedRow(c.Asked), sessionRow(c.Session)})
+	if err != nil {
+		return err
+	}
+	return t.exec(sqlAddCode, c.Selector, c.Asked.Client, c.Digest[:], c.Expires.UnixMilli(), data)
+}
+
+// SpendCode implements provider.Tx.
+func (t providerTx) SpendCode(selector, grant string) (bool, error) {
+	n, err := changed(t.run(sqlSpendCode, grant, selector))
+	return n == 1, err
+}
+
+// Grant implements provider.Tx.
+func (t providerTx) Grant(id string) (*provider.Grant, error) {
+	return found(scanGrant(t.row(sqlGrant, id)))
+}
+
+func scanGrant(row interface{ Scan(...any) error }) (*provider.Grant, error) {
+	g := &provider.Grant{}
+	var current, previous []byte
+	var expires, rotated int64
+	var data string
+	if err := row.Scan(&g.ID, &g.Client, &g.Subject, &g.SID, &g.Ended, &expires, &g.N, &current, &previous, &rotated, &data); err != nil {
+		return nil, err
+	}
+	copy(g.Current[:], current)
+	copy(g.Previous[:], previous)
+	g.Expires, g.RotatedAt = time.UnixMilli(expires), when(rotated)
+	var r grantRow
+	err := parse(data, &r)
+	g.Scopes, g.AuthTime, g.ACR, g.AMR, g.BegunAt, g.JKT = r.Scopes, r.AuthTime, r.ACR, r.AMR, r.BegunAt, r.JKT
+	if r.Asked != nil {
+		g.Asked = provider.Asked(*r.Asked)
+	}
+	return g, err
+}
+
+// AddGrant implements provider.Tx.
+func (t providerTx) AddGrant(g *provider.Grant) error {
+	row := grantRow{Scopes: g.Scopes, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, BegunAt: g.BegunAt, JKT: g.JKT}
+	if g.Asked.Client != "" {
+		asked := askedRow(g.Asked)
+		row.Asked = &asked
+	}
+	data, err := text(row)
+	if err != nil {
+		return err
+	}
+	return t.exec(sqlAddGrant, g.ID, g.Client, g.Subject, g.SID, g.Ended, g.Expires.UnixMilli(), g.N, g.Current[:], g.Previous[:], since(g.RotatedAt), data)
+}
+
+// RotateGrant implements provider.Tx.
+func (t providerTx) RotateGrant(id string, n uint64, next token.Digest, now time.Time) error {
+	rotated, err := changed(t.run(sqlRotateGrant, next[:], now.UnixMilli(), id, n))
+	if err == nil && rotated == 0 {
+		err = errOutdated
+	}
+	return err
+}
+
+// EndGrant implements provider.Tx.
+func (t providerTx) EndGrant(id, reason string, _ time.Time) (bool, error) {
+	n, err := changed(t.run(sqlEndGrant, reason, id))
+	return n == 1, err
+}
+
+// GrantsOf implements provider.Tx.
+func (t providerTx) GrantsOf(subject, client string) ([]*provider.Grant, error) {
+	if client == "" {
+		return t.grants("WHERE subject = ? AND subject <> '' AND ended = ''", subject)
+	}
+	return t.grants("WHERE subject = ? AND subject <> '' AND client_id = ? AND ended = ''", subject, client)
+}
+
+// GrantsBehind implements provider.Tx.
+func (t providerTx) GrantsBehind(sid string) ([]*provider.Grant, error) {
+	return t.grants("WHERE sid = ? AND sid <> '' AND ended = ''", sid)
+}
+
+func (t providerTx) grants(where string, args ...any) (all []*provider.Grant, err error) {
+	return all, t.query(func(rows *sql.Rows) error {
+		g, err := scanGrant(rows)
+		all = append(all, g)
+		return err
+	}, grantColumns+where+" ORDER BY id", args...)
+}
+
+// Token implements provider.Tx.
+func (t providerTx) Token(selector string) (*provider.Token, error) {
+	var row tokenRow
+	var digest []byte
+	var expires int64
+	var data string
+	err := t.row(sqlToken, selector).Scan(&digest, &row.Grant, &expires, &data)
+	if err == nil {
+		err = parse(data, &row)
+		copy(row.Digest[:], digest)
+		row.Selector, row.Expires = selector, time.UnixMilli(expires)
+	}
+	return found((*provider.Token)(&row), err)
+}
+
+// AddToken implements provider.Tx.
+func (t providerTx) AddToken(a *provider.Token) error {
+	data, err := text((*tokenRow)(a))
+	if err != nil {
+		return err
+	}
+	return t.exec(sqlAddToken, a.Selector, a.Grant, a.Digest[:], a.Expires.UnixMilli(), data)
+}
+
+// EndToken implements provider.Tx.
+func (t providerTx) EndToken(selector string) error {
+	return t.exec("DELETE FROM access_tokens WHERE id = ?", selector)
+}
+
+// Spend implements provider.Tx.
+func (t providerTx) Spend(purpose, id string, until time.Time) (bool, error) {
+	n, err := changed(t.run(sqlSpend, purpose, id, until.UnixMilli()))
+	return n == 1, err
+}
+
+// Spent implements provider.Tx.
+func (t providerTx) Spent(purpose, id string) (spent bool, err error) {
+	err = t.row("SELECT EXISTS (SELECT 1 FROM spent WHERE purpose = ? AND id = ?)", purpose, id).Scan(&spent)
+	return spent, err
+}
+
+// What ends beside a session or a user ends in the same transaction, and is told in it.
+// A worker that did it later would have to be waited for: until then the tokens of the
+// grant count wherever nobody asks, and a server that dies in between would have said
+// that somebody is signed out. It costs one look at an index, which has a row for each
+// grant that lives and no other.
+
+// endGrantsBehind ends the grants that end with a session.
+func (t *tx) endGrantsBehind(ctx context.Context, sid, reason string, now time.Time) ([]feed.Event, error) {
+	return t.endGrants(ctx, "sid = ? AND sid <> ''", reason, now, sid)
+}
+
+// endGrantsOf ends those of a subject whose sessions all end but one, offline ones too:
+// whoever signs out everywhere, or sets a new password, may do so because of what a
+// thief has allowed.
+func (t *tx) endGrantsOf(ctx context.Context, subject, spared, reason string, now time.Time) ([]feed.Event, error) {
+	return t.endGrants(ctx, "subject = ? AND subject <> '' AND (sid = '' OR sid <> ?)", reason, now, subject, spared)
+}
+
+func (t *tx) endGrants(ctx context.Context, which, reason string, now time.Time, args ...any) (told []feed.Event, err error) {
+	rows, err := t.QueryContext(ctx, "UPDATE grants SET ended = ? WHERE "+which+` AND ended = ''
+		RETURNING id, subject, expires_at, COALESCE((SELECT c.access_life FROM clients c WHERE c.id = grants.client_id), 0)`,
+		append([]any{reason}, args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("end grants: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var gid, subject string
+		var expires, life int64
+		if err := rows.Scan(&gid, &subject, &expires, &life); err != nil {
+			return nil, fmt.Errorf("end grants: %w", err)
+		}
+		// What came of one that has expired has expired as well.
+		if now.UnixMilli() < expires {
+			told = append(told, feed.GrantEnded(gid, subject, reason, now.Add(max(account.ToldFor, time.Duration(life)*time.Millisecond+account.ToldAfter))))
+		}
+	}
+	return told, rows.Err()
+}
+
+func (t *txn) tellEnded(told []feed.Event, err error) error {
+	if err != nil {
+		return err
+	}
+	return t.Tell(told...)
+}
+
+// forgetGrants removes what a user was behind, who is deleted.
+func (t *txn) forgetGrants(user string) error {
+	if err := t.tellEnded(t.tx.endGrantsOf(t.ctx, user, "", "account_deleted", t.now)); err != nil {
+		return err
+	}
+	return t.exec("DELETE FROM grants WHERE subject = ? AND subject <> ''", user)
+}
+
+var sqlSweepProvider = [...]string{
+	"DELETE FROM access_tokens WHERE id IN (SELECT id FROM access_tokens WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+	"DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+	"DELETE FROM codes WHERE id IN (SELECT id FROM codes WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+	"DELETE FROM spent WHERE (purpose, id) IN (SELECT purpose, id FROM spent WHERE until <= ? ORDER BY until LIMIT ?)",
+}
+
+// SweepProvider removes up to limit of each sort that have expired, and reports whether
+// there may be more.
+func (db *DB) SweepProvider(ctx context.Context, now time.Time, limit int) (more bool, err error) {
+	for _, query := range sqlSweepProvider {
+		n, err := changed(db.write.ExecContext(ctx, query, now.UnixMilli(), limit))
+		if err != nil {
+			return false, classify(err)
+		}
+		more = more || n == limit
+	}
+	return more, nil
+}
