@@ -3,7 +3,6 @@ package provider
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -74,57 +73,6 @@ type ClientSecret struct {
 	Selector string
 	Digest   token.Digest
 	Expires  time.Time // zero for never
-}
-
-// ErrInvalidMetadata is the refusal of a client that contradicts itself (RFC 7591 section
-// 3.2.2).
-var ErrInvalidMetadata = admit.Invalid.New("invalid_client_metadata", "The client cannot be registered like this.")
-
-const (
-	maxCodeTime   = 10 * time.Minute // RFC 6749 section 4.1.2
-	maxAccessTime = 24 * time.Hour   // for so long verifiers must remember what has ended
-)
-
-// Check says what contradicts itself in a client. Whoever registers one asks, and
-// CheckRedirects of its redirect URIs.
-func (c *Client) Check() error {
-	wrong := ""
-	secret, people := len(c.Secrets) > 0, c.may(AuthorizationCode) || c.may(DeviceCode)
-	switch {
-	case c.ID == "" || len(c.ID) > maxClientID || strings.ContainsFunc(c.ID, func(r rune) bool { return r < ' ' || r > '~' }):
-		wrong = "The id is not of 1 to 2048 printable ASCII characters."
-	case !slices.Contains([]AuthMethod{AnySecret, NoAuth, SecretBasic, SecretPost, PrivateKeyJWT}, c.Auth):
-		wrong = "There is no such method of authentication."
-	case secret != (c.Auth == AnySecret || c.Auth == SecretBasic || c.Auth == SecretPost):
-		wrong = "A client has a secret where it proves itself by one, and only there."
-	case c.Auth == PrivateKeyJWT && (c.Keys == nil) == (c.KeysURI == ""):
-		wrong = "A client that proves itself by a key has either keys, or a URL of them."
-	case len(c.Grants) == 0:
-		wrong = "There is no grant type."
-	case slices.ContainsFunc(c.Grants, func(g GrantType) bool {
-		return !slices.Contains([]GrantType{AuthorizationCode, RefreshToken, ClientCredentials, DeviceCode}, g)
-	}):
-		wrong = "There is no such grant type."
-	case c.may(RefreshToken) && !people:
-		wrong = "There is nothing to refresh: what is a client's own it asks for again."
-	case c.may(ClientCredentials) && c.Auth == NoAuth:
-		wrong = "A client that cannot prove itself has nothing of its own."
-	case c.may(AuthorizationCode) && len(c.RedirectURIs) == 0:
-		wrong = "There is no redirect URI to send a code to."
-	case c.Signs != "" && !slices.Contains(signingAlgorithms, c.Signs):
-		wrong = "Nothing is signed with this algorithm: it is ES256, EdDSA or RS256."
-	case c.JWT && c.Sector != "":
-		wrong = "A JWT says who somebody is, which a client with pairwise subjects must not know."
-	case c.CodeLife < 0 || c.CodeLife > maxCodeTime:
-		wrong = "A code lives no longer than ten minutes."
-	case c.AccessLife < 0 || c.AccessLife > maxAccessTime:
-		wrong = "An access token lives no longer than a day."
-	case c.GrantLife < 0:
-		wrong = "A grant lives for less than no time."
-	default:
-		return nil
-	}
-	return because(ErrInvalidMetadata, wrong)
 }
 
 // RotateSecret gives the client a new secret. Those that it has had are good for a while

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/db"
 )
 
 // A shop is an application of somebody else.
@@ -31,7 +34,18 @@ func (s *site) withShop(change ...func(*provider.Client)) *site {
 	for _, fn := range change {
 		fn(&c)
 	}
-	s.server.StubMemory().PutClient(c)
+	where := s.shared
+	if where == "" {
+		where = filepath.Join(s.data, "admit.db")
+	}
+	beside, err := db.Open(s.t.Context(), where)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer beside.Close()
+	if err := beside.Update(s.t.Context(), func(tx account.Tx) error { return tx.PutClient(&c) }); err != nil {
+		s.t.Fatal(err)
+	}
 	return s
 }
 
@@ -421,6 +435,53 @@ func TestAnEndpointForProgramsAnswersPrograms(t *testing.T) {
 	r := c.page("POST", "/oauth/token", url.Values{"client_id": {"shop"}}, far).want(403)
 	if decodeJSON(t, r); r.at("code") != "https_required" {
 		t.Errorf("a request in the clear is answered %s", r.body)
+	}
+}
+
+// Pages of a registered client may ask for tokens from a script; another one's may not,
+// and nobody's where people are asked.
+func TestScriptsOfAClientsPagesAreAnsweredAndNoOthers(t *testing.T) {
+	s := newSite(t).withShop()
+	for path, shared := range map[string]bool{
+		"/oauth/token": true, "/oauth/revoke": true, "/oauth/userinfo": true, "/.well-known/openid-configuration": true, "/.well-known/oauth-authorization-server": true,
+		"/oauth/introspect": false, "/oauth/authorize": false, "/oauth/logout": false,
+	} {
+		for origin, known := range map[string]bool{"https://shop.example.net": true, "https://evil.example": false} {
+			r := s.client().page("OPTIONS", path, nil, func(r *http.Request) {
+				r.Header.Set("Origin", origin)
+				r.Header.Set("Access-Control-Request-Method", "POST")
+				r.Header.Set("Sec-Fetch-Site", "cross-site")
+			})
+			want := ""
+			if shared && known {
+				want = origin
+			}
+			if got := r.header.Get("Access-Control-Allow-Origin"); got != want || r.header.Get("Access-Control-Allow-Credentials") != "" {
+				t.Errorf("%s is shared with %q for %s", path, got, origin)
+			}
+		}
+	}
+}
+
+func TestTheDocumentsOfTheProviderNameItsEndpoints(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
+		r := s.client().page("GET", path, nil).want(200)
+		decodeJSON(t, r)
+		if r.at("issuer") != "http://localhost" || r.at("authorization_endpoint") != "http://localhost/oauth/authorize" || r.at("jwks_uri") != "http://localhost/oauth/jwks" {
+			t.Errorf("%s says %s", path, r.body)
+		}
+	}
+}
+
+// A program that shows an access token learns of its person what was allowed.
+func TestAnAppIsToldOfAPersonWhatWasAllowed(t *testing.T) {
+	s := newSite(t).withShop()
+	c := s.signedUp("ann")
+	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+c.lets("scope", "openid").at("access_token")) }
+	r := s.client().page("GET", "/oauth/userinfo", nil, bearer).want(200)
+	if decodeJSON(t, r); r.at("sub") == "" || len(r.m) != 1 {
+		t.Errorf("it learns %s", r.body)
 	}
 }
 

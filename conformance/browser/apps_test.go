@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/server"
 	"github.com/chromedp/chromedp"
 )
 
@@ -28,6 +28,7 @@ type shop struct {
 	mu     sync.Mutex
 	asked  map[string]string // state → verifier; guarded by mu
 	tokens []string          // refresh tokens; guarded by mu
+	id     string            // the latest ID token; guarded by mu
 }
 
 func newShop(t *testing.T, s *site) *shop {
@@ -39,14 +40,23 @@ func newShop(t *testing.T, s *site) *shop {
 	t.Cleanup(home.Close)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/callback", a.callback)
+	mux.HandleFunc("/gone", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, a.home+"/?says=gone+"+r.URL.Query().Get("state"), http.StatusFound)
+	})
 	app := httptest.NewServer(mux)
 	t.Cleanup(app.Close)
 	a.url, a.home = app.URL, home.URL
-	s.server.StubMemory().PutClient(provider.Client{
-		ID: "shop", Name: "The Shop", Auth: provider.NoAuth, RedirectURIs: []string{a.url + "/callback"},
-		Grants: []provider.GrantType{provider.AuthorizationCode, provider.RefreshToken},
-		Scopes: []string{"openid", "profile", "email", "offline_access"},
-	})
+	o, err := server.Connect(t.Context(), server.Config{Data: s.data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if _, err := o.AddClient(t.Context(), server.NewClient{
+		ID: "shop", Name: "The Shop", Public: true, RedirectURIs: []string{a.url + "/callback"}, PostLogoutURIs: []string{a.url + "/gone"},
+		GrantTypes: []string{"authorization_code", "refresh_token"}, Scopes: []string{"openid", "profile", "email", "offline_access"},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return a
 }
 
@@ -89,13 +99,14 @@ func (a *shop) redeem(form url.Values) string {
 	var in struct {
 		Scope, Error string
 		RefreshToken string `json:"refresh_token"`
+		IDToken      string `json:"id_token"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&in); err != nil {
 		return err.Error()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tokens = append(a.tokens, in.RefreshToken)
+	a.tokens, a.id = append(a.tokens, in.RefreshToken), in.IDToken
 	return "scopes " + in.Scope + in.Error
 }
 
@@ -105,6 +116,17 @@ func (a *shop) refresh() string {
 	last := a.tokens[len(a.tokens)-1]
 	a.mu.Unlock()
 	return a.redeem(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {last}, "client_id": {"shop"}})
+}
+
+// leave is the address that the shop signs people out at, who are asked without a hint.
+func (a *shop) leave(hint bool) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q := url.Values{"client_id": {"shop"}, "post_logout_redirect_uri": {a.url + "/gone"}, "state": {"4711"}}
+	if hint {
+		q.Set("id_token_hint", a.id)
+	}
+	return a.site.url + "/oauth/logout?" + q.Encode()
 }
 
 // comesTo waits until the browser is where a page says this.
@@ -182,5 +204,35 @@ func TestAnAppAsksWhoOneWantsToBe(t *testing.T) {
 		p.fill("password", goodPassword)
 		p.do(p.pressing("Confirm"))
 		p.comesTo(granted)
+	})
+}
+
+func TestAnAppSignsSomebodyOutAndALinkOnlyAsks(t *testing.T) {
+	everyWay(t, func(t *testing.T, m mode) {
+		s := newSite(t)
+		a := newShop(t, s)
+		p := s.profile(t, m)
+		p.signUp("ann")
+		p.open(a.ask())
+		p.do(p.pressing("Allow"))
+		p.comesTo(granted)
+
+		p.open(a.leave(false))
+		p.sees("Sign out here, too?")
+		p.press("Stay signed in")
+		p.at("/account")
+		p.open(a.leave(false))
+		p.do(p.pressing("Sign out"))
+		p.comesTo("gone 4711")
+		p.open("/account")
+		p.at("/signin?return_to=%2Faccount")
+
+		p.signIn("ann", goodPassword)
+		p.do(chromedp.Navigate(a.ask()))
+		p.comesTo(granted)
+		p.do(chromedp.Navigate(a.leave(true))) // with an ID token of this session
+		p.comesTo("gone 4711")
+		p.open("/account")
+		p.at("/signin?return_to=%2Faccount")
 	})
 }

@@ -85,8 +85,6 @@ type site struct {
 	url   string
 	setup string // the link that makes the administrator
 	data  string // the folder
-
-	server *server.Server
 }
 
 func newSite(t *testing.T) *site {
@@ -109,7 +107,7 @@ func newSite(t *testing.T) *site {
 		}
 		s.Close()
 	})
-	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal(), data: data, server: s}
+	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal(), data: data}
 }
 
 // mailTo returns the code and the link that were mailed last to the address.

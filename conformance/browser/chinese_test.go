@@ -49,6 +49,8 @@ var inChinese = map[string]string{
 	"Do not allow":                    "不允许",
 	"see your e-mail address":         "查看您的邮箱",
 	"see your name and your language": "查看您的名字和语言",
+	"Sign out here, too?":             "也要在这里退出登录吗？",
+	"Stay signed in":                  "保持登录",
 	"Take back":                       "收回授权",
 	"You have let in no app yet.":     "您还没有授权任何应用。",
 	"Use another account":             "使用其他账号",

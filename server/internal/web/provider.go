@@ -214,6 +214,9 @@ func (p people) SignOut(_ http.ResponseWriter, r *http.Request, l *provider.Logo
 // signOutFor ends the session at once where the application has shown that it knows whose
 // it is, and otherwise asks: a link must not sign anybody out.
 func (c *call) signOutFor(l *provider.Logout) error {
+	if err := c.speak(l.Locales); err != nil {
+		return err
+	}
 	user, _, _, err := c.visitor()
 	if err != nil {
 		return err
