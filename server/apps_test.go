@@ -478,7 +478,9 @@ func TestTheDocumentsOfTheProviderNameItsEndpoints(t *testing.T) {
 func TestAnAppIsToldOfAPersonWhatWasAllowed(t *testing.T) {
 	s := newSite(t).withShop()
 	c := s.signedUp("ann")
-	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+c.lets("scope", "openid").at("access_token")) }
+	bearer := func(r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+c.lets("scope", "openid").at("access_token"))
+	}
 	r := s.client().page("GET", "/oauth/userinfo", nil, bearer).want(200)
 	if decodeJSON(t, r); r.at("sub") == "" || len(r.m) != 1 {
 		t.Errorf("it learns %s", r.body)

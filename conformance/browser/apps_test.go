@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +48,12 @@ func newShop(t *testing.T, s *site) *shop {
 	app := httptest.NewServer(mux)
 	t.Cleanup(app.Close)
 	a.url, a.home = app.URL, home.URL
+	for range 1000 { // until commands are heard
+		if _, err := os.Stat(filepath.Join(s.data, "admit.sock")); err == nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	o, err := server.Connect(t.Context(), server.Config{Data: s.data})
 	if err != nil {
 		t.Fatal(err)
