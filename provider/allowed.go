@@ -103,16 +103,3 @@ func (p *Provider) TakeBack(ctx context.Context, subject, client string) (there 
 	})
 	return there, err
 }
-
-// stillAllowed refuses a code where what it stands for was taken back while it was on its
-// way.
-func stillAllowed(tx Tx, c *Client, subject string) error {
-	if c.FirstParty {
-		return nil
-	}
-	given, err := tx.Consent(subject, c.ID)
-	if err == nil && given == nil {
-		err = because(ErrInvalidGrant, "The person has taken back what was allowed.")
-	}
-	return err
-}

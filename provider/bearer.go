@@ -87,7 +87,7 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 		return nil, ErrInvalidToken
 	}
 	// What a JWT does not say of these its grant does.
-	t.Subject, t.SID = l.grant.Subject, l.grant.SID
+	t.Subject, t.SID = l.grant.Subject, l.grant.session()
 	if l.grant.Subject == "" {
 		return l, nil
 	}

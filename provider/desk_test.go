@@ -149,13 +149,12 @@ func (d *desk) code(client string, change func(*Code)) string {
 		change(c)
 	}
 	if err := d.m.Update(d.Context(), func(tx Tx) error {
-		if given, err := tx.Consent(s.Subject, client); err != nil || given == nil {
-			err = errors.Join(err, tx.PutConsent(&Consent{Subject: s.Subject, Client: client, Scopes: c.Asked.Scopes, GivenAt: d.now, LastUsed: d.now}))
-			if err != nil {
-				return err
-			}
+		k, err := tx.Consent(s.Subject, client)
+		if k == nil {
+			k = &Consent{Subject: s.Subject, Client: client, GivenAt: d.now, LastUsed: d.now}
 		}
-		return tx.AddCode(c)
+		k.Scopes, k.Audiences = c.Asked.Scopes, c.Asked.Audiences
+		return errors.Join(err, tx.PutConsent(k), tx.AddCode(c))
 	}); err != nil {
 		d.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 
 const reasonSessionEnded = "session_ended"
 
-// SessionEnded ends what stood on a session that has ended, and has the clients told that
-// were let in with it. It may be called again: what has ended stays so, and nobody is told
+// SessionEnded ends what stood on a session that has ended, but for offline access, and has
+// the clients told that were let in with it. It may be called again: what has ended stays so, and nobody is told
 // twice.
 func (p *Provider) SessionEnded(ctx context.Context, sid string) error {
 	now := p.now()
@@ -80,7 +80,12 @@ func (p *Provider) ended(ctx context.Context, find func(Tx) ([]*Grant, error), e
 			if c == nil {
 				c = &Client{ID: g.Client} // removed, and with it all that it had
 			}
-			if err := endGrant(tx, g, c, reasonSessionEnded, now); err != nil {
+			if g.Offline && !everywhere {
+				err = tx.Outlive(g.ID)
+			} else {
+				err = endGrant(tx, g, c, reasonSessionEnded, now)
+			}
+			if err != nil {
 				return err
 			}
 			at := place{g.Client, g.SID}

@@ -116,7 +116,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 	if !c.JWT || c.Sector != "" {
 		m.opaque = token.New(token.Access)
 		t := &Token{
-			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.SID,
+			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
 			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
 		}
 		if u != nil {
@@ -172,16 +172,26 @@ func endGrant(tx Tx, g *Grant, c *Client, reason string, now time.Time) error {
 	return tx.Note(Note{At: now, Event: reason, Subject: g.Subject, Client: g.Client, Detail: g.ID})
 }
 
-// behind returns who a grant is of: the session that it ends with, nil where there is
-// none, and the user. ErrInvalidGrant where either has gone.
+// session is the sid of the session that a grant ends with, "" for none.
+func (g *Grant) session() string {
+	if g.Offline {
+		return ""
+	}
+	return g.SID
+}
+
+// behind returns who a grant is of: its session, nil where it has outlived that, and the
+// user. ErrInvalidGrant where either that it needs has gone.
 func behind(tx Tx, g *Grant, now time.Time) (s *Session, u *User, err error) {
 	if g.SID != "" {
 		s, err = tx.Session(g.SID, now)
-		switch {
+		switch gone := s == nil || s.Subject != g.Subject; {
 		case err != nil:
 			return nil, nil, err
-		case s == nil || s.Subject != g.Subject:
+		case gone && !g.Offline:
 			return nil, nil, because(ErrInvalidGrant, "The person has signed out.")
+		case gone:
+			s = nil
 		}
 	}
 	u, err = tx.User(g.Subject)
@@ -219,7 +229,10 @@ func narrowed(have, asked []string) ([]string, error) {
 // that are (RFC 8707 section 2.2), and all of them where none is. Where there is none to
 // ask for it is the only one of the client's, or the issuer: a token that is good in
 // several places can be presented by one of them at another.
-func (p *Provider) audienceOf(c *Client, may, asked []string) ([]string, error) {
+//
+// Who asks for people to be told of (scope openid) gets one that is good at the userinfo
+// endpoint, too.
+func (p *Provider) audienceOf(c *Client, may, asked []string, people bool) ([]string, error) {
 	for _, resource := range asked {
 		if !slices.Contains(may, resource) {
 			return nil, ErrInvalidTarget
@@ -230,6 +243,8 @@ func (p *Provider) audienceOf(c *Client, may, asked []string) ([]string, error) 
 		return slices.Compact(slices.Sorted(slices.Values(asked))), nil
 	case len(may) > 0:
 		return may, nil
+	case len(c.Audiences) == 1 && people && c.Audiences[0] != p.o.Issuer:
+		return []string{c.Audiences[0], p.o.Issuer}, nil
 	case len(c.Audiences) == 1:
 		return c.Audiences, nil
 	}

@@ -275,6 +275,25 @@ func TestASessionsEndIsToldOnce(t *testing.T) {
 	h.silent("app", text)
 }
 
+func TestAnAppWithOfflineAccessHearsOnceThatTheSessionHasEnded(t *testing.T) {
+	h, e := listening(t, nil)
+	a := h.tokens("app", scoped("openid", "offline_access"))
+	id := payload(t, a.string("id_token"))
+	for range 2 {
+		if err := h.SessionEnded(t.Context(), "s1"); err != nil {
+			t.Fatal(err)
+		}
+		h.delivers()
+	}
+	all := e.all()
+	if len(all) != 1 || payload(t, all[0])["sid"] != id["sid"] || id["sid"] == nil {
+		t.Errorf("%d logout tokens, the ID token is %v", len(all), id)
+	}
+	if !h.active("app", a.string("refresh_token")) {
+		t.Error("offline access has ended with the session")
+	}
+}
+
 func TestASubjectsEndTakesOfflineAccessToo(t *testing.T) {
 	h, e := listening(t, nil)
 	a := h.tokens("app", scoped("openid", "offline_access"))

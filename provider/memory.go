@@ -388,6 +388,24 @@ func (tx *memoryTx) EndGrant(id, reason string, now time.Time) (bool, error) {
 	return true, nil
 }
 
+// Outlive implements [Tx].
+func (tx *memoryTx) Outlive(id string) error {
+	g, ok := tx.grants[id]
+	switch {
+	case !tx.writes:
+		return errReadOnly
+	case !ok:
+		return nil
+	}
+	subject, sid := g.Subject, g.SID
+	g.SID = ""
+	put(tx, tx.grants, id, g)
+	tx.forget(subject, sid, id)
+	tx.index(subject, "", id)
+	tx.undo = append(tx.undo, func() { tx.index(subject, sid, id) })
+	return nil
+}
+
 // GrantsOf implements [Tx].
 func (tx *memoryTx) GrantsOf(subject, client string) ([]*Grant, error) {
 	return tx.all(tx.of[subject], client), nil

@@ -51,6 +51,8 @@ type Tx interface {
 	RotateGrant(id string, n uint64, next token.Digest, now time.Time) error
 	// EndGrant ends a grant that lives, and reports whether it did.
 	EndGrant(id, reason string, now time.Time) (bool, error)
+	// Outlive takes the session from an offline grant: it has ended, and the client was told.
+	Outlive(id string) error
 	// GrantsOf returns the grants that live: of a subject with a client, "" for every
 	// one, or of a session.
 	GrantsOf(subject, client string) ([]*Grant, error)
@@ -146,7 +148,8 @@ type Grant struct {
 	ID       string // the "gid" of its tokens; no secret
 	Client   string
 	Subject  string // "" of a client's own
-	SID      string // it ends with this session; "" for one that outlives it (offline_access)
+	SID      string // of the session that it was allowed in, "" once that has ended
+	Offline  bool   // it outlives that session (offline_access)
 	Scopes   []string
 	Asked    Asked
 	AuthTime time.Time

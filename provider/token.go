@@ -247,12 +247,12 @@ func (x *exchange) redeem(tx Tx) error {
 	if x.session == nil { // a code that is of no session
 		return errCode
 	}
-	if err := stillAllowed(tx, x.client, g.Subject); err != nil {
+	if err := x.allowedStill(tx, g); err != nil {
 		return err
 	}
 	g.Expires = x.session.Expires
 	if refreshes && slices.Contains(g.Scopes, "offline_access") {
-		g.SID, g.Expires = "", x.now.Add(x.client.grantLife())
+		g.Offline, g.Expires = true, x.now.Add(x.client.grantLife())
 	}
 	if refreshes {
 		x.refresh = token.New(token.Refresh)
@@ -277,6 +277,18 @@ func (x *exchange) redeem(tx Tx) error {
 		return err
 	}
 	return x.give(tx, g)
+}
+
+// allowedStill reports whether what a code was given for has not been taken back since.
+func (x *exchange) allowedStill(tx Tx, g *Grant) error {
+	if x.client.FirstParty {
+		return nil
+	}
+	k, err := tx.Consent(g.Subject, g.Client)
+	if err == nil && (k == nil || len(without(g.Scopes, k.Scopes))+len(without(g.Asked.Audiences, k.Audiences)) > 0) {
+		err = because(ErrInvalidGrant, "The person has taken back what was allowed.")
+	}
+	return err
 }
 
 // end ends the grant behind something that was good once and has been presented again:
@@ -386,7 +398,7 @@ func (x *exchange) narrow(g *Grant, asked []string) (err error) {
 		return err
 	}
 	x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return !slices.Contains(x.client.Scopes, s) })
-	x.audience, err = x.audienceOf(x.client, g.Asked.Audiences, x.f["resource"])
+	x.audience, err = x.audienceOf(x.client, g.Asked.Audiences, x.f["resource"], slices.Contains(x.scopes, "openid"))
 	return err
 }
 
@@ -419,7 +431,7 @@ func (x *exchange) own(tx Tx) (err error) {
 	if len(asked) > 0 {
 		may = x.client.Audiences
 	}
-	if x.audience, err = x.audienceOf(x.client, may, asked); err != nil {
+	if x.audience, err = x.audienceOf(x.client, may, asked, false); err != nil {
 		return err
 	}
 	g := &Grant{

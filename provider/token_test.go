@@ -761,3 +761,21 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// The attack: an application holds a code back until the person has taken back what it was
+// allowed, and then makes tokens of it.
+func TestAttackACodeIsRedeemedAfterItWasTakenBack(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", nil)
+	for name, scopes := range map[string][]string{"everything": nil, "a part": {"openid", "email"}} {
+		code := redeeming(d.code("app", nil))
+		if err := d.m.Update(t.Context(), func(tx Tx) error {
+			return tx.PutConsent(&Consent{Subject: "alice", Client: "app", Scopes: scopes})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if a := d.post(code, basic("app", secret)); a.status != 400 || a.string("error") != "invalid_grant" {
+			t.Errorf("%s taken back: %d %s", name, a.status, a.text)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"errors"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -50,21 +49,8 @@ func (p *Provider) tell(w http.ResponseWriter, r *http.Request) (map[string]any,
 		wish = l.grant.Asked.Claims.UserInfo
 	}
 	told := claimsFor(l.user, l.Scopes, wish, p.o.Scopes)
-	maps.Copy(told, named(l.user, wish))
 	told["sub"] = p.subject(l.client, l.Subject)
 	return told, nil
-}
-
-// named returns the claims that a client has asked for by name. The authorization
-// endpoint has left out those that it may not have, and asked the person for the rest.
-func named(u *User, wish map[string]*ClaimWish) map[string]any {
-	told := map[string]any{}
-	for name, w := range wish {
-		if v, known := u.Claims[name]; known && w.grants(v) && !reserved(name) {
-			told[name] = v
-		}
-	}
-	return told
 }
 
 // bearerOf returns the access token of a request (RFC 6750 section 2). It stands in one

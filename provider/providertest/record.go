@@ -348,11 +348,14 @@ func grantsAreFound(k *kit) {
 	a, b := add(app, k.subject, k.sid), add(app, k.subject, "")
 	c, d := add(other, k.subject, sid2), add(app, subject2, "")
 	add(app, "", "") // the client's own
-	ended := add(app, k.subject, k.sid)
+	ended, alone := add(app, k.subject, k.sid), add(other, k.subject, k.sid)
 	k.update(func(tx provider.Tx) error {
 		_, err := tx.EndGrant(ended, "gone", k.now)
-		return err
+		return errors.Join(err, tx.Outlive(alone), tx.Outlive("nobody's"))
 	})
+	if g := k.grant(alone); g == nil || g.SID != "" {
+		k.Errorf("a grant that has outlived its session: %+v", g)
+	}
 	found := func(what string, got []*provider.Grant, want ...string) {
 		k.Helper()
 		var names []string
@@ -372,7 +375,7 @@ func grantsAreFound(k *kit) {
 		none, err4 := tx.GrantsOf(subject2, other)
 		behind, err5 := tx.GrantsBehind(k.sid)
 		behind2, err6 := tx.GrantsBehind(sid2)
-		found("of a subject", all, a, b, c)
+		found("of a subject", all, a, b, c, alone)
 		found("of a subject with a client", of, a, b)
 		found("of another subject", second, d)
 		found("of a subject with a client that it has nothing with", none)
