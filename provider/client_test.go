@@ -3,7 +3,6 @@ package provider
 import (
 	"testing"
 	"time"
-
 )
 
 func TestSecretsOverlapWhileOneIsReplaced(t *testing.T) {
