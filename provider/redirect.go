@@ -74,18 +74,10 @@ func cutLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// checkRedirect refuses addresses of a client that are not to be registered
-// ([Client.Check]). They are looked at again before each use, for a store may hold what
-// was put there by other means.
-func checkRedirect(uri string, native, insecure bool) error {
-	if wrong := wrongRedirect(uri, native, insecure); wrong != "" {
-		return because(ErrInvalidRequest, "The address "+wrong+".")
-	}
-	return nil
-}
-
-// wrongRedirect returns what is wrong with an address: it is without TLS, with a fragment,
-// or of a scheme that any program may have.
+// wrongRedirect returns what is wrong with an address of a client that is not to be
+// registered ([Client.Check]): it is without TLS, with a fragment, or of a scheme that any
+// program may have. It is looked at before each use, too, for a store may hold what was
+// put there by other means.
 func wrongRedirect(uri string, native, insecure bool) string {
 	u, err := url.Parse(uri)
 	switch {

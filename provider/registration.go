@@ -190,6 +190,8 @@ func (c *Client) checkGrants(bool) (field, why string) {
 		return "redirect_uris", "A redirect URI is for authorization_code, which this client has not."
 	case !person && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != ""):
 		return "grant_types", "Nobody signs in at a client with these grant types, and so nobody signs out."
+	case c.JWT && c.Sector != "":
+		return "access_token_format", "A JWT says who somebody is, which a client with pairwise subjects must not know."
 	case c.Native && c.Auth != NoAuth:
 		return "auth_method", "A program on people's devices keeps no secret (RFC 8252 section 8.5): it is a public client."
 	}
@@ -240,8 +242,7 @@ func (c *Client) checkLives(bool) (field, why string) {
 			return life.field, life.why
 		}
 	}
-	switch c.Signs {
-	case "", jose.ES256, jose.RS256, jose.EdDSA:
+	if c.Signs == "" || slices.Contains(signingAlgorithms, c.Signs) {
 		return "", ""
 	}
 	return "signing_alg", "Tokens are signed with ES256, RS256 or EdDSA."

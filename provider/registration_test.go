@@ -102,6 +102,7 @@ func TestAClientIsRegisteredOnlyAsItMayAct(t *testing.T) {
 		{"a code for no time", "code_ttl", []func(*Client){func(c *Client) { c.CodeLife = -time.Second }}},
 		{"a token for a week", "access_ttl", []func(*Client){func(c *Client) { c.AccessLife = 7 * 24 * time.Hour }}},
 		{"a grant for a second", "grant_ttl", []func(*Client){func(c *Client) { c.GrantLife = time.Second }}},
+		{"a JWT of somebody whom it must not know", "access_token_format", []func(*Client){func(c *Client) { c.JWT, c.Sector = true, "shop.example.net" }}},
 		{"no signature", "signing_alg", []func(*Client){func(c *Client) { c.Signs = "none" }}},
 		{"a shared signature", "signing_alg", []func(*Client){func(c *Client) { c.Signs = jose.HS256 }}},
 	} {

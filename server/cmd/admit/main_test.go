@@ -160,7 +160,9 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 				admit jwt encrypt --alg ECDH-ES --enc A256GCM --key theirs.jwk < token > jwe
 				echo 'a long walk by the sea' | admit password hash > hash
 				admit token issue --kind api-key --user ada@example.org --name example --scope profile > key
-				cp users users.jsonl`)
+				cp users users.jsonl
+				admit client remove shop || true
+				test '` + name + `' = 'admit client add' || admit client add --id shop --name Shop --grant client_credentials`)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}

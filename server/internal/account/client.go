@@ -246,11 +246,11 @@ func (s *Service) RotateClientSecret(ctx context.Context, id string, secret admi
 	if overlap < 0 || overlap > maxOverlap {
 		return nil, made, &admit.FieldError{Field: "overlap", Err: ErrOverlap}
 	}
-	var kept provider.ClientSecret
-	if secret.IsZero() {
-		made, kept = provider.NewSecret()
-	} else if kept, err = provider.ParseSecret(secret); err != nil {
-		return nil, made, err
+	var given provider.ClientSecret
+	if !secret.IsZero() {
+		if given, err = provider.ParseSecret(secret); err != nil {
+			return nil, made, err
+		}
 	}
 	err = s.update(ctx, func(tx Tx) error {
 		c, err := client(tx, id)
@@ -261,15 +261,11 @@ func (s *Service) RotateClientSecret(ctx context.Context, id string, secret admi
 			return ErrNoSecret
 		}
 		to := *c
-		to.Secrets = []provider.ClientSecret{kept}
-		until := now.Add(overlap)
-		for _, old := range c.Secrets {
-			if old.Expires.IsZero() || old.Expires.After(until) {
-				old.Expires = until
-			}
-			if old.Expires.After(now) && old.Digest != kept.Digest {
-				to.Secrets = append(to.Secrets, old)
-			}
+		if made = to.RotateSecret(overlap, now); !secret.IsZero() {
+			// It is another one's, or one of before that goes on.
+			made, to.Secrets[0] = admit.Secret{}, given
+			before := slices.DeleteFunc(to.Secrets[1:], func(s provider.ClientSecret) bool { return s.Digest == given.Digest })
+			to.Secrets = to.Secrets[:1+len(before)]
 		}
 		if len(to.Secrets) > maxSecrets {
 			return ErrManySecrets

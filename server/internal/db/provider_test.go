@@ -23,6 +23,7 @@ import (
 type shop struct {
 	testing.TB
 	*db.DB
+	place    string
 	ctx      context.Context
 	store    provider.Store
 	sessions *session.Manager[struct{}]
@@ -31,12 +32,15 @@ type shop struct {
 
 func newShop(t testing.TB) *shop {
 	t.Helper()
-	d, err := db.Open(t.Context(), db.NewPlace(t))
+	place := db.NewPlace(t)
+	d, err := db.Open(t.Context(), place)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	return openShop(t, d)
+	s := openShop(t, d)
+	s.place = place
+	return s
 }
 
 func openShop(t testing.TB, d *db.DB) *shop {
