@@ -417,6 +417,12 @@ func TestWhatAnAppWasAllowedIsTakenBackAtOnce(t *testing.T) {
 	s.refreshApp(theirs.at("refresh_token")).want(200)
 	c.page("GET", appAsks(), nil).says("Let The Shop in?")
 
+	for _, event := range []string{"client_authorized", "client_taken_back"} {
+		if got := string(c.get("activity").want(200).body); !strings.Contains(got, `"event":"`+event+`","text"`) || !strings.Contains(got, `"detail":"shop","by":"user"`) {
+			t.Errorf("the activity does not tell of %s: %s", event, got)
+		}
+	}
+
 	other.delete("apps/shop").want(204)
 	other.delete("apps/shop").want(404, "unknown_app")
 }
