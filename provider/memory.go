@@ -264,6 +264,30 @@ func (tx *memoryTx) PutConsent(c *Consent) error {
 	return nil
 }
 
+// Consents implements [Tx].
+func (tx *memoryTx) Consents(subject string) (all []*Consent, err error) {
+	for name, c := range tx.consents { // a look for who reads a page
+		if name.a == subject {
+			all = append(all, &c)
+		}
+	}
+	return all, nil
+}
+
+// EndConsent implements [Tx].
+func (tx *memoryTx) EndConsent(subject, client string) (bool, error) {
+	if !tx.writes {
+		return false, errReadOnly
+	}
+	name := pair{subject, client}
+	old, was := tx.consents[name]
+	if was {
+		delete(tx.consents, name)
+		tx.undo = append(tx.undo, func() { tx.consents[name] = old })
+	}
+	return was, nil
+}
+
 // Code implements [Tx].
 func (tx *memoryTx) Code(selector string) (*Code, error) { return found(tx.codes, selector) }
 

@@ -33,6 +33,9 @@ type Tx interface {
 
 	Consent(subject, client string) (*Consent, error)
 	PutConsent(*Consent) error
+	// Consents returns all of a subject, and EndConsent reports whether there was one.
+	Consents(subject string) ([]*Consent, error)
+	EndConsent(subject, client string) (bool, error)
 
 	// Code is found by its selector. A code that was spent is kept until it would have
 	// expired: who presents it again is a thief, or was robbed.

@@ -542,6 +542,9 @@ func guarded(t *testing.T, r *reply, https bool) {
 	case keys && r.status == 200: // what everybody may have
 		one("Cross-Origin-Resource-Policy", "cross-origin")
 		one("Cache-Control", "public, max-age=60")
+	case strings.Contains(r.what, " /.well-known/o") && r.status == 200:
+		one("Cross-Origin-Resource-Policy", "same-origin")
+		one("Cache-Control", "public, max-age=3600")
 	case strings.Contains(r.what, "/static/"):
 		one("Cross-Origin-Resource-Policy", "same-origin")
 	default:
@@ -565,7 +568,7 @@ func guarded(t *testing.T, r *reply, https bool) {
 	if https {
 		one("Strict-Transport-Security", "max-age=31536000; includeSubDomains") // ASVS 3.4.1
 	}
-	if keys || strings.Contains(r.what, " /api/") || strings.Contains(r.what, " /feed") {
+	if keys || regexp.MustCompile(` /(api/|feed|oauth/(token|introspect|revoke|userinfo)|\.well-known/o)`).MatchString(r.what) {
 		return
 	}
 	one("Referrer-Policy", "same-origin", "no-referrer")

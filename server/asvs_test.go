@@ -47,7 +47,7 @@ func TestEveryCookieIsForThisHostAloneAndHiddenFromScripts(t *testing.T) {
 
 // memberPages need somebody who is signed in.
 var memberPages = []string{
-	"/account", "/account/security", "/account/sessions", "/account/activity", "/account/identifiers", "/account/data", "/account/confirm", "/account/keys",
+	"/account", "/account/security", "/account/sessions", "/account/apps", "/account/activity", "/account/identifiers", "/account/data", "/account/confirm", "/account/keys",
 	"/account/passkeys", "/account/factors", "/account/devices",
 }
 

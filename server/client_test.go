@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -122,4 +123,56 @@ func TestKeysOfAnAlgorithmAreMadeWithTheFirstClientThatAsks(t *testing.T) {
 		t.Errorf("the keys are %s", algorithms())
 	}
 	root.post("admin/clients", aClient(m{"id": "other", "signing_alg": "HS256"})).want(400, "invalid_client_metadata")
+}
+
+// grab asks the token endpoint for what is a client's own.
+func (s *site) grab(id, secret string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "/oauth/token", strings.NewReader("grant_type=client_credentials"))
+	r.Host, r.RemoteAddr = "localhost", "127.0.0.1:4711"
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(id, secret)
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+func TestARotationAndARemovalAreSeenAtOnce(t *testing.T) {
+	s, root := administered(t)
+	job := func(c *server.NewClient) {
+		c.ID, c.GrantTypes, c.RedirectURIs, c.AccessTokenFormat = "job", []string{"client_credentials"}, nil, "jwt"
+	}
+	first := s.register(job).Secret
+	gets := func(secret string, want int) {
+		t.Helper()
+		if w := s.grab("job", secret); w.Code != want {
+			t.Errorf("the token endpoint answers %d %s, want %d", w.Code, w.Body, want)
+		}
+	}
+	gets(first, 200)
+	second := root.post("admin/clients/job/secret", m{"overlap": 60}).want(200).at("secret")
+	gets(first, 200)
+	gets(second, 200)
+	third := root.post("admin/clients/job/secret", m{"overlap": 0}).want(200).at("secret")
+	gets(first, 401)
+	gets(second, 401)
+	gets(third, 200)
+
+	follower := s.issue("root", "feed").Token
+	news := func() string {
+		return string(s.client().feed("GET", "/feed/snapshot", withBearer(follower)).want(200).body)
+	}
+	if strings.Contains(news(), `"client_id"`) {
+		t.Fatal("a client has ended before it was removed")
+	}
+	root.delete("admin/clients/job").want(204)
+	gets(third, 401)
+	if !strings.Contains(news(), `"client_id"`) {
+		t.Errorf("the feed does not tell of it: %s", news())
+	}
+	// Tokens of another client with this id would be refused meanwhile; where nothing was
+	// alive, there is nothing to wait for.
+	root.post("admin/clients", aClient(m{"id": "job"})).want(409, "client_ending")
+	s.register(nil)
+	root.delete("admin/clients/shop").want(204)
+	root.post("admin/clients", aClient(nil)).want(201)
 }

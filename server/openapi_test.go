@@ -123,6 +123,16 @@ var examples = map[string]func(s *site, example m) *reply{
 		c.key("profile")
 		return c.get("api-keys").want(200)
 	},
+	"listApps": func(s *site, _ m) *reply {
+		c := s.withShop().signedUp("ann")
+		c.lets()
+		return c.get("apps").want(200)
+	},
+	"takeBackApp": func(s *site, _ m) *reply {
+		c := s.withShop().signedUp("ann")
+		c.lets()
+		return c.delete("apps/shop").want(204)
+	},
 	"makeAPIKey": func(s *site, in m) *reply { return s.signedUp("ann").post("api-keys", in).want(201) },
 	"endAPIKey": func(s *site, _ m) *reply {
 		c := s.signedUp("ann")
@@ -751,6 +761,7 @@ var refused = map[string]trial{
 		}
 		return c.post("api-keys", m{"name": "x", "scopes": []string{"profile"}})
 	},
+	"takeBackApp unknown_app":            func(s *site) *reply { return s.signedUp("ann").delete("apps/nobody") },
 	"endAPIKey unknown_api_key":          func(s *site) *reply { return s.signedUp("ann").delete("api-keys/nobody") },
 	"adminListAPIKeys admin_needed":      outsider("GET", "users/ann/api-keys"),
 	"adminListAPIKeys unknown_user":      administratorAsks("GET", "users/nobody/api-keys", nil),

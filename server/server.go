@@ -33,6 +33,7 @@ import (
 	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/copies"
 	"github.com/admit-auth/admit/server/internal/db"
@@ -86,6 +87,7 @@ type Server struct {
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	codes     session.Store // of hand-overs: that of the sessions
+	provider  *provider.Provider
 	proofs    *dpop.Verifier
 	inbox     *notify.Inbox            // nil but with --dev
 	senders   map[string]notify.Sender // by channel; the inbox with --dev
@@ -290,7 +292,8 @@ func (s *Server) show() error {
 		Before:      s.face.now.Load(),
 		Tracer:      s.tracer,
 
-		Codes: s.codes,
+		Codes:    s.codes,
+		Provider: s.letsIn,
 
 		Feed:         s.db.Feed(),
 		FeedFollower: s.cfg.FeedFollower,
@@ -397,6 +400,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	work.Go(func() { s.db.Listen(background) })
 	work.Go(func() { s.heed(background) })
+	work.Go(func() { s.tellClients(background) })
 	work.Go(func() { s.sweepAudit(background) })
 	work.Go(func() { s.tellLosses(background) })
 	work.Go(func() { s.sweepFeed(background) })

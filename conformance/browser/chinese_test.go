@@ -44,6 +44,18 @@ var inChinese = map[string]string{
 	"The password is too short: it needs at least 8 characters.": "密码太短：至少需要 8 个字符。",
 	"Mail waits in the inbox: its link is in the terminal.":      "邮件在收件箱里，链接见终端。",
 
+	"Let The Shop in?":                "要授权“The Shop”吗？",
+	"Allow":                           "允许",
+	"Do not allow":                    "不允许",
+	"see your e-mail address":         "查看您的邮箱",
+	"see your name and your language": "查看您的名字和语言",
+	"Sign out here, too?":             "也要在这里退出登录吗？",
+	"Stay signed in":                  "保持登录",
+	"Take back":                       "收回授权",
+	"You have let in no app yet.":     "您还没有授权任何应用。",
+	"Use another account":             "使用其他账号",
+	"Go on as":                        "以",
+
 	"Forgot your password?":          "忘记密码？",
 	"Send the code":                  "发送验证码",
 	"Set the new password":           "设置新密码",

@@ -38,6 +38,7 @@ var mutants = []struct {
 	{"one audience is kept", "a token"},
 	{"consents are kept as they were first", "a consent"},
 	{"consents are of everybody", "a consent"},
+	{"consents do not end", "a consent ends"},
 	{"add overwrites", "no record"},
 	{"every code is spent first", "a code is spent once"},
 	{"spent codes are forgotten", "a code is spent once"},
@@ -245,6 +246,9 @@ func (tx *unlocked) User(s string) (*provider.User, error) {
 func (tx *unlocked) Consent(s, c string) (*provider.Consent, error) {
 	return looks(tx, func(in provider.Tx) (*provider.Consent, error) { return in.Consent(s, c) })
 }
+func (tx *unlocked) Consents(s string) ([]*provider.Consent, error) {
+	return looks(tx, func(in provider.Tx) ([]*provider.Consent, error) { return in.Consents(s) })
+}
 func (tx *unlocked) Code(s string) (*provider.Code, error) {
 	return looks(tx, func(in provider.Tx) (*provider.Code, error) { return in.Code(s) })
 }
@@ -324,6 +328,9 @@ func (tx *twice) first(fn func(provider.Tx) (bool, error)) (bool, error) {
 
 func (tx *twice) PutConsent(c *provider.Consent) error {
 	return tx.both(func(in provider.Tx) error { return in.PutConsent(c) })
+}
+func (tx *twice) EndConsent(s, c string) (bool, error) {
+	return tx.first(func(in provider.Tx) (bool, error) { return in.EndConsent(s, c) })
 }
 func (tx *twice) AddCode(c *provider.Code) error {
 	d := *c
@@ -411,6 +418,14 @@ func (tx *faultyTx) PutConsent(c *provider.Consent) error {
 		return nil
 	}
 	return tx.Tx.PutConsent(c)
+}
+
+func (tx *faultyTx) EndConsent(subject, client string) (bool, error) {
+	if tx.is("consents do not end") {
+		c, err := tx.Tx.Consent(subject, client)
+		return c != nil, err
+	}
+	return tx.Tx.EndConsent(subject, client)
 }
 
 func (tx *faultyTx) Code(selector string) (*provider.Code, error) {

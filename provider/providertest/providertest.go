@@ -51,6 +51,7 @@ var checks = []check{
 	{"a grant comes back as it was added", grantComesBack},
 	{"a token comes back as it was added", tokenComesBack},
 	{"a consent comes back as it was put last", consentComesBack},
+	{"a consent ends once, and is listed until then", consentEnds},
 	{"no record is added in the place of another", notReplaced},
 	{"a code is spent once, and tells what it became", codeIsSpent},
 	{"an id is spent once for each purpose", idIsSpent},

@@ -163,6 +163,45 @@ func consentComesBack(k *kit) {
 	same(k, find(k.subject, other), b)
 }
 
+func consentEnds(k *kit) {
+	k.update(func(tx provider.Tx) error {
+		return errors.Join(
+			tx.PutConsent(&provider.Consent{Subject: k.subject, Client: app, Scopes: []string{"openid"}, GivenAt: k.now, LastUsed: k.now}),
+			tx.PutConsent(&provider.Consent{Subject: k.subject, Client: other, GivenAt: k.now, LastUsed: k.now}),
+		)
+	})
+	clients := func(subject string) (all []string) {
+		k.Helper()
+		k.view(func(tx provider.Tx) error {
+			consents, err := tx.Consents(subject)
+			for _, c := range consents {
+				all = append(all, c.Client)
+			}
+			return err
+		})
+		slices.Sort(all)
+		return all
+	}
+	if got := clients(k.subject); !slices.Equal(got, []string{app, other}) {
+		k.Errorf("the subject has allowed %v", got)
+	}
+	if got := clients(k.User()); len(got) > 0 {
+		k.Errorf("somebody else has allowed %v", got)
+	}
+	for _, want := range []bool{true, false} { // the second time there is none
+		k.update(func(tx provider.Tx) error {
+			was, err := tx.EndConsent(k.subject, app)
+			if was != want {
+				k.Errorf("EndConsent = %t, want %t", was, want)
+			}
+			return err
+		})
+	}
+	if got := clients(k.subject); !slices.Equal(got, []string{other}) {
+		k.Errorf("after one is taken back there is %v", got)
+	}
+}
+
 func notReplaced(k *kit) {
 	c, g := k.addCode(), k.addGrant()
 	t := k.newToken(g)

@@ -162,7 +162,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 				admit token issue --kind api-key --user ada@example.org --name example --scope profile > key
 				cp users users.jsonl
 				admit client remove shop || true
-				test '`+name+`' = 'admit client add' || admit client add --id shop --name Shop --grant client_credentials`)
+				test '` + name + `' = 'admit client add' || admit client add --id shop --name Shop --grant client_credentials`)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -132,7 +133,11 @@ func (t providerTx) Tell(e feed.Event) error { return t.txn.Tell(e) }
 
 // Note implements provider.Tx. Who did it is the client, but for what people do.
 func (t providerTx) Note(n provider.Note) error {
-	return t.Record(&account.Record{At: n.At, Subject: n.Subject, Actor: n.Client, Event: n.Event, Detail: n.Detail})
+	r := &account.Record{At: n.At, Subject: n.Subject, Actor: n.Client, Event: n.Event, Detail: n.Detail}
+	if strings.HasPrefix(n.Event, "client_") { // what the person has done, with a client
+		r.Actor, r.Detail = n.Subject, n.Client
+	}
+	return t.Record(r)
 }
 
 // endedBy is what a swap of a session's record ends beside it: the grants behind the

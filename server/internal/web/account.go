@@ -161,7 +161,7 @@ func (c *call) addressText(address string) string {
 func (c *call) deed(r account.Record) deed {
 	d := deed{ID: r.ID, What: event(c.language(), r.Event), Address: c.addressText(r.Address), Operator: r.Actor == "operator", At: c.moment(r.At)}
 	// Which key, role or action: else nobody can say that it was not theirs.
-	for _, about := range []string{"identifier_", "way_back_taken", "api_key_", "role_", "approv"} {
+	for _, about := range []string{"identifier_", "way_back_taken", "api_key_", "role_", "approv", "client_"} {
 		if strings.HasPrefix(r.Event, about) {
 			d.Of = r.Detail
 		}

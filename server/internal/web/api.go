@@ -25,7 +25,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	all := slices.Concat(sessionCalls(), factorCalls(), lostCalls(), linkCalls(), refreshCalls(), recoverCalls(), ownCalls(), ownFactorCalls(), keyCalls(), passkeyCalls(), approvalCalls(), siteCalls(), adminCalls(), clientCalls(), probes())
+	all := slices.Concat(sessionCalls(), factorCalls(), lostCalls(), linkCalls(), refreshCalls(), recoverCalls(), ownCalls(), ownFactorCalls(), keyCalls(), passkeyCalls(), approvalCalls(), appCalls(), siteCalls(), adminCalls(), clientCalls(), probes())
 	for i := range all {
 		all[i].demand()
 	}

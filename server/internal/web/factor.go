@@ -59,7 +59,7 @@ func (c *call) gate(user *account.User, in guise, remember bool, amr []string) e
 	}
 	err = c.Accounts.Gate(c.r.Context(), user, account.First{AMR: amr, Trusts: c.trustTokens(), Keep: string(keep), Browser: in == asCookie}, c.knownOrigin(), c.now)
 	if needed, ok := errors.AsType[*account.FactorNeeded](err); ok && needed.Browser != "" {
-		if err := c.step.Set(c.w, []byte(needed.Flow+" "+needed.Browser+" "+c.target)); err != nil {
+		if err := c.step.Set(c.w, []byte(needed.Flow+" "+needed.Browser+" "+keepable(c.target))); err != nil {
 			return err
 		}
 	}

@@ -299,6 +299,7 @@ type overview struct {
 	*factorList
 	Next     string // the next sensible step: "lost", "verify", "factor", "codes", "" for none
 	Sessions int
+	LetIn    int    // applications
 	Lost     moment // when its factors can be removed, with "lost"
 	Deeds    []deed // the latest
 }
@@ -321,7 +322,11 @@ func (c *call) overview(user *account.User) (*overview, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &overview{factorList: c.factorList(factors), Sessions: len(all)}
+	apps, err := c.allowed(user.ID)
+	if err != nil {
+		return nil, err
+	}
+	d := &overview{factorList: c.factorList(factors), Sessions: len(all), LetIn: len(apps)}
 	d.Next = next(user, d.factorList)
 	loss, err := c.Accounts.LossOf(ctx, user.ID)
 	if err != nil {

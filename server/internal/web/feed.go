@@ -20,7 +20,7 @@ const (
 // forPrograms reports whether programs ask there and not people, so that a
 // refusal is a problem and no page.
 func forPrograms(path string) bool {
-	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath || path == keySetPath
+	return strings.HasPrefix(path, "/api/") || path == feedPath || path == snapshotPath || path == keySetPath || forClients(path)
 }
 
 // feeds registers the feed.

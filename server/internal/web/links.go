@@ -166,7 +166,7 @@ type asking struct {
 }
 
 func (c *call) keepAsking(a asking) error {
-	v := url.Values{"flow": {a.flow}, "to": {a.to}, "target": {a.target}}
+	v := url.Values{"flow": {a.flow}, "to": {a.to}, "target": {keepable(a.target)}}
 	if a.remember {
 		v.Set("remember", "yes")
 	}

@@ -41,7 +41,7 @@ func ownCalls() []operation {
 		call: "GET " + p + "user/export", id: "exportUser", summary: "All that is known of the user", session: true, proof: account.RecentProof,
 		about:   "Sent as a file.",
 		do:      bare((*call).export),
-		answers: []answers{{200, "The user, with its sessions, API keys, factors and activity", exported{}}},
+		answers: []answers{{200, "The user, with its sessions, API keys, applications, factors and activity", exported{}}},
 		refuses: []*admit.Error{account.ErrTooMany},
 	}, {
 		call: "GET " + p + "identifiers", id: "listIdentifiers", summary: "What the user signs in with", session: true,
@@ -362,6 +362,7 @@ type exported struct {
 	User       User      `json:"user"`
 	Sessions   []Session `json:"sessions"`
 	APIKeys    []APIKey  `json:"api_keys"`
+	Apps       []App     `json:"apps"`
 	heldFactors
 	Activity []Entry `json:"activity"`
 }
@@ -388,7 +389,11 @@ func (c *call) export() error {
 	if err != nil {
 		return err
 	}
-	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), APIKeys: APIKeysOf(keys), heldFactors: factors, Activity: make([]Entry, len(records))}
+	letIn, err := c.allowed(a.Subject)
+	if err != nil {
+		return err
+	}
+	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), APIKeys: APIKeysOf(keys), Apps: appsOf(letIn), heldFactors: factors, Activity: make([]Entry, len(records))}
 	for n := range all {
 		out.Sessions[n] = SessionOf(&all[n], a.SID, Data{})
 	}

@@ -285,6 +285,9 @@ func (c *call) confirmation() (*page, session.Info, error) {
 		return nil, i, err
 	}
 	p.Form = &form{Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(), Fields: []field{f}, Hidden: hidden}
+	if to := c.r.FormValue("return_to"); leadsToApp(to) {
+		ways = append(ways, link{c.say("choose.other"), switchTo(to)})
+	}
 	p.Data = ways
 	return p, i, nil
 }
@@ -329,6 +332,9 @@ func (c *call) confirmForm() error {
 func (c *call) confirmed(p *page, i session.Info) error {
 	if w, ok := c.wish(i.SID); ok && w.Action == p.Form.ReturnTo {
 		return c.done("confirmed", "/account/confirm/asked")
+	}
+	if leadsToApp(p.Form.ReturnTo) {
+		return c.onward(p.Form.ReturnTo)
 	}
 	if p.Form.ReturnTo == "/account/export" {
 		// A download leaves the page as it is, so there must be one.

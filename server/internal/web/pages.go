@@ -43,6 +43,9 @@ func (s *server) pages() {
 	for path, m := range linkPages() {
 		s.page(path, m)
 	}
+	for path, m := range appPages() {
+		s.page(path, m)
+	}
 	for path, m := range recoverPages() {
 		s.page(path, m)
 	}
@@ -88,7 +91,7 @@ func (c *call) goOn(target string) error {
 	if target == "" {
 		target = "/account"
 	}
-	return c.seeOther(target)
+	return c.onward(target)
 }
 
 // visitor returns who is signed in, nil if nobody is, and why a session that
@@ -168,10 +171,16 @@ func (c *call) signIns() *page {
 	return p
 }
 
-func (c *call) signInPage() error { return c.entrance(c.signIns(), c.withPasskey) }
+func (c *call) signInPage() error {
+	p := c.signIns()
+	if hint := c.r.URL.Query().Get("login_hint"); len(hint) <= maxHint {
+		p.Form.Fields[0].Value = visible(hint)
+	}
+	return c.entrance(p, c.withPasskey)
+}
 
 // entrance shows a page for people who are not signed in, with what is added to
-// it; who is goes on.
+// it; who is goes on, but for who wants to be somebody else.
 func (c *call) entrance(p *page, add ...func(*page) error) (err error) {
 	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
 		return err
@@ -180,7 +189,7 @@ func (c *call) entrance(p *page, add ...func(*page) error) (err error) {
 	if err != nil {
 		return err
 	}
-	if user != nil {
+	if user != nil && !c.switches() {
 		return c.goOn(p.Form.ReturnTo)
 	}
 	p.Notice = why
@@ -291,7 +300,7 @@ func (c *call) signUp(p *page, setup string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.flow.Set(c.w, []byte(flow+" "+id.Value+" "+p.Form.ReturnTo)); err != nil {
+	if err := c.flow.Set(c.w, []byte(flow+" "+id.Value+" "+keepable(p.Form.ReturnTo))); err != nil {
 		return err
 	}
 	return c.seeOther("/signup/verify")
@@ -306,7 +315,7 @@ func (c *call) welcome(user *account.User, target string) error {
 	c.flow.Delete(c.w)
 	c.link.Delete(c.w)
 	if target != "" {
-		return c.seeOther(target)
+		return c.onward(target)
 	}
 	return c.done("signed_up", "/account")
 }
@@ -486,11 +495,19 @@ func (c *call) signOutPage() error {
 }
 
 func (c *call) signOutForm() error {
-	if _, err := c.posted(); err != nil {
+	in, err := c.posted()
+	if err != nil {
+		return err
+	}
+	target, err := c.returnTo(in.Get("return_to"))
+	if err != nil {
 		return err
 	}
 	if err := c.signOut(); err != nil {
 		return err
+	}
+	if target != "" {
+		return c.onward(target)
 	}
 	return c.done("signed_out", "/")
 }

@@ -695,6 +695,9 @@ func (c *call) passkeysForm() error {
 	case len(codes) > 0:
 		return c.show(http.StatusOK, c.keepsake(p.User, codes, true))
 	}
+	if leadsToApp(to) {
+		return c.onward(to)
+	}
 	return c.done("passkey_added", cmp.Or(to, here))
 }
 

@@ -110,7 +110,7 @@ func (c *call) forgotForm() error {
 	if err != nil {
 		return err
 	}
-	if err := c.recovery.Set(c.w, []byte(flow+" "+id.Value+" "+p.Form.ReturnTo)); err != nil {
+	if err := c.recovery.Set(c.w, []byte(flow+" "+id.Value+" "+keepable(p.Form.ReturnTo))); err != nil {
 		return err
 	}
 	return c.seeOther("/recover/code")

@@ -14,6 +14,27 @@ var errReturnTo = admit.Invalid.New("return_to_refused", "The link that brought 
 // maxReturnTo bounds return_to, which is kept in a cookie beside other things.
 const maxReturnTo = 1024
 
+// What an application asks for comes along in the address that leads on to it.
+const (
+	maxAppReturnTo = 12 << 10
+	maxKept        = 1536 // of those that a cookie keeps: four of them leave room for others
+)
+
+// leadsToApp reports whether a target is where the provider goes on with what an
+// application asked for.
+func leadsToApp(target string) bool {
+	return strings.HasPrefix(target, authorizePath+"?flow=") || strings.HasPrefix(target, logoutPath+"?flow=")
+}
+
+// keepable is a target as a cookie keeps it. A longer one is lost where somebody proves
+// itself in two steps, who then begins again at the application, signed in.
+func keepable(target string) string {
+	if len(target) > maxKept {
+		return ""
+	}
+	return target
+}
+
 // returnTo returns where return_to may lead: a path of ours, or an https
 // address of one of ReturnHosts. It is "" where nothing was asked for.
 //
@@ -26,8 +47,12 @@ func (s *server) returnTo(text string) (string, error) {
 		return "", nil
 	}
 	odd := func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' }
+	limit := maxReturnTo
+	if leadsToApp(text) {
+		limit = maxAppReturnTo
+	}
 	u, err := url.Parse(text)
-	if err != nil || len(text) > maxReturnTo || strings.ContainsFunc(text, odd) || u.User != nil || u.Opaque != "" {
+	if err != nil || len(text) > limit || strings.ContainsFunc(text, odd) || u.User != nil || u.Opaque != "" {
 		return "", errReturnTo
 	}
 	switch {

@@ -31,7 +31,7 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 	return &call{server: s, views: v, r: r, now: toldAt, lang: lang, id: "1d3hk2q9x0v7f"}
 }
 
-var stories = slices.Concat(passkeyStories, []story{
+var stories = slices.Concat(passkeyStories, appStories, []story{
 	{"api", func(c *call) *page {
 		p := c.page("api")
 		p.Data = newManual(slices.DeleteFunc(operations(), func(o operation) bool {

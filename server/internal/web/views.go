@@ -150,6 +150,7 @@ type page struct {
 	User  *account.User // who is signed in, nil on pages that do not ask
 	Form  *form
 	Data  any
+	Flow  string // what the page is about comes in its address
 
 	// Set by show.
 	Lang, Dir string
@@ -188,6 +189,9 @@ type choice struct {
 // Failed reports whether the page says that something was refused.
 func (p *page) Failed() bool { return p.Form != nil && p.Form.failed() }
 
+// ForApp reports whether an application waits for what the page asks.
+func (p *page) ForApp() bool { return p.Form != nil && leadsToApp(p.Form.ReturnTo) }
+
 // Section is the tab of the account that the page stands under, "" elsewhere.
 func (p *page) Section() string {
 	switch p.Name {
@@ -195,7 +199,7 @@ func (p *page) Section() string {
 		return "/account"
 	case "activity", "disown":
 		return "/account/activity"
-	case "security", "sessions":
+	case "security", "sessions", "apps":
 		return "/account/" + p.Name
 	case "apikeys", "apikey", "passkeys", "factors", "totp", "codes", "devices":
 		return "/account/security"
@@ -284,6 +288,12 @@ func (c *call) choices(p *page) []choice {
 	q := url.Values{}
 	if p.Form != nil && p.Form.ReturnTo != "" {
 		q.Set("return_to", p.Form.ReturnTo)
+	}
+	if p.Flow != "" {
+		q.Set("flow", p.Flow)
+	}
+	if c.switches() {
+		q.Set("switch", "yes")
 	}
 	var all []choice
 	for _, l := range languages {

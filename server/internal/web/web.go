@@ -32,6 +32,7 @@ import (
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
@@ -72,6 +73,8 @@ type Options struct {
 	// Codes, which all processes share. There may be none.
 	Sites []handover.Site
 	Codes session.Store
+	// Provider makes what lets applications in, whose people are ours. It may be nil.
+	Provider func(provider.People) (*provider.Provider, error)
 
 	// Streams is done when answers without an end must end; nil for never.
 	Streams context.Context
@@ -134,6 +137,7 @@ type server struct {
 	inbox    *cookie.Vault            // the key of the development inbox
 	jwt      *cookie.Cookie           // an access token
 	handing  *handover.Origin         // nil without sites
+	letsIn   *provider.Provider       // nil where no applications are let in
 	tongue   *cookie.Cookie           // the language that was chosen, no secret
 	browser  *cookie.Vault            // what the flows of its passkeys are bound to
 	offered  *cookie.Cookie           // a passkey was offered here, no secret
@@ -221,6 +225,9 @@ func New(o Options) (*Edge, error) {
 	s.register(operations())
 	s.feeds()
 	if err := s.handOvers(); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
+	if err := s.provide(); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	s.buffers.New = func() any { return new(bytes.Buffer) }
@@ -402,6 +409,9 @@ func (c *call) admissible() error {
 		if err := c.overheard(); err != nil || api {
 			return err
 		}
+	}
+	if judgesOrigins(c.r.URL.Path) {
+		return nil
 	}
 	cross := c.cross
 	if api {

@@ -1,0 +1,76 @@
+package web
+
+import (
+	"time"
+
+	"github.com/admit-auth/admit/provider"
+)
+
+var appStories = []story{
+	{"consent", func(c *call) *page { return c.tellConsent(nil) }},
+	{"consent-more", func(c *call) *page {
+		return c.tellConsent(func(a *provider.Authorization) {
+			a.Client.Sector, a.Client.URI = "shop.example.net", ""
+			a.Scopes, a.New = []string{"openid", "phone", "address", "orders:write"}, []string{"address", "orders:write"}
+			a.NewAudiences = []string{"https://orders.example.net", "https://a-service-with-a-name-of-some-length.example.net/v2"}
+		})
+	}},
+	{"consent-device", func(c *call) *page {
+		return c.tellConsent(func(a *provider.Authorization) {
+			a.Client.Name, a.Asked.RedirectURI = "Donaudampfschifffahrtsgesellschaftskapitänsmützenverwaltung", "http://127.0.0.1:49152/callback"
+			a.Scopes, a.New = nil, nil
+		})
+	}},
+	{"choose", func(c *call) *page { return c.choosing(c.tellAuthorization(), ann()) }},
+	{"confirm-app", func(c *call) *page {
+		p := c.tellConfirm()
+		p.Form.ReturnTo = authorizePath + "?flow=a"
+		p.Data = []link{{c.say("choose.other"), switchTo(p.Form.ReturnTo)}}
+		return p
+	}},
+	{"onward", func(c *call) *page {
+		p := c.page("onward")
+		p.Data = authorizePath + "?flow=a"
+		return p
+	}},
+	{"leaving", func(c *call) *page {
+		return c.leaving(&provider.Logout{Client: c.tellAuthorization().Client, Asked: true}, ann())
+	}},
+	{"leaving-some", func(c *call) *page { return c.leaving(&provider.Logout{Asked: true}, ann()) }},
+	{"appfault", func(c *call) *page {
+		return c.appFault("invalid_request", "The redirect_uri is none that is registered for this client. It is compared letter by letter.")
+	}},
+	{"apps", func(c *call) *page {
+		p := c.tellMember("apps", "/account/apps")
+		p.Data = c.appRows([]provider.Allowed{
+			{Client: c.tellAuthorization().Client, Scopes: []string{"openid", "profile", "email", "offline_access"}, Since: toldAt.AddDate(0, -2, 0), LastUsed: toldAt.Add(-20 * time.Minute)},
+			{Client: &provider.Client{ID: "orders", Name: "Orders", FirstParty: true}, Scopes: []string{"openid", "orders:write"}, Audiences: []string{"https://orders.example.net"}, Since: toldAt.AddDate(0, 0, -3), LastUsed: toldAt.AddDate(0, 0, -2)},
+			{Client: &provider.Client{ID: "k7Qw"}, Since: toldAt.AddDate(-1, 0, 0), LastUsed: toldAt.AddDate(-1, 0, 0)},
+		})
+		return p
+	}},
+	{"apps-none", func(c *call) *page {
+		p := c.tellMember("apps", "/account/apps")
+		p.Notice = c.say("done.app_taken_back")
+		return p
+	}},
+}
+
+// tellAuthorization is what a shop asks for.
+func (c *call) tellAuthorization() *provider.Authorization {
+	scopes := []string{"openid", "profile", "email", "offline_access"}
+	return &provider.Authorization{
+		Client: &provider.Client{ID: "shop", Name: "The Shop", URI: "https://shop.example.net/about"},
+		Asked:  provider.Asked{RedirectURI: "https://shop.example.net/callback"}, Scopes: scopes, New: scopes,
+	}
+}
+
+func (c *call) tellConsent(change func(*provider.Authorization)) *page {
+	a := c.tellAuthorization()
+	if change != nil {
+		change(a)
+	}
+	p := c.consents(a, ann())
+	p.Path = authorizePath
+	return p
+}

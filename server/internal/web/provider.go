@@ -1,0 +1,312 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/server/internal/account"
+)
+
+// The provider of package provider lets applications in. Its people are ours: who is
+// signed in here, and the pages that sign in, ask and explain.
+
+const (
+	authorizePath = "/oauth/authorize"
+	logoutPath    = "/oauth/logout"
+)
+
+// clientPaths are the endpoints that programs call, and how. OPTIONS is asked for
+// scripts of clients' pages (CORS). The set of keys is an operation.
+var clientPaths = map[string][]string{
+	"/oauth/token":                            {"POST", "OPTIONS"},
+	"/oauth/introspect":                       {"POST"},
+	"/oauth/revoke":                           {"POST", "OPTIONS"},
+	"/oauth/userinfo":                         {"GET", "POST", "OPTIONS"},
+	"/.well-known/openid-configuration":       {"GET", "OPTIONS"},
+	"/.well-known/oauth-authorization-server": {"GET", "OPTIONS"},
+}
+
+// forClients reports whether a path is an endpoint that programs call.
+func forClients(path string) bool { return clientPaths[path] != nil }
+
+// judgesOrigins reports whether what answers at a path tells by itself what another
+// site's page may do there: nothing that goes by cookies at the endpoints for programs,
+// and nothing but a redirect to a GET at the other two.
+func judgesOrigins(path string) bool {
+	return path == authorizePath || path == logoutPath || forClients(path)
+}
+
+// provide makes the provider and registers its endpoints.
+func (s *server) provide() (err error) {
+	if s.Provider == nil {
+		return nil
+	}
+	if s.letsIn, err = s.Provider(people{}); err != nil {
+		return err
+	}
+	for _, path := range []string{authorizePath, logoutPath} {
+		s.page(path, methods{"GET": (*call).byProvider, "POST": (*call).byProvider})
+	}
+	for path, allowed := range clientPaths {
+		m := methods{}
+		for _, method := range allowed {
+			m[method] = (*call).byProvider
+		}
+		s.handle(path, (*call).failAPI, m)
+	}
+	return nil
+}
+
+type callKey struct{}
+
+// byProvider has the provider answer.
+func (c *call) byProvider() error {
+	if forClients(c.r.URL.Path) {
+		if err := c.overheard(); err != nil {
+			return err
+		}
+	}
+	c.letsIn.ServeHTTP(&noted{c.w, c}, c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c)))
+	return nil
+}
+
+// A noted writer tells the log with what status the provider answers, and is otherwise
+// the one behind it.
+type noted struct {
+	http.ResponseWriter
+	c *call
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (n *noted) WriteHeader(status int) {
+	n.c.status = status
+	n.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (n *noted) Write(b []byte) (int, error) {
+	if n.c.status == 0 {
+		n.c.status = http.StatusOK
+	}
+	return n.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (n *noted) Unwrap() http.ResponseWriter { return n.ResponseWriter }
+
+// people are those of the server: the provider hands back the call that it is asked in.
+type people struct{}
+
+// answer answers the call with a page in place of the provider.
+func (people) answer(r *http.Request, h handler) {
+	c := r.Context().Value(callKey{}).(*call)
+	for i := range c.headers { // the provider has set some less strict
+		c.w.Header()[c.headers[i].name] = c.headers[i].value
+	}
+	if err := h(c); err != nil {
+		c.cause = err
+		c.failPage(err)
+	}
+}
+
+// Session returns who is signed in in this browser. That is not who presents a token in
+// a header, which no browser does, nor one that other services see, who must first choose
+// a new password, or is a guest.
+func (people) Session(r *http.Request) (*provider.Session, error) {
+	c := r.Context().Value(callKey{}).(*call)
+	if scheme, _ := authorization(c.r); scheme != "" {
+		return nil, nil
+	}
+	i, user, err := c.holder()
+	switch {
+	case admit.KindOf(err) == admit.Unauthenticated:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case c.shown(i) || user.MustChange && c.r.URL.Path == authorizePath: // who must may sign out
+		return nil, nil
+	}
+	return &provider.Session{SID: i.SID, Subject: i.Subject, AuthTime: i.AuthTime, ACR: i.ACR, AMR: i.AMR(), Expires: i.ExpiresAt}, nil
+}
+
+// SignIn leads to the page that brings about what is wanting.
+func (p people) SignIn(_ http.ResponseWriter, r *http.Request, a *provider.Authorization) {
+	p.answer(r, func(c *call) error { return c.signInFor(a) })
+}
+
+func (c *call) signInFor(a *provider.Authorization) error {
+	if err := c.speak(a.Locales); err != nil {
+		return err
+	}
+	i, user, err := c.holder()
+	if err == nil && user.MustChange {
+		return account.ErrMustChange
+	}
+	to := url.Values{"return_to": {a.Resume()}}
+	switch {
+	case a.Session == nil || err != nil:
+		if a.LoginHint != "" && len(a.LoginHint) <= maxHint {
+			to.Set("login_hint", a.LoginHint)
+		}
+		return c.seeOther("/signin?" + to.Encode())
+	case a.Why == provider.Another:
+		return c.show(http.StatusOK, c.choosing(a, user))
+	case a.Why == provider.Stronger:
+		by, err := c.stronger(i.Subject, a.ACRValues)
+		if err != nil {
+			return err
+		}
+		if by == "" { // to ask would be in vain: the client is told
+			return c.seeOther(a.Resume())
+		}
+		to.Set("by", by)
+	}
+	return c.seeOther("/account/confirm?" + to.Encode())
+}
+
+// maxHint bounds what a client believes that somebody signs in with; no identifier is
+// longer.
+const maxHint = 320
+
+// stronger returns by what the user can prove itself as strongly as one of the values
+// demands, "" for nothing.
+func (c *call) stronger(subject string, acrs []string) (by string, err error) {
+	factors, err := c.Accounts.FactorsOf(c.r.Context(), subject)
+	if err != nil {
+		return "", err
+	}
+	d := c.factorList(factors)
+	passkeys, _, err := c.Accounts.Passkeys(c.r.Context(), subject)
+	switch {
+	case err != nil:
+		return "", err
+	case slices.Contains(acrs, admit.TwoFactors) && len(d.Apps) > 0:
+		return string(account.TOTP), nil
+	case slices.Contains(acrs, admit.TwoFactors) && d.Left > 0:
+		return string(account.Recovery), nil
+	case len(passkeys) > 0 && c.Accounts.CanPasskey():
+		return string(account.Passkey), nil
+	}
+	return "", nil
+}
+
+// Consent asks for what an application wants.
+func (p people) Consent(_ http.ResponseWriter, r *http.Request, a *provider.Authorization) {
+	p.answer(r, func(c *call) error { return c.consentFor(a) })
+}
+
+// Fault explains what cannot be answered to an application.
+func (p people) Fault(_ http.ResponseWriter, r *http.Request, err error) {
+	p.answer(r, func(c *call) error { return c.faultOfApp(err) })
+}
+
+// SignOut ends the session, or asks whether to.
+func (p people) SignOut(_ http.ResponseWriter, r *http.Request, l *provider.Logout) {
+	p.answer(r, func(c *call) error { return c.signOutFor(l) })
+}
+
+// signOutFor ends the session at once where the application has shown that it knows whose
+// it is, and otherwise asks: a link must not sign anybody out.
+func (c *call) signOutFor(l *provider.Logout) error {
+	if err := c.speak(l.Locales); err != nil {
+		return err
+	}
+	user, _, _, err := c.visitor()
+	if err != nil {
+		return err
+	}
+	if l.Asked && user != nil {
+		return c.show(http.StatusOK, c.leaving(l, user))
+	}
+	if user != nil {
+		if err := c.signOut(); err != nil {
+			return err
+		}
+	}
+	if to := l.Resume(); to != "" {
+		return c.seeOther(to)
+	}
+	return c.done("signed_out", "/")
+}
+
+// leaving is the page that asks whether to sign out.
+func (c *call) leaving(l *provider.Logout, user *account.User) *page {
+	p := c.page("leaving")
+	p.User, p.Data = user, ""
+	if l.Client != nil {
+		p.Data = nameOf(l.Client)
+	}
+	to := l.Resume()
+	if u, err := url.Parse(to); err == nil {
+		p.Flow = u.Query().Get("flow")
+	}
+	p.Form = &form{Action: "/signout", Submit: c.say("signout.button"), ReturnTo: to}
+	return p
+}
+
+// speak chooses the language that an application says its people prefer, where they have
+// not chosen one here.
+func (c *call) speak(locales []string) error {
+	if _, err := c.tongue.Get(c.r); err == nil || len(locales) == 0 {
+		return nil
+	}
+	known := slices.DeleteFunc(slices.Clone(locales), func(tag string) bool {
+		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		return primary != "zh" && primary != "en"
+	})
+	if len(known) == 0 {
+		return nil
+	}
+	c.lang = languageOf(known[0])
+	return c.tongue.Set(c.w, []byte(c.lang), 0)
+}
+
+// onward leads to the target of a form. Chromium holds the redirects that follow a form
+// to the policy of its page, which cannot name where every application is, nor where
+// that leads on: a page in between ends the chain.
+func (c *call) onward(target string) error {
+	if c.r.Method != "POST" || !leadsToApp(target) {
+		return c.seeOther(target)
+	}
+	c.w.Header().Set("Refresh", "0;url="+target)
+	p := c.page("onward")
+	p.Data = target
+	return c.show(http.StatusOK, p)
+}
+
+// switches reports whether who is signed in wants to be somebody else.
+func (c *call) switches() bool {
+	return c.r.URL.RawQuery != "" && c.r.URL.Query().Get("switch") == "yes"
+}
+
+// switchTo is where somebody else signs in, who then goes on to a target.
+func switchTo(target string) string {
+	return "/signin?" + url.Values{"switch": {"yes"}, "return_to": {target}}.Encode()
+}
+
+// An appFault is what is wrong with what an application asked for.
+type appFault struct {
+	Code, Why string // for its makers, in English
+}
+
+// faultOfApp says what is wrong where nobody can be sent back to an application.
+func (c *call) faultOfApp(err error) error {
+	e, ok := errors.AsType[*admit.Error](err)
+	if k := admit.KindOf(err); !ok || k == admit.Internal || k == admit.Unavailable {
+		return err
+	}
+	c.cause, c.code = err, e.Code()
+	return c.show(http.StatusBadRequest, c.appFault(e.Code(), err.Error()))
+}
+
+func (c *call) appFault(code, why string) *page {
+	p := c.page("appfault")
+	p.Data = appFault{Code: code, Why: why}
+	return p
+}
