@@ -41,6 +41,7 @@ var belongings = []belonging{
 	{"consents", "user_id", map[account.Clearing]string{account.FirstProof: everyRow, account.Recovered: "created_at >= " + sinceThen, account.TakenBack: "created_at >= " + sinceThen},
 		"what a thief has allowed a client of his must not be remembered"},
 	{"grants", "subject", nil, "they end with the epoch, which is raised"},
+	{"deliveries", "subject", nil, "clients must hear that sessions have ended"},
 	{"challenges", "target", nil, "they are voided by purposes and targets"},
 	{"outbox", "user_id", nil, "what a message offers is void; what it tells is true"},
 	{"external_ids", "user_id", map[account.Clearing]string{account.FirstProof: everyRow}, "what an import called whoever had proved nothing; a later one would bring his password"},

@@ -82,7 +82,7 @@ func TestAClearingTakesWhatItNamesOfOneUserOnly(t *testing.T) {
 	}
 	defer d.Close()
 	columns, _ := columnsOfTables(t, d)
-	exec(t, d.write.DB, "INSERT INTO clients (id, version, access_life, data) VALUES ('0', 1, 0, '{}')") // that consents refer to
+	exec(t, d.write.DB, "INSERT INTO clients (id, version, access_life, hears, data) VALUES ('0', 1, 0, 0, '{}')") // that consents refer to
 	count := func(table, by, user string) (n int) {
 		if err := d.read.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+table+" WHERE "+by+" = ?", user).Scan(&n); err != nil {
 			t.Fatal(err)

@@ -18,8 +18,8 @@ const (
 	// A copy that is the row still need not be read again.
 	sqlClient      = "SELECT version, CASE WHEN version = ? THEN '' ELSE data END FROM clients WHERE id = ?"
 	sqlFindClients = "SELECT data FROM clients WHERE id > ? ORDER BY id LIMIT ?"
-	sqlPutClient   = `INSERT INTO clients (id, version, access_life, data) VALUES (?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, data = excluded.data`
+	sqlPutClient   = `INSERT INTO clients (id, version, access_life, hears, data) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, hears = excluded.hears, data = excluded.data`
 	sqlClientLives = "SELECT EXISTS (SELECT 1 FROM grants WHERE client_id = ? AND ended = '' AND expires_at > ?)"
 )
 
@@ -97,7 +97,7 @@ func (t *txn) PutClient(c *provider.Client) error {
 	if err != nil {
 		return err
 	}
-	return t.exec(sqlPutClient, c.ID, rand.Int64N(1<<62)+1, c.AccessLife.Milliseconds(), text)
+	return t.exec(sqlPutClient, c.ID, rand.Int64N(1<<62)+1, c.AccessLife.Milliseconds(), c.BackchannelLogoutURI != "" && !c.Disabled, text)
 }
 
 // DeleteClient implements account.Clients.

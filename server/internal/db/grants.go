@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -22,10 +23,10 @@ const (
 	sqlAddCode   = "INSERT INTO codes (id, client_id, grant_id, digest, expires_at, data) VALUES (?, ?, '', ?, ?, ?)"
 	sqlSpendCode = "UPDATE codes SET grant_id = ? WHERE id = ? AND grant_id = ''"
 
-	grantColumns = "SELECT id, client_id, subject, sid, ended, expires_at, n, current, previous, rotated_at, data FROM grants "
+	grantColumns = "SELECT id, client_id, subject, sid, offline, ended, expires_at, n, current, previous, rotated_at, data FROM grants "
 	sqlGrant     = grantColumns + "WHERE id = ?"
-	sqlAddGrant  = `INSERT INTO grants (id, client_id, subject, sid, ended, expires_at, n, current, previous, rotated_at, data)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlAddGrant  = `INSERT INTO grants (id, client_id, subject, sid, offline, ended, expires_at, n, current, previous, rotated_at, data)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlRotateGrant = `UPDATE grants SET n = n + 1, previous = current, current = ?, rotated_at = ?
 		WHERE id = ? AND n = ? AND ended = ''`
 	sqlEndGrant = "UPDATE grants SET ended = ? WHERE id = ? AND ended = ''"
@@ -34,6 +35,11 @@ const (
 	sqlAddToken = "INSERT INTO access_tokens (id, grant_id, digest, expires_at, data) VALUES (?, ?, ?, ?, ?)"
 
 	sqlSpend = "INSERT INTO spent (purpose, id, until) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
+	// Each says all that the index of it does, for one that is partial is passed over
+	// otherwise.
+	behindSession = "sid = ? AND sid <> ''"
+	ofSubject     = "subject = ? AND subject <> ''"
 
 	consentColumns = "SELECT user_id, client_id, scopes, audiences, created_at, used_at FROM consents "
 )
@@ -198,7 +204,7 @@ func scanGrant(row interface{ Scan(...any) error }) (*provider.Grant, error) {
 	var current, previous []byte
 	var expires, rotated int64
 	var data string
-	if err := row.Scan(&g.ID, &g.Client, &g.Subject, &g.SID, &g.Ended, &expires, &g.N, &current, &previous, &rotated, &data); err != nil {
+	if err := row.Scan(&g.ID, &g.Client, &g.Subject, &g.SID, &g.Offline, &g.Ended, &expires, &g.N, &current, &previous, &rotated, &data); err != nil {
 		return nil, err
 	}
 	copy(g.Current[:], current)
@@ -224,7 +230,7 @@ func (t providerTx) AddGrant(g *provider.Grant) error {
 	if err != nil {
 		return err
 	}
-	return t.exec(sqlAddGrant, g.ID, g.Client, g.Subject, g.SID, g.Ended, g.Expires.UnixMilli(), g.N, g.Current[:], g.Previous[:], since(g.RotatedAt), data)
+	return t.exec(sqlAddGrant, g.ID, g.Client, g.Subject, g.SID, g.Offline, g.Ended, g.Expires.UnixMilli(), g.N, g.Current[:], g.Previous[:], since(g.RotatedAt), data)
 }
 
 // RotateGrant implements provider.Tx.
@@ -242,17 +248,22 @@ func (t providerTx) EndGrant(id, reason string, _ time.Time) (bool, error) {
 	return n == 1, err
 }
 
+// Outlive implements provider.Tx.
+func (t providerTx) Outlive(id string) error {
+	return t.exec("UPDATE grants SET sid = '' WHERE id = ?", id)
+}
+
 // GrantsOf implements provider.Tx.
 func (t providerTx) GrantsOf(subject, client string) ([]*provider.Grant, error) {
 	if client == "" {
-		return t.grants("WHERE subject = ? AND subject <> '' AND ended = ''", subject)
+		return t.grants("WHERE "+ofSubject+" AND ended = ''", subject)
 	}
-	return t.grants("WHERE subject = ? AND subject <> '' AND client_id = ? AND ended = ''", subject, client)
+	return t.grants("WHERE "+ofSubject+" AND client_id = ? AND ended = ''", subject, client)
 }
 
 // GrantsBehind implements provider.Tx.
 func (t providerTx) GrantsBehind(sid string) ([]*provider.Grant, error) {
-	return t.grants("WHERE sid = ? AND sid <> '' AND ended = ''", sid)
+	return t.grants("WHERE "+behindSession+" AND ended = ''", sid)
 }
 
 func (t providerTx) grants(where string, args ...any) (all []*provider.Grant, err error) {
@@ -304,44 +315,123 @@ func (t providerTx) Spent(purpose, id string) (spent bool, err error) {
 	return spent, err
 }
 
-// What ends beside a session or a user ends in the same transaction, and is told in it.
-// A worker that did it later would have to be waited for: until then the tokens of the
-// grant count wherever nobody asks, and a server that dies in between would have said
-// that somebody is signed out. It costs one look at an index, which has a row for each
-// grant that lives and no other.
+// Deliveries implements provider.Tx.
+func (t providerTx) Deliveries(now time.Time, most int) (due []*provider.Delivery, err error) {
+	return due, t.query(func(rows *sql.Rows) error {
+		d := &provider.Delivery{}
+		var at, dueAt int64
+		err := rows.Scan(&d.ID, &d.Client, &d.Subject, &d.SID, &at, &d.Tries, &dueAt)
+		d.At, d.Due = time.UnixMilli(at), time.UnixMilli(dueAt)
+		due = append(due, d)
+		return err
+	}, "SELECT id, client_id, subject, sid, at, tries, due_at FROM deliveries WHERE due_at <= ? ORDER BY due_at, id LIMIT ?", now.UnixMilli(), most)
+}
 
-// endGrantsBehind ends the grants that end with a session.
+// PutDelivery implements provider.Tx.
+func (t providerTx) PutDelivery(d *provider.Delivery) error { return t.tx.putDelivery(t.ctx, d) }
+
+func (t *tx) putDelivery(ctx context.Context, d *provider.Delivery) error {
+	_, err := t.ExecContext(ctx, `INSERT INTO deliveries (id, client_id, subject, sid, at, tries, due_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET client_id = excluded.client_id, subject = excluded.subject, sid = excluded.sid, at = excluded.at,
+			tries = excluded.tries, due_at = excluded.due_at`,
+		d.ID, d.Client, d.Subject, d.SID, d.At.UnixMilli(), d.Tries, d.Due.UnixMilli())
+	return err
+}
+
+// DropDelivery implements provider.Tx.
+func (t providerTx) DropDelivery(id string) error {
+	return t.exec("DELETE FROM deliveries WHERE id = ?", id)
+}
+
+// What ends beside a session or a user ends in the same transaction, and there it is
+// told and its clients are noted down. A worker that did it later, behind the feed, would
+// have to be waited for: until then the tokens of the grant count wherever nobody asks.
+// And the feed forgets after minutes, so that a server which is down for longer would
+// tell no client. It costs one look at an index of grants that live behind sessions.
+
+// endGrantsBehind ends the grants that end with a session. Those for offline access
+// outlive it.
 func (t *tx) endGrantsBehind(ctx context.Context, sid, reason string, now time.Time) ([]feed.Event, error) {
-	return t.endGrants(ctx, "sid = ? AND sid <> ''", reason, now, sid)
+	gone, err := t.endGrants(ctx, reason, behindSession+" AND offline = 0", sid)
+	if err != nil {
+		return nil, err
+	}
+	outlive, err := t.changeGrants(ctx, "sid = ''", behindSession+" AND offline <> 0", sid)
+	if err != nil {
+		return nil, err
+	}
+	for i := range outlive {
+		outlive[i].sid, outlive[i].lives = sid, true
+	}
+	return t.tellOf(ctx, append(gone, outlive...), reason, now)
 }
 
-// endGrantsOf ends those of a subject whose sessions all end but one, offline ones too:
-// whoever signs out everywhere, or sets a new password, may do so because of what a
-// thief has allowed.
+// endGrantsOf ends those of a subject whose sessions all end but one, offline access too:
+// whoever signs out everywhere, or sets a new password, may do so because of what a thief
+// has allowed.
 func (t *tx) endGrantsOf(ctx context.Context, subject, spared, reason string, now time.Time) ([]feed.Event, error) {
-	return t.endGrants(ctx, "subject = ? AND subject <> '' AND (sid = '' OR sid <> ?)", reason, now, subject, spared)
+	gone, err := t.endGrants(ctx, reason, ofSubject+" AND (sid = '' OR sid <> ?)", subject, spared)
+	if err != nil {
+		return nil, err
+	}
+	return t.tellOf(ctx, gone, reason, now)
 }
 
-func (t *tx) endGrants(ctx context.Context, which, reason string, now time.Time, args ...any) (told []feed.Event, err error) {
-	rows, err := t.QueryContext(ctx, "UPDATE grants SET ended = ? WHERE "+which+` AND ended = ''
-		RETURNING id, subject, expires_at, COALESCE((SELECT c.access_life FROM clients c WHERE c.id = grants.client_id), 0)`,
-		append([]any{reason}, args...)...)
+// A goneGrant is one that has ended, or lost its session.
+type goneGrant struct {
+	gid, client, subject, sid string
+	lives                     bool
+	expires                   time.Time
+	life                      time.Duration // of the client's access tokens
+	hears                     bool          // the client wants to be told
+}
+
+func (t *tx) endGrants(ctx context.Context, reason, which string, args ...any) ([]goneGrant, error) {
+	return t.changeGrants(ctx, "ended = ?", which, append([]any{reason}, args...)...)
+}
+
+// changeGrants changes grants that live, and returns them as they are then.
+func (t *tx) changeGrants(ctx context.Context, how, which string, args ...any) (gone []goneGrant, err error) {
+	const ofClient = "COALESCE((SELECT c.%s FROM clients c WHERE c.id = grants.client_id), 0)"
+	rows, err := t.QueryContext(ctx, "UPDATE grants SET "+how+" WHERE "+which+" AND ended = '' RETURNING id, client_id, subject, sid, expires_at, "+
+		fmt.Sprintf(ofClient, "access_life")+", "+fmt.Sprintf(ofClient, "hears"), args...)
 	if err != nil {
 		return nil, fmt.Errorf("end grants: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var gid, subject string
+		var g goneGrant
 		var expires, life int64
-		if err := rows.Scan(&gid, &subject, &expires, &life); err != nil {
+		if err := rows.Scan(&g.gid, &g.client, &g.subject, &g.sid, &expires, &life, &g.hears); err != nil {
 			return nil, fmt.Errorf("end grants: %w", err)
 		}
+		g.expires, g.life = time.UnixMilli(expires), time.Duration(life)*time.Millisecond
+		gone = append(gone, g)
+	}
+	return gone, rows.Err()
+}
+
+// tellOf returns what verifiers must hear, and notes which clients must be told, each
+// once of a session.
+func (t *tx) tellOf(ctx context.Context, gone []goneGrant, reason string, now time.Time) (told []feed.Event, err error) {
+	type place struct{ client, sid string }
+	noted := map[place]bool{}
+	for _, g := range gone {
 		// What came of one that has expired has expired as well.
-		if now.UnixMilli() < expires {
-			told = append(told, feed.GrantEnded(gid, subject, reason, now.Add(max(account.ToldFor, time.Duration(life)*time.Millisecond+account.ToldAfter))))
+		if !g.lives && now.Before(g.expires) {
+			told = append(told, feed.GrantEnded(g.gid, g.subject, reason, now.Add(max(account.ToldFor, g.life+account.ToldAfter))))
+		}
+		// Of one that had outlived its session the client was told then.
+		at := place{g.client, g.sid}
+		if !g.hears || g.sid == "" || noted[at] {
+			continue
+		}
+		noted[at] = true
+		if err := t.putDelivery(ctx, &provider.Delivery{ID: rand.Text(), Client: g.client, Subject: g.subject, SID: g.sid, At: now, Due: now}); err != nil {
+			return nil, fmt.Errorf("note a delivery: %w", err)
 		}
 	}
-	return told, rows.Err()
+	return told, nil
 }
 
 func (t *txn) tellEnded(told []feed.Event, err error) error {
@@ -356,7 +446,7 @@ func (t *txn) forgetGrants(user string) error {
 	if err := t.tellEnded(t.tx.endGrantsOf(t.ctx, user, "", "account_deleted", t.now)); err != nil {
 		return err
 	}
-	return t.exec("DELETE FROM grants WHERE subject = ? AND subject <> ''", user)
+	return t.exec("DELETE FROM grants WHERE "+ofSubject, user)
 }
 
 var sqlSweepProvider = [...]string{

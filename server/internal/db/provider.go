@@ -120,11 +120,7 @@ func (t providerTx) Place(subject string, claims *provider.IDs, until time.Time)
 	if t.lists == "" {
 		return nil, nil
 	}
-	epoch, _, err := t.Epoch(subject)
-	if err != nil {
-		return nil, err
-	}
-	n, err := t.txn.Place(account.Place{Grant: claims.GID, SID: claims.SID, Subject: subject, SEV: epoch}, until.Add(account.PlaceRest))
+	n, err := t.txn.Place(account.Place{Grant: claims.GID, SID: claims.SID, Subject: subject, SEV: claims.SEV}, until.Add(account.PlaceRest))
 	if err != nil {
 		return nil, err
 	}

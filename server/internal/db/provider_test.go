@@ -114,9 +114,13 @@ func TestTheDatabaseKeepsThePromisesOfAProviderStore(t *testing.T) {
 
 // grant adds one, behind a session or behind none.
 func (s *shop) grant(client, subject, sid string) *provider.Grant {
+	return s.addGrant(client, subject, sid, false)
+}
+
+func (s *shop) addGrant(client, subject, sid string, offline bool) *provider.Grant {
 	s.Helper()
 	now := time.Now()
-	g := &provider.Grant{ID: token.New(token.Access).Selector(), Client: client, Subject: subject, SID: sid, BegunAt: now, Expires: now.Add(time.Hour)}
+	g := &provider.Grant{ID: token.New(token.Access).Selector(), Client: client, Subject: subject, SID: sid, Offline: offline, BegunAt: now, Expires: now.Add(time.Hour)}
 	s.update(func(tx provider.Tx) error { return tx.AddGrant(g) })
 	return g
 }
@@ -203,6 +207,62 @@ func TestAGrantEndsWithWhatItStandsOnAndIsToldOnce(t *testing.T) {
 				t.Errorf("told are %q, ended %q", told, ended)
 			}
 		})
+	}
+}
+
+func (s *shop) deliveries() (all []*provider.Delivery) {
+	s.Helper()
+	if err := s.store.View(s.ctx, func(tx provider.Tx) (err error) {
+		all, err = tx.Deliveries(time.Now().Add(time.Second), 100)
+		return err
+	}); err != nil {
+		s.Fatal(err)
+	}
+	return all
+}
+
+// That a client must be told stands in the transaction that ends the session, too.
+func TestEveryClientBehindASessionThatEndsIsToldOnce(t *testing.T) {
+	s := newShop(t)
+	s.client(provider.Client{ID: "app", BackchannelLogoutURI: "https://app.example.org/out", CreatedAt: time.Now()})
+	s.client(provider.Client{ID: "deaf", CreatedAt: time.Now()})
+	s.client(provider.Client{ID: "off", BackchannelLogoutURI: "https://off.example.org/out", Disabled: true, CreatedAt: time.Now()})
+	ann, end := s.user(), time.Now().Add(time.Hour)
+	sid, other := s.session(ann, end), s.session(ann, end)
+	s.grant("app", ann, sid)
+	s.grant("app", ann, sid)
+	s.grant("deaf", ann, sid)
+	s.grant("off", ann, sid)
+	offline, elsewhere := s.addGrant("app", ann, sid, true), s.addGrant("app", ann, other, true)
+	if err := s.sessions.EndAny(s.ctx, sid, "signed_out"); err != nil {
+		t.Fatal(err)
+	}
+	all := s.deliveries()
+	if len(all) != 1 || all[0].Client != "app" || all[0].SID != sid || all[0].Subject != ann {
+		t.Fatalf("deliveries: %+v", all)
+	}
+	if !s.lives(offline) || !s.lives(elsewhere) {
+		t.Error("offline access has ended with a session")
+	}
+	// It has outlived the session, and is behind it no more.
+	if err := s.store.View(s.ctx, func(tx provider.Tx) error {
+		g, err := tx.Grant(offline.ID)
+		if g.SID != "" {
+			t.Errorf("the grant that has outlived its session is %+v", g)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.sessions.EndAll(s.ctx, ann, "", "ended_by_user"); err != nil {
+		t.Fatal(err)
+	}
+	all = s.deliveries()
+	if len(all) != 2 || all[0].SID != other && all[1].SID != other {
+		t.Errorf("deliveries: %+v %+v", all[0], all[len(all)-1])
+	}
+	if s.lives(offline) || s.lives(elsewhere) {
+		t.Error("offline access has outlived a sign-out everywhere")
 	}
 }
 
@@ -430,5 +490,33 @@ func TestATokensPlaceOnAListIsItsGrants(t *testing.T) {
 		return err
 	}) != nil {
 		t.Error("no place is an error")
+	}
+}
+
+// A backup does not know what was revoked after it.
+func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		s := newShop(t)
+		s.client(provider.Client{ID: "app", CreatedAt: time.Now()})
+		g := s.grant("app", s.user(), "")
+		code := token.New(token.OneTime)
+		s.update(func(tx provider.Tx) error {
+			return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: time.Now().Add(time.Minute)})
+		})
+		if _, err := s.Renew(s.ctx, keep, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if s.lives(g) != keep {
+			t.Errorf("sessions kept: %v; a grant lives: %v", keep, s.lives(g))
+		}
+		if err := s.store.View(s.ctx, func(tx provider.Tx) error {
+			c, err := tx.Code(code.Selector())
+			if c != nil {
+				t.Error("a code is good that may have been spent since")
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ CREATE TABLE clients (
 	id          TEXT PRIMARY KEY,
 	version     BIGINT NOT NULL,
 	access_life BIGINT NOT NULL,
+	hears       INTEGER NOT NULL,
 	data        TEXT NOT NULL
 );
 CREATE TABLE consents (
@@ -33,6 +34,7 @@ CREATE TABLE grants (
 	client_id  TEXT NOT NULL,
 	subject    TEXT NOT NULL,
 	sid        TEXT NOT NULL,
+	offline    INTEGER NOT NULL,
 	ended      TEXT NOT NULL,
 	expires_at BIGINT NOT NULL,
 	n          BIGINT NOT NULL,
@@ -53,6 +55,17 @@ CREATE TABLE access_tokens (
 	data       TEXT NOT NULL
 );
 CREATE INDEX access_tokens_expires ON access_tokens (expires_at);
+-- Clients that must be told that a session has ended.
+CREATE TABLE deliveries (
+	id        TEXT PRIMARY KEY,
+	client_id TEXT NOT NULL,
+	subject   TEXT NOT NULL,
+	sid       TEXT NOT NULL,
+	at        BIGINT NOT NULL,
+	tries     BIGINT NOT NULL,
+	due_at    BIGINT NOT NULL
+);
+CREATE INDEX deliveries_due ON deliveries (due_at);
 -- What is good once: client assertions, and JWTs that were revoked.
 CREATE TABLE spent (
 	purpose TEXT NOT NULL,
