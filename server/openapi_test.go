@@ -960,6 +960,7 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 			t.Errorf("nobody brings about that %s is refused with %s", op, code)
 		default:
 			t.Run(key, func(t *testing.T) {
+				t.Parallel()
 				r := try(newSite(t))
 				if r.at("code") != code {
 					t.Fatalf("%s: %d %s, want %s", r.what, r.status, r.body, code)
