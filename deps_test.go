@@ -20,6 +20,7 @@ var policy = map[string]string{
 	"feed/feedtest":       ". feed",
 	"internal/remote":     "",
 	"jose":                ". internal/remote",
+	"otp":                 ".",
 	"password":            ".",
 	"problem":             ".",
 	"revocation":          ". feed",

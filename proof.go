@@ -28,7 +28,7 @@ func enough(acr string) []string {
 }
 
 // ErrProof is what a [ProofError] tells.
-var ErrProof = Unauthenticated.New("proof_needed", "Please confirm first that it is you.").WithHint("Give your password once more, or sign in again.")
+var ErrProof = Unauthenticated.New("proof_needed", "Please confirm first that it is you.").WithHint("Show your password, a passkey or another factor once more, or sign in again.")
 
 // A ProofError is the refusal of who has proved itself too long ago, or too
 // weakly, for what is asked (RFC 9470).

@@ -19,6 +19,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/redisstore"
 )
 
@@ -31,8 +32,12 @@ func redisRows() (rows []row, stop func()) {
 		log.Printf("no rows of Redis: %v", err)
 		return nil, func() {}
 	}
+	direct, err := redisstore.OpenPool("redis://"+addr, nil)
+	must(err)
+	store, err := redisstore.New(direct.Do, nil)
+	must(err)
 	client := goredis.NewClient(&goredis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
-	store, err := redisstore.New(func(ctx context.Context, args ...string) (any, error) {
+	viaGoRedis, err := redisstore.New(func(ctx context.Context, args ...string) (any, error) {
 		return client.Do(ctx, redisstore.Any(args)...).Result()
 	}, nil)
 	must(err)
@@ -49,7 +54,7 @@ func redisRows() (rows []row, stop func()) {
 		},
 	}
 	for _, peer := range []string{"scs goredisstore", "gorilla redistore"} {
-		compare := func(what string, g goal, handler func(site) http.Handler) {
+		compare := func(what string, g goal, store session.Store, handler func(site) http.Handler) {
 			of := func(newSite func() site) contender {
 				return func() work {
 					s := newSite()
@@ -59,9 +64,16 @@ func redisRows() (rows []row, stop func()) {
 			rows = append(rows, row{What: "redis: " + what, Goal: g, FloorName: "one trip by hand", PeerName: peer, bare: of(bareSite),
 				ours: of(func() site { return siteOf(store) }), floor: of(func() site { return handRedis(addr) }), peer: of(sites[peer])})
 		}
-		compare("who is it (Check)", goal{Ratio: 1.3}, func(s site) http.Handler { return s.check })
-		compare("with its data (Handler, Load, JSON)", goal{Ratio: 1.3}, func(s site) http.Handler { return s.touch })
-		compare("read, modify, write (Update)", goal{Ratio: 2}, func(s site) http.Handler { return s.update })
+		near := session.NewNear(store, 0)
+		check := func(s site) http.Handler { return s.check }
+		update := func(s site) http.Handler { return s.update }
+		compare("who is it (Check)", goal{Ratio: 1.3}, store, check)
+		compare("who is it (Check), by go-redis", goal{}, viaGoRedis, check)
+		compare("who is it (Check), copies near", goal{CPU: 2000}, near, check)
+		compare("with its data (Handler, Load, JSON)", goal{Ratio: 1.3}, store, func(s site) http.Handler { return s.touch })
+		compare("read, modify, write (Update)", goal{Ratio: 2}, store, update)
+		compare("read, modify, write (Update), by go-redis", goal{}, viaGoRedis, update)
+		compare("read, modify, write (Update), copies near", goal{Ratio: 2}, near, update)
 	}
 	return rows, stop
 }

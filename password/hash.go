@@ -9,7 +9,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
-	"hash"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,8 +47,10 @@ const (
 type Hash struct {
 	scheme    string // "argon2id", "bcrypt", …
 	text      string
-	params    [3]int // memory, passes, lanes; cost; ln, r, p; iterations
+	params    [3]int // memory, passes, lanes; cost; ln, r, p; iterations; rounds
 	salt, key []byte
+	more      [2][]byte // what Firebase's projects have: salt separator, signer key
+	inner     *Hash     // what Argon2id is over, in a wrapped one
 }
 
 // bcryptMax is where bcrypt stops reading a password.
@@ -59,33 +61,75 @@ const bcryptMax = 72
 // compute.
 func Parse(text string) (Hash, error) {
 	h := Hash{text: text}
-	if len(text) > maxHashLen {
-		return Hash{}, ErrFormat
-	}
-	ok := false
-	if rest, django := strings.CutPrefix(text, "pbkdf2_"); django {
-		ok = h.django(rest)
-	} else if parts := strings.Split(text, "$"); len(parts) > 2 && parts[0] == "" {
-		h.scheme = parts[1]
-		switch h.scheme {
-		case "argon2id", "argon2i":
-			ok = h.argon2(parts[2:])
-		case "2a", "2b", "2y":
-			h.scheme = "bcrypt"
-			ok = h.bcrypt()
-		case "scrypt":
-			ok = h.scrypt(parts[2:])
-		case "pbkdf2", "pbkdf2-sha1", "pbkdf2-sha256", "pbkdf2-sha512":
-			if h.scheme == "pbkdf2" {
-				h.scheme = "pbkdf2-sha1" // as passlib writes it
-			}
-			ok = h.pbkdf2(parts[2:])
-		}
-	}
-	if !ok {
+	if len(text) > maxHashLen || !h.parse(text) {
 		return Hash{}, ErrFormat
 	}
 	return h, nil
+}
+
+func (h *Hash) parse(text string) bool {
+	if strings.HasPrefix(text, "{") {
+		return h.ldap(text)
+	}
+	if parts := strings.Split(text, "$"); len(parts) > 2 && parts[0] == "" {
+		return h.modular(parts[1], parts[2:])
+	}
+	program, rest, _ := strings.Cut(text, "$")
+	switch program { // Django's
+	case "pbkdf2_sha256", "pbkdf2_sha1":
+		return h.django(strings.TrimPrefix(program, "pbkdf2_"), rest)
+	case "scrypt":
+		return h.djangoScrypt(rest)
+	case "bcrypt", "bcrypt_sha256":
+		h.scheme = strings.ReplaceAll(program, "_", "-")
+		return h.bcrypt(rest)
+	case "argon2":
+		parts := strings.Split("$"+rest, "$")
+		return len(parts) > 2 && strings.HasPrefix(parts[1], "argon2") && h.modular(parts[1], parts[2:])
+	}
+	return false
+}
+
+// modular reads what begins with a dollar and a name.
+func (h *Hash) modular(name string, parts []string) bool {
+	h.scheme = name
+	switch name {
+	case "argon2id", "argon2i", "argon2d":
+		return h.argon2(parts)
+	case wrappedScheme:
+		return h.wrapped(parts)
+	case "2a", "2b", "2y":
+		h.scheme = "bcrypt"
+		return h.bcrypt(h.text)
+	case "wp": // before a whole bcrypt hash
+		h.scheme = "wordpress-bcrypt"
+		return h.bcrypt(strings.TrimPrefix(h.text, "$wp"))
+	case "scrypt":
+		return h.scrypt(parts)
+	case "firebase-scrypt":
+		return h.firebase(parts)
+	case "pbkdf2", "pbkdf2-sha1", "pbkdf2-sha256", "pbkdf2-sha512":
+		if name == "pbkdf2" {
+			h.scheme = "pbkdf2-sha1" // as passlib writes it
+		}
+		return h.pbkdf2(parts)
+	case "5":
+		h.scheme = "sha256-crypt"
+		return h.shaCrypt(parts, 43)
+	case "6":
+		h.scheme = "sha512-crypt"
+		return h.shaCrypt(parts, 86)
+	case "1", "apr1":
+		h.scheme, h.params[0] = "md5-crypt", md5Rounds
+		if name == "apr1" {
+			h.scheme = "apr1"
+		}
+		return h.cryptParts(parts, 8, 22)
+	case "P", "H":
+		h.scheme = "phpass"
+		return h.phpass(parts)
+	}
+	return h.insecure(parts)
 }
 
 // String returns the scheme, and nothing of the hash.
@@ -138,22 +182,25 @@ func (h *Hash) argon2(parts []string) bool {
 		h.saltAndKey(parts[2], parts[3], b64) && len(h.salt) >= 8
 }
 
-func (h *Hash) bcrypt() bool {
-	// $2b$12$ and 53 characters. Cost takes "+5" for "05".
-	if len(h.text) != 60 || h.text[4] == '+' || h.text[6] != '$' {
+// bcrypt reads $2b$12$ and 53 characters. Cost takes "+5" for "05".
+func (h *Hash) bcrypt(text string) bool {
+	if len(text) != 60 || !slices.Contains([]string{"$2a$", "$2b$", "$2y$"}, text[:4]) || text[4] == '+' || text[6] != '$' {
 		return false
 	}
-	cost, err := bcrypt.Cost([]byte(h.text))
-	h.params[0] = cost
+	cost, err := bcrypt.Cost([]byte(text))
+	h.params[0], h.key = cost, []byte(text)
 	return err == nil && cost <= maxBcryptCost &&
-		strings.Trim(h.text[7:], "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == ""
+		strings.Trim(text[7:], "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
 func (h *Hash) scrypt(parts []string) bool {
 	return len(parts) == 3 &&
 		h.numbers(parts[0], [3]string{"ln", "r", "p"}, [3]int{1, 1, 1}, [3]int{maxScryptLn, maxScryptRP, maxScryptRP}) &&
-		h.params[1]*h.params[2] <= maxScryptRP && h.params[1]<<h.params[0] <= maxMemoryKiB*8 &&
-		h.saltAndKey(parts[1], parts[2], b64)
+		h.scryptBounded() && h.saltAndKey(parts[1], parts[2], b64)
+}
+
+func (h *Hash) scryptBounded() bool {
+	return h.params[1]*h.params[2] <= maxScryptRP && h.params[1]<<h.params[0] <= maxMemoryKiB*8
 }
 
 // pbkdf2 reads passlib's form, 1200$salt$key, and the PHC string format's,
@@ -176,17 +223,15 @@ func (h *Hash) pbkdf2(parts []string) bool {
 
 // django reads pbkdf2_sha256$iterations$salt$key, whose salt is text and whose
 // key has padding.
-func (h *Hash) django(rest string) bool {
+func (h *Hash) django(name, rest string) bool {
 	parts := strings.Split(rest, "$")
-	if len(parts) != 4 || parts[0] != "sha256" && parts[0] != "sha1" || parts[2] == "" || len(parts[2]) > maxSaltLen {
+	if len(parts) != 3 || parts[1] == "" || len(parts[1]) > maxSaltLen {
 		return false
 	}
-	h.scheme = "pbkdf2-" + parts[0]
-	n, ok := number(parts[1], 1, maxIterations)
-	h.params[0] = n
-	key, err := base64.StdEncoding.Strict().DecodeString(parts[3])
-	h.salt, h.key = []byte(parts[2]), key
-	return ok && err == nil && !strings.ContainsAny(parts[3], "\r\n") && len(key) >= minKeyLen && len(key) <= maxKeyLen
+	h.scheme = "pbkdf2-" + name
+	n, ok := number(parts[0], 1, maxIterations)
+	h.params[0], h.salt = n, []byte(parts[1])
+	return ok && h.paddedKey(parts[2])
 }
 
 // newHash hashes a password with a fresh salt.
@@ -199,40 +244,69 @@ func (h *Hasher) newHash(pw string) string {
 
 // matches computes the hash of a password and compares in constant time.
 func (h *Hasher) matches(stored *Hash, pw string) bool {
-	var key []byte
-	var err error
-	size, n := len(stored.key), stored.params
-	switch stored.scheme {
-	case "argon2id":
-		key = h.argon([]byte(pw), stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size))
-	case "argon2i":
-		key = argon2.Key([]byte(pw), stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size))
-	case "bcrypt":
-		// Other programs cut at 72 bytes without a word, and what they hashed
-		// must still match; a new hash has no such end.
-		return bcrypt.CompareHashAndPassword([]byte(stored.text), []byte(pw[:min(len(pw), bcryptMax)])) == nil
-	case "scrypt":
-		key, err = scrypt.Key([]byte(pw), stored.salt, 1<<n[0], n[1], n[2], size)
-	case "pbkdf2-sha1":
-		key, err = pbkdf2.Key(sha1.New, pw, stored.salt, n[0], size)
-	case "pbkdf2-sha256":
-		key, err = pbkdf2.Key(func() hash.Hash { return sha256.New() }, pw, stored.salt, n[0], size)
-	case "pbkdf2-sha512":
-		key, err = pbkdf2.Key(func() hash.Hash { return sha512.New() }, pw, stored.salt, n[0], size)
+	for _, w := range stored.works() {
+		h.did(w)
 	}
+	if stored.bcrypts() {
+		return bcrypt.CompareHashAndPassword(stored.key, bcryptInput(stored.scheme, pw)) == nil
+	}
+	key, err := h.derive(stored, pw)
 	return err == nil && subtle.ConstantTimeCompare(key, stored.key) == 1
 }
 
-// kind tells hashes apart that cost differently. Only PBKDF2 runs again for
-// each further block of the key.
-func (h *Hash) kind() string {
-	if strings.HasPrefix(h.scheme, "pbkdf2-") {
-		return fmt.Sprint(h.scheme, h.params, len(h.key))
+func (h *Hash) bcrypts() bool {
+	return h.scheme == "bcrypt" || h.scheme == "bcrypt-sha256" || h.scheme == "wordpress-bcrypt"
+}
+
+// derive computes what a stored hash has as its key.
+func (h *Hasher) derive(stored *Hash, pw string) ([]byte, error) {
+	size, n := len(stored.key), stored.params
+	text := []byte(pw)
+	switch stored.scheme {
+	case "argon2id":
+		return h.argon(text, stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size)), nil
+	case "argon2i":
+		return argon2.Key(text, stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size)), nil
+	case "argon2d":
+		return argon2d(text, stored.salt, uint32(n[1]), uint32(n[0]), uint32(n[2]), uint32(size)), nil
+	case wrappedScheme:
+		under, err := h.derive(stored.inner, pw)
+		if err != nil {
+			return nil, err
+		}
+		return h.argon(under, stored.salt, uint32(n[1]), uint32(n[0]), uint8(n[2]), uint32(size)), nil
+	case "scrypt":
+		return scrypt.Key(text, stored.salt, 1<<n[0], n[1], n[2], size)
+	case "firebase-scrypt":
+		return firebaseKey(stored, pw)
+	case "pbkdf2-sha1":
+		return pbkdf2.Key(sha1.New, pw, stored.salt, n[0], size)
+	case "pbkdf2-sha256":
+		return pbkdf2.Key(sha256.New, pw, stored.salt, n[0], size)
+	case "pbkdf2-sha512":
+		return pbkdf2.Key(sha512.New, pw, stored.salt, n[0], size)
+	case "sha256-crypt":
+		return crypted(text, func(text []byte) []byte { return sha256Crypt(text, stored.salt, n[0]) })
+	case "sha512-crypt":
+		return crypted(text, func(text []byte) []byte { return sha512Crypt(text, stored.salt, n[0]) })
+	case "md5-crypt":
+		return crypted(text, func(text []byte) []byte { return md5Crypt(text, stored.salt, "$1$", n[0]) })
+	case "apr1":
+		return crypted(text, func(text []byte) []byte { return md5Crypt(text, stored.salt, "$apr1$", n[0]) })
+	case "phpass":
+		return crypted(text, func(text []byte) []byte { return phpassKey(text, stored.salt, 1<<n[0]) })
 	}
-	return fmt.Sprint(h.scheme, h.params)
+	d := digestOf(stored.scheme)
+	if d == nil {
+		return nil, ErrFormat
+	}
+	if n[0] == saltFirst {
+		return sum(d.sum(), stored.salt, text), nil
+	}
+	return sum(d.sum(), text, stored.salt), nil
 }
 
 // current reports whether the hash is as a new one would be.
 func (h *Hash) current() bool {
-	return h.scheme == "argon2id" && h.params == [3]int{memoryKiB, passes, lanes} && len(h.salt) == saltLen && len(h.key) == keyLen
+	return strings.HasPrefix(h.text, "$argon2id$") && h.params == [3]int{memoryKiB, passes, lanes} && len(h.salt) == saltLen && len(h.key) == keyLen
 }

@@ -13,9 +13,11 @@
 //	}
 //
 // New hashes are Argon2id in the PHC string format, with a fresh salt and the
-// parameters that OWASP asks for (19 MiB, 2 passes, 1 lane). Verify also reads
-// Argon2i, bcrypt, scrypt and PBKDF2 hashes of other programs, Django's
-// included, and says that they should be replaced.
+// parameters that OWASP asks for (19 MiB, 2 passes, 1 lane). Verify also reads what
+// other programs made, and says that it should be replaced: Argon2, bcrypt, scrypt
+// and PBKDF2 (Django's, Firebase's and WordPress' too), the forms of crypt(3) with
+// SHA-2, and, where it is allowed or they were wrapped, those that are insecure:
+// MD5-crypt, phpass, and what LDAP and older programs hashed once.
 //
 // A Hasher runs a fixed number of hashes at once, so that a flood of sign-ins
 // holds a fixed amount of memory. With its garbage, at the default GOGC, that
@@ -71,6 +73,9 @@ type Options struct {
 	// Argon2id computes what the function of that name does somewhere else, such as
 	// in a process beside this one; nil computes it here.
 	Argon2id func(password, salt []byte, passes, memoryKiB uint32, lanes uint8, size uint32) []byte
+	// InsecureHashes lets Verify take hashes that Insecure reports, as they are.
+	// Without it they must be wrapped first, see Wrap.
+	InsecureHashes bool
 }
 
 // A Hasher hashes and verifies. It is safe for use by several goroutines.
@@ -88,13 +93,16 @@ type Hasher struct {
 	entered, refused atomic.Uint64
 	waited           atomic.Int64 // nanoseconds
 
+	insecure bool
+	tally    func(kind string, amount int) // of work, in tests
+
 	mu      sync.RWMutex
-	foreign []Hash // one of each other kind that is stored; guarded by mu
+	foreign []work // of each other kind that is stored the most; guarded by mu
 }
 
 // maxForeign bounds what a refusal may cost: kinds of stored hashes beyond it
 // are not made up for.
-const maxForeign = 4
+const maxForeign = 8
 
 // New returns a Hasher.
 func New(o *Options) (*Hasher, error) {
@@ -132,6 +140,7 @@ func New(o *Options) (*Hasher, error) {
 		wait:           wait,
 		dummy:          dummy,
 		argon:          argon,
+		insecure:       o.InsecureHashes,
 	}, nil
 }
 
@@ -152,12 +161,15 @@ func (h *Hasher) Hash(ctx context.Context, pw admit.Secret, prio Priority) (stri
 
 // Verify reports whether the password is the one of a stored hash, and whether
 // the hash should be replaced by a new one. ErrFormat where the hash cannot be
-// read; ErrBusy as Hash. A wrong password costs as much as an unknown user, see
+// read; ErrInsecure where it may not be taken as it is; ErrBusy as Hash. A wrong password costs as much as an unknown user, see
 // VerifyDummy, whatever the form of the hash.
 func (h *Hasher) Verify(ctx context.Context, pw admit.Secret, hash string, prio Priority) (ok, upgrade bool, err error) {
 	stored, err := Parse(hash)
 	if err != nil {
 		return false, false, err
+	}
+	if stored.fast() && !h.insecure {
+		return false, false, ErrInsecure
 	}
 	if err := h.enter(ctx, prio); err != nil {
 		return false, false, err
@@ -166,7 +178,7 @@ func (h *Hasher) Verify(ctx context.Context, pw admit.Secret, hash string, prio 
 	if h.matches(&stored, pw.Reveal()) {
 		return true, !stored.current(), nil
 	}
-	h.spend(pw.Reveal(), stored.kind())
+	h.spend(pw.Reveal(), stored.works())
 	return false, false, nil
 }
 
@@ -177,27 +189,25 @@ func (h *Hasher) VerifyDummy(ctx context.Context, pw admit.Secret, prio Priority
 		return err
 	}
 	defer h.leave(prio)
-	h.spend(pw.Reveal(), "")
+	h.spend(pw.Reveal(), nil)
 	return nil
 }
 
-// spend computes one hash of each kind that is stored but the one that has
-// been computed already, so that all refusals cost the same.
-func (h *Hasher) spend(pw, done string) {
-	h.each(done, func(other *Hash) { h.matches(other, pw) })
-}
-
-// each calls fn for one hash of every kind that is stored but one.
-func (h *Hasher) each(but string, fn func(*Hash)) {
+// spend does of each kind of work that stored hashes need the most that one of
+// them does, less what has been done already: so all refusals cost the same.
+func (h *Hasher) spend(pw string, done []work) {
 	h.mu.RLock()
 	foreign := h.foreign
 	h.mu.RUnlock()
-	if h.dummy.kind() != but {
-		fn(&h.dummy)
-	}
-	for i := range foreign {
-		if foreign[i].kind() != but {
-			fn(&foreign[i])
+	for _, w := range slices.Concat(h.dummy.works(), foreign) {
+		left := w.amount
+		for _, d := range done {
+			if d.kind == w.kind {
+				left -= d.amount
+			}
+		}
+		if left > 0 {
+			h.do(&w, left, pw)
 		}
 	}
 }
@@ -207,13 +217,22 @@ func (h *Hasher) each(but string, fn func(*Hash)) {
 // another or none. Hashes that New makes need no telling.
 func (h *Hasher) Expect(hash string) {
 	f, err := Parse(hash)
-	if err != nil || f.kind() == h.dummy.kind() {
+	if err != nil {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.foreign) < maxForeign && !slices.ContainsFunc(h.foreign, func(g Hash) bool { return g.kind() == f.kind() }) {
-		h.foreign = append(slices.Clone(h.foreign), f)
+	for _, w := range f.works() {
+		w.like.text, w.like.key = "", make([]byte, len(w.like.key)) // it is remembered for its cost
+		i := slices.IndexFunc(h.foreign, func(o work) bool { return o.kind == w.kind })
+		switch {
+		case w.kind == h.dummy.works()[0].kind:
+		case i < 0 && len(h.foreign) < maxForeign:
+			h.foreign = append(slices.Clone(h.foreign), w)
+		case i >= 0 && h.foreign[i].amount < w.amount:
+			h.foreign = slices.Clone(h.foreign)
+			h.foreign[i] = w
+		}
 	}
 }
 

@@ -158,7 +158,7 @@ func TestADisabledUserIsOutAtOnceAndRolesHoldFromTheNextRequest(t *testing.T) {
 		t.Errorf("the audit tells\n%q, want\n%q", told, want)
 	}
 	root.delete("admin/users/ann?reason=she+asked").want(204)
-	ann.get("session").want(401, "no_session") // nobody knows any more whose it was
+	ann.get("session").want(401, "no_session", "session_ended") // nobody knows any more whose it was
 	root.get("admin/users/ann").want(404, "unknown_user")
 	records := root.get("admin/audit?subject=" + id).want(200).m["records"].([]any)
 	for i, r := range records {

@@ -1,119 +1,121 @@
 package server
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha1"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"sort"
+	"sync"
+	"sync/atomic"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/password"
+	"github.com/admit-auth/admit/server/internal/breached"
 )
 
-// ErrBreachedList is why a list of breached passwords is not taken.
-var ErrBreachedList = admit.Invalid.New("list_malformed", "This is no list of breached passwords.").WithHint("one SHA-1 in hex a line, in ascending order, as Have I Been Pwned gives them")
+// breachedName is a filter of breached passwords in the data folder, which is asked
+// where no other one is configured.
+const breachedName = "breached.filter"
 
-// breachedName is a file in the data folder: the first 8 bytes of each SHA-1,
-// in order. A list of a thousand million takes 8 GB, and one lookup in
-// 2·10¹⁰ is wrong.
-const (
-	breachedName = "breached"
-	breachedSize = 8
-)
-
-// PasswordPolicy returns what a new password may be: the list that
-// ImportBreached has put into the data folder is asked too.
-func (c Config) PasswordPolicy() password.Policy {
-	file := filepath.Join(c.Data, breachedName)
-	return password.Policy{MinLength: c.PasswordMinLength, Breached: func(_ context.Context, pw admit.Secret) (bool, error) {
-		return isBreached(file, pw)
-	}}
+// BreachedFilter is the file of the filter that new passwords are looked up in.
+func (c Config) BreachedFilter() string {
+	return cmp.Or(c.BreachedFile, filepath.Join(c.Data, breachedName))
 }
 
-// isBreached looks a password up. The file is opened each time, so that a
-// running server asks the list that was imported last; its pages stay in the
-// system's memory.
-func isBreached(file string, pw admit.Secret) (found bool, err error) {
-	f, err := os.Open(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	// SHA-1 is only the list's way to name a password.
-	sum := sha1.Sum([]byte(pw.Reveal()))
-	want := sum[:breachedSize]
-	sort.Find(int(info.Size()/breachedSize), func(i int) int {
-		var at [breachedSize]byte
-		if _, bad := f.ReadAt(at[:], int64(i)*breachedSize); bad != nil {
-			err = bad
+// PasswordPolicy returns what a new password may be: the filter that ImportBreached
+// made is asked too, and then whoever is asked over the network.
+func (c Config) PasswordPolicy() password.Policy {
+	lists := &breachedLists{log: slog.New(slog.DiscardHandler)}
+	lists.use(c)
+	return password.Policy{MinLength: c.PasswordMinLength, Breached: lists.has}
+}
+
+// breachedLists are asked about each new password, and can be changed meanwhile.
+type breachedLists struct {
+	log  *slog.Logger
+	now  atomic.Pointer[breachedNow]
+	told sync.Map // failures that were logged; an outage is told once
+}
+
+type breachedNow struct {
+	file string
+	urls *ranges // nil where nobody is asked
+}
+
+func (l *breachedLists) use(c Config) {
+	now := &breachedNow{file: c.BreachedFilter()}
+	if c.BreachedURL != "" {
+		now.urls = newRanges(c.BreachedURL)
+		if was := l.now.Load(); was != nil && was.urls != nil && was.urls.base == now.urls.base {
+			now.urls = was.urls // with what it knows of an outage
 		}
-		order := bytes.Compare(want, at[:])
-		found = found || order == 0
-		return order
-	})
+	}
+	l.now.Store(now)
+	l.told.Clear()
+	if _, err := breached.Look(now.file); err != nil && (c.BreachedFile != "" || !errors.Is(err, fs.ErrNotExist)) {
+		l.complain(context.Background(), err)
+	}
+}
+
+// has implements password.Policy.Breached. What cannot be asked refuses nobody: the
+// commonest passwords have been looked up, and a sign-up must not fail because
+// somebody else's service does.
+func (l *breachedLists) has(ctx context.Context, pw admit.Secret) (bool, error) {
+	now := l.now.Load()
+	found, err := breached.Has(now.file, breached.Prefix(pw))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // there is none, which use has told
+	}
+	if !found && now.urls != nil {
+		var failed error
+		found, failed = now.urls.has(ctx, pw)
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		l.complain(ctx, err)
+	}
 	return found, err
 }
 
-// ImportBreached puts a list of breached passwords into a data folder, in place
-// of the one before, and returns how many there are: one SHA-1 in hex a line,
-// in ascending order, perhaps with a colon and a count. Count is told how many
-// were read.
-func ImportBreached(data string, list io.Reader, count func(n int)) (n int, err error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrFolder, err)
+func (l *breachedLists) complain(ctx context.Context, err error) {
+	if errors.Is(err, errRangesRest) {
+		return
 	}
-	f, err := os.CreateTemp(data, ".new-*") // mode 0600
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrFolder, err)
+	if _, before := l.told.LoadOrStore(err.Error(), true); !before {
+		l.log.WarnContext(ctx, "breached passwords cannot be looked up, and are not refused", slog.Any("error", err))
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	out := bufio.NewWriter(f)
-	var last uint64
-	lines := bufio.NewScanner(list)
-	for ; lines.Scan(); n++ {
-		text, _, _ := bytes.Cut(bytes.TrimSpace(lines.Bytes()), []byte(":"))
-		var sum [sha1.Size]byte
-		if len(text) != hex.EncodedLen(len(sum)) {
-			return 0, fmt.Errorf("line %d: %w", n+1, ErrBreachedList)
-		}
-		if _, err := hex.Decode(sum[:], text); err != nil {
-			return 0, fmt.Errorf("line %d: %w", n+1, ErrBreachedList)
-		}
-		at := binary.BigEndian.Uint64(sum[:])
-		if at < last {
-			return 0, fmt.Errorf("line %d is out of order: %w", n+1, ErrBreachedList)
-		}
-		last = at
-		out.Write(sum[:breachedSize]) // Flush has the error
-		count(n + 1)
+}
+
+// A BreachedImport is what ImportBreached has made.
+type BreachedImport struct {
+	Passwords uint64  // that are refused from now on
+	Bytes     int64   // of the filter
+	Wrong     float64 // how often another password is refused by mistake
+	Before    int64   // bytes of the list that an earlier run had read
+}
+
+// BreachedOptions say how a list is taken.
+type BreachedOptions struct {
+	MinCount uint64                       // leave out what was seen less often
+	Progress func(lines int, bytes int64) // may be nil
+}
+
+// ImportBreached makes a filter of a list of breached passwords, in place of the one
+// before: one SHA-1 in hex a line, in ascending order, perhaps with a colon and a
+// count. Broken off, it goes on with the same list.
+func (c Config) ImportBreached(ctx context.Context, list io.Reader, o BreachedOptions) (BreachedImport, error) {
+	file := c.BreachedFilter()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return BreachedImport{}, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	if err := lines.Err(); err != nil {
-		return 0, fmt.Errorf("line %d: %w: %w", n+1, ErrBreachedList, err)
+	b, err := breached.Build(ctx, file, list, breached.Options(o))
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("%w: %w", ErrFolder, err)
 	}
-	if n == 0 {
-		return 0, ErrBreachedList
-	}
-	err = errors.Join(out.Flush(), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(data, breachedName))
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrFolder, err)
-	}
-	return n, nil
+	return BreachedImport{b.Passwords, b.Bytes, b.Wrong, b.Before}, err
 }

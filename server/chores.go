@@ -21,6 +21,8 @@ const (
 	feedStep  = 256 // events, in some 3 ms
 
 	tendEvery = time.Minute
+
+	lossesEvery = 5 * time.Minute
 )
 
 // again calls fn after a while, and then each time after what fn has returned,
@@ -72,6 +74,17 @@ func (s *Server) sweepAudit(ctx context.Context) {
 			return sweepPause
 		}
 		return sweepEvery
+	})
+}
+
+// tellLosses tells people, until ctx is done, how far the removal of their factors
+// is.
+func (s *Server) tellLosses(ctx context.Context) {
+	again(ctx, lossesEvery, func(now time.Time) time.Duration {
+		if err := s.accounts.TellLosses(ctx, now); err != nil && ctx.Err() == nil {
+			s.log.Error("people could not be told that their factors will be removed", slog.Any("error", err))
+		}
+		return lossesEvery
 	})
 }
 

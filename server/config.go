@@ -18,9 +18,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/db"
+	"github.com/admit-auth/admit/server/internal/notify"
 	"github.com/admit-auth/admit/server/internal/otlp"
 	"go.yaml.in/yaml/v3"
 )
@@ -43,8 +46,15 @@ type Config struct {
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
 	Audiences         []string   `name:"audiences" arg:"URL" help:"who the JWTs of a sign-in are for, such as https://api.example.org; without any, the public URL"`
 	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
+	TextBudgetHour    string     `name:"text_budget_hour" arg:"MONEY" help:"what text messages with codes may cost in an hour of the clock, in the unit of text_prices; 0 bounds nothing"`
+	TextBudgetDay     string     `name:"text_budget_day" arg:"MONEY" help:"what they may cost in 24 hours; 0 is 24 times the hour"`
+	TextPrices        []string   `name:"text_prices" arg:"CODE=PRICE" help:"what a text costs, by country code without the plus, such as 1=0.008; ours are about those of 2026 in US dollars, and 0.30 for other countries"`
+	TextBudgetDry     bool       `name:"text_budget_dry" help:"refuse no text for its budget: the log and the metrics tell what would be"`
 	PasswordMinLength int        `name:"password_min_length" live:"yes" arg:"N" help:"fewest characters of a new password, 8 to 64; NIST SP 800-63B-4 asks for 15 where a password is the only factor"`
+	BreachedFile      string     `name:"breached_file" live:"yes" arg:"FILE" help:"filter of breached passwords, which admit password import-breached makes; without one, breached.filter in the data folder, if it is there"`
+	BreachedURL       string     `name:"breached_url" live:"yes" arg:"URL" help:"service that is asked whether a new password is breached, by the first five digits of its SHA-1, such as https://api.pwnedpasswords.com/range; nobody is asked without one"`
 	AuditKeep         string     `name:"audit_keep" arg:"DAYS" help:"how long records of the audit are kept, in days, such as 400d; 0 is for ever"`
+	FactorLossDelay   string     `name:"factor_loss_delay" arg:"DAYS" help:"how long people wait who have lost every second factor before they can remove them by mail, in days, such as 3d; they are told meanwhile, and can stop it"`
 	OpsListen         string     `name:"ops_listen" arg:"ADDR" help:"address of a second listener with /metrics, /healthz and /readyz, without a password: loopback or of a private network"`
 	OTLPEndpoint      string     `name:"otlp_endpoint" arg:"URL" help:"OpenTelemetry collector that traces are sent to, by OTLP over HTTP, such as http://localhost:4318; without one tracing costs nothing; OTEL_EXPORTER_OTLP_ENDPOINT is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_ENDPOINT"`
 	LogLevel          slog.Level `name:"log_level" live:"yes" arg:"LEVEL" help:"what to log: debug, info, warn or error"`
@@ -52,7 +62,15 @@ type Config struct {
 	MasterKeyFile     string     `name:"master_key_file" arg:"FILE" help:"file of the master key, which seals the server's own keys; base64 of 32 bytes or more, as admit cookie keygen writes it"`
 	MasterKeyCommand  string     `name:"master_key_command" arg:"COMMAND" help:"program that writes the master key, with its arguments, parted at spaces; run at start, for 30 seconds at most, without a shell"`
 	KeyRotation       string     `name:"key_rotation" arg:"DAYS" help:"days after which another key seals or signs, and the old one only opens or verifies what it made; 0 is never"`
-	Dev               bool       `name:"dev" help:"development: mail goes to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
+	Dev               bool       `name:"dev" help:"development: mail and text messages go to an inbox on a page, every page has a banner; only on a loopback address, never with a public URL"`
+
+	// How it reaches people.
+	MailServer       string `name:"mail_server" arg:"URL" help:"server that mail is handed to, such as smtp://user@mail.example.org:587, where STARTTLS is demanded; smtps:// for TLS from the first byte; smtp:// to this machine and smtp+insecure:// have none"`
+	MailFrom         string `name:"mail_from" arg:"ADDRESS" help:"whom mail is from, such as Example <no-reply@example.org>"`
+	MailPasswordFile string `name:"mail_password_file" arg:"FILE" help:"file with the password of the mail server's user"`
+	TextServer       string `name:"text_server" arg:"URL" help:"where text messages are posted to: an https:// webhook of yours, or twilio://ACCOUNT@api.twilio.com of who speaks as Twilio does"`
+	TextFrom         string `name:"text_from" arg:"SENDER" help:"whom text messages are from: a number such as +15005550006, a name, or the id of a messaging service of Twilio"`
+	TextSecretFile   string `name:"text_secret_file" arg:"FILE" help:"file with the secret that signs what is posted to the webhook, 24 bytes or more, or with Twilio's token"`
 
 	// How strangers reach it.
 	TLSCert        string   `name:"tls_cert" arg:"FILE" help:"certificate for HTTPS, PEM with its chain; read again when it changes"`
@@ -71,6 +89,8 @@ type Config struct {
 	// Secrets come from the environment alone: other users of the machine can
 	// list command lines, and files are copied.
 	MasterKey     admit.Secret `name:"master_key" arg:"KEY" help:"the master key itself; a file or a command shows it to fewer"`
+	MailPassword  admit.Secret `name:"mail_password" arg:"PASSWORD" help:"password of the mail server's user; a file shows it to fewer"`
+	TextSecret    admit.Secret `name:"text_secret" arg:"SECRET" help:"secret of the webhook, or Twilio's token; a file shows it to fewer"`
 	RedisPassword admit.Secret `name:"redis_password" arg:"PASSWORD" help:"password for --redis"`
 	OTLPHeaders   admit.Secret `name:"otlp_headers" arg:"HEADERS" help:"headers for the collector, name=value with commas between; OTEL_EXPORTER_OTLP_HEADERS is taken where this is not set" standard:"OTEL_EXPORTER_OTLP_HEADERS"`
 	DevKey        admit.Secret `name:"dev_key" arg:"KEY" help:"opens the inbox of --dev; without one each start makes its own"`
@@ -118,9 +138,12 @@ func DefaultConfig() Config {
 		Data:              "./admit-data",
 		PasswordMinLength: 8, // ASVS 6.2.1
 		LogFormat:         "text",
+		TextBudgetHour:    "20",
+		TextBudgetDay:     "100",
 		KeyRotation:       strconv.Itoa(defaultKeyDays),
 		MaxConnections:    defaultConnections,
 		AuditKeep:         "400d", // a year can be compared with the one before
+		FactorLossDelay:   "3d",   // a weekend
 	}
 }
 
@@ -129,6 +152,13 @@ func (c Config) auditKeep() int {
 	text := cmp.Or(c.AuditKeep, DefaultConfig().AuditKeep)
 	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d")) // Check has seen it
 	return n
+}
+
+// factorLossDelay returns how long people wait who have lost their factors.
+func (c Config) factorLossDelay() time.Duration {
+	text := cmp.Or(c.FactorLossDelay, DefaultConfig().FactorLossDelay)
+	n, _ := strconv.Atoi(strings.TrimSuffix(text, "d")) // Check has seen it
+	return time.Duration(n) * 24 * time.Hour
 }
 
 // LoadConfig returns the configuration: a flag goes before a variable of the
@@ -285,8 +315,14 @@ func (c Config) Check() error {
 	if _, err := otlp.ParseHeaders(c.OTLPHeaders.Reveal()); err != nil {
 		return fmt.Errorf("otlp_headers: %w: %w", ErrConfigValue.WithHint("otlp_headers is a list such as api-key=1234,tenant=blue, each part percent-encoded"), err)
 	}
+	if _, err := c.textBudget(); err != nil {
+		return err
+	}
 	if host, _, _ := net.SplitHostPort(c.OpsListen); c.OpsListen != "" && !isPrivate(host) {
 		return fmt.Errorf("%s: %w", c.OpsListen, ErrConfigOps)
+	}
+	if err := c.checkSenders(); err != nil {
+		return err
 	}
 	return c.checkEdge()
 }
@@ -412,7 +448,7 @@ func (s *Setting) check(where, text string) error {
 		return nil
 	}
 	err := ErrConfigValue.WithHint(s.Name + " is " + want)
-	if s.Name == "database" || s.Name == "redis" { // there may be a password in it
+	if slices.Contains([]string{"database", "redis", "mail_server", "text_server"}, s.Name) { // there may be a password in it
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	return fmt.Errorf("%s: %w: %q", where, err, text)
@@ -464,7 +500,20 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "handover_sites":
 		name, callback, _ := strings.Cut(text, "=")
 		return isSiteName(name) && isCallback(callback), "a list such as shop=https://shop.example.net/arrive: a name of small letters, digits and dashes, and an https URL without a query; http is for loopback hosts only"
-	case "theme", "handover_secrets_file", "tls_cert", "tls_key":
+	case "mail_server":
+		_, is := notify.ParseMailServer(text)
+		return text == "" || is, "a URL, such as smtp://user@mail.example.org:587, smtps://user@mail.example.org or smtp+insecure://mail.internal:25; a password goes into a file or ADMIT_MAIL_PASSWORD"
+	case "mail_from":
+		_, err := notify.ParseSender(text)
+		return text == "" || err == nil, "an address, such as no-reply@example.org or Example <no-reply@example.org>"
+	case "text_from":
+		return len(text) <= 64 && strings.IndexFunc(text, unicode.IsControl) < 0, "a number such as +15005550006, a name, or the id of a messaging service"
+	case "text_server":
+		_, is := notify.ParseTextServer(text)
+		return text == "" || is, "a URL, such as https://sms.example.org/send or twilio://AC0123@api.twilio.com; a secret goes into a file or ADMIT_TEXT_SECRET"
+	case "breached_url":
+		return text == "" || isRangeURL(text), "an https URL without a query, such as https://api.pwnedpasswords.com/range; http is for loopback hosts only"
+	case "theme", "handover_secrets_file", "tls_cert", "tls_key", "mail_password_file", "text_secret_file", "breached_file":
 		return !strings.Contains(text, "\x00"), "a path"
 	case "master_key_file":
 		return strings.TrimSpace(text) == text && !strings.Contains(text, "\x00"), "a path"
@@ -489,6 +538,8 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 		return err == nil, "a list of addresses and networks, such as 127.0.0.1 or 10.0.0.0/8, but not everybody"
 	case "audit_keep":
 		return within(strings.TrimSuffix(text, "d"), 0, 36500), "a number of days up to 36500, such as 400d, or 0"
+	case "factor_loss_delay":
+		return within(strings.TrimSuffix(text, "d"), 1, 60), "a number of days from 1 to 60, such as 3d"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
 	case "log_format":

@@ -48,7 +48,10 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 	values := map[string]string{
 		"theme": "t", "listen": "127.0.0.1:80", "data": "d", "database": "postgres://u:p@h/d", "redis": "rediss://u@h:6380/2", "redis_password": "p", "public_url": "https://id.example.org", "cors_origins": "https://a.example,http://localhost:3000",
 		"return_hosts": "a.example,[::1]:80", "password_min_length": "15", "ops_listen": "localhost:9090", "log_level": "debug", "log_format": "json", "dev": "true", "dev_key": "k",
-		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d",
+		"master_key_file": "f", "master_key_command": "c", "key_rotation": "30", "master_key": "k", "audit_keep": "30d", "factor_loss_delay": "7d",
+		"text_budget_hour": "10", "text_budget_day": "50", "text_prices": "49=0.08,1=0.01", "text_budget_dry": "true", "breached_file": "b", "breached_url": "https://range.example.org/range",
+		"mail_server": "smtp://user@mail.example.org:587", "mail_from": "no-reply@example.org", "mail_password_file": "f", "mail_password": "p",
+		"text_server": "https://sms.example.org/send", "text_from": "admit", "text_secret_file": "f", "text_secret": "s",
 		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
 		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b", "audiences": "https://api.example.org,files",
 		"handover_sites": "shop=https://shop.example.net/arrive", "handover_secrets_file": "f", "handover_secrets": "shop=k",
@@ -71,7 +74,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		}
 		file.WriteString(f.Name + ": " + value + "\n")
 	}
-	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p", "ADMIT_HANDOVER_SECRETS=shop=k"}
+	secret := []string{"ADMIT_DEV_KEY=k", "ADMIT_MASTER_KEY=k", "ADMIT_OTLP_HEADERS=a=b", "ADMIT_REDIS_PASSWORD=p", "ADMIT_HANDOVER_SECRETS=shop=k", "ADMIT_MAIL_PASSWORD=p", "ADMIT_TEXT_SECRET=s"}
 	for name, c := range map[string]func() (Config, error){
 		"environment": func() (Config, error) { return load(t, "", env, nil) },
 		"file":        func() (Config, error) { return load(t, file.String(), secret, nil) },
@@ -240,7 +243,7 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 	}
 	got.origins, want.origins = nil, nil
 	for _, c := range []*Config{&got, &want} { // nil and empty are one
-		c.ReturnHosts, c.ACME, c.TrustedProxy, c.Audiences, c.HandoverSites = nil, nil, nil, nil, nil
+		c.ReturnHosts, c.ACME, c.TrustedProxy, c.Audiences, c.HandoverSites, c.TextPrices = nil, nil, nil, nil, nil, nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -51,6 +51,14 @@ func Diagnose(ctx context.Context, cfg Config, unread error) []Finding {
 	return d.findings
 }
 
+// Try sends a test message through the configured servers, to an e-mail address or a
+// phone number, and says what came of it and what to do.
+func Try(ctx context.Context, cfg Config, to string) Finding {
+	d := &doctor{cfg: cfg, now: time.Now()}
+	d.try(ctx, to)
+	return d.findings[0]
+}
+
 // A doctor is one examination.
 type doctor struct {
 	cfg      Config
@@ -512,9 +520,18 @@ func (d *doctor) trusts(address string) bool {
 
 func (d *doctor) mail() {
 	const check = "mail"
-	if d.cfg.Dev || d.running != nil && d.running.CanMail {
-		d.ok(check, "mail can be sent, or arrives in the inbox of --dev")
+	switch {
+	case d.cfg.Dev:
+		d.ok(check, "mail and text messages arrive in the inbox of --dev, and leave this machine never")
 		return
+	case d.cfg.MailServer != "":
+		d.ok(check, "mail goes to %s, from %s; --mail-to ADDRESS tries it", d.cfg.MailServer, d.cfg.MailFrom)
+	case d.running != nil && d.running.CanMail:
+		d.ok(check, "the server that runs can send mail; give doctor the same settings to try it")
+	default:
+		d.warn(check, "give mail_server and mail_from; people sign up with a user name until then", "there is no mail transport: what would be mailed is refused")
 	}
-	d.warn(check, "people sign up with a user name until then", "there is no mail transport: what would be mailed is refused")
+	if d.cfg.TextServer != "" {
+		d.ok("text", "text messages go to %s; --text-to NUMBER tries it", d.cfg.TextServer)
+	}
 }

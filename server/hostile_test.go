@@ -229,19 +229,20 @@ func TestAttackARightPasswordTakesEverybodysTurnsToHash(t *testing.T) {
 		all.Go(func() {
 			// Each with a browser of its own, that is known.
 			c := s.client()
-			for range 34 {
+			for range 100 { // until it is refused, however fast a slow machine hashes
 				c.jar = copied(mallory.jar)
 				if r := c.post("signin", m{"identifier": "mallory", "password": goodPassword}); r.status == 429 {
 					refused.Add(1)
+					return
 				}
 			}
 		})
 	}
 	all.Wait()
-	if refused.Load() == 0 {
-		t.Error("136 sign-ins in a row are all taken")
+	if refused.Load() < 4 {
+		t.Error("400 sign-ins in a row are taken")
 	}
-	mallory.post("signin", m{"identifier": "mallory", "password": goodPassword}).want(429, "too_many_tries")
+	mallory.post("signin", m{"identifier": "mallory", "password": goodPassword}).want(429, "guesses_spent")
 	ann.post("signin", m{"identifier": "ann", "password": goodPassword}).want(200)
 }
 

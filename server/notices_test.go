@@ -187,3 +187,19 @@ func TestAUserWhomAnOperatorDeletesLeavesNothingEither(t *testing.T) {
 		}
 	}
 }
+
+// lettersTo counts the mail to an address whose subject has a text.
+func (s *site) lettersTo(address, subject string) (n int) {
+	s.t.Helper()
+	var in struct{ Messages []letter }
+	r := s.client().page("GET", "/dev/inbox.json?key="+devKey, nil)
+	if err := json.Unmarshal(r.body, &in); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, l := range in.Messages {
+		if l.To == address && strings.Contains(l.Subject, subject) {
+			n++
+		}
+	}
+	return n
+}

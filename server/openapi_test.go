@@ -44,6 +44,20 @@ var examples = map[string]func(s *site, example m) *reply{
 		s.signedUp("ann")
 		return s.client().post("signin", in).want(200)
 	},
+	"askSignInLink": func(s *site, in m) *reply { return s.client().post("signin/link", in).want(202) },
+	"askSignInCode": func(s *site, in m) *reply { return s.client().post("signin/code", in).want(202) },
+	"getSignInFlow": func(s *site, _ m) *reply {
+		c := s.client()
+		return c.get("signin/flows/" + c.post("signin/link", m{"identifier": "ann@example.org"}).want(202).at("flow")).want(200)
+	},
+	"verifySignIn": func(s *site, in m) *reply {
+		s.run()
+		s.byMail("ann@example.org")
+		c := s.client()
+		flow, l := c.asks("ann@example.org")
+		in["flow"], in["code"] = flow, l.Code
+		return c.post("signin/code/verify", in).want(200)
+	},
 	"refresh": func(s *site, in m) *reply {
 		s.signedUp("ann")
 		in["refresh_token"] = s.appOf("ann").refreshToken
@@ -188,6 +202,9 @@ func TestEveryExampleOfTheDescriptionIsAccepted(t *testing.T) {
 		t.Run(id, func(t *testing.T) {
 			try := examples[id]
 			if try == nil {
+				try = factorExamples[id]
+			}
+			if try == nil {
 				t.Fatalf("nobody tries %s %s", method, path)
 			}
 			example, _ := op.at("requestBody", "content", "application/json", "example").(m)
@@ -206,6 +223,13 @@ func again(n int, send func() *reply) *reply {
 		}
 	}
 	return send()
+}
+
+// untexted asks for texts to one number until that is too many.
+func untexted(path string) trial {
+	return func(s *site) *reply {
+		return again(6, func() *reply { return s.client().post(path, m{"identifier": "+4930123456789"}) })
+	}
 }
 
 // foreign asks as a page of another origin of a server whose API pages of another origin may use.
@@ -291,15 +315,53 @@ var (
 // refused brings about every refusal that the description tells of, by the
 // operation and its code; "any" for what is told of all or of a sort.
 var refused = map[string]trial{
-	"signUp as_unsupported":         as("scroll", "signup", signUp),
-	"signUp cookie_unsupported":     foreign("signup", signUp),
-	"signUp identifier_malformed":   posting("signup", m{"identifier": "ann smith", "password": goodPassword}),
-	"signUp identifier_unsupported": posting("signup", m{"identifier": "+49 30 1234", "password": goodPassword}),
-	"signUp name_too_long":          posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
-	"signUp identifier_taken":       posting("signup", m{"identifier": "ANN", "password": goodPassword}),
+	"signUp as_unsupported":       as("scroll", "signup", signUp),
+	"signUp cookie_unsupported":   foreign("signup", signUp),
+	"signUp identifier_malformed": posting("signup", m{"identifier": "ann smith", "password": goodPassword}),
+	"signUp phone_malformed":      posting("signup", m{"identifier": "+49 30 123", "password": goodPassword}),
+	"signUp identifier_unsupported": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.client().post("signup", m{"identifier": "+49 30 1234", "password": goodPassword})
+	},
+	"signUp name_too_long":                posting("signup", m{"identifier": "bob", "password": goodPassword, "name": strings.Repeat("x", 201)}),
+	"signUp identifier_taken":             posting("signup", m{"identifier": "ANN", "password": goodPassword}),
+	"forgotPassword identifier_malformed": posting("password/forgot", m{"identifier": "ann smith"}),
+	"forgotPassword phone_malformed":      posting("password/forgot", m{"identifier": "+49"}),
+	"forgotPassword recovery_unavailable": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.client().post("password/forgot", m{"identifier": "ann"})
+	},
+	"forgotPassword texts_spent": untexted("password/forgot"),
+	"forgotPassword too_many_tries": func(s *site) *reply {
+		return again(10, func() *reply { return s.client().post("password/forgot", m{"identifier": "ann"}) })
+	},
+	"resetPassword bad_code": func(s *site) *reply {
+		flow := s.client().post("password/forgot", m{"identifier": "ann"}).at("flow")
+		return s.client().post("password/reset", m{"flow": flow, "code": "1", "new_password": goodPassword})
+	},
+	"resetPassword flow_ended": posting("password/reset", m{"flow": "adm_o_nobody", "code": "12345678", "new_password": goodPassword}),
+	"resetPassword too_many_tries": func(s *site) *reply {
+		flow := s.client().post("password/forgot", m{"identifier": "ann"}).at("flow")
+		return again(60, func() *reply {
+			return s.client().post("password/reset", m{"flow": flow, "code": "1", "new_password": goodPassword})
+		})
+	},
+	"resetPassword password_too_short":    resetting(func(string) string { return "kj4h2k" }),
+	"resetPassword password_too_long":     resetting(func(string) string { return long }),
+	"resetPassword password_breached":     resetting(func(string) string { return "password1" }),
+	"resetPassword password_is_your_name": resetting(func(name string) string { return name }),
 	"signUp mail_unavailable": func(s *site) *reply {
 		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
 		return s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword})
+	},
+	"signUp texts_spent": func(s *site) *reply {
+		return again(6, func() *reply {
+			return s.client().post("signup", m{"identifier": "+4930123456789", "password": goodPassword})
+		})
+	},
+	"addIdentifier texts_spent": func(s *site) *reply {
+		c := s.signedUp("ann")
+		return again(6, func() *reply { return c.post("identifiers", m{"identifier": "+4930123456789"}) })
 	},
 	"signUp too_many_tries": func(s *site) *reply {
 		return again(10, func() *reply {
@@ -321,6 +383,31 @@ var refused = map[string]trial{
 	"verifySignUp too_many_tries": func(s *site) *reply {
 		flow := s.client().post("signup", m{"identifier": "ann@example.org", "password": goodPassword}).want(202).at("flow")
 		return again(60, func() *reply { return s.client().post("signup/verify", m{"flow": flow, "code": "1"}) })
+	},
+
+	"askSignInLink texts_spent":            untexted("signin/link"),
+	"askSignInCode texts_spent":            untexted("signin/code"),
+	"askSignInLink identifier_malformed":   posting("signin/link", m{"identifier": "ann smith"}),
+	"askSignInLink identifier_unsupported": mailless("signin/link", "+49 30 1234567"),
+	"askSignInLink phone_malformed":        posting("signin/link", m{"identifier": "+49 30 1"}),
+	"askSignInLink mail_unavailable":       mailless("signin/link", "ann@example.org"),
+	"askSignInLink too_many_tries":         flooded("signin/link"),
+	"askSignInCode identifier_malformed":   posting("signin/code", m{"identifier": "ann smith"}),
+	"askSignInCode identifier_unsupported": mailless("signin/code", "+49 30 1234567"),
+	"askSignInCode phone_malformed":        posting("signin/code", m{"identifier": "+49 30 1"}),
+	"askSignInCode mail_unavailable":       mailless("signin/code", "ann@example.org"),
+	"askSignInCode too_many_tries":         flooded("signin/code"),
+	"getSignInFlow flow_ended":             func(s *site) *reply { return s.client().get("signin/flows/adm_o_nobody") },
+	"verifySignIn as_unsupported":          as("scroll", "signin/code/verify", verify),
+	"verifySignIn cookie_unsupported":      foreign("signin/code/verify", verify),
+	"verifySignIn jwt_cookie_unsupported":  posting("signin/code/verify", m{"flow": "adm_o_nobody", "code": "123456", "cookie": true}),
+	"verifySignIn invalid_dpop_proof":      unproven("signin/code/verify", verify, "invalid_dpop_proof"),
+	"verifySignIn dpop_proof_replayed":     unproven("signin/code/verify", verify, "dpop_proof_replayed"),
+	"verifySignIn use_dpop_nonce":          unproven("signin/code/verify", verify, "use_dpop_nonce"),
+	"verifySignIn flow_ended":              posting("signin/code/verify", verify),
+	"verifySignIn bad_code":                func(s *site) *reply { return s.client().guess() },
+	"verifySignIn too_many_tries": func(s *site) *reply {
+		return again(12, func() *reply { return s.client().guess() })
 	},
 
 	"signUp jwt_cookie_unsupported":       posting("signup", m{"identifier": "bob", "password": goodPassword, "cookie": true}),
@@ -358,7 +445,7 @@ var refused = map[string]trial{
 	"signIn as_unsupported":     as("scroll", "signin", signIn),
 	"signIn cookie_unsupported": foreign("signin", signIn),
 	"signIn bad_credentials":    posting("signin", m{"identifier": "ann", "password": "a guess of mine"}),
-	"signIn too_many_tries": func(s *site) *reply {
+	"signIn guesses_spent": func(s *site) *reply {
 		return again(25, func() *reply { return s.client().post("signin", m{"identifier": "ann", "password": "a guess of mine"}) })
 	},
 
@@ -452,7 +539,7 @@ var refused = map[string]trial{
 	"adminExportRecords unknown_parameter":      administratorAsks("GET", "audit/export?rol=x", nil),
 	"adminExportRecords bad_parameter":          administratorAsks("GET", "audit/export?since=x", nil),
 	"adminAddUser identifier_malformed":         administratorAsks("POST", "users", m{"identifiers": []string{"ann smith"}}),
-	"adminAddUser identifier_unsupported":       administratorAsks("POST", "users", m{"identifiers": []string{"+49 30 1234"}}),
+	"adminAddUser phone_malformed":              administratorAsks("POST", "users", m{"identifiers": []string{"+999 30 1234"}}),
 	"adminAddUser identifier_taken":             administratorAsks("POST", "users", m{"identifiers": []string{"ann"}}),
 	"adminAddUser name_too_long":                administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "name": strings.Repeat("x", 501)}),
 	"adminAddUser role_malformed":               administratorAsks("POST", "users", m{"identifiers": []string{"bob"}, "roles": []string{"The Boss"}}),
@@ -486,11 +573,15 @@ var refused = map[string]trial{
 		c := s.signedUp("ann")
 		return again(25, func() *reply { return c.get("user/export") })
 	},
-	"deleteUser confirmation_wrong":        func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
-	"deleteUser last_admin":                func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
-	"addIdentifier identifier_malformed":   func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
-	"addIdentifier identifier_unsupported": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"}) },
-	"addIdentifier identifier_yours":       func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
+	"deleteUser confirmation_wrong":      func(s *site) *reply { return s.signedUp("ann").do("DELETE", "/api/v1/user", m{"confirm": "bob"}) },
+	"deleteUser last_admin":              func(s *site) *reply { return s.administrator().do("DELETE", "/api/v1/user", m{"confirm": "root"}) },
+	"addIdentifier identifier_malformed": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann smith"}) },
+	"addIdentifier phone_malformed":      func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "+49"}) },
+	"addIdentifier identifier_unsupported": func(s *site) *reply {
+		s = newSite(s.t, func(c *server.Config) { c.Dev = false })
+		return s.signedUp("ann").post("identifiers", m{"identifier": "+49 30 1234"})
+	},
+	"addIdentifier identifier_yours": func(s *site) *reply { return s.signedUp("ann").post("identifiers", m{"identifier": "ann"}) },
 	"addIdentifier identifier_taken": func(s *site) *reply {
 		s.signedUp("bob")
 		return s.signedUp("ann").post("identifiers", m{"identifier": "bob"})
@@ -808,6 +899,9 @@ var elsewhere = map[string]string{
 	"jwt_expired":      "TestAJWTExpiresInFiveMinutesAndItsSessionLater",
 	"internal":         "TestStrangersSeeNothingOfWhatIsWrapped",
 
+	"factor_loss_early":  "TestLostFactorsAreRemovedAfterADelayWithNoticesAndAMailedCode",
+	"passkey_flow_ended": "TestOfManyAnswersToOneChallengeOneSignsIn",
+
 	"https_required":      "TestAClientsAddressIsTakenFromTrustedProxiesOnly",
 	"proxy_misconfigured": "TestAClientsAddressIsTakenFromTrustedProxiesOnly",
 	"untrusted_peer":      "TestAClientsAddressIsTakenFromTrustedProxiesOnly",
@@ -826,6 +920,8 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 		want["any "+code] = true
 	}
 	trials := maps.Clone(refused)
+	maps.Copy(trials, factorTrials())
+	told := slices.Collect(maps.Keys(trials))
 	operations(t, func(method, path string, op object) {
 		own, _ := op["x-problem-codes"].([]any)
 		for _, code := range own {
@@ -849,6 +945,7 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 			t.Errorf("nobody brings about that %s is refused with %s", op, code)
 		default:
 			t.Run(key, func(t *testing.T) {
+				t.Parallel()
 				r := try(newSite(t))
 				if r.at("code") != code {
 					t.Fatalf("%s: %d %s, want %s", r.what, r.status, r.body, code)
@@ -856,7 +953,7 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 			})
 		}
 	}
-	for key := range refused {
+	for _, key := range told {
 		if !want[key] {
 			t.Errorf("%s is not described", key)
 		}
@@ -872,7 +969,7 @@ func TestEveryRefusalOfTheDescriptionIsBroughtAbout(t *testing.T) {
 
 func TestTheTestsThatBringRefusalsAboutElsewhereExist(t *testing.T) {
 	var all []byte
-	for _, pattern := range []string{"*_test.go", "../*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "internal/db/*_test.go", "../*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -903,5 +1000,15 @@ func TestTheDescriptionNamesThisServer(t *testing.T) {
 	}
 	if got := doc.at("components", "securitySchemes", "cookie", "name"); got != "__Host-admit" {
 		t.Errorf("the cookie is %v", got)
+	}
+}
+
+// resetting is a trial of a new password, which may depend on the name.
+func resetting(choose func(name string) string) trial {
+	return func(s *site) *reply {
+		s.run()
+		s.byMail("annette@example.org")
+		flow, l := s.client().forgets("annette@example.org", "annette@example.org")
+		return s.client().post("password/reset", m{"flow": flow, "code": l.Code, "new_password": choose("annette@example.org")})
 	}
 }

@@ -129,7 +129,36 @@ type Role = web.Role
 // An ImportedUser is all that is known of a user, as import and export write it.
 type ImportedUser struct {
 	User
-	PasswordHash string `json:"password_hash,omitempty"`
+	ExternalID   string           `json:"external_id,omitempty"` // what another program called the user
+	MustChange   bool             `json:"must_change_password,omitempty"`
+	PasswordHash string           `json:"password_hash,omitempty"`
+	Factors      []ExportedFactor `json:"factors,omitempty"`
+	APIKeys      []ExportedKey    `json:"api_keys,omitempty"` // import passes over them
+}
+
+// An ExportedFactor is a second factor. Without a secret or data import passes over
+// it.
+type ExportedFactor struct {
+	ID        string     `json:"id"`
+	Kind      string     `json:"kind"`
+	Name      string     `json:"name,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	LastUsed  *time.Time `json:"last_used_at,omitempty"`
+	Counter   int64      `json:"counter,omitempty"`
+	Secret    string     `json:"secret,omitempty"` // base32, of an authenticator
+	Data      string     `json:"data,omitempty"`   // of a passkey, or digests of recovery codes
+}
+
+// An ExportedKey is what is known of an API key; what proves it is not.
+type ExportedKey struct {
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	Scopes    []string   `json:"scopes"`
+	Audiences []string   `json:"audiences"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	LastUsed  *time.Time `json:"last_used_at,omitempty"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
 }
 
 // A Session is one as the API shows it, whose it is, and its data.
@@ -197,9 +226,10 @@ func (o *Operator) ImportUser(ctx context.Context, in ImportedUser) (User, error
 }
 
 // ExportUsers returns up to limit users in the order of their ids, after one; if
-// asked, with the hashes of their passwords.
-func (o *Operator) ExportUsers(ctx context.Context, after string, limit int, hashes bool) ([]ImportedUser, error) {
-	return ask[[]ImportedUser](ctx, o, "export-users", page{after, limit, hashes})
+// asked, with the hashes of their passwords, and with what second factors are
+// checked with.
+func (o *Operator) ExportUsers(ctx context.Context, after string, limit int, hashes, factors bool) ([]ImportedUser, error) {
+	return ask[[]ImportedUser](ctx, o, "export-users", exportPage{after, limit, hashes, factors})
 }
 
 // Sessions returns up to limit live sessions of a user, or of everybody and
@@ -264,9 +294,8 @@ type (
 		Reason   string `json:"reason,omitempty"`
 	}
 	page struct {
-		After  string `json:"after"`
-		Limit  int    `json:"limit"`
-		Hashes bool   `json:"hashes,omitempty"`
+		After string `json:"after"`
+		Limit int    `json:"limit"`
 	}
 	sessionFilter struct {
 		User string `json:"user"`
@@ -416,6 +445,16 @@ func (s *Server) operations() map[string]operation {
 		"set-password": on(func(ctx context.Context, id string, in target, now time.Time) error {
 			return s.accounts.SetPassword(ctx, id, admit.NewSecret(in.Password), byOperator(in.Reason), now)
 		}),
+		"factors": op(func(ctx context.Context, in target) ([]Factor, error) {
+			u, err := s.accounts.FindUser(ctx, in.User)
+			if err != nil {
+				return nil, err
+			}
+			return s.factors(ctx, u.ID)
+		}),
+		"reset-factors": on(func(ctx context.Context, id string, in target, now time.Time) error {
+			return s.accounts.ResetFactors(ctx, id, byOperator(in.Reason), now)
+		}),
 		"grant-role": on(func(ctx context.Context, id string, in target, now time.Time) error {
 			return s.accounts.Grant(ctx, id, in.Role, byOperator(in.Reason), now)
 		}),
@@ -425,17 +464,6 @@ func (s *Server) operations() map[string]operation {
 		"import-user": op(func(ctx context.Context, in ImportedUser) (User, error) {
 			u, err := s.accounts.Import(ctx, accountOf(in), in.PasswordHash, byOperator(""), time.Now())
 			return userOf(u), err
-		}),
-		"export-users": op(func(ctx context.Context, in page) ([]ImportedUser, error) {
-			all, hashes, err := s.accounts.Export(ctx, in.After, in.Limit)
-			out := make([]ImportedUser, len(all))
-			for i, u := range all {
-				out[i].User = userOf(u)
-				if in.Hashes {
-					out[i].PasswordHash = hashes[i]
-				}
-			}
-			return out, err
 		}),
 		"sessions": op(func(ctx context.Context, in sessionFilter) (sessionPage, error) {
 			subject := ""
@@ -485,6 +513,7 @@ func (s *Server) operations() map[string]operation {
 	}
 	s.keyOperations(all)
 	s.tokenOperations(all)
+	s.moverOperations(all)
 	return all
 }
 

@@ -108,6 +108,7 @@ func (s *Server) measure() {
 	m.Counter("admit_session_sweeps_failed_total", "Times that the database could not remove any. What has expired counts no more all the same.", nil, func() float64 { return float64(s.sessions.Swept().Failed) })
 	m.Counter("admit_session_sweep_seconds_total", "Time that removing them took, waiting for the database's turn included.", nil, func() float64 { return s.sessions.Swept().Took.Seconds() })
 	s.measureCopies()
+	s.measureAlarms()
 
 	m.Gauge("admit_password_slots", "Passwords that may be hashed at once.", nil, func() float64 { return float64(s.passwords.Stats().Slots) })
 	m.Gauge("admit_password_slots_in_use", "Passwords being hashed.", nil, func() float64 { return float64(s.passwords.Stats().Busy) })
@@ -118,9 +119,13 @@ func (s *Server) measure() {
 
 	m.Gauge("admit_outbox_waiting", "Messages that wait for delivery.", nil, seen(func(v *view) float64 { return float64(v.waiting) }))
 	m.Gauge("admit_outbox_oldest_age_seconds", "How long the oldest of them waits.", nil, seen(func(v *view) float64 { return v.oldest.Seconds() }))
-	m.Counter("admit_outbox_sent_total", "Messages handed over.", nil, func() float64 { return float64(s.accounts.MailCount().Sent) })
+	const handed = "Messages handed over, by what they went."
+	m.Counter("admit_outbox_sent_total", handed, metrics.Labels{"channel": "mail"}, func() float64 { return float64(s.accounts.MailCount().Sent) })
+	m.Counter("admit_outbox_sent_total", handed, metrics.Labels{"channel": "text"}, func() float64 { return float64(s.accounts.MailCount().SentText) })
 	m.Counter("admit_outbox_failures_total", "Times that handing one over failed.", nil, func() float64 { return float64(s.accounts.MailCount().Failed) })
 	m.Counter("admit_outbox_given_up_total", "Messages given up after a day.", nil, func() float64 { return float64(s.accounts.MailCount().GivenUp) })
+	m.Counter("admit_outbox_refused_total", "Messages that were refused for good, such as for an address that does not exist.", nil, func() float64 { return float64(s.accounts.MailCount().Refused) })
+	m.Counter("admit_outbox_over_total", "Messages not sent, for the code that they carried had ended.", nil, func() float64 { return float64(s.accounts.MailCount().Over) })
 
 	m.Gauge("admit_feed_followers", "Services that follow the feed, and snapshots being read.", nil, func() float64 { return float64(s.db.Feed().Followers()) })
 

@@ -19,7 +19,12 @@ var journeys = []string{
 	"TestAnAppSignsIn", "TestAFamilyMayBegin", "TestAttackAThief", "TestAFamilyEnds", "TestAttackAJWT", "TestAJWTFromBefore", "TestTheNextRefresh", "TestASessionOfJWTs",
 	"TestAnAPIKeyActs", "TestEachAPIKey", "TestWhatTakesAnAccountBack", "TestWhoIsNoAdministrator", "TestTheOwnerIsToldOfANewAPIKey",
 	"TestADisabledUser", "TestTheLastAdministrator", "TestAttackASearch", "TestUsersAreFiltered", "TestPagesAreStable", "TestAnAdministrator", "TestTheAuditIsSearched",
+	"TestAMailedLinkSignsIn", "TestACodeByMailSignsIn", "TestAttackWhoAsks", "TestTheFirstProofByLink",
 	"TestAnApproval", "TestAttackAnApproval", "TestARole",
+	"TestATableOfAnother", "TestRefusedLines", "TestAnImportThat", "TestAnUpdateBrings", "TestWhatIsExported",
+	"TestASecondFactorIsAsked", "TestACodeOfAnApp", "TestOfManyAtOnceOne", "TestWhoKnowsThePassword", "TestRecoveryCodesCount", "TestATrustedDevice", "TestWithTheLastFactor",
+	"TestAPasskeyIs", "TestOfManyAnswers", "TestAnotherUsersPasskey", "TestACounterThat", "TestWhoDisowns", "TestThereAreTwenty",
+	"TestAForgottenPasswordIsReplacedByTheMailedLink", "TestAttackAPlanted", "TestAttackAThiefRecovers", "TestAttackAStranger", "TestASignUpByPhone", "TestAttackABotnetHas",
 }
 
 func TestTheJourneysAreTheSameOnPostgreSQL(t *testing.T) {

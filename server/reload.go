@@ -102,6 +102,7 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (Reloaded, error) {
 		return Reloaded{Changed: []string{}, Waiting: []string{}}, err
 	}
 	s.accounts.SetMinPassword(s.live.PasswordMinLength)
+	s.breached.use(s.live)
 	s.lines.level.Set(s.live.LogLevel)
 	s.https.reload(s.log)
 	s.log.InfoContext(ctx, "the configuration was read again", "changed", found.Changed, "waiting", found.Waiting)

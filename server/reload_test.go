@@ -81,7 +81,13 @@ func TestEverySettingIsTakenLiveOrNamed(t *testing.T) {
 		{
 			Listen: "localhost:9", PublicURL: "", CORSOrigins: []string{"https://a.example"}, ReturnHosts: []string{"a.example"},
 			PasswordMinLength: 20, LogLevel: 4, LogFormat: "json", Data: "elsewhere", Dev: false, Theme: themeOf(t, nil),
-			MasterKeyFile: "f", KeyRotation: "7", AuditKeep: "7d", TLSCert: "c", TLSKey: "k", MaxConnections: 100, OpsListen: "localhost:8", OTLPEndpoint: "http://localhost:4318",
+			MasterKeyFile: "f", KeyRotation: "7", AuditKeep: "7d", FactorLossDelay: "5d", TLSCert: "c", TLSKey: "k", MaxConnections: 100, OpsListen: "localhost:8", OTLPEndpoint: "http://localhost:4318",
+			BreachedFile: "b", BreachedURL: "https://range.example.org/range",
+		},
+		{
+			TextBudgetHour: "3", TextBudgetDay: "4", TextPrices: []string{"49=0.08"}, TextBudgetDry: true,
+			MailServer: "smtp://user@mail.example.org", MailFrom: "no-reply@example.org", MailPasswordFile: secrets,
+			TextServer: "https://sms.example.org/send", TextFrom: "admit", TextSecretFile: secrets,
 		},
 		{MasterKeyCommand: "c", Audiences: []string{"https://api.example.org"}, TrustedProxy: []string{"127.0.0.1"}, PublicURL: "https://id.example.org"},
 		{HandoverSites: []string{"shop=https://shop.example.net/arrive"}, HandoverSecretsFile: secrets},

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -272,6 +273,14 @@ func TestAPostgreSQLThatIsAwayIs503AndNeverASignOut(t *testing.T) {
 	database.Resume()
 	ask("resumed", 10*time.Second+slack, 200)
 	database.Kill()
+	// Until a replica hears of that, and for two seconds at most, it goes by its copies.
+	for begun := time.Now(); slices.ContainsFunc(c.replicas, func(p *process) bool {
+		return p.ask("GET", "/api/v1/session", token, nil).status == 200
+	}); {
+		if time.Since(begun) > 2*time.Second+slack {
+			t.Fatal("a session is good for long after the database was killed")
+		}
+	}
 	ask("killed", slack, 503)
 	database.Restart(t)
 	ask("started again", 10*time.Second+slack, 200)

@@ -82,20 +82,25 @@ type Server struct {
 	copied    *session.Near  // nil where no copies are in memory
 	passwords *password.Hasher
 	hashers   *hashers // nil where passwords are hashed here
+	breached  breachedLists
 	accounts  *account.Service
 	sessions  *session.Manager[web.Data]
 	codes     session.Store // of hand-overs: that of the sessions
 	proofs    *dpop.Verifier
-	inbox     *notify.Inbox // nil but with --dev
-	face      face          // the handler, which Reload changes
-	live      Config        // cfg as Reload has changed it, while face.change is held; all else reads cfg, which stays
+	inbox     *notify.Inbox            // nil but with --dev
+	senders   map[string]notify.Sender // by channel; the inbox with --dev
+	face      face                     // the handler, which Reload changes
+	live      Config                   // cfg as Reload has changed it, while face.change is held; all else reads cfg, which stays
 	ready     Ready
 	closing   sync.Once
 
 	ops         net.Listener     // nil but with OpsListen
 	metrics     *metrics.Metrics // nil but with OpsListen
-	traces      *otlp.Exporter   // nil but with OTLPEndpoint
-	tracer      trace.Tracer     // traces, or the program's own; nil where nobody traces
+	alarms      alarms
+	noTexts     atomic.Uint64
+	told        *limit.Limiter // of what need not be told again and again
+	traces      *otlp.Exporter // nil but with OTLPEndpoint
+	tracer      trace.Tracer   // traces, or the program's own; nil where nobody traces
 	watch       watch
 	stopping    atomic.Bool
 	streams     context.Context // done when answers without an end must end
@@ -109,6 +114,7 @@ type Ready struct {
 	SetupLink admit.Secret // makes the first administrator; only while there is none
 	InboxURL  admit.Secret // opens the development inbox; only with Dev
 	CanMail   bool
+	CanText   bool
 	Unsealed  bool // no master key seals the keys; not told with Dev
 }
 
@@ -132,7 +138,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, live: cfg}
+	s := &Server{cfg: cfg, live: cfg, told: limit.New()}
 	s.streams, s.endStreams = context.WithCancel(context.WithoutCancel(ctx))
 	s.log, s.lines = cfg.logger()
 	defer func() {
@@ -195,7 +201,9 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	hashing := &password.Options{}
+	s.breached.log = s.log
+	s.breached.use(cfg)
+	hashing := &password.Options{InsecureHashes: true} // whether they are kept is for who imports them
 	if len(cfg.Hashers) > 0 {
 		s.hashers = &hashers{command: cfg.Hashers, asking: askingTime, log: s.log}
 		hashing.Argon2id = s.hashers.argon2id
@@ -203,15 +211,24 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.passwords, err = password.New(hashing); err != nil {
 		return nil, err
 	}
+	if s.senders, err = cfg.senders(); err != nil {
+		return nil, err
+	}
 	if cfg.Dev {
 		s.inbox = &notify.Inbox{}
+		s.senders["mail"], s.senders["text"] = s.inbox, s.inbox
+	}
+	texts, err := cfg.textBudget()
+	if err != nil {
+		return nil, err
 	}
 	if s.accounts, err = account.New(s.db, account.Options{
 		Passwords: s.passwords,
-		Policy:    cfg.PasswordPolicy(),
+		Policy:    password.Policy{MinLength: cfg.PasswordMinLength, Breached: s.breached.has},
 		Limiter:   limit.New(),
 		Keys:      s.keys.Cookies(),
-		CanMail:   s.inbox != nil,
+		CanMail:   s.senders["mail"] != nil,
+		CanText:   s.senders["text"] != nil,
 		PublicURL: s.publicURL(),
 		Signing:   s.keys,
 		Audiences: cfg.Audiences,
@@ -219,6 +236,14 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Tracer:    s.tracer,
 		Copies:    s.accountCopies(),
 		Current:   s.db.Current,
+		Watch:     limit.NewWatch(),
+		Alarm:     s.alarm,
+		Texts:     texts,
+		NoText:    s.noText,
+		Shared:    s.db.Shared(),
+
+		Authenticators:  authenticators(s.publicURL()),
+		FactorLossDelay: s.cfg.factorLossDelay(),
 	}); err != nil {
 		return nil, err
 	}
@@ -227,7 +252,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 
 // edge makes the handler, and the links that the terminal shows.
 func (s *Server) edge(ctx context.Context) error {
-	s.ready = Ready{URL: s.publicURL(), CanMail: s.inbox != nil, Unsealed: s.cfg.masterSources() == 0 && !s.cfg.Dev}
+	s.ready = Ready{URL: s.publicURL(), CanMail: s.accounts.CanMail(), CanText: s.accounts.CanText(), Unsealed: s.cfg.masterSources() == 0 && !s.cfg.Dev}
 	link, err := s.accounts.SetupLink(ctx, time.Now())
 	if err != nil {
 		return err
@@ -289,7 +314,14 @@ func (s *Server) show() error {
 	if o.Theme, err = readTheme(s.live.Theme); err != nil {
 		return err
 	}
-	return s.face.set(o)
+	letters, err := readLetters(s.live.Theme, o.Theme)
+	if err == nil {
+		err = s.face.set(o)
+	}
+	if err == nil {
+		s.accounts.SetLetters(letters)
+	}
+	return err
 }
 
 // Version is the version of this program, (devel) where it was built from
@@ -365,15 +397,16 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.db.Listen(background) })
 	work.Go(func() { s.heed(background) })
 	work.Go(func() { s.sweepAudit(background) })
+	work.Go(func() { s.tellLosses(background) })
 	work.Go(func() { s.sweepFeed(background) })
+	work.Go(func() { s.sweepGuesses(background) })
+	work.Go(func() { s.sweepTexts(background) })
 	work.Go(func() { s.surveyAudit(background) })
 	work.Go(func() { s.lookAround(background) })
 	if s.traces != nil {
 		work.Go(func() { s.traces.Run(background) })
 	}
-	if s.inbox != nil {
-		work.Go(func() { notify.Run(background, s.accounts, s.inbox, s.log) })
-	}
+	work.Go(func() { s.deliver(background) })
 	work.Go(func() { s.https.run(background, s.log) })
 	<-ctx.Done()
 	s.stopping.Store(true)

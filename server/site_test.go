@@ -242,7 +242,10 @@ func (r *reply) field(name, code string) *reply {
 func (s *site) mailTo(address string) (code, link, subject string) {
 	s.t.Helper()
 	l := s.letter(address, "")
-	return l.Code, l.Links[0], l.Subject
+	if len(l.Links) > 0 {
+		link = l.Links[0]
+	}
+	return l.Code, link, l.Subject
 }
 
 // described holds an answer against the description that the server gives, so

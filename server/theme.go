@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/web"
 	"go.yaml.in/yaml/v3"
 )
@@ -84,7 +86,52 @@ func tryTheme(dir string) error {
 	if err == nil && t != nil {
 		err = web.Try(t)
 	}
+	if err == nil {
+		_, err = readLetters(dir, t)
+	}
 	return err
+}
+
+// readLetters reads the templates of messages in a theme's folder, which shadow
+// ours. A theme without a name leaves the host's.
+func readLetters(dir string, t *web.Theme) (*account.Letters, error) {
+	if dir == "" {
+		return account.NewLetters("", nil)
+	}
+	dir = filepath.Join(dir, "messages")
+	found, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", account.ErrLetter, err)
+	}
+	var shadows []account.Shadow
+	take := func(name string) error {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		text, err := readThemeFile(file)
+		if err == nil && text != nil {
+			shadows = append(shadows, account.Shadow{Name: name, Where: file, Text: string(text)})
+		}
+		return err
+	}
+	for _, f := range found {
+		if f.Name() == "mail.html" {
+			err = take(f.Name())
+		} else if !slices.Contains(themeLanguages, f.Name()) {
+			err = fmt.Errorf("%s: %w: only mail.html and the folders %s are read here", filepath.Join(dir, f.Name()), account.ErrLetter, strings.Join(themeLanguages, " and "))
+		} else if files, missing := os.ReadDir(filepath.Join(dir, f.Name())); missing != nil {
+			err = fmt.Errorf("%w: %w", account.ErrLetter, missing)
+		} else {
+			err = nil
+			for _, each := range files {
+				if err == nil {
+					err = take(f.Name() + "/" + each.Name())
+				}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return account.NewLetters(t.Name, shadows)
 }
 
 func setTheme(t *web.Theme, file string, key, value *yaml.Node) error {

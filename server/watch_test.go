@@ -130,7 +130,7 @@ func TestMetricsTellWhatHappenedAndNobodysNames(t *testing.T) {
 			t.Errorf("%s is %v (%v), want %v", series, got, ok, want)
 		}
 	}
-	ops.becomes(t, "admit_outbox_sent_total", 1)
+	ops.becomes(t, `admit_outbox_sent_total{channel="mail"}`, 1)
 	_, all := ops.get(t, "/metrics")
 	for _, secret := range []string{name, "example.org", token, "no-such"} {
 		if strings.Contains(all, secret) {
@@ -484,7 +484,7 @@ func TestTheClockMovesByHoursBothWaysAndTheServerSaysSo(t *testing.T) {
 	if a := p.ask("POST", "/api/v1/signup", "", m{"identifier": "sue@example.org", "password": goodPassword, "as": "token"}); a.status != 202 {
 		t.Errorf("a sign-up by mail after the clock was set back: %d %s", a.status, a.Body)
 	}
-	at.becomes(t, "admit_outbox_sent_total", 1)
+	at.becomes(t, `admit_outbox_sent_total{channel="mail"}`, 1)
 	if a := p.ask("POST", "/api/v1/signout", second.Token, nil); a.status != 204 || check(second.Token).status != 401 {
 		t.Errorf("a sign-out after the clock was set back: %d %s", a.status, a.Body)
 	}

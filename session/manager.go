@@ -283,7 +283,17 @@ func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) 
 // For a minute the token before it is answered with ErrEnded, so that a late
 // request replaces nothing; of two proofs at once one counts, and the other gets
 // that. A guest has nothing to prove: ErrNone.
-func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (_ *Session[D], err error) {
+func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string) (*Session[D], error) {
+	return m.prove(w, r, func(rec *record) { rec.text[0] = union(rec.text[0], amr) })
+}
+
+// ProveAs is Prove where what the session says of its user's proof is replaced: ACR
+// and AMR are these from now on, higher than before or lower.
+func (m *Manager[D]) ProveAs(w http.ResponseWriter, r *http.Request, acr string, amr ...string) (*Session[D], error) {
+	return m.prove(w, r, func(rec *record) { rec.text[0], rec.text[1] = strings.Join(amr, " "), acr })
+}
+
+func (m *Manager[D]) prove(w http.ResponseWriter, r *http.Request, by func(*record)) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
 	ctx := r.Context()
@@ -316,7 +326,7 @@ func (m *Manager[D]) Prove(w http.ResponseWriter, r *http.Request, amr ...string
 			next.rec.previous, next.rec.digest = h.rec.digest, m.digest(next.tok)
 		}
 		next.named, next.rec.auth = nil, now.UnixMilli()
-		next.rec.text[0] = union(h.rec.text[0], amr)
+		by(&next.rec)
 		next.item.Expires = now.Add(time.Duration(h.rec.idle) * time.Millisecond)
 		next.item.Value = next.rec.value([]byte(h.rec.data))
 		if next.item.Version, err = m.store.Swap(ctx, h.sid, h.item.Version, next.item); changed(err) {
@@ -380,7 +390,39 @@ func (m *Manager[D]) Start(w http.ResponseWriter, r *http.Request, subject strin
 
 // StartWith is Start with data: fn, if not nil, gets what Start would keep, and
 // what it leaves there is what the session begins with.
-func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (_ *Session[D], err error) {
+func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(*D)) (*Session[D], error) {
+	return m.start(w, r, subject, o, func(data *D, _ bool) {
+		if fn != nil {
+			fn(data)
+		}
+	})
+}
+
+// StartMerging is Start for a program that has a rule of its own for what a guest
+// did: merge gets it, and what the user's session begins with, which is what the
+// session of the same subject in this browser held, or zero. It is called once for
+// each sign-in, and with a zero guest where nobody was one: who signs in again is not
+// given twice what the guest did. Of any number of sign-ins at once that present the
+// same guest's session, one gets it, for that session is over before.
+func (m *Manager[D]) StartMerging(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, merge func(guest D, user *D)) (*Session[D], error) {
+	if subject == "" || merge == nil {
+		return nil, errors.New("session: StartMerging without a subject, or without a rule")
+	}
+	return m.start(w, r, subject, o, func(data *D, guest bool) {
+		var none D
+		if !guest {
+			merge(none, data)
+			return
+		}
+		was := *data
+		*data = none
+		merge(was, data)
+	})
+}
+
+// start begins a session with what fn makes of the data that is kept, which may be a
+// guest's.
+func (m *Manager[D]) start(w http.ResponseWriter, r *http.Request, subject string, o *StartOptions, fn func(data *D, guest bool)) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
 	ctx := r.Context()
@@ -398,19 +440,19 @@ func (m *Manager[D]) StartWith(w http.ResponseWriter, r *http.Request, subject s
 	}
 	var data D
 	var before string
+	guest := false
 	switch {
 	case err == nil && old.named != nil && old.named.url != nil: // whose link it was is not known
 	case err == nil && (old.item.Subject == "" || old.item.Subject == subject):
 		data = m.session(&old).Data
 		before = old.rec.data
+		guest = old.item.Subject == ""
 	case errors.Is(err, ErrAmbiguous):
 		m.cookie.DeleteAll(w, r)
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
 		return nil, err
 	}
-	if fn != nil {
-		fn(&data)
-	}
+	fn(&data, guest)
 	return m.begin(w, r, subject, data, before, o, now)
 }
 

@@ -258,10 +258,11 @@ func (t *table) touch(key string, version uint64, expires time.Time) error {
 	return nil
 }
 
-// put keeps a copy of a record of another store, with that store's version. It
-// pushes others out where there is no room.
+// put keeps a copy of a record of another store, with that store's version, in place of
+// any other. It pushes others out where there is no room.
 func (t *table) put(key string, it Item) {
 	if CheckRecord(key, it) != nil || t.reserve(1, weight(key, it), guests|others) != nil {
+		t.remove(key)
 		return
 	}
 	s, h := t.shard(key)

@@ -12,8 +12,9 @@ import (
 // process's memory, so that a check costs no trip.
 //
 // A read that began before a write ended never sees the old record afterwards:
-// a write poisons the fills in flight, and forgets its copy after the store
-// has answered and before the caller hears.
+// a write poisons the fills in flight, after the store has answered and before the
+// caller hears. What it wrote becomes the copy if nothing else happened to the record
+// from its begin to its end, so that an update after an update costs one trip.
 //
 // [NewNear] makes one for a process that is alone in writing to that store, as a
 // server with its database in a file is. [NewSharedNear] makes one for a store that
@@ -22,7 +23,7 @@ import (
 //
 //	near.ForgetAll()       // now that the subscription stands: nobody knows what was missed
 //	near.Heard(asked)      // all that was written before it was asked for is heard
-//	near.Forget(key)       // for each message, whichever carries them
+//	near.Forget(key)       // for each message, whichever carries them; one's own may be left out
 //	near.Heard(sent)       // again and again: a message that came back on the same way
 //
 // Without Heard its copies do not count for longer than [NearLease], and checks go to
@@ -50,9 +51,10 @@ const stripes = 32
 // so, and the longest that a change of its data is not seen.
 const NearLease = 2 * time.Second
 
-// A fill is a read from the store that will become a copy unless poisoned.
+// A fill is a call of the store that will leave a copy unless poisoned: reads that
+// share it, or one write.
 type fill struct {
-	readers  int
+	readers  int // 0 for a write
 	poisoned bool
 }
 
@@ -172,11 +174,15 @@ func (n *Near) GetWithEpoch(ctx context.Context, key string) (Item, Epoch, error
 }
 
 // Add implements [Store].
-func (n *Near) Add(ctx context.Context, key string, it Item) (uint64, error) {
+func (n *Near) Add(ctx context.Context, key string, it Item) (version uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	defer n.Forget(key)
+	f := n.beginWrite(key)
+	defer func() {
+		it.Version = version
+		n.finishWrite(key, f, it, err)
+	}()
 	return n.store.Add(context.WithoutCancel(ctx), key, it)
 }
 
@@ -185,11 +191,15 @@ func (n *Near) Add(ctx context.Context, key string, it Item) (uint64, error) {
 // Writes are not cancelled with their request: the outcome of a cancelled one
 // would not be known, and so neither whether a copy is old. The store bounds
 // how long they take.
-func (n *Near) Swap(ctx context.Context, key string, old uint64, it Item) (uint64, error) {
+func (n *Near) Swap(ctx context.Context, key string, old uint64, it Item) (version uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	defer n.Forget(key)
+	f := n.beginWrite(key)
+	defer func() {
+		it.Version = version
+		n.finishWrite(key, f, it, err)
+	}()
 	return n.store.Swap(context.WithoutCancel(ctx), key, old, it)
 }
 
@@ -238,12 +248,44 @@ func (n *Near) begin(key string) *fill {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.fills[key]
-	if f == nil {
+	if f == nil || f.readers == 0 {
+		// A write that a read was beside leaves no copy: what was read may be younger.
 		f = &fill{}
 		n.fills[key] = f
 	}
 	f.readers++
 	return f
+}
+
+// beginWrite notes a write that will leave a copy; nil where it will not. Of two writes
+// at once nobody here knows which the store took last.
+func (n *Near) beginWrite(key string) *fill {
+	if n.shared && !n.fresh(time.Now()) {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fills[key] != nil {
+		return nil
+	}
+	f := &fill{}
+	n.fills[key] = f
+	return f
+}
+
+// finishWrite makes what was written a copy if it was alone with its record. Else there
+// is none, and those who read meanwhile leave none either.
+func (n *Near) finishWrite(key string, f *fill, it Item, err error) {
+	n.mu.Lock()
+	alone := f != nil && n.fills[key] == f && err == nil && it.Version != 0
+	if alone {
+		delete(n.fills, key)
+		n.cache.put(key, it)
+	}
+	n.mu.Unlock()
+	if !alone {
+		n.Forget(key)
+	}
 }
 
 // finish makes the record a copy, unless it was written meanwhile. The lock is

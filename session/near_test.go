@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,15 @@ func TestNearAnswersFromMemoryAndHearsItsOwnWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for range 10 {
+		if it, err := n.Get(ctx, "k"); err != nil || it.Value != "one" || it.Version != v || it.Subject != "a" {
+			t.Fatalf("Get = %+v, %v", it, err)
+		}
+	}
+	if r := s.reads.Load(); r != 0 {
+		t.Errorf("ten reads of what was just written took %d trips, want none", r)
+	}
+	n.Forget("k")
 	for range 10 {
 		if it, err := n.Get(ctx, "k"); err != nil || it.Value != "one" || it.Version != v || it.Subject != "a" {
 			t.Fatalf("Get = %+v, %v", it, err)
@@ -75,6 +85,7 @@ func TestAWriteDuringAFillPoisonsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.Forget("k") // which the Add has left
 	read := make(chan string)
 	go func() {
 		it, _ := n.Get(ctx, "k")
@@ -119,6 +130,10 @@ func TestNearIsNeverOlderThanAnAnsweredWrite(t *testing.T) {
 						default:
 							n.Get(ctx, key)
 							n.Get(ctx, fmt.Sprint("k", rand.IntN(4)))
+							if rand.IntN(4) == 0 {
+								n.Forget(key) // so that there are fills, too
+							}
+							runtime.Gosched()
 						}
 					}
 				})

@@ -84,12 +84,14 @@ func find(names ...string) (string, error) {
 type site struct {
 	url   string
 	setup string // the link that makes the administrator
+	data  string // the folder
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	data := t.TempDir()
 	s, err := server.New(t.Context(), server.Config{
-		Listen: "localhost:0", Data: t.TempDir(), Dev: true, DevKey: admit.NewSecret(devKey),
+		Listen: "localhost:0", Data: data, Dev: true, DevKey: admit.NewSecret(devKey),
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -105,7 +107,7 @@ func newSite(t *testing.T) *site {
 		}
 		s.Close()
 	})
-	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal()}
+	return &site{url: s.Ready().URL, setup: s.Ready().SetupLink.Reveal(), data: data}
 }
 
 // mailTo returns the code and the link that were mailed last to the address.
@@ -129,7 +131,7 @@ func (s *site) mailTo(t *testing.T, address string) (code, link string) {
 		}
 		for _, m := range in.Messages {
 			if m.To == address {
-				return m.Code, m.Links[0]
+				return m.Code, strings.Join(m.Links, " ")
 			}
 		}
 	}
@@ -277,7 +279,7 @@ func (p *profile) pressing(text string) chromedp.Action[chromedp.Void] {
 		})()`, text))
 		return chromedp.KeyEvent(kb.Enter)
 	}
-	return chromedp.Click(fmt.Sprintf(`//main//button[starts-with(normalize-space(), %[1]q)] | (//main//a[starts-with(normalize-space(), %[1]q)] | //a[normalize-space() = %[1]q])[not(//main//button[starts-with(normalize-space(), %[1]q)])]`, text))
+	return chromedp.Click(fmt.Sprintf(`//main//button[starts-with(normalize-space(), %[1]q)][not(ancestor::*[@hidden])] | (//main//a[starts-with(normalize-space(), %[1]q)] | //a[normalize-space() = %[1]q])[not(//main//button[starts-with(normalize-space(), %[1]q)])]`, text))
 }
 
 // tabUntil presses the tab key until the script says so of the element e that
@@ -361,7 +363,7 @@ func (p *profile) judge() {
 // crowded names what lies over something else, and words that are squeezed into
 // a column of letters: both fit into the window.
 const crowded = `(() => {
-	const seen = e => !e.closest(".unseen") && e.getClientRects().length > 0
+	const seen = e => !e.closest(".unseen") && e.getClientRects().length > 0 && e.checkVisibility()
 	const things = [...document.querySelectorAll("main :is(button, a, bdi, .tag, input:not([hidden]), h1, dt, time)")].filter(e => seen(e) && !e.closest(".reveal"))
 	const over = things.filter((a, i) => things.slice(i + 1).some(b => !a.contains(b) && !b.contains(a) &&
 		[...a.getClientRects()].some(r => [...b.getClientRects()].some(s =>

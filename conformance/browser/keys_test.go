@@ -42,7 +42,7 @@ func TestAPersonMakesAnAPIKeyUsesItAndEndsIt(t *testing.T) {
 		p := s.profile(t, m)
 		p.signUp("ann")
 		p.open("/account/security")
-		p.press("See and make API keys")
+		p.press("API keys")
 		p.at("/account/keys")
 		p.sees("There is no API key.")
 

@@ -94,11 +94,11 @@ func TestAPasswordCanBeSeenAndPasted(t *testing.T) {
 func TestPasswordManagersKnowEveryField(t *testing.T) {
 	p := newSite(t).profile(t, desktop)
 	for path, want := range map[string]string{
-		"/signin": "identifier username, password current-password",
+		"/signin": "identifier username webauthn, password current-password",
 		"/signup": "identifier username, name name, password new-password",
 	} {
 		p.open(path)
-		if got := evaluate[string](p, `[...document.forms[0].querySelectorAll("input:not([type=checkbox])")].map(i => i.name + " " + i.autocomplete).join(", ")`); got != want {
+		if got := evaluate[string](p, `[...document.forms[0].querySelectorAll("input:not([type=checkbox], [type=hidden])")].map(i => i.name + " " + i.autocomplete).join(", ")`); got != want {
 			t.Errorf("%s has %q, want %q", path, got, want)
 		}
 	}

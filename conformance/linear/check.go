@@ -36,6 +36,8 @@ type Store struct {
 	// gone after it; where it is SurvivesNothing, they are the process's and there
 	// is one.
 	Durability session.Durability
+	// Alone is true where one process has the store for itself.
+	Alone bool
 	// Evicts is true where sessions may be gone at any time.
 	Evicts bool
 	// SeenEarly is true where others may see a change before it is durable, so that
@@ -74,7 +76,7 @@ func (s Store) command() *exec.Cmd {
 func check(t testing.TB, s Store) (faults []string) {
 	t.Helper()
 	count := 3
-	if s.Durability == session.SurvivesNothing {
+	if s.Alone || s.Durability == session.SurvivesNothing {
 		count = 1
 	}
 	c := start(t, count, s.command)

@@ -3,9 +3,11 @@ package linear
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,12 +32,19 @@ func TestMain(m *testing.M) {
 		"memory":    func(context.Context, string) (session.Store, error) { return session.NewMemory(nil), nil },
 		"sqlite":    openSQLite,
 		"near":      mutant(func(s store) session.Store { return session.NewNear(s, 0) }),
+		"small":     mutant(func(s store) session.Store { return session.NewNear(s, 2<<10) }),
+		"eager":     mutant(func(s store) session.Store { return &eager{store: s, copies: map[string]session.Item{}} }),
 		"blind":     mutant(func(s store) session.Store { return blind{s} }),
 		"forgetful": mutant(func(s store) session.Store { return forgetful{s} }),
 		"reviving":  mutant(func(s store) session.Store { return reviving{s} }),
 		"mixing":    mutant(func(s store) session.Store { return &mixing{store: s} }),
 	})
 	m.Run()
+}
+
+// It has room for some of the copies, so that there are fills beside the writes.
+func TestCopiesNearOneProcessAreLinearizable(t *testing.T) {
+	Check(t, Store{Name: "small", Place: filepath.Join(t.TempDir(), "s"), Durability: session.SurvivesMachine, Alone: true})
 }
 
 type store = *sqlstore.Store
@@ -72,11 +81,11 @@ func TestSQLiteInThreeProcessesIsLinearizable(t *testing.T) {
 // Mutants are stores that break a promise. A checker that does not find that out is
 // none.
 func TestAStoreThatBreaksAPromiseIsCaught(t *testing.T) {
-	for _, name := range []string{"near", "blind", "forgetful", "reviving", "mixing"} {
+	for _, name := range []string{"near", "eager", "blind", "forgetful", "reviving", "mixing"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for range 5 {
-				if faults := check(t, Store{Name: name, Place: filepath.Join(t.TempDir(), "s"), Durability: session.SurvivesMachine}); len(faults) > 0 {
+				if faults := check(t, Store{Name: name, Place: filepath.Join(t.TempDir(), "s"), Durability: session.SurvivesMachine, Alone: name == "eager"}); len(faults) > 0 {
 					return
 				}
 			}
@@ -92,6 +101,53 @@ func mutant(of func(store) session.Store) Open {
 			return nil, err
 		}
 		return of(s), nil
+	}
+}
+
+// An eager store keeps what it wrote and read, whatever else happened meanwhile.
+type eager struct {
+	store
+	mu     sync.Mutex
+	copies map[string]session.Item
+}
+
+func (e *eager) GetWithEpoch(ctx context.Context, key string) (it session.Item, epoch session.Epoch, err error) {
+	if it, err = e.Get(ctx, key); err != nil || it.Subject == "" {
+		return it, epoch, err
+	}
+	of, err := e.store.Get(ctx, session.EpochKey(it.Subject))
+	if errors.Is(err, session.ErrNotFound) {
+		err = nil
+	}
+	return it, session.ParseEpoch(of.Value), err
+}
+
+func (e *eager) Get(ctx context.Context, key string) (it session.Item, err error) {
+	e.mu.Lock()
+	it, ok := e.copies[key]
+	e.mu.Unlock()
+	if ok && rand.N(2) > 0 {
+		return it, nil
+	}
+	it, err = e.store.Get(ctx, key)
+	time.Sleep(rand.N(20 * time.Millisecond))
+	e.keep(key, it, err)
+	return it, err
+}
+
+func (e *eager) Swap(ctx context.Context, key string, old uint64, it session.Item) (version uint64, err error) {
+	version, err = e.store.Swap(ctx, key, old, it)
+	it.Version = version
+	e.keep(key, it, err)
+	return version, err
+}
+
+func (e *eager) keep(key string, it session.Item, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.copies, key)
+	if err == nil {
+		e.copies[key] = it
 	}
 }
 

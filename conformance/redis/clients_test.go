@@ -23,6 +23,7 @@ var clients = []struct {
 	{"rueidis", func(s *server) redisstore.Client { return viaRueidis(s.rueidis()) }},
 	{"go-redis", func(s *server) redisstore.Client { return viaGoRedis(s.goRedis()) }},
 	{"redigo", func(s *server) redisstore.Client { return viaRedigo(s.redigo()) }},
+	{"none", func(s *server) redisstore.Client { return s.pool().Do }},
 }
 
 func viaRueidis(c rueidis.Client) redisstore.Client {
@@ -76,6 +77,23 @@ func (s *server) redigo() *redis.Pool {
 	}
 	s.t.Cleanup(func() { pool.Close() })
 	return pool
+}
+
+func (s *server) url() string {
+	if s.network() == "unix" {
+		return "unix://" + s.addr
+	}
+	return "redis://" + s.addr
+}
+
+func (s *server) pool() *redisstore.Pool {
+	s.t.Helper()
+	p, err := redisstore.OpenPool(s.url(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { p.Close() })
+	return p
 }
 
 func open(t testing.TB, c redisstore.Client, o *redisstore.Options) *redisstore.Store {

@@ -24,7 +24,14 @@ func TestMain(m *testing.M) {
 		}
 	}
 	linear.Serve(map[string]linear.Open{
-		"redis":         redis(nil),
+		"redis": redis(nil),
+		"pool": func(_ context.Context, addr string) (session.Store, error) {
+			p, err := redisstore.OpenPool((&server{addr: addr}).url(), nil)
+			if err != nil {
+				return nil, err
+			}
+			return redisstore.New(p.Do, nil)
+		},
 		"durable-redis": redis(&redisstore.Options{Durability: session.SurvivesMachine}),
 		"cluster": func(_ context.Context, addrs string) (session.Store, error) {
 			c := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: strings.Split(addrs, " "), ContextTimeoutEnabled: true})
@@ -44,6 +51,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 			durability session.Durability
 		}{
 			"without persistence": {forgets, "redis", session.MayForget},
+			"without a library":   {forgets, "pool", session.MayForget},
 			"with snapshots":      {snapshots, "redis", session.MayForget},
 			"on disk":             {onDisk, "durable-redis", session.SurvivesMachine},
 		} {

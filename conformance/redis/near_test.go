@@ -68,7 +68,7 @@ func track(t testing.TB, s *server, prefix string, near *session.Near, heard fun
 func listen(t testing.TB, s *server, prefix string, near *session.Near, heard func(string)) {
 	c := dialRueidis(t, s, nil)
 	beats := fmt.Sprintf("%sbeat:%p", prefix, near)
-	ready := make(chan struct{})
+	ready := make(chan struct{}, 1) // it may be before anybody waits
 	ctx := t.Context()
 	go c.Receive(rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) {
 		near.ForgetAll()

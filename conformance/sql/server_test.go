@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -188,6 +190,15 @@ func (s *server) answers(db *sql.DB) bool {
 
 // kill is kill -9, of which the server hears nothing.
 func (s *server) kill() {
+	// PostgreSQL answers by processes of its own, which would outlive it for a moment.
+	pid := s.cmd.Process.Pid
+	s.cmd.Process.Signal(syscall.SIGSTOP) // so that it makes no more
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, child := range strings.Fields(string(children)) {
+		if pid, err := strconv.Atoi(child); err == nil {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 	s.cmd.Process.Kill()
 	<-s.gone
 }

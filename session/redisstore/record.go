@@ -19,7 +19,18 @@ const (
 
 // number has one width for all versions and expiries. A larger one is longer and
 // so equals none.
-func number(n uint64) string { return fmt.Sprintf("%015d", n) }
+func number(n uint64) string { return padded(n, atExpires-1) }
+
+// padded has at least so many digits, 20 at most.
+func padded(n uint64, digits int) string {
+	var b [20]byte
+	at := len(b)
+	for ; n > 0 || len(b)-at < digits; n /= 10 {
+		at--
+		b[at] = byte('0' + n%10)
+	}
+	return string(b[at:])
+}
 
 // maxExpires is the end of the year 9999.
 const maxExpires = 253402300799999

@@ -95,7 +95,7 @@ if op == 'put' then -- old version or "", version, expires, the rest
 			if was then unlist(key, was) end
 			call('ZADD', index, 0, 'k' .. key, 0, 's' .. is .. '\0' .. key)
 		end
-		outlive(expires)
+		if was ~= is or expires > sub(r, 17, 31) then outlive(expires) end
 		if not r then tidy() end
 	end
 	return 1

@@ -1,7 +1,8 @@
 // Package redisstore keeps sessions in Redis or Valkey.
 //
 // Most programs need [New], with a [Client] that is one function around the
-// client library which they have. For a Redis Cluster there is [NewCluster].
+// client library which they have; [OpenPool] is for those who have none. For a Redis
+// Cluster there is [NewCluster].
 //
 // Every call is one round trip and one script on the server, so a change
 // happens at once or not at all, and a check of a session reads its record and
@@ -107,8 +108,8 @@ func (b *base) do(ctx context.Context, key, op string, rest ...string) (any, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, b.timeout)
-	defer cancel()
+	bounded := within(ctx, b.timeout)
+	defer bounded.end()
 	args := make([]string, 6, 6+4)
 	args[0], args[1], args[2], args[3], args[4], args[5] = "EVALSHA", b.sha, "1", b.prefix+"r:"+key, "again", op
 	args = append(args, rest...)
@@ -187,7 +188,7 @@ func (b *base) put(ctx context.Context, key, old string, it session.Item) (uint6
 		return 0, err
 	}
 	version := rand.Uint64N(1<<48-1) + 1
-	rest := fmt.Sprintf("%03d %s%s", len(it.Subject), it.Subject, it.Value)
+	rest := padded(uint64(len(it.Subject)), 3) + " " + it.Subject + it.Value
 	return version, b.changed(b.do(ctx, key, "put", old, number(version), number(millis(it.Expires)), rest))
 }
 

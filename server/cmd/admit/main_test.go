@@ -132,6 +132,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 	const password = "a long walk by the shore"
 	for name, text := range map[string]string{
 		"password": password, "users": `{"identifiers":[{"value":"mary@example.org"}]}`,
+		"users.csv": "user_email,name\nmaria@example.org,Maria\n",
 		"pwned-passwords-sha1-ordered-by-hash.txt": strings.Repeat("F", 40),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

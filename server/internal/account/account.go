@@ -7,6 +7,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -28,12 +29,13 @@ var (
 	ErrBadCredentials = admit.Unauthenticated.New("bad_credentials", "The name or the password is wrong.")
 	ErrBadPassword    = admit.Forbidden.New("bad_password", "The current password is wrong.")
 	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message; a code is six digits.")
-	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: a mailed code or link is good once, for 15 minutes and five tries. If this was the administrator's link: sign in if you used it, else restart the server, which prints a new one.")
+	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for a few minutes and five tries.")
 	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
 	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")
 	ErrMail           = admit.Unavailable.New("mail_unavailable", "Mail cannot be sent from here yet.").WithHint("Sign up with a user name.")
-	ErrPhone          = admit.Invalid.New("identifier_unsupported", "Phone numbers cannot be used here yet.")
-	ErrIdentifier     = admit.Invalid.New("identifier_malformed", "This is neither an e-mail address nor a user name.").WithHint("A user name has 2 to 64 letters, digits, dots, dashes or underscores.")
+	ErrPhone          = admit.Invalid.New("identifier_unsupported", "Phone numbers cannot be used here yet.").WithHint("Use a user name.")
+	ErrPhoneMalformed = admit.Invalid.New("phone_malformed", "There is no such phone number.").WithHint("Write it with a plus and the country's code, such as +49 30 1234567.")
+	ErrIdentifier     = admit.Invalid.New("identifier_malformed", "This is no e-mail address, no phone number and no user name.").WithHint("A user name has 2 to 64 letters, digits, dots, dashes or underscores. A phone number begins with a plus and the country's code.")
 	ErrNameTooLong    = admit.Invalid.New("name_too_long", "A name may have 200 characters at most.")
 	ErrTooMany        = admit.RateLimited.New("too_many_tries", "Too many tries.").WithHint("Wait a little, then try again.")
 	ErrUnknownUser    = admit.NotFound.New("unknown_user", "There is no such user.")
@@ -55,6 +57,11 @@ type User struct {
 	Roles       []string
 
 	proof string // the hash that SignIn verified
+	mark  int64  // of the password then; see DeviceMark
+
+	// What ConfirmSignIn looks at again.
+	epoch   uint64 // before the proof was taken, 0 where there was none
+	passkey string // that signed in, ""
 }
 
 // newID returns an id for a user: 130 random bits, in small letters and digits.
@@ -83,10 +90,11 @@ func (u *User) identifier(value string) *Identifier {
 type Origin struct {
 	Address   string // of the client, without the port
 	UserAgent string
+	Browser   string // what the user agent is called, such as "Firefox on Linux"
 	RequestID string
-	Locale    string   // "en" or "zh-CN"
-	Device    string   // id of a browser that was seen before, "" if none
-	Known     []string // users who signed in from that browser
+	Locale    string // "en" or "zh-CN"
+	Device    string // id of a browser that was seen before, "" if none
+	Known     []Seen // users who signed in from that browser
 }
 
 // Options of a Service.
@@ -96,13 +104,24 @@ type Options struct {
 	Limiter   Limiter
 	Keys      *cookie.Keys // seal what waits in the database, and derive codes
 	CanMail   bool
-	PublicURL string       // without a slash at the end
-	Signing   Signing      // access tokens
-	Audiences []string     // of access tokens; nil for PublicURL
-	Observer  Observer     // may be nil
-	Tracer    trace.Tracer // may be nil
-	Copies    Copies       // may be nil
-	Current   func() bool  // whether rows in memory are good, where others write too; nil: always
+	CanText   bool              // text messages, to phone numbers
+	Letters   *Letters          // templates of messages; nil for ours
+	PublicURL string            // without a slash at the end
+	Signing   Signing           // access tokens
+	Audiences []string          // of access tokens; nil for PublicURL
+	Observer  Observer          // may be nil
+	Tracer    trace.Tracer      // may be nil
+	Copies    Copies            // may be nil
+	Watch     Watch             // may be nil
+	Alarm     func(Pattern)     // is told what Watch has seen; may be nil
+	Texts     TextBudget        // what texts may cost
+	NoText    func(TextRefusal) // is told what was refused; may be nil
+	Shared    bool              // other processes sign in over the same store
+	Current   func() bool       // whether rows in memory are good, where others write too; nil: always
+
+	FactorLossDelay time.Duration // before lost factors can be removed; 0 for three days
+
+	Authenticators Authenticators // check passkeys; nil where there can be none
 }
 
 // Copies are kept outside of this process.
@@ -120,9 +139,12 @@ type Service struct {
 	users   cache[User]
 	apiKeys cache[APIKey]
 	keyUse  keyUse
+	sprays  []byte        // the key of what Watch hears of passwords
 	least   atomic.Int64  // characters of a new password; SetMinPassword changes it
 	mail    chan struct{} // wakes Deliver
 	mails   mailCounters
+	ours    *Letters // templates as we wrote them
+	letters atomic.Pointer[Letters]
 }
 
 // New returns a service over a store.
@@ -136,9 +158,19 @@ func New(store Store, o Options) (*Service, error) {
 	if o.Current == nil {
 		o.Current = func() bool { return true }
 	}
-	s := &Service{store: store, o: o, mail: make(chan struct{}, 1)}
+	if o.NoText == nil {
+		o.NoText = func(TextRefusal) {}
+	}
+	if o.Alarm == nil {
+		o.Alarm = func(Pattern) {}
+	}
+	s := &Service{store: store, o: o, mail: make(chan struct{}, 1), sprays: []byte(rand.Text())}
 	s.SetMinPassword(o.Policy.MinLength)
 	var err error
+	if s.ours, err = NewLetters("", nil); err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	s.SetLetters(cmp.Or(o.Letters, s.ours))
 	if s.tokens, err = newIssuer(o.Signing, o.PublicURL, o.Audiences); err != nil {
 		return nil, fmt.Errorf("account: %w", err)
 	}
@@ -153,6 +185,9 @@ func (s *Service) SetMinPassword(n int) { s.least.Store(int64(max(n, password.Mi
 
 // CanMail reports whether people can sign up with an e-mail address.
 func (s *Service) CanMail() bool { return s.o.CanMail }
+
+// CanText reports whether text messages can be sent to phone numbers.
+func (s *Service) CanText() bool { return s.o.CanText }
 
 // User returns the user, from memory where it can, or ErrUnknownUser.
 func (s *Service) User(ctx context.Context, id string) (*User, error) {

@@ -191,7 +191,7 @@ func (s *Service) MakeAPIKey(ctx context.Context, a Asker, in NewAPIKey, now tim
 		if err := k.add(tx, now); err != nil {
 			return err
 		}
-		return s.tell(tx, a, user, user.contact(), "api_key_made", now)
+		return s.tell(tx, a, user, "api_key_made", now)
 	})
 	if err != nil {
 		return nil, token.Token{}, err

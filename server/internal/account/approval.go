@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -158,13 +156,9 @@ func (s *Service) approval(tx Tx, tok token.Token, subject string, want approved
 	if c == nil || c.Purpose != purposeApproval || !tok.Matches(c.Asker) || !now.Before(c.Expires) {
 		return nil, ErrApprovalEnded
 	}
-	payload, err := s.opened(c, now)
-	if err != nil {
-		return nil, errors.Join(ErrApprovalEnded, err)
-	}
 	var of approved
-	if err := json.Unmarshal(payload, &of); err != nil {
-		return nil, fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	if err := s.opened(c, &of, now); err != nil {
+		return nil, errors.Join(ErrApprovalEnded, err)
 	}
 	switch {
 	case subject == "" || want.SID == "" || c.Target != subject || of.SID != want.SID:

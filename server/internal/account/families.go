@@ -344,10 +344,8 @@ func (r *refresh) end(tx Tx) error {
 	if err != nil {
 		return err
 	}
-	if to := user.contact(); to != "" {
-		if err := r.tell(tx, Asker{Subject: f.User, From: r.origin}, user, to, reasonReplayed, r.now); err != nil {
-			return err
-		}
+	if err := r.tellProved(tx, Asker{Subject: f.User, From: r.origin}, user, reasonReplayed, r.now); err != nil {
+		return err
 	}
 	r.ended = true
 	return tx.Record(r.origin.mark(&Record{At: r.now, Subject: f.User, Event: reasonReplayed, SID: f.SID}))

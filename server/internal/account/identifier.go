@@ -15,8 +15,21 @@ type Kind string
 // The kinds.
 const (
 	Email    Kind = "email"
+	Phone    Kind = "phone"
 	Username Kind = "username"
 )
+
+// Channel is how messages reach who has such an identifier, which is also how it
+// is proved: "mail", "text", or "" for a user name, which nobody proves.
+func (k Kind) Channel() string {
+	switch k {
+	case Email:
+		return "mail"
+	case Phone:
+		return "text"
+	}
+	return ""
+}
 
 // An Identifier is a name that a user signs in with. Its value has one
 // spelling.
@@ -28,7 +41,7 @@ type Identifier struct {
 }
 
 // ParseIdentifier reads what a person typed: spaces around it are dropped and
-// letters made small.
+// letters made small; of a phone number its digits are kept.
 func ParseIdentifier(s string) (Identifier, error) {
 	s = strings.ToLower(strings.TrimSpace(s))
 	switch {
@@ -39,8 +52,12 @@ func ParseIdentifier(s string) (Identifier, error) {
 			return Identifier{}, ErrIdentifier
 		}
 		return Identifier{Value: s, Kind: Email}, nil
-	case phoneLike(s):
-		return Identifier{}, ErrPhone
+	case strings.HasPrefix(s, "+"), strings.HasPrefix(s, "＋"):
+		number, err := parsePhone(s)
+		if err != nil {
+			return Identifier{}, err
+		}
+		return Identifier{Value: number, Kind: Phone}, nil
 	case len(s) > 64:
 		return Identifier{}, ErrIdentifier
 	}
@@ -77,11 +94,6 @@ func unmistakable(tx Tx, u *User) error {
 		err = nil
 	}
 	return err
-}
-
-// phoneLike reports whether s is written as a phone number: a plus and digits.
-func phoneLike(s string) bool {
-	return strings.HasPrefix(s, "+") && strings.Trim(s[1:], "0123456789 -()") == ""
 }
 
 // emailLike reports whether s can be an address that mail is sent to: a subset

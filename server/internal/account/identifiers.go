@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ const (
 	purposeBack = "back" // the way back of an address of the user that is the target
 
 	wayBackLife    = 7 * 24 * time.Hour
+	maxWaysBack    = 100 // of one user: the first of them undoes all
 	maxIdentifiers = 10
 )
 
@@ -47,28 +49,23 @@ type wayBack struct {
 
 // addressOf returns the address that a challenge is about.
 func (s *Service) addressOf(c *Challenge, now time.Time) (string, error) {
-	payload, err := s.opened(c, now)
-	if err != nil {
-		return "", err
-	}
 	var about struct{ Address string }
-	if err := json.Unmarshal(payload, &about); err != nil {
-		return "", fmt.Errorf("decode challenge %s: %w", c.ID, err)
-	}
-	return about.Address, nil
+	err := s.opened(c, &about, now)
+	return about.Address, err
 }
 
 // AddIdentifier lets the asker sign in with one more name. A user name is added
-// at once. To an e-mail address mail goes out, whether it is taken or not, which
-// is told to its owner only; the flow is proved with [Service.VerifyIdentifier].
-// An unverified address of the asker's own is verified the same way.
+// at once. To an e-mail address or a phone number a message goes out, whether it is
+// taken or not, which is told to its owner only; the flow is proved with
+// [Service.VerifyIdentifier]. An unverified address of the asker's own is verified
+// the same way.
 func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now time.Time) (user *User, flow string, err error) {
 	id, err := ParseIdentifier(text)
 	if err != nil {
 		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
 	}
-	if id.Kind == Email && !s.o.CanMail {
-		return nil, "", &admit.FieldError{Field: "identifier", Err: ErrMail}
+	if err := s.reaches(id.Kind); err != nil {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
 	}
 	check := func(user *User) error {
 		if err := a.recent(user, now); err != nil {
@@ -86,21 +83,21 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 	// Before any budget: what is refused here costs nothing and tells nothing.
 	was, err := s.User(ctx, a.Subject)
 	if err == nil {
-		err = check(was)
+		err = cmp.Or(check(was), s.store.View(ctx, a.strong))
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	// Names are told as taken or free, so a session may not ask for many.
 	tries := []try{{"add:" + a.Subject, addBudget}}
-	if id.Kind == Email {
-		tries = append(tries, try{"mail:" + id.Value, mailBudget})
+	if channel := id.Kind.Channel(); channel != "" {
+		tries = append(tries, try{channel + ":" + id.Value, mailBudget})
 	}
 	if err := s.take(tries, now); err != nil {
 		return nil, "", err
 	}
-	if id.Kind == Email {
-		flow, err = s.askAddition(ctx, a, id.Value, check, now)
+	if id.Kind.Channel() != "" {
+		flow, err = s.askAddition(ctx, a, id, check, now)
 		return nil, flow, err
 	}
 	user, err = s.own(ctx, a, "identifier_added", id.Value, now, func(tx Tx, user *User) error {
@@ -112,7 +109,7 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 		if err := unmistakable(tx, user); err != nil {
 			return err
 		}
-		return s.tell(tx, a, before, before.contact(), "identifier_added", now)
+		return s.tell(tx, a, before, "identifier_added", now)
 	})
 	if errors.Is(err, ErrTaken) {
 		err = &admit.FieldError{Field: "identifier", Err: err}
@@ -120,12 +117,12 @@ func (s *Service) AddIdentifier(ctx context.Context, a Asker, text string, now t
 	return user, "", err
 }
 
-// askAddition mails a code and a link. The work is the same for an address that
+// askAddition sends a code and a link. The work is the same for an address that
 // somebody has.
-func (s *Service) askAddition(ctx context.Context, a Asker, address string, check func(*User) error, now time.Time) (flow string, err error) {
+func (s *Service) askAddition(ctx context.Context, a Asker, id Identifier, check func(*User) error, now time.Time) (flow string, err error) {
 	asker := token.New(token.OneTime)
 	link := asker.WithNewVerifier()
-	c, err := s.challenge(asker, link, purposeAdd, a.Subject, addition{address}, flowLife, now)
+	c, err := s.challenge(asker, link, purposeAdd, a.Subject, addition{id.Value}, flowLife, now)
 	if err != nil {
 		return "", err
 	}
@@ -134,17 +131,25 @@ func (s *Service) askAddition(ctx context.Context, a Asker, address string, chec
 		if err != nil {
 			return err
 		}
-		if err := check(user); err != nil {
+		if err := cmp.Or(check(user), a.strong(tx)); err != nil {
 			return err
 		}
-		owner, err := tx.UserByIdentifier(address)
+		owner, err := tx.UserByIdentifier(id.Value)
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := additionMail(a.From.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
-		if owner != nil && owner.identifier(address).Verified {
+		l := letter{
+			name: "identifier_code", to: id.Value, locale: a.From.Locale, about: a.Subject, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
+		if owner != nil && owner.identifier(id.Value).Verified {
 			// The code of the row is sent to nobody.
-			m = additionTakenMail(a.From.Locale, address, s.o.PublicURL)
+			l.name, l.Facts = "identifier_taken", Facts{Link: s.o.PublicURL + "/signin"}
+		}
+		if id.Kind == Phone {
+			if err := s.takeText(tx, id.Value, a.From, now); err != nil {
+				return err
+			}
 		}
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil { // and all that have expired
 			return err
@@ -152,14 +157,14 @@ func (s *Service) askAddition(ctx context.Context, a Asker, address string, chec
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		if err := s.postTo(tx, a.Subject, m, now); err != nil {
+		if err := s.post(tx, l, now); err != nil {
 			return err
 		}
 		// Without the address: an activity list must not keep what is nobody's yet.
 		return tx.Record(a.mark("identifier_asked", "", now))
 	})
 	if err != nil {
-		return "", err
+		return "", s.noText(ctx, err, a.From, now)
 	}
 	s.wake()
 	return asker.Reveal(), nil
@@ -200,14 +205,15 @@ func (s *Service) VerifyIdentifierLink(ctx context.Context, a Asker, flow, link 
 }
 
 func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now time.Time, check func(*Challenge) error) (user *User, err error) {
-	err = s.prove(ctx, id, purposeAdd, a.From, now, func(c *Challenge) error {
+	var p addition
+	err = s.prove(ctx, id, purposeAdd, &p, a.From, now, func(c *Challenge) error {
 		if c.Target != a.Subject {
 			return ErrFlowEnded
 		}
 		return check(c)
-	}, func(tx Tx, c *Challenge, payload []byte) error {
-		var p addition
-		if err := json.Unmarshal(payload, &p); err != nil {
+	}, func(tx Tx, c *Challenge) error {
+		id, err := ParseIdentifier(p.Address)
+		if err != nil {
 			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		was, err := tx.User(a.Subject)
@@ -222,6 +228,11 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		}
 		if err := s.free(tx, a, p.Address, now); err != nil {
 			return err
+		}
+		if id.Kind == Phone {
+			if err := s.provedText(tx, id.Value, a.From, now); err != nil {
+				return err
+			}
 		}
 		user = was.clone()
 		event := "identifier_added"
@@ -238,7 +249,8 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		} else if len(user.Identifiers) >= maxIdentifiers {
 			return ErrManyIdentifiers
 		} else {
-			user.Identifiers = append(user.Identifiers, Identifier{Value: p.Address, Kind: Email, Verified: true})
+			id.Verified = true
+			user.Identifiers = append(user.Identifiers, id)
 		}
 		if err := tx.PutUser(user); err != nil {
 			return err
@@ -249,7 +261,7 @@ func (s *Service) proveAddition(ctx context.Context, a Asker, id string, now tim
 		if err := tx.DeleteChallenges(purposeSignUp, p.Address, now); err != nil {
 			return err
 		}
-		if err := s.tell(tx, a, was, was.contact(), event, now); err != nil {
+		if err := s.tell(tx, a, was, event, now); err != nil {
 			return err
 		}
 		return tx.Record(a.mark(event, p.Address, now))
@@ -282,13 +294,7 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 	event := "identifier_lost"
 	if !slices.ContainsFunc(holder.Identifiers, func(id Identifier) bool { return id.Verified }) {
 		event = "first_proof_took_all"
-		if err := s.void(tx, holder.ID, now); err != nil {
-			return err
-		}
-		if err := tx.RaiseEpoch(holder.ID, ""); err != nil {
-			return err
-		}
-		if err := tx.SetPasswordHash(holder.ID, "", now); err != nil {
+		if err := s.clear(tx, holder, FirstProof, now, now); err != nil {
 			return err
 		}
 	}
@@ -296,20 +302,6 @@ func (s *Service) free(tx Tx, a Asker, address string, now time.Time) error {
 		return err
 	}
 	return tx.Record(&Record{At: now, Subject: holder.ID, Actor: holder.ID, Event: event, Detail: address})
-}
-
-// void ends what was begun for a user before something was settled that it would
-// undo: additions, ways back, and API keys.
-func (s *Service) void(tx Tx, user string, now time.Time) error {
-	if err := endAPIKeys(tx, user, "account_changed", now, everyKey); err != nil {
-		return err
-	}
-	for _, purpose := range []string{purposeAdd, purposeBack, purposeApproval} {
-		if err := tx.DeleteChallenges(purpose, user, now); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // setPrimary makes one identifier primary, or with "" the first if none is.
@@ -326,8 +318,8 @@ func (u *User) setPrimary(value string) {
 }
 
 // MakePrimary makes a verified identifier the primary one: the name that the
-// account goes by, and the address that mail about it goes to. The address that
-// was is told.
+// account goes by, and what is written to first. All that were proved hear of it,
+// the one that was primary among them.
 func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now time.Time) (*User, error) {
 	value = spelled(value)
 	return s.own(ctx, a, "identifier_primary_set", value, now, func(tx Tx, user *User) error {
@@ -342,11 +334,7 @@ func (s *Service) MakePrimary(ctx context.Context, a Asker, value string, now ti
 		}
 		before := user.clone()
 		user.setPrimary(value)
-		to := before.contact()
-		if was := before.identifier(before.Primary()); was != nil && was.Kind == Email && was.Verified {
-			to = was.Value
-		}
-		return s.tell(tx, a, before, to, "identifier_primary_set", now)
+		return s.tell(tx, a, before, "identifier_primary_set", now)
 	})
 }
 
@@ -372,62 +360,104 @@ func (s *Service) RemoveIdentifier(ctx context.Context, a Asker, value string, n
 		if err := tx.DeleteChallenges(purposeAdd, a.Subject, now); err != nil {
 			return err
 		}
-		if gone.Kind != Email || !gone.Verified {
-			return nil
+		if !gone.Verified {
+			return nil // it was never anybody's here
 		}
-		return s.tell(tx, a, before, gone.Value, "identifier_removed", now)
+		return s.tellGone(tx, a, before, "identifier_removed", gone.Value, now)
 	})
 }
 
-func spelled(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
+// spelled returns a name as it is kept.
+func spelled(value string) string {
+	if id, err := ParseIdentifier(value); err == nil {
+		return id.Value
+	}
+	return strings.ToLower(strings.TrimSpace(value))
+}
 
-// tell mails an address of the user about a change of its account, with a way
-// back to what it was before. Without one is told an address that an older one
-// may still contest: a thief who added his own must not be able to undo, with
-// it, that the owner removes it. Where there is no address yet a way back is
-// kept that nobody is told, so that the first one is contested as well.
-func (s *Service) tell(tx Tx, a Asker, before *User, address, event string, now time.Time) error {
-	if !s.o.CanMail {
+// tell lets the owner of an account hear of a change of it, by everything of it that
+// was proved: each message has a way back to what the account was before. No way
+// back has an address that an older one may still contest: a thief who added his own
+// must not be able to undo, with it, that the owner removes it. Where there is no
+// address yet a way back is kept that nobody is told, so that the first one is
+// contested as well.
+func (s *Service) tell(tx Tx, a Asker, before *User, event string, now time.Time) error {
+	return s.tellGone(tx, a, before, event, "", now)
+}
+
+// tellGone is tell where an identifier is gone: by that one itself other words go.
+func (s *Service) tellGone(tx Tx, a Asker, before *User, event, gone string, now time.Time) error {
+	if !s.o.CanMail && !s.o.CanText {
 		return nil
 	}
 	names := before.Identifiers
-	pending, err := tx.ListChallenges(purposeBack, before.ID) // oldest first
+	pending, err := s.waysBack(tx, before.ID, now)
 	if err != nil {
 		return err
 	}
-	pending = slices.DeleteFunc(pending, func(c *Challenge) bool { return !now.Before(c.Expires) })
-	for n, c := range pending {
+	if len(pending) > 0 {
+		names = pending[0].Identifiers // else each step of a thief would make the one before it part of what comes back
+	}
+	to := s.reached(before)
+	if len(to) == 0 {
+		to = []Identifier{{}}
+	}
+	for _, id := range to {
+		l := letter{
+			name: event, to: id.Value, locale: before.Locale, about: before.ID,
+			Facts: Facts{Link: s.o.PublicURL + "/account/security", Lost: event == "password_changed" || event == "password_reset", From: a.From.Address, Device: a.From.Browser},
+		}
+		if event == "identifier_removed" && id.Value != gone {
+			l.name = "identifier_gone"
+		}
+		contested := slices.ContainsFunc(pending, func(b wayBack) bool {
+			return id.Value != "" && !slices.ContainsFunc(b.Identifiers, func(known Identifier) bool { return known.Value == id.Value })
+		})
+		if !contested && len(pending) < maxWaysBack {
+			link := token.New(token.OneTime)
+			// Nobody asked, so no browser has the other half.
+			c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{id.Value, names}, wayBackLife, now)
+			if err != nil {
+				return err
+			}
+			if err := tx.PutChallenge(c); err != nil {
+				return err
+			}
+			l.Link, l.Back = s.o.PublicURL+"/link/"+link.Reveal(), true
+		}
+		if id.Value == "" {
+			continue
+		}
+		if err := s.notify(tx, l, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waysBack are those of a user that are good, oldest first.
+func (s *Service) waysBack(tx Tx, user string, now time.Time) (all []wayBack, err error) {
+	pending, err := tx.ListChallenges(purposeBack, user) // oldest first
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range pending {
+		if !now.Before(c.Expires) {
+			continue
+		}
 		// Sealed ahead of time is refused, and so would be every change of the
 		// account after the clock was set back: when it was made is known here.
 		at := now
 		if made := c.Expires.Add(-wayBackLife); made.After(at) {
 			at = made
 		}
-		payload, err := s.opened(c, at)
-		if err != nil {
-			return err
-		}
 		var back wayBack
-		if err := json.Unmarshal(payload, &back); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+		if err := s.opened(c, &back, at); err != nil {
+			return nil, err
 		}
-		if address != "" && !slices.ContainsFunc(back.Identifiers, func(id Identifier) bool { return id.Value == address }) {
-			return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, "", s.o.PublicURL, now), now)
-		}
-		if n == 0 {
-			names = back.Identifiers // else each step of a thief would make the one before it part of what comes back
-		}
+		all = append(all, back)
 	}
-	link := token.New(token.OneTime)
-	// Nobody asked, so no browser has the other half.
-	c, err := s.challenge(link.WithNewVerifier(), link, purposeBack, before.ID, wayBack{address, names}, wayBackLife, now)
-	if err != nil {
-		return err
-	}
-	if err := tx.PutChallenge(c); err != nil || address == "" {
-		return err
-	}
-	return s.postTo(tx, before.ID, changeMail(before.Locale, address, event, a.From, link.Reveal(), s.o.PublicURL, now), now)
+	return all, nil
 }
 
 // WayBack spends a way back, which proves that the mailed address is still the
@@ -443,6 +473,7 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 	if err := s.take(tries, now); err != nil {
 		return err
 	}
+	var since time.Time // the first change that it undoes
 	open := func(tx Tx) (*User, wayBack, error) {
 		var back wayBack
 		c, err := tx.Challenge(tok.Selector())
@@ -452,16 +483,20 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 		if c == nil || c.Purpose != purposeBack || !tok.Matches(c.Link) || !now.Before(c.Expires) {
 			return nil, back, ErrWayBackEnded
 		}
-		payload, err := s.opened(c, now)
-		if err != nil {
+		if err := s.opened(c, &back, now); err != nil {
 			return nil, back, errors.Join(ErrWayBackEnded, err)
-		}
-		if err := json.Unmarshal(payload, &back); err != nil {
-			return nil, back, fmt.Errorf("decode challenge %s: %w", c.ID, err)
 		}
 		user, err := tx.User(c.Target)
 		if errors.Is(err, ErrUnknownUser) || err == nil && user.Disabled {
-			err = ErrWayBackEnded
+			return nil, back, ErrWayBackEnded
+		}
+		if err != nil {
+			return nil, back, err
+		}
+		pending, err := tx.ListChallenges(purposeBack, c.Target) // oldest first
+		since = c.Expires.Add(-wayBackLife)
+		if i := slices.IndexFunc(pending, func(c *Challenge) bool { return now.Before(c.Expires) }); i >= 0 {
+			since = pending[i].Expires.Add(-wayBackLife)
 		}
 		return user, back, err
 	}
@@ -499,16 +534,13 @@ func (s *Service) WayBack(ctx context.Context, link string, pw admit.Secret, fro
 			user.Identifiers = append(user.Identifiers, id)
 		}
 		user.setPrimary(back.Address)
+		if err := s.clear(tx, was, TakenBack, since, now); err != nil {
+			return err
+		}
 		if err := tx.PutUser(user); err != nil {
 			return err
 		}
 		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
-			return err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
-			return err
-		}
-		if err := s.void(tx, user.ID, now); err != nil {
 			return err
 		}
 		return tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "way_back_taken", Detail: back.Address}))

@@ -2,119 +2,71 @@ package account
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"html/template"
+	mathrand "math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit/server/internal/trace"
 )
 
-// A Message is one piece of mail.
+// A Message is one piece of mail, or one text message.
 type Message struct {
-	ID      int64 // of its row in the outbox
+	ID      int64  // of its row in the outbox
+	Name    string // of its template
 	To      string
-	Channel string // "mail"
-	Subject string
+	Channel string // "mail" or "text"
+	Subject string // of mail
 	Text    string
-	HTML    string
+	HTML    string // of mail
 	Links   []string
 	Code    string
 	At      time.Time
-	Trace   string `json:",omitempty"` // of what posted it
+	Trace   string    `json:",omitempty"` // of what posted it
+	Key     string    `json:",omitempty"` // the same whenever it is sent, and no other message's
+	About   string    `json:",omitempty"` // the user whom it is about
+	Needs   string    `json:",omitempty"` // the challenge without which it is not sent
+	Until   time.Time `json:",omitzero"`  // when that ends
 }
 
 // String keeps addresses, codes and links out of logs.
 func (m Message) String() string { return "message of " + m.At.UTC().Format(time.RFC3339) }
 
-type mailText struct{ subject, intro, codeLine, linkLine, ignore string }
-
-var codeTexts = map[string]mailText{
-	"en": {
-		"Your code: %s",
-		"Somebody, hopefully you, is signing up with this address.",
-		"Your code is %s. Type it on the page where you signed up.",
-		"Or open this link in the same browser:",
-		"Both are good once, for 15 minutes. If this was not you, do nothing: no account is made. Never give the code to anyone who asks for it.",
-	},
-	"zh-CN": {
-		"您的验证码：%s",
-		"有人（希望就是您）正在用这个邮箱注册。",
-		"验证码是 %s。请在您注册的那个页面输入它。",
-		"或者在同一个浏览器里打开这个链接：",
-		"两者都只能用一次，15 分钟内有效。如果不是您本人，什么也不用做：不会创建任何账号。不要把验证码交给任何索要它的人。",
-	},
-}
-
-var takenTexts = map[string]mailText{
-	"en": {
-		"You already have an account",
-		"Somebody, hopefully you, tried to sign up with this address, which already has an account. Nothing was changed.",
-		"", "Sign in here:", "If this was not you, you need do nothing.",
-	},
-	"zh-CN": {
-		"您已经有账号了",
-		"有人（希望就是您）想用这个邮箱注册，但它已经有账号了。没有做任何更改。",
-		"", "请在这里登录：", "如果不是您本人，什么也不用做。",
-	},
-}
-
-func textOf(texts map[string]mailText, locale string) mailText {
-	if t, ok := texts[locale]; ok {
-		return t
+// compose writes a letter. What a team's templates cannot write, ours do: nobody
+// is kept from a code by how it looks.
+func (s *Service) compose(l letter, now time.Time) (Message, error) {
+	m, err := s.letters.Load().write(l, s.o.PublicURL, now)
+	if err != nil {
+		m, err = s.ours.write(l, s.o.PublicURL, now)
 	}
-	return texts["en"]
-}
-
-func codeMail(locale, to, code, link string) Message {
-	t := textOf(codeTexts, locale)
-	m := compose(locale, to, fmt.Sprintf(t.subject, code), link, t.intro, fmt.Sprintf(t.codeLine, code), t.linkLine, link, t.ignore)
-	m.Code = code
-	return m
-}
-
-func takenMail(locale, to, publicURL string) Message {
-	t := textOf(takenTexts, locale)
-	link := publicURL + "/signin"
-	return compose(locale, to, t.subject, link, t.intro, t.linkLine, link, t.ignore)
-}
-
-// Mail programs know no style sheet of ours. The link is written out, for
-// people who look where it leads before they open it.
-var mailPage = template.Must(template.New("mail").Parse(`<!doctype html>
-<html lang="{{.Lang}}">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>{{.Subject}}</title></head>
-<body style="margin:0;padding:24px 16px;font:16px/1.6 system-ui,-apple-system,'Segoe UI',Roboto,'PingFang SC','Microsoft YaHei',sans-serif;overflow-wrap:anywhere">
-<div style="max-width:34em;margin:0 auto">
-<h1 style="font-size:1.5em;line-height:1.3;margin:0 0 .8em">{{.Subject}}</h1>
-{{range .Lines}}<p style="margin:0 0 1em">{{if eq . $.Link}}<a href="{{.}}">{{.}}</a>{{else}}{{.}}{{end}}</p>
-{{end}}</div>
-</body>
-</html>
-`))
-
-func compose(locale, to, subject, link string, lines ...string) Message {
-	if locale != "zh-CN" {
-		locale = "en" // as the texts are
+	if err != nil {
+		return m, fmt.Errorf("write message %s: %w", l.name, err)
 	}
-	var html strings.Builder
-	// A strings.Builder does not fail, and the template is constant.
-	_ = mailPage.Execute(&html, map[string]any{"Lang": locale, "Subject": subject, "Lines": lines, "Link": link})
-	return Message{To: to, Channel: "mail", Subject: subject, Text: strings.Join(lines, "\n\n") + "\n", HTML: html.String(), Links: []string{link}}
+	return m, nil
 }
 
-// post puts a message into the outbox, sealed: it holds a code and an address.
-func (s *Service) post(tx Tx, m Message, now time.Time) error { return s.postTo(tx, "", m, now) }
+// SetLetters changes the templates for messages that are written from now on.
+func (s *Service) SetLetters(l *Letters) { s.letters.Store(l) }
 
-// postTo is post of mail about a user, which goes with the account.
-func (s *Service) postTo(tx Tx, user string, m Message, now time.Time) error {
-	m.At, m.Trace = now, tx.Trace()
+// post puts a letter into the outbox, sealed: it holds a code and an address. It
+// is sent by what its address is: callers have looked whether that can be.
+func (s *Service) post(tx Tx, l letter, now time.Time) error {
+	m, err := s.compose(l, now)
+	if err != nil {
+		return err
+	}
+	m.At, m.Trace, m.About, m.Key = now, tx.Trace(), l.about, strings.ToLower(rand.Text())
+	if l.needs != nil {
+		m.Needs, m.Until = l.needs.ID, l.needs.Expires
+	}
 	b, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	return tx.Post(user, string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
+	return tx.Post(l.about, m.Channel, string(s.o.Keys.Seal(nil, "outbox", b, now)), now)
 }
 
 func (s *Service) wake() {
@@ -127,58 +79,218 @@ func (s *Service) wake() {
 // Mail reports that there may be something to deliver.
 func (s *Service) Mail() <-chan struct{} { return s.mail }
 
-// Deliver hands every message that is due to send, once or, after a crash
-// between sending and forgetting, twice. One that fails is tried again later,
-// and given up after a day. It returns how many were sent.
-func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.Context, Message) error) (sent int, err error) {
+const (
+	// ClaimLife is for how long a message is one sender's. Who claims it has
+	// sent it, or failed, before; a server that is killed meanwhile leaves it to
+	// the others by then.
+	ClaimLife = 90 * time.Second
+
+	waitingLife = 24 * time.Hour // of a message that cannot be sent
+	longestWait = time.Hour      // between two tries
+	// For a code somebody waits, and it ends soon.
+	longestCodeWait = time.Minute
+	// UnsureWait is for how long a mail server may take to answer that a message
+	// is its own (RFC 5321, 4.5.3.2.6): until then another try may be a double.
+	UnsureWait = 10 * time.Minute
+)
+
+// A Failure is why a message was not sent, where more is known than that.
+type Failure struct {
+	Code   string // for the audit, such as "550 5.1.1"
+	Final  bool   // it will never be sent: of this recipient, or this message
+	Unsure bool   // it may have been sent
+	Err    error  // without an address or a code of anybody
+	Said   string // by who refused it, whole: it may name the recipient, and is for who asked alone
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// A Claimed message is the caller's to send, until ClaimLife has passed.
+type Claimed struct {
+	Message
+	posted Posted
+}
+
+// Claim takes up to limit messages of a channel that are to be sent, of those that
+// want is true for. Each is one caller's, of all servers that share the database;
+// what came of it is told to Settle. What has lost its use meanwhile, a code that
+// has ended or was replaced, goes.
+func (s *Service) Claim(ctx context.Context, channel string, limit int, want func(Message) bool, now time.Time) (claimed []Claimed, err error) {
 	var due []Posted
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		due, err = tx.Posted(now, 100)
+		due, err = tx.Posted(channel, now, 200)
 		return err
 	})
-	if err != nil {
-		return 0, err
+	if err != nil || len(due) == 0 {
+		return nil, err
 	}
-	for _, p := range due {
-		var m Message
-		// Sealed ahead of time is refused, and so would be all that waits when
-		// the clock is set back: when it was posted is known here.
-		at := now
-		if p.At.After(at) {
-			at = p.At
-		}
-		b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, at)
-		if err == nil {
-			err = json.Unmarshal(b, &m)
-		}
-		m.ID = p.ID
-		// What cannot be read waits too: a clock that was set back, or a key that
-		// comes with the next start, will do.
-		if err == nil {
-			err = s.send(ctx, m, send)
-		}
-		late := now.Sub(p.At) > 24*time.Hour
-		s.mails.count(err, late)
-		err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-			if err == nil || late {
-				return tx.Unpost(p)
+	var over, lost, gone int // no more of use; cannot be read, and given up for that
+	err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+		claimed, over, lost, gone = nil, 0, 0, 0
+		for _, p := range due {
+			if len(claimed) == limit {
+				break
 			}
-			return tx.Postpone(p, now.Add(min(time.Hour, time.Second<<min(p.Tries, 12))))
-		})
+			m, unreadable := s.read(p, now)
+			late := now.Sub(p.At) > waitingLife
+			if unreadable == nil {
+				if ended, err := s.ended(tx, m, now); err != nil {
+					return err
+				} else if ended || m.To == "" { // what is to nobody was work to write, and is no more
+					if err := tx.Unpost(p); err != nil {
+						return err
+					}
+					over++
+					continue
+				}
+				if want != nil && !late && !want(m) {
+					continue
+				}
+			}
+			claim := rand.Text()
+			ours, err := tx.Claim(p, claim, now.Add(ClaimLife))
+			if err != nil {
+				return err
+			}
+			if !ours {
+				continue
+			}
+			p.Claim, p.Tries = claim, p.Tries+1
+			// What cannot be read waits too: a clock that was set back, or a key that
+			// comes with the next start, will do.
+			if unreadable != nil {
+				lost++
+				if late {
+					gone++
+				}
+				if err := s.settled(tx, Claimed{m, p}, unreadable, now); err != nil {
+					return err
+				}
+				continue
+			}
+			claimed = append(claimed, Claimed{m, p})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mails.over.Add(uint64(over))
+	s.mails.failed.Add(uint64(lost))
+	s.mails.givenUp.Add(uint64(gone))
+	return claimed, nil
+}
+
+// read opens a message.
+func (s *Service) read(p Posted, now time.Time) (m Message, err error) {
+	// Sealed ahead of time is refused, and so would be all that waits when
+	// the clock is set back: when it was posted is known here.
+	at := now
+	if p.At.After(at) {
+		at = p.At
+	}
+	b, _, err := s.o.Keys.Open(nil, "outbox", p.Sealed, 0, at)
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	m.ID = p.ID
+	return m, err
+}
+
+// ended reports whether the code or the link of a message is good no more.
+func (s *Service) ended(tx Tx, m Message, now time.Time) (bool, error) {
+	if m.Needs == "" {
+		return false, nil
+	}
+	c, err := tx.Challenge(m.Needs)
+	return c == nil || c.Tries <= 0 || !now.Before(c.Expires), err
+}
+
+// Settle tells what came of a message that was claimed: nil that it was handed
+// over. One that failed is tried again later and given up after a day, or at once
+// where a *Failure is final.
+func (s *Service) Settle(ctx context.Context, c Claimed, failed error, now time.Time) (givenUp bool, err error) {
+	err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return s.settled(tx, c, failed, now) })
+	if err != nil {
+		return false, err
+	}
+	givenUp = failed != nil && c.hopeless(failed, now)
+	s.mails.count(c.Channel, failed, givenUp)
+	return givenUp, nil
+}
+
+// hopeless reports whether a message is given up.
+func (c Claimed) hopeless(failed error, now time.Time) bool {
+	f, ok := errors.AsType[*Failure](failed)
+	return ok && f.Final || now.Sub(c.posted.At) > waitingLife
+}
+
+func (s *Service) settled(tx Tx, c Claimed, failed error, now time.Time) error {
+	if failed == nil {
+		return tx.Unpost(c.posted)
+	}
+	if !c.hopeless(failed, now) {
+		return tx.Postpone(c.posted, now.Add(c.wait(failed)))
+	}
+	if err := tx.Unpost(c.posted); err != nil {
+		return err
+	}
+	code := "24 hours"
+	if f, ok := errors.AsType[*Failure](failed); ok && f.Final {
+		code = f.Code
+	}
+	// Without the address, which may be nobody's yet.
+	return tx.Record(&Record{At: now, Subject: c.About, Event: "message_given_up", Detail: strings.TrimSpace(c.Name + " " + code)})
+}
+
+// wait returns how long the next try waits: twice as long each time, and by chance
+// up to half of that less, so that what failed at once does not come back at once.
+func (c Claimed) wait(failed error) time.Duration {
+	most := longestWait
+	if !c.Until.IsZero() {
+		most = longestCodeWait
+	}
+	d := min(most, time.Second<<min(max(c.posted.Tries, 1), 12))
+	if f, ok := errors.AsType[*Failure](failed); ok && f.Unsure {
+		return max(d, UnsureWait)
+	}
+	return d - mathrand.N(d/2)
+}
+
+// Unclaim makes all that waits due at once. It is for who has the database to
+// itself, when it starts: whoever had claimed it is dead.
+func (s *Service) Unclaim(ctx context.Context, now time.Time) error {
+	return s.store.Update(ctx, func(tx Tx) error { return tx.Unclaim(now) })
+}
+
+// Deliver hands every message that is due to send, one after the other. It returns
+// how many were sent. Servers send several at once.
+func (s *Service) Deliver(ctx context.Context, now time.Time, send func(context.Context, Message) error) (sent int, err error) {
+	for _, channel := range []string{"mail", "text"} {
+		claimed, err := s.Claim(ctx, channel, 200, nil, now)
 		if err != nil {
 			return sent, err
 		}
-		sent++
+		for _, c := range claimed {
+			failed := s.Send(ctx, c, send)
+			if _, err := s.Settle(ctx, c, failed, now); err != nil {
+				return sent, err
+			}
+			if failed == nil {
+				sent++
+			}
+		}
 	}
 	return sent, nil
 }
 
-// send hands over a message, as part of the trace that posted it.
-func (s *Service) send(ctx context.Context, m Message, send func(context.Context, Message) error) (err error) {
+// Send hands over a message, as part of the trace that posted it.
+func (s *Service) Send(ctx context.Context, m Claimed, send func(context.Context, Message) error) (err error) {
 	if s.o.Tracer == nil {
-		return send(ctx, m)
+		return send(ctx, m.Message)
 	}
-	span := s.o.Tracer.Begin(trace.Consumer, "mail deliver", m.Trace)
+	span := s.o.Tracer.Begin(trace.Consumer, m.Channel+" deliver", m.Trace)
 	defer func() { span.End(err) }()
-	return send(trace.With(ctx, span), m)
+	return send(trace.With(ctx, span), m.Message)
 }

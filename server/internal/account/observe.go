@@ -1,6 +1,9 @@
 package account
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync/atomic"
+)
 
 // An Observer hears what came of what people tried: nil, or why it was refused.
 // Its methods are quick and safe for several goroutines.
@@ -20,24 +23,34 @@ func (nobody) Refresh(bool, error)  {}
 func (nobody) SessionEnded(string)  {}
 
 // A MailCount is what became of messages since New.
-type MailCount struct{ Sent, Failed, GivenUp uint64 }
-
-type mailCounters struct{ sent, failed, givenUp atomic.Uint64 }
-
-// MailCount returns how many messages were handed over, how often that failed,
-// and how many were given up after a day.
-func (s *Service) MailCount() MailCount {
-	return MailCount{s.mails.sent.Load(), s.mails.failed.Load(), s.mails.givenUp.Load()}
+type MailCount struct {
+	Sent, SentText uint64 // handed over, as mail and as text
+	Failed         uint64 // tries
+	GivenUp        uint64 // after a day
+	Refused        uint64 // for good
+	Over           uint64 // not sent, for what they carried had ended
 }
 
-func (m *mailCounters) count(err error, givenUp bool) {
+type mailCounters struct{ sent, sentText, failed, givenUp, refused, over atomic.Uint64 }
+
+// MailCount returns what became of messages.
+func (s *Service) MailCount() MailCount {
+	m := &s.mails
+	return MailCount{m.sent.Load(), m.sentText.Load(), m.failed.Load(), m.givenUp.Load(), m.refused.Load(), m.over.Load()}
+}
+
+func (m *mailCounters) count(channel string, failed error, givenUp bool) {
 	switch {
-	case err == nil:
-		m.sent.Add(1)
-	case givenUp:
-		m.givenUp.Add(1)
-		fallthrough
-	default:
+	case failed != nil:
 		m.failed.Add(1)
+	case channel == "text":
+		m.sentText.Add(1)
+	default:
+		m.sent.Add(1)
+	}
+	if f, ok := errors.AsType[*Failure](failed); ok && f.Final {
+		m.refused.Add(1)
+	} else if givenUp {
+		m.givenUp.Add(1)
 	}
 }

@@ -106,28 +106,34 @@ func (s *Service) SpendOneTimeJWT(ctx context.Context, purpose string, presented
 		return "", err
 	}
 	err = s.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		id := purposeSpent + " " + c.ID
-		was, err := tx.Challenge(id)
-		if err != nil {
-			return err
-		}
-		restored, err := tx.Challenge(spentBefore)
-		if err != nil {
-			return err
-		}
-		if was != nil || restored != nil && c.IssuedAt.Before(restored.Expires.Add(-MaxOneTimeLife)) {
-			return ErrOneTime
-		}
-		// Removes what has expired, too.
-		if err := tx.DeleteChallenges(purposeSpent, id, now); err != nil {
-			return err
-		}
-		return tx.PutChallenge(&Challenge{ID: id, Purpose: purposeSpent, Target: id, Expires: c.Expires.Add(time.Second)})
+		return spend(tx, c.ID, c.IssuedAt, c.Expires.Add(time.Second), now)
 	})
 	if err != nil {
 		return "", err
 	}
 	return c.Subject, nil
+}
+
+// spend keeps until it has expired that something was spent which no row was made
+// of, or returns ErrOneTime where it was before.
+func spend(tx Tx, name string, made, until, now time.Time) error {
+	id := purposeSpent + " " + name
+	was, err := tx.Challenge(id)
+	if err != nil {
+		return err
+	}
+	restored, err := tx.Challenge(spentBefore)
+	if err != nil {
+		return err
+	}
+	if was != nil || restored != nil && made.Before(restored.Expires.Add(-MaxOneTimeLife)) {
+		return ErrOneTime
+	}
+	// Removes what has expired, too.
+	if err := tx.DeleteChallenges(purposeSpent, id, now); err != nil {
+		return err
+	}
+	return tx.PutChallenge(&Challenge{ID: id, Purpose: purposeSpent, Target: id, Expires: until})
 }
 
 // SpentBefore returns what stands in a database that was restored: every one-time

@@ -210,8 +210,13 @@ func (s *Service) SetPassword(ctx context.Context, id string, pw admit.Secret, b
 		}
 	}
 	err = s.change(ctx, id, by, "password_set", "", true, now, func(tx Tx, user *User) error {
-		if to := user.contact(); to != "" && s.o.CanMail {
-			if err := s.postTo(tx, id, setMail(user.Locale, to, hash != "", s.o.PublicURL, now), now); err != nil {
+		for _, to := range s.reached(user) {
+			// It has no way back: who runs the service may shut somebody out.
+			l := letter{name: "password_set", to: to.Value, locale: user.Locale, about: id, Facts: Facts{Link: s.o.PublicURL + "/signin"}}
+			if hash == "" {
+				l.name = "password_removed"
+			}
+			if err := s.notify(tx, l, now); err != nil {
 				return err
 			}
 		}
@@ -246,24 +251,6 @@ func (s *Service) Import(ctx context.Context, in *User, hash string, by By, now 
 // idOK reports whether a user's id may come from another program.
 func idOK(id string) bool {
 	return len(id) <= 64 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
-}
-
-// Export returns up to limit users in the order of their ids, after one, and
-// the hash of each one's password.
-func (s *Service) Export(ctx context.Context, after string, limit int) (users []*User, hashes []string, err error) {
-	err = s.store.View(ctx, func(tx Tx) (err error) {
-		if users, err = tx.FindUsers(&UserQuery{After: after, Limit: limit}); err != nil {
-			return err
-		}
-		hashes = make([]string, len(users))
-		for i, u := range users {
-			if hashes[i], err = tx.PasswordHash(u.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return users, hashes, err
 }
 
 // ExpectHashes tells the hasher which foreign hashes there are, so that it can

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -41,6 +42,7 @@ type Asker struct {
 	Subject string
 	SID     string
 	Proved  time.Time // when the user last proved who it is
+	ACR     string    // what that amounts to
 	From    Origin
 }
 
@@ -58,15 +60,38 @@ func (a Asker) within(maxAge time.Duration, user *User, now time.Time) error {
 	return nil
 }
 
+// strong refuses a recent proof by one factor of who has a second one, for what
+// changes how the account is signed in to: with a stolen cookie and the password a
+// thief would take the second factor off. Who was proved before there was one, and
+// that recently, is who made it.
+func (a Asker) strong(tx Tx) error {
+	if a.ACR == admit.TwoFactors || a.ACR == admit.PhishingResistant {
+		return nil
+	}
+	factors, err := tx.FactorsOf(a.Subject)
+	if err != nil {
+		return err
+	}
+	for _, f := range factors {
+		if f.second() && f.CreatedAt.Before(a.Proved) {
+			return &admit.ProofError{ACR: admit.TwoFactors, MaxAge: RecentProof}
+		}
+	}
+	return nil
+}
+
 // mark makes a record of what the asker did to its own account.
 func (a Asker) mark(event, detail string, now time.Time) *Record {
 	return a.From.mark(&Record{At: now, Subject: a.Subject, Actor: a.Subject, Event: event, Detail: detail, SID: a.SID})
 }
 
-// Recent returns a *admit.ProofError or ErrMustChange where the asker may not do
-// what is sensitive.
+// Recent returns a *admit.ProofError or ErrMustChange where the asker may not change
+// how the account is signed in to.
 func (s *Service) Recent(ctx context.Context, a Asker, now time.Time) error {
-	return s.Within(ctx, a, RecentProof, now)
+	if err := s.Within(ctx, a, RecentProof, now); err != nil {
+		return err
+	}
+	return s.store.View(ctx, a.strong)
 }
 
 // Within is Recent for a proof that is at most so old.
@@ -95,7 +120,7 @@ func (s *Service) own(ctx context.Context, a Asker, event, detail string, now ti
 		if err != nil {
 			return err
 		}
-		if err := a.recent(was, now); err != nil {
+		if err := cmp.Or(a.recent(was, now), a.strong(tx)); err != nil {
 			return err
 		}
 		user = was.clone()
@@ -233,7 +258,12 @@ func (s *Service) Disown(ctx context.Context, a Asker, id int64, now time.Time) 
 		if err := endAPIKeys(tx, a.Subject, "disowned", now, everyKey); err != nil {
 			return err
 		}
-		if err := s.tell(tx, a, was, was.contact(), "disowned", now); err != nil {
+		// Who has stolen a cookie, and knows the password perhaps, must not take off with
+		// it what is asked for beside a password.
+		if err := endFactorsSince(tx, a.Subject, found[0].At, a.recent(was, now) == nil && a.strong(tx) == nil); err != nil {
+			return err
+		}
+		if err := s.tell(tx, a, was, "disowned", now); err != nil {
 			return err
 		}
 		r := a.mark("disowned", found[0].Event, now)
@@ -292,8 +322,10 @@ func (s *Service) DeleteOwn(ctx context.Context, a Asker, typed string, now time
 		if err := s.erase(tx, user, &Record{At: now, Subject: user.ID, Actor: user.ID, Event: "user_deleted"}, now); err != nil {
 			return err
 		}
-		if to := user.contact(); to != "" && s.o.CanMail {
-			return s.post(tx, goodbyeMail(user.Locale, to, s.o.PublicURL), now)
+		for _, id := range s.reached(user) {
+			if err := s.notify(tx, letter{name: "account_deleted", to: id.Value, locale: user.Locale, Facts: Facts{Link: s.o.PublicURL + "/signup"}}, now); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -310,15 +342,17 @@ func (s *Service) erase(tx Tx, user *User, r *Record, now time.Time) error {
 	if err := tx.RaiseEpoch(user.ID, ""); err != nil {
 		return err
 	}
-	if err := s.void(tx, user.ID, now); err != nil {
+	if err := s.void(tx, user, TakenBack, now); err != nil {
 		return err
 	}
 	if err := tx.DeleteUser(user.ID); err != nil {
 		return err
 	}
 	for _, id := range user.Identifiers {
-		if err := tx.DeleteChallenges(purposeSignUp, id.Value, now); err != nil {
-			return err
+		for _, purpose := range []string{purposeSignUp, purposeSignIn, purposeRecover} {
+			if err := tx.DeleteChallenges(purpose, id.Value, now); err != nil {
+				return err
+			}
 		}
 	}
 	pseudonym := s.Pseudonym(user.ID)
@@ -354,29 +388,11 @@ func (u *User) Primary() string {
 	return u.ID
 }
 
-// contact is the address that mail about the account goes to: the primary one if
-// it can, else the first that was proved; "" where there is none.
-func (u *User) contact() string {
-	first := ""
-	for _, id := range u.Identifiers {
-		if id.Kind != Email || !id.Verified {
-			continue
-		}
-		if id.Primary {
-			return id.Value
-		}
-		if first == "" {
-			first = id.Value
-		}
-	}
-	return first
-}
-
 // endings are the events that end all sessions of a user, but perhaps the one
 // that asked.
 var endings = []string{
 	"password_changed", "password_set", "sessions_ended", "other_sessions_ended", "user_disabled",
-	"first_proof_took_all", "identifier_verified", "disowned", "way_back_taken",
+	"first_proof_took_all", "identifier_verified", "disowned", "way_back_taken", "password_reset",
 }
 
 // WhyEnded returns why a session ended, in one of the words of the API, or "".

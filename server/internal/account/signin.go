@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -21,34 +19,75 @@ import (
 func (s *Service) SignIn(ctx context.Context, identifier string, pw admit.Secret, from Origin, now time.Time) (_ *User, err error) {
 	defer func() { s.o.Observer.SignIn(err) }()
 	id, malformed := ParseIdentifier(identifier)
-	// Before a look-up: refusals for too many tries are free and quick, so that
-	// the time of one would tell who has an account.
-	tries, right := s.guesses(ctx, id.Value, from)
-	if err := s.take(append(tries, right), now); err != nil {
+	g, err := s.guessAt(ctx, id.Value, from, now)
+	if err != nil {
 		return nil, err
 	}
 	var user *User
 	var hash string
 	if malformed == nil {
-		var err error
-		user, hash, err = s.withHash(ctx, func(tx Tx) (*User, error) { return tx.UserByIdentifier(id.Value) })
-		if err != nil && !errors.Is(err, ErrUnknownUser) {
-			s.refund(append(tries, right))
+		if user, hash, err = s.toGuess(ctx, g, id.Value, now); err != nil {
 			return nil, err
 		}
 	}
-	ok, err := s.verify(ctx, user, hash, pw, from)
+	ok, err := s.verify(ctx, user, hash, pw, g.priority())
 	if err != nil {
-		s.refund(append(tries, right)) // busy: nothing was guessed
-		return nil, err
+		return nil, errors.Join(err, s.release(ctx, g, false, now)) // busy: nothing was guessed
 	}
 	if !ok {
-		s.refund([]try{right})
-		return nil, errors.Join(ErrBadCredentials, s.record(ctx, Record{At: now, Subject: idOf(user), Event: "sign_in_refused"}, from))
+		return nil, errors.Join(ErrBadCredentials, s.missed(ctx, g, user, id.Value, pw, from, now))
 	}
-	s.refund(tries)
-	user.proof = hash
+	if s.o.Watch != nil && !g.known {
+		s.o.Watch.Passed(g.wide, id.Value, now)
+	}
+	if err := s.release(ctx, g, true, now); err != nil {
+		return nil, err
+	}
+	if user.proof == "" {
+		user.proof = hash
+	}
 	return user, nil
+}
+
+// toGuess returns the user whose password is guessed at, nil where there is none,
+// once all budgets are taken.
+func (s *Service) toGuess(ctx context.Context, g *guess, identifier string, now time.Time) (user *User, hash string, err error) {
+	var full time.Time
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		if full, err = s.look(tx, g, now); err != nil {
+			return err
+		}
+		if user, err = tx.UserByIdentifier(identifier); err != nil {
+			return err
+		}
+		if hash, err = tx.PasswordHash(user.ID); err != nil {
+			return err
+		}
+		at, err := tx.PasswordChanged(user.ID)
+		user.mark = markOf(at)
+		return err
+	})
+	if errors.Is(err, ErrUnknownUser) {
+		user, err = nil, nil
+	}
+	if err == nil {
+		err = s.reserve(ctx, g, full, now)
+	}
+	if err != nil {
+		s.refund(append(g.nets, g.right))
+		if !errors.Is(err, ErrGuesses) {
+			s.refund([]try{g.who})
+		}
+		return nil, "", err
+	}
+	return user, hash, nil
+}
+
+func (g *guess) priority() password.Priority {
+	if g.known {
+		return password.Known
+	}
+	return password.Stranger
 }
 
 // Confirm reports, after a session was begun for a user whom SignIn returned,
@@ -94,13 +133,9 @@ func idOf(u *User) string {
 }
 
 // verify does the same work whatever is known about the user.
-func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, from Origin) (ok bool, err error) {
+func (s *Service) verify(ctx context.Context, user *User, hash string, pw admit.Secret, prio password.Priority) (ok bool, err error) {
 	ctx, span := trace.Start(ctx, "password verify")
 	defer func() { span.End(err) }()
-	prio := password.Stranger
-	if knows(from, user) {
-		prio = password.Known
-	}
 	if user == nil || hash == "" || user.Disabled {
 		return false, s.o.Passwords.VerifyDummy(ctx, pw, prio)
 	}
@@ -122,42 +157,27 @@ func (s *Service) upgrade(ctx context.Context, user *User, old string, pw admit.
 		return
 	}
 	now := time.Now()
-	s.update(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
+		user.proof = ""
 		if is, err := tx.PasswordHash(user.ID); err != nil || is != old {
 			return err
 		}
-		if err := tx.SetPasswordHash(user.ID, hash, now); err != nil {
+		user.proof = hash
+		if err := tx.UpgradePasswordHash(user.ID, old, hash); err != nil {
 			return err
 		}
 		scheme, _ := password.Identify(old)
 		return tx.Record(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "password_upgraded", Detail: scheme})
 	})
+	if err != nil {
+		user.proof = ""
+	}
 }
 
 // A try is a budget with its key.
 type try struct {
 	key string
 	Budget
-}
-
-func knows(from Origin, user *User) bool {
-	return from.Device != "" && user != nil && slices.Contains(from.Known, user.ID)
-}
-
-// guesses returns the budgets that a guess at a password spends, and the one that
-// a right password does: whoever has an account, and a browser that is known,
-// could otherwise take all the turns to hash that are kept for known browsers. It
-// looks at nobody but those who have signed in from this browser before.
-func (s *Service) guesses(ctx context.Context, identifier string, from Origin) (tries []try, right try) {
-	if from.Device != "" {
-		for _, id := range from.Known {
-			if u, err := s.User(ctx, id); err == nil && u.identifier(identifier) != nil {
-				return []try{{"known:" + from.Device + ":" + id, knownBudget}}, try{"right:" + id, rightBudget}
-			}
-		}
-	}
-	tries = []try{{"address:" + from.network(), addressBudget}, {"identifier:" + identifier, identifierBudget}}
-	return tries, try{"right:" + from.network() + " " + identifier, rightBudget}
 }
 
 func (s *Service) take(tries []try, now time.Time) error {
@@ -188,14 +208,7 @@ func (s *Service) BeginGuest(from Origin, now time.Time) error {
 
 // network is what one client can come from: its address, or the 64 bits of
 // IPv6 that are the network's part. The rest it can choose at will.
-func (o Origin) network() string {
-	a, err := netip.ParseAddr(o.Address)
-	if err != nil || !a.Unmap().Is6() {
-		return o.Address
-	}
-	p, _ := a.WithZone("").Prefix(64) // 64 is in range
-	return p.String()
-}
+func (o Origin) network() string { return o.networks()[0] }
 
 // mark completes a record with where it came from.
 func (o Origin) mark(r *Record) *Record {
@@ -218,11 +231,11 @@ func (s *Service) confirmOwn(ctx context.Context, a Asker, pw admit.Secret, even
 	}
 	// Also spent where the password is right: hashes in the slots of known
 	// browsers would let one user take those of everybody.
-	tries := []try{{"change:" + a.Subject, knownBudget}}
+	tries := []try{{"change:" + a.Subject, changeBudget}}
 	if err := s.take(tries, now); err != nil {
 		return nil, "", err
 	}
-	ok, err := s.verify(ctx, user, hash, pw, Origin{Device: "session", Known: []string{a.Subject}})
+	ok, err := s.verify(ctx, user, hash, pw, password.Known)
 	switch {
 	case err != nil:
 		s.refund(tries)
@@ -278,10 +291,10 @@ func (s *Service) ChangePassword(ctx context.Context, a Asker, old, pw admit.Sec
 // changed: a thief who knew the old one has just shut the owner out.
 func (s *Service) tellPassword(tx Tx, a Asker, now time.Time) error {
 	user, err := tx.User(a.Subject)
-	if err != nil || user.contact() == "" {
+	if err != nil {
 		return err
 	}
-	return s.tell(tx, a, user, user.contact(), "password_changed", now)
+	return s.tellProved(tx, a, user, "password_changed", now)
 }
 
 // hash checks a new password against the policy and hashes it.

@@ -31,8 +31,8 @@ func TestAttackTheTimeOfARefusalTellsWhoHasAnAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.SignIn(t.Context(), "ann@example.org", admit.NewSecret("a guess"), Origin{Address: "192.0.2.1"}, time.Now())
-	if !errors.Is(err, ErrTooMany) || store.views > 0 {
-		t.Errorf("%v after %d look-ups, want ErrTooMany after none", err, store.views)
+	if !errors.Is(err, ErrGuesses) || store.views > 0 {
+		t.Errorf("%v after %d look-ups, want ErrGuesses after none", err, store.views)
 	}
 }
 
@@ -87,12 +87,14 @@ type unlimited struct{}
 
 func (unlimited) Take(string, Budget, time.Time) time.Duration { return 0 }
 func (unlimited) Refund(string, Budget)                        {}
+func (unlimited) Owed(string, time.Time) time.Duration         { return 0 }
 
 // Every budget of this Limiter is spent.
 type spent struct{}
 
 func (spent) Take(string, Budget, time.Time) time.Duration { return time.Second }
 func (spent) Refund(string, Budget)                        {}
+func (spent) Owed(string, time.Time) time.Duration         { return time.Hour }
 
 // signing is one key that signs access tokens.
 type signing struct {

@@ -20,7 +20,9 @@ import (
 )
 
 const (
-	flowLife  = 15 * time.Minute
+	// flowLife is what NIST SP 800-63B-4, 3.1.3.2, and ASVS 6.5.5 give an out-of-band
+	// secret at most. The digits that an opened link shows live no longer.
+	flowLife  = 10 * time.Minute
 	setupLife = 7 * 24 * time.Hour
 	flowTries = 5
 
@@ -49,9 +51,9 @@ type pending struct {
 }
 
 // SignUp begins an account. With a user name it is made at once. With an e-mail
-// address there is no user yet: mail goes out, and the flow it returns is
-// proved with [Service.VerifySignUp]. Whether the address has an account is
-// told to its owner only, by that mail.
+// address or a phone number there is no user yet: a message goes out, and the flow
+// it returns is proved with [Service.VerifySignUp]. Whether the address has an
+// account is told to its owner only, by that message.
 func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.Time) (user *User, flow string, err error) {
 	defer func() { s.o.Observer.SignUp("begin", err) }()
 	id, err := ParseIdentifier(in.Identifier)
@@ -62,8 +64,8 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 	if err != nil {
 		return nil, "", err
 	}
-	if id.Kind == Email && !s.o.CanMail {
-		return nil, "", &admit.FieldError{Field: "identifier", Err: ErrMail}
+	if err := s.reaches(id.Kind); err != nil {
+		return nil, "", &admit.FieldError{Field: "identifier", Err: err}
 	}
 	var setup string
 	if in.Setup != "" {
@@ -74,8 +76,8 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 		setup = link.ID
 	}
 	tries := []try{{"signup:" + from.network(), signUpBudget}}
-	if id.Kind == Email {
-		tries = append(tries, try{"mail:" + id.Value, mailBudget})
+	if channel := id.Kind.Channel(); channel != "" {
+		tries = append(tries, try{channel + ":" + id.Value, mailBudget})
 	}
 	if err := s.take(tries, now); err != nil {
 		return nil, "", err
@@ -87,8 +89,8 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 		s.refund(tries)
 		return nil, "", err
 	}
-	if id.Kind == Email {
-		flow, err = s.ask(ctx, id.Value, pending{hash, name, from.Locale, setup}, from, now)
+	if id.Kind.Channel() != "" {
+		flow, err = s.ask(ctx, id, pending{hash, name, from.Locale, setup}, from, now)
 		return nil, flow, err
 	}
 	err = s.update(ctx, func(tx Tx) error {
@@ -115,25 +117,33 @@ func (s *Service) SignUp(ctx context.Context, in SignUp, from Origin, now time.T
 	return user, "", nil
 }
 
-// ask mails a code and a link, whether the address is taken or not; the owner
+// ask sends a code and a link, whether the address is taken or not; the owner
 // of a taken one is told so instead.
-func (s *Service) ask(ctx context.Context, address string, p pending, from Origin, now time.Time) (flow string, err error) {
+func (s *Service) ask(ctx context.Context, id Identifier, p pending, from Origin, now time.Time) (flow string, err error) {
 	asker := token.New(token.OneTime)
 	link := asker.WithNewVerifier()
-	c, err := s.challenge(asker, link, purposeSignUp, address, p, flowLife, now)
+	c, err := s.challenge(asker, link, purposeSignUp, id.Value, p, flowLife, now)
 	if err != nil {
 		return "", err
 	}
 	err = s.update(ctx, func(tx Tx) error {
-		owner, err := tx.UserByIdentifier(address)
+		owner, err := tx.UserByIdentifier(id.Value)
 		if err != nil && !errors.Is(err, ErrUnknownUser) {
 			return err
 		}
-		m := codeMail(from.Locale, address, s.code(c.ID), s.o.PublicURL+"/link/"+link.Reveal())
-		if owner != nil && owner.identifier(address).Verified {
+		l := letter{
+			name: "signup_code", to: id.Value, locale: from.Locale, needs: c,
+			Facts: Facts{Code: s.code(c.ID), Link: s.o.PublicURL + "/link/" + link.Reveal()},
+		}
+		if owner != nil && owner.identifier(id.Value).Verified {
 			// The row is written all the same, as work and as answer: its code
 			// was sent to nobody.
-			m = takenMail(from.Locale, address, s.o.PublicURL)
+			l.name, l.Facts = "signup_taken", Facts{Link: s.o.PublicURL + "/signin"}
+		}
+		if id.Kind == Phone {
+			if err := s.takeText(tx, id.Value, from, now); err != nil {
+				return err
+			}
 		}
 		// Sign-ups that nobody finished must not pile up.
 		if err := tx.DeleteChallenges(purposeSignUp, "", now); err != nil {
@@ -142,10 +152,10 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 		if err := tx.PutChallenge(c); err != nil {
 			return err
 		}
-		return s.post(tx, m, now)
+		return s.post(tx, l, now)
 	})
 	if err != nil {
-		return "", err
+		return "", s.noText(ctx, err, from, now)
 	}
 	s.wake()
 	return asker.Reveal(), nil
@@ -154,20 +164,26 @@ func (s *Service) ask(ctx context.Context, address string, p pending, from Origi
 // code returns the six digits of a challenge.
 func (s *Service) code(id string) string { return codeBy(s.o.Keys.Derive("code"), id) }
 
-func codeBy(key []byte, id string) string {
+func codeBy(key []byte, id string) string { return digitsOf(key, id, 6) }
+
+// digitsOf returns n digits of a text's MAC.
+func digitsOf(key []byte, text string, n int) string {
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(id))
-	return fmt.Sprintf("%06d", binary.BigEndian.Uint64(mac.Sum(nil))%1_000_000)
+	mac.Write([]byte(text))
+	digits := fmt.Sprintf("%020d", binary.BigEndian.Uint64(mac.Sum(nil)))
+	return digits[len(digits)-n:]
 }
 
-// codeIs reports whether code is the challenge's, by any key of the ring.
-func (s *Service) codeIs(id, code string) bool {
-	ok := 0
+// isCode reports whether code is what by makes of a challenge with any key of the ring.
+func (s *Service) isCode(by func(key []byte, id string) string, id, code string) bool {
+	ok := false
 	for _, key := range s.o.Keys.DeriveAll("code") {
-		ok |= subtle.ConstantTimeCompare([]byte(codeBy(key, id)), []byte(code))
+		ok = same(by(key, id), code) || ok
 	}
-	return ok == 1
+	return ok
 }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // VerifySignUp proves the address of a sign-up with the code that was mailed,
 // and makes the user. The first proof takes all: what was set before it by
@@ -187,7 +203,7 @@ func (s *Service) byCode(asker token.Token, code string) func(*Challenge) error 
 		if !asker.Matches(c.Asker) {
 			return ErrFlowEnded
 		}
-		if !s.codeIs(c.ID, cleanCode(code)) {
+		if !s.isCode(codeBy, c.ID, cleanCode(code)) {
 			return ErrBadCode
 		}
 		return nil
@@ -221,11 +237,8 @@ func byLink(flow, link string) (id string, check func(*Challenge) error, err err
 
 // proveSignUp makes the user of a sign-up.
 func (s *Service) proveSignUp(ctx context.Context, id string, from Origin, now time.Time, check func(*Challenge) error) (user *User, err error) {
-	err = s.prove(ctx, id, purposeSignUp, from, now, check, func(tx Tx, c *Challenge, payload []byte) (err error) {
-		var p pending
-		if err := json.Unmarshal(payload, &p); err != nil {
-			return fmt.Errorf("decode challenge %s: %w", c.ID, err)
-		}
+	var p pending
+	err = s.prove(ctx, id, purposeSignUp, &p, from, now, check, func(tx Tx, c *Challenge) (err error) {
 		user, err = s.settle(tx, c, p, from, now)
 		return err
 	})
@@ -235,18 +248,23 @@ func (s *Service) proveSignUp(ctx context.Context, id string, from Origin, now t
 	return user, nil
 }
 
+// cleanCode returns a code as it was sent: people copy it with what stands around
+// it, and some keyboards write digits in full width.
 func cleanCode(code string) string {
 	return strings.Map(func(c rune) rune {
-		if c == ' ' || c == '-' {
+		switch {
+		case unicode.IsSpace(c), unicode.Is(unicode.Pd, c), unicode.Is(unicode.Cf, c):
 			return -1
+		case c >= '０' && c <= '９':
+			return c - '０' + '0'
 		}
 		return c
 	}, code)
 }
 
-// prove spends a challenge of a purpose: done gets what was sealed in it. A
+// prove spends a challenge of a purpose: done finds in into what was sealed in it. A
 // wrong code is counted and kept; every other refusal changes nothing.
-func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, now time.Time, check func(*Challenge) error, done func(Tx, *Challenge, []byte) error) error {
+func (s *Service) prove(ctx context.Context, id, purpose string, into any, from Origin, now time.Time, check func(*Challenge) error, done func(Tx, *Challenge) error) error {
 	tries := []try{{"prove:" + from.network(), addressBudget}}
 	if err := s.take(tries, now); err != nil {
 		return err
@@ -280,11 +298,10 @@ func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, no
 		if refused != nil {
 			return refused
 		}
-		payload, err := s.opened(c, now)
-		if err != nil {
+		if err := s.opened(c, into, now); err != nil {
 			return err
 		}
-		return done(tx, c, payload)
+		return done(tx, c)
 	})
 	if err == nil {
 		err = refused
@@ -296,19 +313,26 @@ func (s *Service) prove(ctx context.Context, id, purpose string, from Origin, no
 	return nil
 }
 
-// opened returns what was sealed in a challenge.
-func (s *Service) opened(c *Challenge, now time.Time) ([]byte, error) {
+// opened reads what was sealed in a challenge.
+func (s *Service) opened(c *Challenge, into any, now time.Time) error {
 	payload, _, err := s.o.Keys.Open(nil, "challenge "+c.ID, c.Sealed, 0, now)
 	if err != nil {
-		return nil, fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
+		return fmt.Errorf("open challenge %s: %w", c.ID, errors.Join(ErrFlowEnded, err))
 	}
-	return payload, nil
+	if err := json.Unmarshal(payload, into); err != nil {
+		return fmt.Errorf("decode challenge %s: %w", c.ID, err)
+	}
+	return nil
 }
 
 // settle makes the user whose address was just proved, or takes over an
 // account that never proved it.
 func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.Time) (*User, error) {
-	id := Identifier{Value: c.Target, Kind: Email, Verified: true, Primary: true}
+	id, err := ParseIdentifier(c.Target)
+	if err != nil {
+		return nil, fmt.Errorf("settle a sign-up: %w", err)
+	}
+	id.Verified, id.Primary = true, true
 	user, err := tx.UserByIdentifier(c.Target)
 	switch {
 	case errors.Is(err, ErrUnknownUser):
@@ -318,14 +342,12 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 	case user.identifier(c.Target).Verified:
 		return nil, ErrFlowEnded // proved by somebody else meanwhile
 	default:
-		user = user.clone()
-		if err := tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "first_proof_took_all"})); err != nil {
+		if user, err = s.firstProof(tx, user, c.Target, from, now); err != nil {
 			return nil, err
 		}
-		if err := s.void(tx, user.ID, now); err != nil {
-			return nil, err
-		}
-		if err := tx.RaiseEpoch(user.ID, ""); err != nil {
+	}
+	if id.Kind == Phone {
+		if err := s.provedText(tx, id.Value, from, now); err != nil {
 			return nil, err
 		}
 	}
@@ -345,7 +367,7 @@ func (s *Service) settle(tx Tx, c *Challenge, p pending, from Origin, now time.T
 	if err := tx.DeleteChallenges(purposeSignUp, c.Target, now); err != nil {
 		return nil, err
 	}
-	return user, tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(Email)}))
+	return user, tx.Record(from.mark(&Record{At: now, Subject: user.ID, Actor: user.ID, Event: "signed_up", Detail: string(id.Kind)}))
 }
 
 // spendSetup gives the user the administrator's role for a set-up link, once.
@@ -376,8 +398,14 @@ type Link struct {
 	Setup  bool   // it makes the first administrator
 	Adds   bool   // it adds an address to an account
 	Back   bool   // it is an address's way back
+	Lost   bool   // it stops the removal of factors
 	Target string // the address that is to be proved, or comes back
-	Code   string // to be typed where the sign-up was begun
+	Code   string // to be typed where the sign-up, or the sign-in, was begun
+
+	Recovers bool   // it replaces a forgotten password
+	SignsIn  bool   // it signs in
+	Asked    Asking // who asked for that
+	network  string
 }
 
 // PeekLink tells what a link is for and spends nothing: scanners open links.
@@ -404,9 +432,19 @@ func (s *Service) PeekLink(ctx context.Context, link string, now time.Time) (Lin
 		return Link{}, ErrFlowEnded
 	}
 	l := Link{ID: c.ID, Setup: c.Purpose == purposeSetup, Target: c.Target, Code: s.code(c.ID)}
+	if c.Purpose == purposeLost {
+		return Link{ID: c.ID, Lost: true}, nil
+	}
 	if c.Purpose == purposeAdd || c.Purpose == purposeBack {
 		l.Adds, l.Back = c.Purpose == purposeAdd, c.Purpose == purposeBack
 		l.Target, err = s.addressOf(c, now)
+	}
+	if c.Purpose == purposeSignIn {
+		err = s.peekSignIn(&l, c, now)
+	}
+	if c.Purpose == purposeRecover {
+		l.Recovers = true
+		l.Target, err = s.recoveredBy(c, now)
 	}
 	return l, err
 }

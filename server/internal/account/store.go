@@ -41,15 +41,22 @@ const (
 type Tx interface {
 	Users
 	Credentials
+	Factors
+	Losses
 	Challenges
+	Clearings
 	Audit
 	Outbox
 	Keyring
 	APIKeys
+	UserHandles
 	Sessions
 	Families
 	Feed
 	Places
+	Imports
+	Guesses
+	Texts
 	// Trace is the traceparent of what asks, "" where nobody traces.
 	Trace() string
 }
@@ -85,19 +92,25 @@ type Credentials interface {
 	// PasswordHash returns "" where the user has none; setting "" removes it.
 	PasswordHash(user string) (string, error)
 	SetPasswordHash(user, hash string, now time.Time) error
+	// UpgradePasswordHash replaces one hash of a password by another of the same.
+	UpgradePasswordHash(user, old, hash string) error
+	// PasswordChanged is when the user's password became what it is, the zero time
+	// where there is none.
+	PasswordChanged(user string) (time.Time, error)
 	// PasswordHashes calls fn for the parameters of every stored hash.
 	PasswordHashes(fn func(hash string)) error
 
 	// RaiseEpoch ends every session of the user but the one with the sid except;
-	// "" spares none. The feed is told.
+	// "" spares none. The feed is told. No device of the user is trusted any more.
 	RaiseEpoch(user, except string) error
 	// RaiseClaims is called where what tokens say of the user changes, such as its
 	// roles: those that are out are refused as stale, and no session ends. The
 	// feed is told.
 	RaiseClaims(user string, now time.Time) error
 	// Epoch is the "sev" of a token that says what else is read in the same
-	// transaction. Users who never signed in have one, too, which may be 0.
-	Epoch(user string) (uint64, error)
+	// transaction. Users who never signed in have one, too, which may be 0 and is not
+	// their own: the first session makes that.
+	Epoch(user string) (n uint64, own bool, err error)
 }
 
 // Sessions are looked at, used and ended together with what hangs on them. What
@@ -147,6 +160,9 @@ type Audit interface {
 	// Ending returns the first record of one of these events since the session
 	// began that another session, or nobody's, left; nil where there is none.
 	Ending(subject, sid string, events []string) (*Record, error)
+	// SignedInBefore reports whether a session of a user other than this one is known
+	// to have begun.
+	SignedInBefore(user, sid string) (bool, error)
 	// Records returns up to q.Limit records that q asks for, and where to go on:
 	// the zero Mark where there are no more. There may be fewer than q.Limit, or
 	// none, and yet more to come: one call looks at a bounded number.
@@ -156,14 +172,34 @@ type Audit interface {
 	SweepRecords(before time.Time, limit int) (int, error)
 }
 
-// Outbox is the mail that waits, in the transaction that caused it.
+// Outbox is the mail and the text messages that wait, in the transaction that
+// caused them.
 type Outbox interface {
 	// Post keeps a message; one about a user, if that is not "", goes when the
 	// user is erased.
-	Post(user, sealed string, now time.Time) error
-	Posted(now time.Time, limit int) ([]Posted, error)
+	Post(user, channel, sealed string, now time.Time) error
+	// Posted returns up to limit messages that are due, the new ones first: for
+	// those somebody waits.
+	Posted(channel string, now time.Time, limit int) ([]Posted, error)
+	// Claim makes a message, which is as it was when it was read, due at a later
+	// time for all others, and reports whether it is the caller's until then.
+	Claim(p Posted, claim string, until time.Time) (bool, error)
 	Unpost(Posted) error // not a later one that got its id
+	// Postpone ends the claim of a message, if nobody else has claimed it since.
 	Postpone(p Posted, until time.Time) error
+	// Unclaim ends all claims. It is for who has the database to itself, at start.
+	Unclaim(now time.Time) error
+}
+
+// Guesses are the budgets of guesses, as they outlive a process and as replicas
+// share them.
+type Guesses interface {
+	// Owed is when the budget with this key is whole; a time in the past, or the
+	// zero time, if it is.
+	Owed(key string) (time.Time, error)
+	Owe(key string, full time.Time) error
+	// SweepOwed removes up to limit budgets that are whole.
+	SweepOwed(now time.Time, limit int) (int, error)
 }
 
 // Feed tells those who accept credentials without asking what has ended.
@@ -247,8 +283,10 @@ type Record struct {
 type Posted struct {
 	ID     int64
 	Sealed string
-	Tries  int
+	Tries  int    // that have begun
+	Claim  string // "" for nobody's
 	At     time.Time
+	Due    time.Time
 }
 
 // A Limiter counts tries in memory.
@@ -257,6 +295,8 @@ type Limiter interface {
 	Take(key string, b Budget, now time.Time) time.Duration
 	// Refund gives one back that was no failure after all.
 	Refund(key string, b Budget)
+	// Owed is how long it takes until the budget is whole.
+	Owed(key string, now time.Time) time.Duration
 }
 
 // A Budget allows Burst tries at once, and one more each Every.
@@ -265,16 +305,30 @@ type Budget struct {
 	Every time.Duration
 }
 
-// The budgets, for each key. A known browser has one of its own, so that who
-// guesses at a name slows only strangers, never the owner.
+// Next returns when a budget that is whole at full will be so after one more try,
+// or how long that try must wait: the generic cell rate algorithm (ITU-T I.371).
+// After a clock was set back a budget is whole farther ahead than any debt makes it: it
+// is spent then but for this one try, which says so by the new clock.
+func (b Budget) Next(full, now time.Time) (next time.Time, wait time.Duration) {
+	all := time.Duration(b.Burst) * b.Every
+	switch {
+	case full.Before(now):
+		full = now
+	case full.Sub(now) > 2*all:
+		full = now.Add(all - b.Every)
+	}
+	next = full.Add(b.Every)
+	return next, max(0, next.Sub(now)-all)
+}
+
+// The budgets, for each key. Those of guesses stand beside what spends them.
 var (
-	knownBudget      = Budget{20, 30 * time.Second}
-	rightBudget      = Budget{120, 2 * time.Second}
-	addressBudget    = Budget{50, 6 * time.Second}
-	identifierBudget = Budget{20, time.Minute}
-	signUpBudget     = Budget{30, 20 * time.Second}
-	mailBudget       = Budget{5, 10 * time.Minute}
-	addBudget        = Budget{10, 5 * time.Minute}
-	guestBudget      = Budget{300, 200 * time.Millisecond}
-	handOverBudget   = Budget{60, 2 * time.Second}
+	knownBudget    = Budget{20, 30 * time.Second}
+	changeBudget   = Budget{20, 5 * time.Minute} // of the password, by who has a session
+	addressBudget  = Budget{50, 6 * time.Second}
+	signUpBudget   = Budget{30, 20 * time.Second}
+	mailBudget     = Budget{5, 10 * time.Minute}
+	addBudget      = Budget{10, 5 * time.Minute}
+	guestBudget    = Budget{300, 200 * time.Millisecond}
+	handOverBudget = Budget{60, 2 * time.Second}
 )

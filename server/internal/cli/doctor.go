@@ -16,13 +16,21 @@ func newDoctor() *cobra.Command {
 		Long: `Looks at the settings, the data folder, the disk, the database, the keys, the
 clock, certificates, the address and the proxy, and changes nothing. Give it the
 settings that the server has. Works beside a running server, of which it learns
-more, and without one. Exits with 1 where something fails; a warning is no failure.`,
+more, and without one. With --mail-to or --text-to it sends a test message, and
+says what to do where that fails. Exits with 1 where something fails; a warning is no failure.`,
 		Example: "admit doctor || true",
 	}
 	load, asJSON := settingFlags(cmd), jsonFlag(cmd)
+	mailTo := cmd.Flags().String("mail-to", "", "send a test message to this e-mail `ADDRESS`")
+	textTo := cmd.Flags().String("text-to", "", "send a test message to this phone `NUMBER`")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, unread := load()
 		findings := server.Diagnose(cmd.Context(), cfg, unread)
+		for _, to := range []string{*mailTo, *textTo} {
+			if to != "" && unread == nil {
+				findings = append(findings, server.Try(cmd.Context(), cfg, to))
+			}
+		}
 		failed := false
 		for _, f := range findings {
 			failed = failed || f.State == server.FindingFail

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +24,7 @@ itself admin opens the part of the API that is for administrators.
 func newUser() *cobra.Command {
 	return group("user", "add, change and list users",
 		newUserAdd(), newUserList(), newUserShow(), newUserDisable(), newUserEnable(), newUserDelete(),
-		newUserSetPassword(), newUserGrant(), newUserRevoke(), newUserImport(), newUserExport())
+		newUserSetPassword(), newUserResetFactors(), newUserGrant(), newUserRevoke(), newUserImport(), newUserExport())
 }
 
 func newUserAdd() *cobra.Command {
@@ -35,7 +33,7 @@ func newUserAdd() *cobra.Command {
 		Long:    "Asks for a password at a terminal, where an empty one is none: the user has to be given one later.\n" + aboutRoles + beside,
 		Example: "admit user add --identifier grace@example.org --name Grace --role admin --verified --json",
 	}
-	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address or a user `NAME`; may be given again")
+	identifiers := cmd.Flags().StringArray("identifier", nil, "what the user signs in with: an e-mail address, a phone number or a user `NAME`; may be given again")
 	name := cmd.Flags().String("name", "", "how the user is called, as `TEXT`")
 	roles := cmd.Flags().StringArray("role", nil, "a `ROLE` to grant; may be given again")
 	verified := cmd.Flags().Bool("verified", false, "the identifiers are known to be the user's")
@@ -62,10 +60,20 @@ func newUserAdd() *cobra.Command {
 		}
 		sayMade(cmd, o)
 		if in.Password.IsZero() {
-			say(cmd, "without a password nobody can sign in as this user: admit user set-password %s", in.Identifiers[0])
+			say(cmd, "without a password %s: admit user set-password %s", who(u), in.Identifiers[0])
 		}
 		return nil
 	})
+}
+
+// who says who signs in as a user without a password.
+func who(u server.User) string {
+	for _, id := range u.Identifiers {
+		if id.Kind != "username" {
+			return "whoever receives " + id.Value + " signs in, by a link or a code"
+		}
+	}
+	return "nobody can sign in as this user"
 }
 
 // sayMade tells of a new data folder: in a wrong one nobody finds again what was
@@ -154,13 +162,18 @@ func newUserShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		factors, err := o.Factors(ctx, u.ID)
+		if err != nil {
+			return err
+		}
 		if *asJSON {
 			return writeJSON(cmd.OutOrStdout(), struct {
 				server.User
-				APIKeys int `json:"api_keys"`
-			}{u, len(keys)})
+				APIKeys int             `json:"api_keys"`
+				Factors []server.Factor `json:"factors"`
+			}{u, len(keys), factors})
 		}
-		return table{append(slices.Clone(userHead), "API KEYS"), append(userRow(u), strconv.Itoa(len(keys)))}.write(cmd.OutOrStdout())
+		return table{append(slices.Clone(userHead), "FACTORS", "API KEYS"), append(userRow(u), factorsText(factors), strconv.Itoa(len(keys)))}.write(cmd.OutOrStdout())
 	})
 }
 
@@ -243,23 +256,24 @@ func newUserRevoke() *cobra.Command {
 }
 
 var (
-	errHashes = admit.Invalid.New("hashes_need_a_file", "Hashes of passwords are written to a file only.").WithHint("name a new one with --output: nobody else can read it")
+	errHashes = admit.Invalid.New("hashes_need_a_file", "Hashes of passwords and secrets of second factors are written to a file only.").WithHint("name a new one with --output: nobody else can read it")
 	errExists = admit.Conflict.New("file_exists", "There is a file of this name.").WithHint("name one that is not there: a file is never written over")
 )
 
 func newUserExport() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "export > FILE", Short: "write all users, if asked with the hashes of their passwords",
-		Long: `Writes one JSON object a line, which import reads. With hashes it goes to a file
-that only this user can read; keep it as secret as the database.
+		Use: "export > FILE", Short: "write all users, if asked with the hashes of their passwords and their second factors",
+		Long: `Writes one JSON object a line, which import reads. With hashes or factors it goes
+to a file that only this user can read; keep it as secret as the database.
 ` + beside,
-		Example: "rm -f users.jsonl\nadmit user export --with-hashes --output users.jsonl",
+		Example: "rm -f users.jsonl\nadmit user export --with-hashes --with-factors --output users.jsonl",
 	}
 	name := cmd.Flags().String("output", "", "write to a new `FILE` that nobody else can read")
 	hashes := cmd.Flags().Bool("with-hashes", false, "with the hashes of passwords; only to a file")
+	factors := cmd.Flags().Bool("with-factors", false, "with the secrets of second factors; only to a file")
 	cmd.Args = cobra.MatchAll(takes(), func(cmd *cobra.Command, _ []string) error {
-		if *hashes && *name == "" {
-			return misused(cmd, "%w", errHashes)
+		if (*hashes || *factors) && *name == "" {
+			return usageError{errHashes, ""}
 		}
 		return nil
 	})
@@ -280,16 +294,16 @@ that only this user can read; keep it as secret as the database.
 			}()
 			to = f
 		}
-		return exportUsers(ctx, cmd, o, to, *hashes)
+		return exportUsers(ctx, cmd, o, to, *hashes, *factors)
 	})
 }
 
-func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to io.Writer, hashes bool) error {
+func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to io.Writer, hashes, factors bool) error {
 	count := newProgress(cmd, "users written")
 	defer count.done()
 	out := bufio.NewWriter(to)
 	list := func(after string) ([]server.ImportedUser, string, error) {
-		page, err := o.ExportUsers(ctx, after, pageSize, hashes)
+		page, err := o.ExportUsers(ctx, after, pageSize, hashes, factors)
 		return page, last(page, func(u server.ImportedUser) string { return u.ID }), err
 	}
 	n := 0
@@ -304,82 +318,4 @@ func exportUsers(ctx context.Context, cmd *cobra.Command, o *server.Operator, to
 		count.at(n)
 	}
 	return out.Flush()
-}
-
-var errImport = admit.Invalid.New("import_refused", "Some users were refused.")
-
-func newUserImport() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "import < FILE", Short: "make users as export writes them", Args: takes(),
-		Long: `Reads one JSON object a line. Hashes of passwords may be argon2id, bcrypt, scrypt
-or PBKDF2; they are made anew when their users sign in. Each line stands for
-itself: a refused one is told with its number, and the others are taken.
-` + beside,
-		Example: "admit user import < users.jsonl",
-	}
-	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
-		sayMade(cmd, o)
-		count := newProgress(cmd, "users read")
-		defer count.done()
-		lines := bufio.NewScanner(cmd.InOrStdin())
-		lines.Buffer(nil, maxInput)
-		taken, refused, n := 0, 0, 0
-		for lines.Scan() {
-			n++
-			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-				continue
-			}
-			if err := importLine(ctx, o, lines.Bytes()); err != nil {
-				if !isRefusal(err) {
-					return fmt.Errorf("line %d: %w", n, err)
-				}
-				refused++
-				count.done()
-				report(cmd.ErrOrStderr(), fmt.Errorf("line %d: %w", n, err))
-				continue
-			}
-			taken++
-			count.at(n)
-		}
-		if err := lines.Err(); err != nil {
-			return fmt.Errorf("line %d: %w", n+1, err)
-		}
-		count.done()
-		switch {
-		case refused > 0:
-			return fmt.Errorf("%w (%d of %d)", errImport, refused, refused+taken)
-		case taken == 0:
-			return errEmpty
-		}
-		say(cmd, "%d imported", taken)
-		return nil
-	})
-}
-
-var errLine = admit.Invalid.New("line_malformed", "This is no user as export writes it.")
-
-func importLine(ctx context.Context, o *server.Operator, line []byte) error {
-	var u server.ImportedUser
-	in := json.NewDecoder(bytes.NewReader(line))
-	in.DisallowUnknownFields()
-	err := in.Decode(&u)
-	if err == nil {
-		if _, more := in.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the object")
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%w (%w)", errLine, err)
-	}
-	_, err = o.ImportUser(ctx, u)
-	return err
-}
-
-// isRefusal reports whether one line is at fault, and not the server.
-func isRefusal(err error) bool {
-	switch admit.KindOf(err) {
-	case admit.Invalid, admit.Conflict, admit.NotFound:
-		return true
-	}
-	return false
 }

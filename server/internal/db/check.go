@@ -135,7 +135,10 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM sessions WHERE expires > ? AND NOT (id >= ? AND id < ?)", now.UnixMilli(), session.EpochKey(""), session.EpochKey("")+last).Scan(&sessions); err != nil {
 		return 0, classify(err)
 	}
-	statements := []string{"DELETE FROM challenges"}
+	// A device may have been distrusted since, and the removal of factors stopped by
+	// the owner, whose links are void now. What waited to be sent has been, most
+	// likely, and offers what is void.
+	statements := []string{"DELETE FROM challenges", "DELETE FROM factors WHERE kind = 'device'", "DELETE FROM factor_losses", "DELETE FROM outbox"}
 	if !keepSessions {
 		statements = append(statements, "DELETE FROM sessions", "DELETE FROM refresh_families", "DELETE FROM api_keys")
 	}

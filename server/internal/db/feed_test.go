@@ -296,7 +296,7 @@ func TestAfterARestoreEverythingThatWasMadeBeforeIsStale(t *testing.T) {
 		return i.Epoch
 	}
 	epoch := func(user string) (n uint64) {
-		if err := db.View(t.Context(), func(tx account.Tx) (err error) { n, err = tx.Epoch(user); return err }); err != nil {
+		if err := db.View(t.Context(), func(tx account.Tx) (err error) { n, _, err = tx.Epoch(user); return err }); err != nil {
 			t.Fatal(err)
 		}
 		return n
@@ -337,7 +337,7 @@ func TestClaimsOfWhoNeverSignedInAreRaisedToo(t *testing.T) {
 			if err := tx.RaiseClaims("bob", time.Now()); err != nil {
 				return err
 			}
-			read, err = tx.Epoch("bob")
+			read, _, err = tx.Epoch("bob")
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -50,3 +50,48 @@ func TestAttackAnAPIKeyIsMadeByASessionThatHasEndedMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// The code was typed in time, and the session began too late.
+func TestAttackASignInByACodeBeginsASessionAfterTheOwnerEndedAll(t *testing.T) {
+	yes := true
+	for name, shut := range map[string]func(o *owner, now time.Time) error{
+		"the password set": func(o *owner, now time.Time) error {
+			return o.SetPassword(t.Context(), o.user.ID, admit.NewSecret("staple another horse"), account.By{}, now)
+		},
+		"the user disabled": func(o *owner, now time.Time) error {
+			_, err := o.Change(t.Context(), o.user.ID, account.UserChange{Disabled: &yes}, account.By{}, now)
+			return err
+		},
+	} {
+		o := newOwner(t, "en")
+		now := o.begun.Add(time.Minute)
+		store, err := o.db.Sessions(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions, err := session.New[struct{}](store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sessions.Start(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil), o.user.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+		flow, err := o.AskSignIn(t.Context(), "ann@example.org", false, "", account.Origin{}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		user, _, err := o.VerifySignIn(t.Context(), flow, o.last(now).Code, account.Origin{}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.ConfirmSignIn(t.Context(), user); err != nil {
+			t.Errorf("nothing happened: %v", err)
+		}
+		if err := shut(o, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.ConfirmSignIn(t.Context(), user); admit.KindOf(err) != admit.Unauthenticated {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -380,7 +380,7 @@ func TestAChangeOfClaimsEndsNoSession(t *testing.T) {
 				if err := tx.RaiseClaims(subject, time.Now()); err != nil {
 					return err
 				}
-				read, err = tx.Epoch(subject)
+				read, _, err = tx.Epoch(subject)
 				return err
 			}); err != nil {
 				t.Fatal(err)

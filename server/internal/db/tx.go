@@ -198,6 +198,9 @@ func (t *txn) PasswordHashes(fn func(hash string)) error {
 func (t *txn) RaiseEpoch(user, except string) error {
 	t.raised = append(t.raised, raise{user, true})
 	n, err := t.in.RaiseEpoch(t.ctx, t.tx.Tx, user, except)
+	if err == nil {
+		err = t.DeleteFactors(user, account.Trusted)
+	}
 	return t.tellRaised(user, n, "account_changed", t.now, err)
 }
 
@@ -207,15 +210,14 @@ func (t *txn) RaiseClaims(user string, now time.Time) error {
 	return t.tellRaised(user, n, "claims_changed", now, err)
 }
 
-func (t *txn) Epoch(user string) (uint64, error) {
+func (t *txn) Epoch(user string) (n uint64, own bool, err error) {
 	epoch, err := t.in.ReadEpoch(t.ctx, t.tx.Tx, user)
 	if err != nil || epoch.N > 0 {
-		return epoch.N, err
+		return epoch.N, epoch.N > 0, err
 	}
 	// Not less than what Renew has told of everybody.
-	var restored uint64
-	err = t.row("SELECT restored_at FROM instance").Scan(&restored)
-	return restored, err
+	err = t.row("SELECT restored_at FROM instance").Scan(&n)
+	return n, false, err
 }
 
 func (t *txn) Challenge(id string) (*account.Challenge, error) {
@@ -283,32 +285,42 @@ func (t *txn) Activity(subject string, before int64, limit int) ([]account.Recor
 	return records, err
 }
 
-func (t *txn) Post(user, sealed string, now time.Time) error {
-	return t.exec("INSERT INTO outbox (user_id, sealed, tries, at, due_at) VALUES (?, ?, 0, ?, ?)", user, sealed, now.UnixMilli(), now.UnixMilli())
+func (t *txn) Post(user, channel, sealed string, now time.Time) error {
+	return t.exec("INSERT INTO outbox (user_id, channel, sealed, tries, at, due_at) VALUES (?, ?, ?, 0, ?, ?)", user, channel, sealed, now.UnixMilli(), now.UnixMilli())
 }
 
-func (t *txn) Posted(now time.Time, limit int) ([]account.Posted, error) {
+func (t *txn) Posted(channel string, now time.Time, limit int) ([]account.Posted, error) {
 	// No message is postponed by more than an hour: one that is due much later
 	// was posted before the clock was set back, and would wait for as long.
 	var due []account.Posted
 	err := t.query(func(rows *sql.Rows) error {
 		var p account.Posted
-		var at int64
-		err := rows.Scan(&p.ID, &p.Sealed, &p.Tries, &at)
-		p.At = time.UnixMilli(at)
+		var at, dueAt int64
+		err := rows.Scan(&p.ID, &p.Sealed, &p.Tries, &p.Claim, &at, &dueAt)
+		p.At, p.Due = time.UnixMilli(at), time.UnixMilli(dueAt)
 		due = append(due, p)
 		return err
-	}, "SELECT id, sealed, tries, at FROM outbox WHERE due_at <= ? OR due_at > ? ORDER BY due_at, id LIMIT ?",
-		now.UnixMilli(), now.Add(61*time.Minute).UnixMilli(), limit)
+	}, "SELECT id, sealed, tries, claim, at, due_at FROM outbox WHERE channel = ? AND (due_at <= ? OR due_at > ?) ORDER BY CASE WHEN tries = 0 THEN 0 ELSE 1 END, due_at, id LIMIT ?",
+		channel, now.UnixMilli(), now.Add(61*time.Minute).UnixMilli(), limit)
 	return due, err
 }
 
-// Unpost and Postpone name what is sealed, too: SQLite gives the id of a message
+// Claim and what follows name what is sealed, too: SQLite gives the id of a message
 // again that went with its user while it was being sent.
+func (t *txn) Claim(p account.Posted, claim string, until time.Time) (bool, error) {
+	n, err := changed(t.run("UPDATE outbox SET claim = ?, tries = tries + 1, due_at = ? WHERE id = ? AND sealed = ? AND claim = ? AND due_at = ?",
+		claim, until.UnixMilli(), p.ID, p.Sealed, p.Claim, p.Due.UnixMilli()))
+	return n == 1, err
+}
+
 func (t *txn) Unpost(p account.Posted) error {
 	return t.exec("DELETE FROM outbox WHERE id = ? AND sealed = ?", p.ID, p.Sealed)
 }
 
 func (t *txn) Postpone(p account.Posted, until time.Time) error {
-	return t.exec("UPDATE outbox SET tries = tries + 1, due_at = ? WHERE id = ? AND sealed = ?", until.UnixMilli(), p.ID, p.Sealed)
+	return t.exec("UPDATE outbox SET claim = '', due_at = ? WHERE id = ? AND sealed = ? AND claim = ?", until.UnixMilli(), p.ID, p.Sealed, p.Claim)
+}
+
+func (t *txn) Unclaim(now time.Time) error {
+	return t.exec("UPDATE outbox SET claim = '', due_at = ? WHERE claim <> ''", now.UnixMilli())
 }

@@ -24,7 +24,12 @@ func TestAnAccountCanBeChangedAfterTheClockWasSetBack(t *testing.T) {
 	if err != nil {
 		t.Errorf("ChangePassword: %v", err)
 	}
-	if m := o.last(now); m.To != "ann@example.org" || !strings.Contains(m.Subject, "password was changed") || !strings.Contains(m.Links[0], "/link/") {
-		t.Errorf("mail to %s: %s with %s", m.To, m.Subject, m.Links[0])
+	o.last(now)
+	told := false
+	for _, m := range o.mail {
+		told = told || m.To == "ann@example.org" && strings.Contains(m.Subject, "password was changed") && strings.Contains(m.Links[0], "/link/")
+	}
+	if !told {
+		t.Error("the owner was told of no way back")
 	}
 }

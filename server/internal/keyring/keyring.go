@@ -310,6 +310,41 @@ func (r *Ring) rotate(tx account.Tx, rows []row, actor string, now time.Time) er
 	return r.make(tx, rows, actor, now)
 }
 
+// carry seals anew, with the active key, the factors that another key has sealed:
+// they outlive every key.
+func (r *Ring) carry(tx account.Tx, from string, now time.Time) error {
+	rows, err := read(tx, r.masters)
+	if err != nil {
+		return err
+	}
+	var secrets [][]byte
+	for _, one := range rows { // the active one is first
+		if one.Purpose == Cookies && one.secret != nil {
+			secrets = append(secrets, one.secret)
+		}
+	}
+	keys, err := cookiesOf(secrets)
+	if err != nil {
+		return err
+	}
+	sealed, err := tx.FactorsSealedBy(head(from))
+	if err != nil {
+		return err
+	}
+	for _, f := range sealed {
+		name := account.FactorSeal(f.ID)
+		secret, _, err := keys.Open(nil, name, f.Data, 0, now)
+		if err != nil {
+			continue // nor could anybody before
+		}
+		f.Data = string(keys.Seal(nil, name, secret, now))
+		if _, err := tx.ChangeFactor(f, f.Counter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func retire(tx account.Tx, k account.Key, actor string, now time.Time) error {
 	k.State, k.NotAfter, k.Sealed = account.KeyRetired, time.Time{}, ""
 	if err := tx.PutKey(k); err != nil {
@@ -412,7 +447,7 @@ func (r *Ring) Rotate(ctx context.Context, purpose, actor string, now time.Time)
 			return ErrChanged
 		}
 		erased = find(rows, func(one row) bool { return over(one, now) }) != nil
-		if err := retireOver(tx, rows, now); err != nil {
+		if err := r.retireOver(tx, rows, now); err != nil {
 			return err
 		}
 		return rotate(tx, rows, actor, now)
@@ -434,9 +469,14 @@ func over(one row, now time.Time) bool {
 }
 
 // retireOver retires the keys whose time is over.
-func retireOver(tx account.Tx, rows []row, now time.Time) error {
+func (r *Ring) retireOver(tx account.Tx, rows []row, now time.Time) error {
 	for _, one := range rows {
 		if over(one, now) {
+			if one.Purpose == Cookies {
+				if err := r.carry(tx, one.ID, now); err != nil {
+					return err
+				}
+			}
 			if err := retire(tx, one.Key, byServer, now); err != nil {
 				return err
 			}
@@ -515,6 +555,9 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 			if err := r.rotate(tx, rows, actor, now); err != nil {
 				return err
 			}
+		}
+		if err := r.carry(tx, id, now); err != nil {
+			return err
 		}
 		return retire(tx, one.Key, actor, now)
 	})
@@ -600,7 +643,7 @@ func (r *Ring) Tend(ctx context.Context, now time.Time) (did bool, err error) {
 		return false, err
 	}
 	err = r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
-		if err := retireOver(tx, rows, now); err != nil {
+		if err := r.retireOver(tx, rows, now); err != nil {
 			return err
 		}
 		for _, rotate := range r.due(rows, now) { // still: another process may have been faster

@@ -306,7 +306,7 @@ func TestAKeyThatIsNeededIsErasedOnlyByForce(t *testing.T) {
 	sealed := string(r.Cookies().Seal(nil, "c", []byte("v"), begin))
 	err := d.Update(t.Context(), func(tx account.Tx) error {
 		return errors.Join(
-			tx.Post("", string(r.Cookies().Seal(nil, "outbox", nil, begin)), begin),
+			tx.Post("", "mail", string(r.Cookies().Seal(nil, "outbox", nil, begin)), begin),
 			tx.PutChallenge(&account.Challenge{ID: "one", Expires: begin.Add(time.Hour), Sealed: string(r.Cookies().Seal(nil, "challenge one", nil, begin))}),
 			tx.PutChallenge(&account.Challenge{ID: "old", Expires: begin, Sealed: string(r.Cookies().Seal(nil, "challenge old", nil, begin))}),
 		)

@@ -1,5 +1,4 @@
-// Package limit counts tries against budgets in the process's memory, by the
-// generic cell rate algorithm (ITU-T I.371): one time a key.
+// Package limit counts tries against budgets in the process's memory: one time a key.
 package limit
 
 import (
@@ -51,15 +50,19 @@ func (l *Limiter) Take(key string, b account.Budget, now time.Time) time.Duratio
 	if !ok && len(s.full) >= maxKeys/numShards {
 		s.sweep(now)
 	}
-	if full.Before(now) {
-		full = now
+	next, wait := b.Next(full, now)
+	if wait == 0 {
+		s.full[h] = next
 	}
-	next := full.Add(b.Every)
-	if wait := next.Sub(now) - time.Duration(b.Burst)*b.Every; wait > 0 {
-		return wait
-	}
-	s.full[h] = next
-	return 0
+	return wait
+}
+
+// Owed implements account.Limiter.
+func (l *Limiter) Owed(key string, now time.Time) time.Duration {
+	s, h := l.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(0, s.full[h].Sub(now))
 }
 
 // Refund implements account.Limiter.

@@ -59,3 +59,21 @@ func TestAFloodOfKeysIsBoundedAndKeepsWhoOwesMost(t *testing.T) {
 		t.Error("a flood of other keys made a spent budget whole")
 	}
 }
+
+// A clock that was ahead leaves budgets that are whole in a year only.
+func TestAClockThatIsSetBackLeavesABudgetSpentButForOneTry(t *testing.T) {
+	l := New()
+	b := account.Budget{Burst: 3, Every: time.Minute}
+	now := time.Unix(100_000_000, 0)
+	l.Take("k", b, now)
+	back := now.AddDate(-1, 0, 0)
+	if wait := l.Take("k", b, back); wait != 0 {
+		t.Errorf("the one try waits %v", wait)
+	}
+	if wait := l.Take("k", b, back); wait != time.Minute {
+		t.Errorf("the one after it waits %v", wait)
+	}
+	if wait := l.Take("k", b, back.Add(time.Minute)); wait != 0 {
+		t.Errorf("and a minute later: %v", wait)
+	}
+}

@@ -39,7 +39,10 @@ func (c *call) security() (*page, session.Info, error) {
 			c.newPassword("new_password", "label.new"),
 		},
 	}
-	return p, i, nil
+	if !p.User.MustChange {
+		p.Data, err = c.overview(p.User)
+	}
+	return p, i, err
 }
 
 func (c *call) securityPage() error {

@@ -79,7 +79,7 @@ func adminCalls() []operation {
 		do:      byAdminTaking((*call).adminAddUser),
 		example: `{"identifiers": ["bob"], "name": "Bob", "password": "correct horse battery", "reason": "new here"}`,
 		answers: []answers{{201, "The user", ManagedUser{}}},
-		refuses: changes(append([]*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTaken, account.ErrNameTooLong, account.ErrRole}, passwordRefusals...)...),
+		refuses: changes(append([]*admit.Error{account.ErrIdentifier, account.ErrPhoneMalformed, account.ErrTaken, account.ErrNameTooLong, account.ErrRole}, passwordRefusals...)...),
 	}, {
 		call: "GET " + p + "users/{user}", id: "adminGetUser", summary: "A user", scope: account.ScopeAdminRead,
 		do:      byAdmin((*call).adminUser),

@@ -2,10 +2,12 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/server/internal/account"
 )
 
 var jsonType = []string{"application/json"}
@@ -45,6 +47,11 @@ func (c *call) begin(status int) {
 func (c *call) failAPI(err error) {
 	if c.foreign {
 		c.w.Header().Del("Set-Cookie")
+	}
+	if needed, ok := errors.AsType[*account.FactorNeeded](err); ok {
+		if err = c.needFactor(needed); err == nil {
+			return
+		}
 	}
 	p := problem.Of(err)
 	p.Type, p.RequestID = c.PublicURL+problemsPath+p.Code, c.id

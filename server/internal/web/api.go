@@ -25,7 +25,7 @@ var (
 // operations are the calls of the API. A new one is declared in the list of its
 // part, beside its handler.
 func operations() []operation {
-	all := slices.Concat(sessionCalls(), refreshCalls(), ownCalls(), keyCalls(), approvalCalls(), siteCalls(), adminCalls(), probes())
+	all := slices.Concat(sessionCalls(), factorCalls(), lostCalls(), linkCalls(), refreshCalls(), recoverCalls(), ownCalls(), ownFactorCalls(), keyCalls(), passkeyCalls(), approvalCalls(), siteCalls(), adminCalls(), probes())
 	for i := range all {
 		all[i].demand()
 	}
@@ -36,27 +36,27 @@ func operations() []operation {
 func sessionCalls() []operation {
 	return []operation{{
 		call: "POST " + apiPrefix + "signup", id: "signUp", summary: "Make an account",
-		about:   "With a user name the account is made and signed in at once (201). With an e-mail address mail goes out and the answer is 202, whether the address is taken or not; the flow is then proved with the mailed code.",
+		about:   "With a user name the account is made and signed in at once (201). With an e-mail address or a phone number a message goes out and the answer is 202, whether the address is taken or not; the flow is then proved with the code that was sent.",
 		do:      taking((*call).apiSignUp),
 		example: `{"identifier": "ann", "password": "correct horse battery", "name": "Ann"}`,
-		answers: []answers{{201, "Signed in", signedIn{}}, {202, "Mail is on its way", checkMail{}}},
+		answers: []answers{{201, "Signed in", signedIn{}}, {202, "A message is on its way", checkMail{}}},
 		refuses: append([]*admit.Error{
-			errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrIdentifier, account.ErrPhone, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
+			errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrIdentifier, account.ErrPhone, account.ErrTexts, account.ErrPhoneMalformed, account.ErrNameTooLong, account.ErrTaken, account.ErrMail, account.ErrTooMany,
 		}, passwordRefusals...),
 	}, {
-		call: "POST " + apiPrefix + "signup/verify", id: "verifySignUp", summary: "Prove the e-mail address of a sign-up",
+		call: "POST " + apiPrefix + "signup/verify", id: "verifySignUp", summary: "Prove the address of a sign-up",
 		about:   "Makes the account and signs in. The first proof takes all: whatever was set for this address before by somebody who never proved it is gone.",
 		do:      taking((*call).apiVerify),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
-		answers: []answers{{200, "Signed in", signedIn{}}},
+		answers: signIns,
 		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCode, account.ErrFlowEnded, account.ErrTooMany},
 	}, {
 		call: "POST " + apiPrefix + "signin", id: "signIn", summary: "Sign in with a password",
 		about:   "The session has a new id; what it held as a guest's is kept. A user has at most 100 sessions: the next sign-in ends the one that was not used for longest. JWTs are bound to a key where a proof of it comes in the header `DPoP` (RFC 9449).",
 		do:      taking((*call).apiSignIn),
 		example: `{"identifier": "ann", "password": "correct horse battery", "as": "token"}`,
-		answers: []answers{{200, "Signed in", signedIn{}}},
-		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrTooMany, password.ErrBusy},
+		answers: signIns,
+		refuses: []*admit.Error{errAs, errForeign, errJWTCookie, dpop.ErrProof, dpop.ErrReplayed, dpop.ErrNonce, account.ErrBadCredentials, account.ErrChanged, account.ErrGuesses, password.ErrBusy},
 	}, {
 		call: "POST " + apiPrefix + "guest", id: "beginGuest", summary: "Begin a guest's session",
 		about:   "Its `guest_id` stays when the guest signs up or in, so that an application can give the user what the guest did. A guest who asks again keeps it and gets a new session.",
@@ -180,6 +180,7 @@ func (p presentation) guise(c *call) (guise, error) {
 		if err := p.jwtCookie.check(c); err != nil {
 			return 0, err
 		}
+		c.inside = p.Cookie
 		return asJWT, c.bind(p.jwtCookie)
 	}
 	if p.Cookie {
@@ -193,7 +194,7 @@ func (p presentation) guise(c *call) (guise, error) {
 }
 
 type signUp struct {
-	Identifier string       `json:"identifier" doc:"A user name or an e-mail address."`
+	Identifier string       `json:"identifier" doc:"A user name, an e-mail address or a phone number."`
 	Password   admit.Secret `json:"password"`
 	Name       string       `json:"name,omitempty" doc:"What to call the person, in up to 200 characters."`
 	presentation
@@ -201,7 +202,7 @@ type signUp struct {
 
 // A checkMail is the answer to whoever must prove an address.
 type checkMail struct {
-	State string `json:"state" enum:"check_mail"`
+	State string `json:"state" enum:"check_mail|check_text"`
 	Flow  string `json:"flow" doc:"What only who began the sign-up has; the code alone proves nothing."`
 }
 
@@ -227,12 +228,20 @@ func (c *call) apiSignUp(in *signUp) error {
 			return err
 		}
 	}
-	return c.json(http.StatusAccepted, checkMail{"check_mail", flow})
+	return c.json(http.StatusAccepted, checkMail{stateOf(in.Identifier), flow})
+}
+
+// stateOf tells where to look for the message to an identifier.
+func stateOf(identifier string) string {
+	if id, err := account.ParseIdentifier(identifier); err == nil && id.Kind == account.Phone {
+		return "check_text"
+	}
+	return "check_mail"
 }
 
 type verifySignUp struct {
 	Flow string `json:"flow" doc:"Of the answer to the sign-up."`
-	Code string `json:"code" doc:"The six digits that were mailed."`
+	Code string `json:"code" doc:"The six digits that were sent."`
 	presentation
 }
 

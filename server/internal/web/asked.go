@@ -29,6 +29,9 @@ func (c *call) keepAsked(err error) {
 		return
 	}
 	fields := url.Values{}
+	if c.r.PostForm.Has("credential") {
+		return // its question has been answered
+	}
 	for name, values := range c.r.PostForm {
 		if !strings.Contains(name, "password") {
 			fields[name] = values
@@ -51,6 +54,10 @@ func (c *call) pressed(name, value string) string {
 		return c.say("asked.remove", value)
 	case "confirm":
 		return c.say("asked.confirm", value)
+	case "forget":
+		return c.say("asked.forget")
+	case "demand":
+		return c.say("asked.demand")
 	case "name": // of an API key
 		return c.say("asked.name", value)
 	}

@@ -20,7 +20,7 @@ type User struct {
 // An Identifier is a name that a user signs in with, as the API shows it.
 type Identifier struct {
 	Value    string `json:"value"`
-	Kind     string `json:"kind" enum:"email|username"`
+	Kind     string `json:"kind" enum:"email|phone|username"`
 	Verified bool   `json:"verified"`
 	Primary  bool   `json:"primary"`
 }

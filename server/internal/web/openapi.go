@@ -103,7 +103,11 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 			} else if a.body != nil {
 				answer.Content = map[string]openContent{"application/json": {Schema: known.ofValue(a.body)}}
 			}
-			c.Responses[strconv.Itoa(a.status)] = answer
+			status := strconv.Itoa(a.status)
+			if other := c.Responses[status]; other != nil { // its state says which it is
+				answer = other.or(answer)
+			}
+			c.Responses[status] = answer
 		}
 		for _, e := range o.refuses {
 			c.Codes = append(c.Codes, e.Code())
@@ -147,6 +151,13 @@ func describe(all []operation, publicURL, cookie string) (*openAPI, schemas) {
 		"schemas":   known,
 	}
 	return doc, known
+}
+
+// or is an answer that is one of two, in JSON.
+func (a *openAnswer) or(b *openAnswer) *openAnswer {
+	const kind = "application/json"
+	either := &schema{OneOf: []*schema{a.Content[kind].Schema, b.Content[kind].Schema}}
+	return &openAnswer{Description: a.Description + "; or: " + b.Description, Content: map[string]openContent{kind: {Schema: either}}}
 }
 
 // problemMembers tells what the members of a problem are.

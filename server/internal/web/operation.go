@@ -94,6 +94,12 @@ var variableMeans = map[string]string{
 	"value": "What the user signs in with.",
 	"id":    "The id of an entry of the activity.",
 	"key":   "The id of an API key, no secret.",
+
+	"factor": "The id of a factor, no secret.",
+	"device": "The id of a trusted device, no secret.",
+	"flow":   "What only who asked for the sign-in has.",
+
+	"passkey": "The id of a passkey, no secret.",
 }
 
 var variable = regexp.MustCompile(`\{(\w+)\}`)

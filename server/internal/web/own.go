@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
-	"github.com/admit-auth/admit/password"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 )
@@ -42,7 +41,7 @@ func ownCalls() []operation {
 		call: "GET " + p + "user/export", id: "exportUser", summary: "All that is known of the user", session: true, proof: account.RecentProof,
 		about:   "Sent as a file.",
 		do:      bare((*call).export),
-		answers: []answers{{200, "The user, its sessions and its activity", exported{}}},
+		answers: []answers{{200, "The user, with its sessions, API keys, factors and activity", exported{}}},
 		refuses: []*admit.Error{account.ErrTooMany},
 	}, {
 		call: "GET " + p + "identifiers", id: "listIdentifiers", summary: "What the user signs in with", session: true,
@@ -50,13 +49,13 @@ func ownCalls() []operation {
 		answers: []answers{{200, "The names", identifiers{}}},
 	}, {
 		call: "POST " + p + "identifiers", id: "addIdentifier", summary: "Add a name to sign in with", session: true, proof: account.RecentProof,
-		about:   "A user name is added at once (201). To an e-mail address mail goes out and the answer is 202, whether it is taken or not.",
+		about:   "A user name is added at once (201). To an e-mail address or a phone number a message goes out and the answer is 202, whether it is taken or not.",
 		do:      taking((*call).apiAddIdentifier),
 		example: `{"identifier": "ann2"}`,
-		answers: []answers{{201, "The names", identifiers{}}, {202, "Mail is on its way", checkMail{}}},
-		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany},
+		answers: []answers{{201, "The names", identifiers{}}, {202, "A message is on its way", checkMail{}}},
+		refuses: []*admit.Error{account.ErrIdentifier, account.ErrPhone, account.ErrTexts, account.ErrPhoneMalformed, account.ErrTaken, account.ErrYours, account.ErrManyIdentifiers, account.ErrMail, account.ErrTooMany},
 	}, {
-		call: "POST " + p + "identifiers/verify", id: "verifyIdentifier", summary: "Prove an added e-mail address", session: true,
+		call: "POST " + p + "identifiers/verify", id: "verifyIdentifier", summary: "Prove an added e-mail address or phone number", session: true,
 		do:      taking((*call).apiVerifyIdentifier),
 		example: `{"flow": "adm_o_…", "code": "123456"}`,
 		answers: []answers{{200, "The names", identifiers{}}},
@@ -79,13 +78,6 @@ func ownCalls() []operation {
 		do:      bare((*call).apiRemoveIdentifier),
 		answers: []answers{{204, "Removed", nil}},
 		refuses: []*admit.Error{account.ErrUnknownIdentifier, account.ErrPrimary, account.ErrLastIdentifier, account.ErrTooMany},
-	}, {
-		call: "POST " + p + "reauthenticate", id: "reauthenticate", summary: "Prove again who asks", session: true,
-		about:   "What changes the account asks for a recent proof: one that is at most 10 minutes old, by the session's `auth_time`. This makes it now, and the session has another cookie, or another token, from then on. The refusal of code `proof_needed` carries the challenge of RFC 9470.",
-		do:      taking((*call).apiReauthenticate),
-		example: `{"password": "correct horse battery"}`,
-		answers: []answers{{200, "The session", proved{}}},
-		refuses: []*admit.Error{account.ErrBadPassword, account.ErrTooMany, password.ErrBusy},
 	}, {
 		call: "GET " + p + "activity", id: "listActivity", summary: "What happened in the account", session: true,
 		about: "Latest first, in the language of who asks.",
@@ -113,7 +105,7 @@ func (c *call) asker() (account.Asker, *account.User, error) {
 }
 
 func (c *call) askerOf(i session.Info) account.Asker {
-	a := account.Asker{Subject: i.Subject, SID: i.SID, Proved: i.AuthTime, From: c.origin()}
+	a := account.Asker{Subject: i.Subject, SID: i.SID, Proved: i.AuthTime, ACR: i.ACR, From: c.origin()}
 	if c.shown(i) {
 		a.Proved = time.Time{} // it proves nothing
 	}
@@ -209,7 +201,7 @@ func (c *call) apiAddIdentifier(in *addIdentifier) error {
 			return err
 		}
 	}
-	return c.json(http.StatusAccepted, checkMail{"check_mail", flow})
+	return c.json(http.StatusAccepted, checkMail{stateOf(in.Identifier), flow})
 }
 
 type verifyIdentifier struct {
@@ -263,38 +255,6 @@ func (c *call) apiRemoveIdentifier() error {
 		return err
 	}
 	return c.noContent()
-}
-
-type reauthenticate struct {
-	Password admit.Secret `json:"password"`
-}
-
-// A proved is the answer to who has just proved again who it is.
-type proved struct {
-	Session Session `json:"session"`
-	Token   string  `json:"token,omitempty"`
-}
-
-func (c *call) apiReauthenticate(in *reauthenticate) error {
-	s, err := c.prove(in.Password)
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, proved{SessionOf(&s.Info, s.SID, s.Data), s.Token.Reveal()})
-}
-
-// prove checks the password once more and notes it in the session, whose token
-// is another from then on.
-func (c *call) prove(pw admit.Secret) (*session.Session[Data], error) {
-	a, _, err := c.asker()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Accounts.Reauthenticate(c.r.Context(), a, pw, c.now); err != nil {
-		return nil, err
-	}
-	r := c.auditing(account.SessionProved, account.Record{Event: "proved_again", Subject: a.Subject, Detail: "pwd"})
-	return c.Sessions.Prove(c.w, r, "pwd")
 }
 
 // An Entry is one record of a user's activity, as the API shows it.
@@ -402,7 +362,8 @@ type exported struct {
 	User       User      `json:"user"`
 	Sessions   []Session `json:"sessions"`
 	APIKeys    []APIKey  `json:"api_keys"`
-	Activity   []Entry   `json:"activity"`
+	heldFactors
+	Activity []Entry `json:"activity"`
 }
 
 // export answers with all that is known of who asks, as a file.
@@ -423,7 +384,11 @@ func (c *call) export() error {
 	if err != nil {
 		return err
 	}
-	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), APIKeys: APIKeysOf(keys), Activity: make([]Entry, len(records))}
+	factors, err := c.heldFactors(user.ID)
+	if err != nil {
+		return err
+	}
+	out := exported{ExportedAt: shown(c.now), User: UserOf(user), Sessions: make([]Session, len(all)), APIKeys: APIKeysOf(keys), heldFactors: factors, Activity: make([]Entry, len(records))}
 	for n := range all {
 		out.Sessions[n] = SessionOf(&all[n], a.SID, Data{})
 	}

@@ -21,6 +21,9 @@ func ownPages() map[string]methods {
 		"/account/identifiers":        {"GET": (*call).identifiersPage, "POST": (*call).identifiersForm},
 		"/account/identifiers/verify": {"GET": (*call).additionPage, "POST": (*call).additionForm},
 		"/account/keys":               {"GET": (*call).keysPage, "POST": (*call).keysForm},
+		"/account/passkeys":           {"GET": (*call).passkeysPage, "POST": (*call).passkeysForm},
+		"/account/passkeys/offer":     {"GET": (*call).passkeyOfferPage},
+		"/account/confirm/passkey":    {"GET": func(c *call) error { return c.seeOther("/account/confirm") }, "POST": (*call).confirmPasskeyForm},
 		"/account/confirm":            {"GET": (*call).confirmPage, "POST": (*call).confirmForm},
 		"/account/confirm/asked":      {"GET": (*call).askedPage},
 		"/account/activity":           {"GET": (*call).activityPage},
@@ -36,8 +39,14 @@ func (c *call) detour(err error) string {
 	switch {
 	case errors.Is(err, account.ErrMustChange):
 		return "/account/security"
+	case errors.Is(err, account.ErrFactor):
+		return "/signin/factor"
 	case errors.Is(err, admit.ErrProof):
-		return "/account/confirm?" + url.Values{"return_to": {c.r.URL.Path}}.Encode()
+		to := url.Values{"return_to": {c.r.URL.Path}}
+		if needed, ok := errors.AsType[*admit.ProofError](err); ok && needed.ACR != "" {
+			to.Set("by", "totp") // a password is not enough
+		}
+		return "/account/confirm?" + to.Encode()
 	}
 	return ""
 }
@@ -105,13 +114,9 @@ func (c *call) names() (*page, account.Asker, error) {
 	if err != nil {
 		return nil, account.Asker{}, err
 	}
-	label := c.say("label.who")
-	if !c.Accounts.CanMail() {
-		label = c.say("label.user")
-	}
 	p.Form = &form{
 		Action: "/account/identifiers", Submit: c.say("identifiers.submit"), Proof: "identifier",
-		Fields: []field{{Name: "identifier", Label: label, Type: "text", Complete: "off"}},
+		Fields: []field{{Name: "identifier", Label: c.who(c.Accounts.CanMail()), Type: "text", Complete: "off"}},
 	}
 	return p, c.askerOf(i), nil
 }
@@ -181,7 +186,7 @@ func (c *call) addition() (*page, account.Asker, begun, error) {
 	}
 	p.Form = c.verifications(b).Form
 	p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
-	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}
+	p.Data = c.sent(b)
 	return p, c.askerOf(i), b, nil
 }
 
@@ -274,36 +279,54 @@ func (c *call) confirmation() (*page, session.Info, error) {
 	if err != nil {
 		return nil, i, err
 	}
-	p.Form = &form{
-		Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(),
-		Fields: []field{{Name: "password", Label: c.say("label.current"), Type: "password", Complete: "current-password"}},
+	// Also what was posted says by what.
+	f, hidden, ways, err := c.proofs(p.User, c.r.FormValue("by"))
+	if err != nil {
+		return nil, i, err
 	}
+	p.Form = &form{Action: "/account/confirm", Submit: c.say("confirm.submit"), Username: p.User.Primary(), Fields: []field{f}, Hidden: hidden}
+	p.Data = ways
 	return p, i, nil
 }
 
 func (c *call) confirmPage() error {
-	p, _, err := c.confirmation()
+	p, i, err := c.confirmation()
 	if err != nil {
 		return err
 	}
 	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
 		return err
 	}
+	if err := c.proofByPasskey(p, i); err != nil {
+		return err
+	}
 	return c.show(http.StatusOK, p)
 }
 
 func (c *call) confirmForm() error {
+	if _, err := c.posted(); err != nil {
+		return err
+	}
 	p, i, err := c.confirmation()
 	if err != nil {
 		return err
 	}
 	in, err := c.input(p.Form)
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.Form.Hidden != nil:
+		_, err = c.proveBy(account.Passing{Kind: account.FactorKind(in.Get("by")), Code: in.Get("code")})
+	default:
 		_, err = c.prove(admit.NewSecret(in.Get("password")))
 	}
 	if err != nil {
 		return c.refuse(p, err)
 	}
+	return c.confirmed(p, i)
+}
+
+// confirmed leads on who has just proved again who it is.
+func (c *call) confirmed(p *page, i session.Info) error {
 	if w, ok := c.wish(i.SID); ok && w.Action == p.Form.ReturnTo {
 		return c.done("confirmed", "/account/confirm/asked")
 	}

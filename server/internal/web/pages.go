@@ -17,6 +17,9 @@ func (s *server) pages() {
 	for path, m := range map[string]methods{
 		"/{$}":                         {"GET": (*call).home},
 		"/signin":                      {"GET": (*call).signInPage, "POST": (*call).signInForm},
+		"/signin/factor":               {"GET": (*call).factorPage, "POST": (*call).factorForm},
+		"/signin/passkey":              {"GET": func(c *call) error { return c.seeOther("/signin") }, "POST": (*call).passkeySignInForm},
+		"/signin/factor/lost":          {"GET": (*call).lostPage, "POST": (*call).lostForm},
 		"/signup":                      {"GET": (*call).signUpPage, "POST": (*call).signUpForm},
 		"/signup/verify":               {"GET": (*call).verifyPage, "POST": (*call).verifyForm},
 		"/signout":                     {"GET": (*call).signOutPage, "POST": (*call).signOutForm},
@@ -32,6 +35,15 @@ func (s *server) pages() {
 		s.page(path, m)
 	}
 	for path, m := range ownPages() {
+		s.page(path, m)
+	}
+	for path, m := range factorPages() {
+		s.page(path, m)
+	}
+	for path, m := range linkPages() {
+		s.page(path, m)
+	}
+	for path, m := range recoverPages() {
 		s.page(path, m)
 	}
 	if s.Dev != nil {
@@ -147,19 +159,20 @@ func called(u *account.User) string {
 func (c *call) signIns() *page {
 	p := c.page("signin")
 	p.Form = &form{
-		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password",
+		Action: "/signin", Submit: p.Title, Remember: true, Proof: "password", Other: c.linkInstead(), Able: c.Accounts.CanPasskey(),
 		Fields: []field{
-			{Name: "identifier", Label: c.say("label.who"), Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(true), Type: "text", Complete: "username webauthn"},
 			{Name: "password", Label: c.say("label.password"), Type: "password", Complete: "current-password"},
 		},
 	}
 	return p
 }
 
-func (c *call) signInPage() error { return c.entrance(c.signIns()) }
+func (c *call) signInPage() error { return c.entrance(c.signIns(), c.withPasskey) }
 
-// entrance shows a page for people who are not signed in; who is goes on.
-func (c *call) entrance(p *page) (err error) {
+// entrance shows a page for people who are not signed in, with what is added to
+// it; who is goes on.
+func (c *call) entrance(p *page, add ...func(*page) error) (err error) {
 	if p.Form.ReturnTo, err = c.returnTo(c.r.URL.Query().Get("return_to")); err != nil {
 		return err
 	}
@@ -171,21 +184,32 @@ func (c *call) entrance(p *page) (err error) {
 		return c.goOn(p.Form.ReturnTo)
 	}
 	p.Notice = why
+	for _, each := range add {
+		if err := each(p); err != nil {
+			return err
+		}
+	}
 	return c.show(http.StatusOK, p)
 }
 
 func (c *call) signInForm() error {
 	p := c.signIns()
 	in, err := c.input(p.Form)
+	var user *account.User
 	if err == nil {
-		var user *account.User
 		user, _, err = c.signIn(in.Get("identifier"), admit.NewSecret(in.Get("password")), asCookie, p.Form.Checked)
 		if err == nil && user.MustChange {
 			err = account.ErrMustChange
 		}
 	}
 	if err != nil {
+		if e := c.withPasskey(p); e != nil {
+			return e
+		}
 		return c.refuse(p, err)
+	}
+	if c.offers(user, in.Get("able") == "yes") {
+		return c.seeOther("/account/passkeys/offer?" + url.Values{"return_to": {p.Form.ReturnTo}}.Encode())
 	}
 	return c.goOn(p.Form.ReturnTo)
 }
@@ -194,14 +218,19 @@ func (c *call) signInForm() error {
 // set-up link.
 func (c *call) signUps(setup bool) *page {
 	p := c.page("signup")
-	lead, label := c.say("signup.lead"), c.say("label.who")
-	if !c.Accounts.CanMail() {
-		lead, label = c.say("signup.mailless"), c.say("label.user")
+	lead := c.say("signup.mailless")
+	switch mail, text := c.Accounts.CanMail(), c.Accounts.CanText(); {
+	case mail && text:
+		lead = c.say("signup.any")
+	case text:
+		lead = c.say("signup.texts")
+	case mail:
+		lead = c.say("signup.lead")
 	}
 	p.Form = &form{
 		Action: "/signup", Submit: p.Title,
 		Fields: []field{
-			{Name: "identifier", Label: label, Type: "text", Complete: "username"},
+			{Name: "identifier", Label: c.who(c.Accounts.CanMail()), Type: "text", Complete: "username"},
 			{Name: "name", Label: c.say("label.name"), Type: "text", Complete: "name", Optional: true},
 			c.newPassword("password", "label.password"),
 		},
@@ -215,6 +244,19 @@ func (c *call) signUps(setup bool) *page {
 		Setup bool
 	}{lead, setup}
 	return p
+}
+
+// who is the label of what people sign in with.
+func (c *call) who(mail bool) string {
+	switch text := c.Accounts.CanText(); {
+	case mail && text:
+		return c.say("label.any")
+	case text:
+		return c.say("label.phone")
+	case mail:
+		return c.say("label.who")
+	}
+	return c.say("label.user")
 }
 
 func (c *call) newPassword(name, label string) field {
@@ -257,6 +299,7 @@ func (c *call) signUp(p *page, setup string) error {
 
 // welcome signs in who has just signed up.
 func (c *call) welcome(user *account.User, target string) error {
+	c.target = target
 	if _, err := c.start(user, asCookie, false, "pwd"); err != nil {
 		return err
 	}
@@ -271,6 +314,16 @@ func (c *call) welcome(user *account.User, target string) error {
 // A begun sign-up waits for the proof of an address.
 type begun struct{ flow, address, target string }
 
+// A sentTo says where a code went.
+type sentTo struct {
+	Address string
+	Text    bool // a text message, which knows no spam folder
+}
+
+func (c *call) sent(b begun) sentTo {
+	return sentTo{cmp.Or(b.address, c.say("verify.somewhere")), strings.HasPrefix(b.address, "+")}
+}
+
 // begun returns the sign-up that this browser has begun, here or by the API,
 // which notes the flow alone.
 func (c *call) begun() (b begun, ok bool) {
@@ -278,9 +331,14 @@ func (c *call) begun() (b begun, ok bool) {
 	if err != nil {
 		return b, false
 	}
+	return begunIn(value), true
+}
+
+// begunIn reads what a sealed cookie says was begun.
+func begunIn(value []byte) (b begun) {
 	b.flow, b.address, _ = strings.Cut(string(value), " ")
 	b.address, b.target, _ = strings.Cut(b.address, " ")
-	return b, true
+	return b
 }
 
 func (c *call) verifications(b begun) *page {
@@ -291,7 +349,7 @@ func (c *call) verifications(b begun) *page {
 			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true,
 		}},
 	}
-	p.Data = struct{ Address string }{cmp.Or(b.address, c.say("verify.somewhere"))}
+	p.Data = c.sent(b)
 	return p
 }
 
@@ -356,10 +414,16 @@ func (c *call) linkPage() error {
 	switch {
 	case l.Setup:
 		return c.show(http.StatusOK, c.signUps(true))
+	case l.Lost:
+		return c.stopLink()
 	case l.Adds:
 		return c.additionLink(l)
 	case l.Back:
 		return c.show(http.StatusOK, c.ways(l))
+	case l.SignsIn:
+		return c.show(http.StatusOK, c.signInLink(l))
+	case l.Recovers:
+		return c.show(http.StatusOK, c.recoveryLink(l))
 	}
 	p := c.page("link")
 	b, ok := c.begun()
@@ -381,11 +445,20 @@ func (c *call) linkForm() error {
 	if l.Setup {
 		return c.signUp(c.signUps(true), text)
 	}
+	if l.Lost {
+		return c.stopLinkForm(text)
+	}
 	if l.Adds {
 		return c.additionLinkForm(text)
 	}
 	if l.Back {
 		return c.wayBackForm(text, l)
+	}
+	if l.SignsIn {
+		return c.signInLinkForm(text, l)
+	}
+	if l.Recovers {
+		return c.recoveryLinkForm(text, l)
 	}
 	if _, err := c.posted(); err != nil {
 		return err

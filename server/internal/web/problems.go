@@ -68,6 +68,8 @@ var moreOf = map[string]string{
 	"identifier_taken":     "Said of user names only: whether an e-mail address has an account is told to its owner alone.",
 	"password_too_short":   "The setting `password_min_length` says how many characters are needed.",
 	"too_many_tries":       "`Retry-After` says when.",
+	"texts_spent":          "`Retry-After` is a guess. It is the same answer whether the number is known or not.",
+	"guesses_spent":        "`Retry-After` says when the next password may be tried. It is the same answer whether there is such an account or not.",
 	"proof_needed":         "The session is good, and must not be thrown away: `POST /api/v1/reauthenticate` makes a new proof. `WWW-Authenticate` says how old or how weak it may be at most (RFC 9470).",
 	"database_unavailable": "The session is not lost.",
 	"internal":             "The server's log knows more under the `request_id`.",

@@ -5,10 +5,16 @@ import (
 	"testing"
 )
 
-// The one script of the pages takes nothing from other windows, from addresses
-// or from storage, and makes no HTML of text: there is no way into it.
+// The scripts of the pages take nothing from other windows, from addresses
+// or from storage, and make no HTML of text: there is no way into them.
 func TestTheScriptHearsNobody(t *testing.T) {
-	text, err := files.ReadFile("static/admit.js")
+	for _, name := range []string{"admit.js", "passkey.js"} {
+		t.Run(name, func(t *testing.T) { hearsNobody(t, name) })
+	}
+}
+
+func hearsNobody(t *testing.T, name string) {
+	text, err := files.ReadFile("static/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

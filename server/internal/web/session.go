@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,10 +89,20 @@ func (c *call) holder() (session.Info, *account.User, error) {
 	return i, user, err
 }
 
-// start signs a user in who has just proved itself, and remembers the browser.
+// start signs a user in who has just proved itself, and remembers the browser. It
+// refuses with a *account.FactorNeeded, which is answered by failAPI and failPage,
+// who must show a second factor first.
 func (c *call) start(user *account.User, in guise, remember bool, amr ...string) (*session.Session[Data], error) {
+	if err := c.gate(user, in, remember, amr); err != nil {
+		return nil, err
+	}
+	return c.admit(user, in, remember, amr)
+}
+
+// admit is start behind the gate.
+func (c *call) admit(user *account.User, in guise, remember bool, amr []string) (*session.Session[Data], error) {
 	o := &session.StartOptions{
-		AMR: amr, ACR: admit.OneFactor, AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT,
+		AMR: amr, ACR: account.Assurance(amr...), AuthTime: c.now, Device: c.deviceInfo(), Bearer: in == asToken, JWT: in == asJWT,
 	}
 	if remember {
 		o.Persistent, o.Lifetime, o.Idle = in == asCookie, rememberFor, rememberIdle // only a cookie can outlive a browser
@@ -106,11 +117,17 @@ func (c *call) start(user *account.User, in guise, remember bool, amr ...string)
 	}
 	c.sid = s.SID[:8]
 	c.observer().SessionBegun(false)
+	seen := slices.ContainsFunc(c.knownOrigin().Known, func(s account.Seen) bool { return s.User == user.ID })
+	if !seen {
+		if err := c.Accounts.TellDevice(c.r.Context(), user, s.SID, c.origin(), c.now); err != nil {
+			return nil, err
+		}
+	}
 	if in != asCookie {
 		return s, nil
 	}
 	c.dropJWT()
-	return s, c.remember(user.ID)
+	return s, c.remember(user)
 }
 
 // signIn signs in whoever knows the password.
@@ -124,12 +141,17 @@ func (c *call) signIn(identifier string, password admit.Secret, in guise, rememb
 		return nil, nil, err
 	}
 	if err := c.Accounts.Confirm(c.r.Context(), user, password); err != nil {
-		c.w.Header().Del("Set-Cookie")
-		r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
-		// Also where the client has hung up, which may be why it cannot be told.
-		return nil, nil, errors.Join(err, c.Sessions.EndAny(context.WithoutCancel(r.Context()), s.SID, "overtaken"))
+		return nil, nil, c.overtaken(user, s, err)
 	}
 	return user, s, nil
+}
+
+// overtaken ends a session that began too late, and returns why.
+func (c *call) overtaken(user *account.User, s *session.Session[Data], err error) error {
+	c.w.Header().Del("Set-Cookie")
+	r := c.auditing(account.SessionEnded, account.Record{Event: "session_ended", Detail: "overtaken", Subject: user.ID, SID: s.SID})
+	// Also where the client has hung up, which may be why it cannot be told.
+	return errors.Join(err, c.Sessions.EndAny(context.WithoutCancel(r.Context()), s.SID, "overtaken"))
 }
 
 // makeRoom ends the user's sessions that were unused for longest where there
@@ -176,23 +198,46 @@ func (c *call) deviceInfo() session.Device {
 func (c *call) knownOrigin() account.Origin {
 	from := c.origin()
 	if value, err := c.device.Get(nil, c.r); err == nil {
-		id, known, _ := strings.Cut(string(value), " ")
-		from.Device, from.Known = id, strings.Fields(known)
+		from.Device, from.Known = parseDevice(string(value))
 	}
 	return from
 }
 
+// parseDevice reads what the cookie of a browser says: its id, and users with the
+// mark of the password that each had when it signed in.
+func parseDevice(value string) (id string, known []account.Seen) {
+	id, rest, _ := strings.Cut(value, " ")
+	for _, text := range strings.Fields(rest) {
+		user, mark, _ := strings.Cut(text, ":")
+		// Without a mark it is of an older program, and says nothing of the password.
+		if n, err := strconv.ParseInt(mark, 36, 64); err == nil {
+			known = append(known, account.Seen{User: user, Mark: n})
+		}
+	}
+	return id, known
+}
+
+func formatDevice(id string, known []account.Seen) string {
+	for _, seen := range known {
+		id += " " + seen.User + ":" + strconv.FormatInt(seen.Mark, 36)
+	}
+	return id
+}
+
 // remember notes that the user has signed in from this browser, so that
 // whoever guesses at the user's password elsewhere does not slow it here.
-func (c *call) remember(user string) error {
+func (c *call) remember(user *account.User) error {
+	mark, err := c.Accounts.DeviceMark(c.r.Context(), user)
+	if err != nil {
+		return err
+	}
 	from := c.knownOrigin()
 	if from.Device == "" {
 		from.Device = strings.ToLower(rand.Text())
 	}
-	known := slices.DeleteFunc(from.Known, func(id string) bool { return id == user })
-	known = append([]string{user}, known...)
-	known = known[:min(len(known), maxKnown)]
-	return c.device.Set(c.w, []byte(from.Device+" "+strings.Join(known, " ")))
+	known := slices.DeleteFunc(from.Known, func(s account.Seen) bool { return s.User == user.ID })
+	known = append([]account.Seen{{User: user.ID, Mark: mark}}, known...)
+	return c.device.Set(c.w, []byte(formatDevice(from.Device, known[:min(len(known), maxKnown)])))
 }
 
 // signOut ends the request's session. A JWT that does not count is refused: who
@@ -248,7 +293,18 @@ func (c *call) endOthers(i session.Info) error {
 // changePassword sets a new password, which ends all of the user's sessions but
 // the request's.
 func (c *call) changePassword(i session.Info, old, password admit.Secret) error {
-	return c.Accounts.ChangePassword(c.r.Context(), c.askerOf(i), old, password, c.now)
+	if err := c.Accounts.ChangePassword(c.r.Context(), c.askerOf(i), old, password, c.now); err != nil {
+		return err
+	}
+	// That made every browser a stranger to the account. This one knows the new password.
+	if c.knownOrigin().Device == "" {
+		return nil
+	}
+	user, err := c.Accounts.User(c.r.Context(), i.Subject)
+	if err != nil {
+		return err
+	}
+	return c.remember(user)
 }
 
 // auditing returns the request for a change of sessions, which r is kept with

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/otp"
 	"github.com/admit-auth/admit/problem"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -29,7 +31,7 @@ func (s *server) teller(v *views, lang string, r *http.Request) *call {
 	return &call{server: s, views: v, r: r, now: toldAt, lang: lang, id: "1d3hk2q9x0v7f"}
 }
 
-var stories = []story{
+var stories = slices.Concat(passkeyStories, []story{
 	{"api", func(c *call) *page {
 		p := c.page("api")
 		p.Data = newManual(slices.DeleteFunc(operations(), func(o operation) bool {
@@ -63,10 +65,74 @@ var stories = []story{
 		p.Form.Checked, p.Form.Fields[0].Value = true, "ann@example.org"
 		return c.tellWrong(p, "password", account.ErrBadCredentials)
 	}},
-	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrTooMany) }},
+	{"signin-slowed", func(c *call) *page { return c.tellRefused(c.signIns(), account.ErrGuesses) }},
 	{"signin-busy", func(c *call) *page {
 		p := c.tellRefused(c.signIns(), account.ErrTooMany)
 		p.Form.Refusal.Hint = ""
+		return p
+	}},
+	{"factor", func(c *call) *page {
+		return c.factors([]account.FactorKind{account.TOTP, account.Passkey, account.Recovery}, "")
+	}},
+	{"factor-recovery", func(c *call) *page {
+		return c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "recovery")
+	}},
+	{"factor-alone", func(c *call) *page { return c.factors([]account.FactorKind{account.TOTP}, "") }},
+	{"factor-wrong", func(c *call) *page {
+		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "")
+		p.Form.Trusted = true
+		return c.tellWrong(p, "code", account.ErrBadFactor)
+	}},
+	{"lost", func(c *call) *page { return c.lost(nil) }},
+	{"lost-wait", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt.Add(72 * time.Hour)}) }},
+	{"lost-due", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt}) }},
+	{"lost-code", func(c *call) *page { return c.lostCode("adm_o_") }},
+	{"stop", func(c *call) *page {
+		p := c.page("stop")
+		p.Form = &form{Action: "/link", Submit: c.say("stop.submit")}
+		return p
+	}},
+	{"security-lost", func(c *call) *page {
+		p := c.tellOverview("lost", &factorList{Apps: make([]factorRow, 1), Any: true, Left: 10})
+		p.Data.(*overview).Lost = c.moment(toldAt.Add(72 * time.Hour))
+		return p
+	}},
+	{"factors", func(c *call) *page { return c.tellFactors(8) }},
+	{"factors-none", func(c *call) *page {
+		p := c.tellFactors(0)
+		p.Data = &factorList{}
+		return p
+	}},
+	{"factors-many", func(c *call) *page { return c.tellRefused(c.tellFactors(8), account.ErrManyFactors) }},
+	{"totp", func(c *call) *page { return c.tellTOTP() }},
+	{"totp-wrong", func(c *call) *page { return c.tellWrong(c.tellTOTP(), "code", account.ErrWrongFactor) }},
+	{"codes", func(c *call) *page {
+		var codes []admit.Secret
+		for _, text := range strings.Fields("k3mx-7qpa-zt2w-hn5b-r7fc-vm5g fy6r-c4ve-l7da-2smo-n4px-q2wb p5tj-wq3n-6xke-yb4z-y5mo-a6cf u2hd-r7fc-vm5g-3tai-k2xe-d4qj e6zk-n4px-q2wb-7djl-t6vh-3oyr h3sv-y5mo-a6cf-rt2u-2fin-z3ub 7gbn-k2xe-d4qj-5wpz-s4ct-h5ky m4la-t6vh-3oyr-c7ks-7qpa-zt2w x5wd-2fin-z3ub-q6gm-c4ve-l7da j7pe-s4ct-h5ky-v2ra-wq3n-6xke") {
+			codes = append(codes, admit.NewSecret(text))
+		}
+		return c.keepsake(ann(), codes, true)
+	}},
+	{"devices", func(c *call) *page {
+		p := c.tellMember("devices", "/account/devices")
+		at := func(d time.Duration) moment { return c.moment(toldAt.Add(d)) }
+		p.Data = []trustRow{
+			{"d1", c.say("device", "Firefox", "Linux"), true, at(-time.Hour), at(29 * 24 * time.Hour)},
+			{"d2", c.say("device", "Safari", "iPhone"), false, at(-5 * 24 * time.Hour), at(25 * 24 * time.Hour)},
+		}
+		return p
+	}},
+	{"devices-none", func(c *call) *page { return c.tellMember("devices", "/account/devices") }},
+	{"security-verify", func(c *call) *page { return c.tellOverview("verify", &factorList{}) }},
+	{"security-codes", func(c *call) *page {
+		return c.tellOverview("codes", &factorList{Apps: make([]factorRow, 1), Any: true, Left: 2, Devices: 2})
+	}},
+	{"security-well", func(c *call) *page {
+		return c.tellOverview("", &factorList{Apps: make([]factorRow, 1), Any: true, Left: 10})
+	}},
+	{"confirm-factor", func(c *call) *page {
+		p := c.tellConfirm()
+		p.Data = []link{{c.say("factor.by.totp"), "/account/confirm?by=totp"}, {c.say("factor.by.recovery"), "/account/confirm?by=recovery"}}
 		return p
 	}},
 	{"signup", func(c *call) *page { return c.signUps(false) }},
@@ -86,6 +152,7 @@ var stories = []story{
 	}},
 	{"setup", func(c *call) *page { return c.signUps(true) }},
 	{"verify", func(c *call) *page { return c.verifications(begun{address: "ann@example.org"}) }},
+	{"verify-text", func(c *call) *page { return c.verifications(begun{address: "+8613812345678"}) }},
 	{"verify-wrong", func(c *call) *page {
 		return c.tellWrong(c.verifications(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
 	}},
@@ -101,6 +168,45 @@ var stories = []story{
 		p.Data = struct{ Address, Code string }{"ann@example.org", "204816"}
 		return p
 	}},
+	{"ask", func(c *call) *page { return c.asks() }},
+	{"ask-return", func(c *call) *page {
+		p := c.asks()
+		p.Form.ReturnTo = "/account/sessions"
+		return p
+	}},
+	{"code", func(c *call) *page { return c.codes(asking{to: "ann@example.org"}) }},
+	{"code-texted", func(c *call) *page {
+		p := c.codes(asking{to: "+4915112345678"})
+		p.Form.Texted = true
+		return p
+	}},
+	{"code-wrong", func(c *call) *page {
+		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"code-ended", func(c *call) *page {
+		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrFlowEnded)
+	}},
+	{"arrive", func(c *call) *page { return c.arrival("ann@example.org") }},
+	{"elsewhere", func(c *call) *page { return c.tellElsewhere(false) }},
+	{"elsewhere-far", func(c *call) *page { return c.tellElsewhere(true) }},
+	{"recover", func(c *call) *page { return c.forgots() }},
+	{"recover-return", func(c *call) *page {
+		p := c.forgots()
+		p.Form.ReturnTo = "/account/apps"
+		return p
+	}},
+	{"recover-none", func(c *call) *page { return c.page("recover") }},
+	{"recover-member", func(c *call) *page {
+		p := c.forgots()
+		p.User = ann()
+		return p
+	}},
+	{"recovering", func(c *call) *page { return c.recoveries(begun{address: "ann@example.org"}) }},
+	{"recovering-wrong", func(c *call) *page {
+		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
+	}},
+	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
+	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
@@ -147,6 +253,7 @@ var stories = []story{
 		p := c.tellNames()
 		p.User.Identifiers = append(p.User.Identifiers,
 			account.Identifier{Value: "second@example.org", Kind: account.Email, Verified: true},
+			account.Identifier{Value: "+8613812345678", Kind: account.Phone, Verified: true},
 			account.Identifier{Value: "ann.catherine.elisabeth.example-of-a-long-name@mail.department.example.org", Kind: account.Email})
 		return p
 	}},
@@ -154,7 +261,14 @@ var stories = []story{
 		p := c.tellMember("addition", "/account/identifiers/verify")
 		p.Form = c.verifications(begun{}).Form
 		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
-		p.Data = struct{ Address string }{"new@example.org"}
+		p.Data = c.sent(begun{address: "new@example.org"})
+		return p
+	}},
+	{"addition-text", func(c *call) *page {
+		p := c.tellMember("addition", "/account/identifiers/verify")
+		p.Form = c.verifications(begun{}).Form
+		p.Form.Action, p.Form.Submit = "/account/identifiers/verify", c.say("addition.submit")
+		p.Data = c.sent(begun{address: "+8613812345678"})
 		return p
 	}},
 	{"arrival-here", func(c *call) *page {
@@ -271,6 +385,7 @@ var stories = []story{
 		p.Dev, p.Inbox = true, true
 		p.Data = []mail{
 			{"ann@example.org", "Your code: 204816", "Somebody, hopefully you, signs up with this address.\n\nThe code is 204816.", "204816", []string{"/link/adm_o_example"}, c.moment(toldAt.Add(-time.Minute))},
+			{"+14155552671", "", "Your code for id.example.org is 204816. Nobody from there will ask you for it.\n\n@id.example.org #204816\n", "204816", nil, c.moment(toldAt.Add(-2 * time.Minute))},
 			{"bea@example.org", "Your password was changed", "If that was not you, sign in and change it.", "", nil, c.moment(toldAt.Add(-5 * time.Hour))},
 		}
 		return p
@@ -290,7 +405,7 @@ var stories = []story{
 		p.Data = []string{"home", "signin"}
 		return p
 	}},
-}
+})
 
 func ann() *account.User {
 	return &account.User{
@@ -340,10 +455,12 @@ func (c *call) tellWrong(p *page, name string, err error) *page {
 	return p
 }
 
-// tellRefused refuses the form.
+// tellRefused refuses the form, for a while where waiting helps.
 func (c *call) tellRefused(p *page, err error) *page {
 	r := c.told(err)
-	r.Hint = c.wait(240)
+	if problem.Of(err).Status == http.StatusTooManyRequests {
+		r.Hint = c.wait(240)
+	}
 	p.Form.Refusal = &r
 	return p
 }
@@ -377,6 +494,12 @@ func (c *call) tellConfirm() *page {
 	return p
 }
 
+func (c *call) tellElsewhere(far bool) *page {
+	p := c.page("elsewhere")
+	p.Data = place{"204816", c.say("device", "Firefox", "Linux"), "192.0.2.7", c.moment(toldAt.Add(-2 * time.Minute)), far}
+	return p
+}
+
 func (c *call) tellNames() *page {
 	p := c.tellMember("identifiers", "/account/identifiers")
 	p.Form = &form{
@@ -395,6 +518,41 @@ func (c *call) tellSecurity() *page {
 			c.newPassword("new_password", "label.new"),
 		},
 	}
+	p.Data = &overview{factorList: &factorList{}, Next: "factor", Sessions: 3, Deeds: []deed{
+		{ID: 9, What: event(c.language(), "signed_in"), Device: c.say("device", "Firefox", "Linux"), Address: "192.0.2.7", At: c.moment(toldAt.Add(-3 * time.Hour))},
+		{ID: 8, What: event(c.language(), "password_changed"), Device: c.say("device", "Safari", "iPhone"), Address: "2001:db8::1", At: c.moment(toldAt.Add(-50 * time.Hour))},
+	}}
+	return p
+}
+
+func (c *call) tellOverview(next string, d *factorList) *page {
+	p := c.tellSecurity()
+	o := p.Data.(*overview)
+	o.Next, o.factorList = next, d
+	return p
+}
+
+func (c *call) tellFactors(left int) *page {
+	p := c.tellMember("factors", "/account/factors")
+	at := func(d time.Duration) moment { return c.moment(toldAt.Add(d)) }
+	p.Form = &form{Action: "/account/factors"}
+	p.Data = &factorList{Any: true, Left: left, Devices: 2, Apps: []factorRow{
+		{ID: "f1", Name: "My phone", Added: at(-40 * 24 * time.Hour), Used: at(-2 * time.Hour)},
+		{ID: "f2", Name: c.say("factors.app"), Added: at(-time.Hour), Unused: true},
+	}}
+	return p
+}
+
+func (c *call) tellTOTP() *page {
+	k, err := otp.Parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", nil) // of RFC 6238
+	if err != nil {
+		panic(err)
+	}
+	p, err := c.totps(ann(), &account.NewTOTP{Flow: "adm_o_", Secret: k.Secret(), URI: k.URI("id.example.org", "ann@example.org")})
+	if err != nil {
+		panic(err)
+	}
+	p.Path = "/account/factors/totp"
 	return p
 }
 

@@ -44,7 +44,7 @@ func newEdge(t testing.TB, theme *Theme) (*Edge, error) {
 		t.Fatal(err)
 	}
 	accounts, err := account.New(store, account.Options{
-		Passwords: passwords, Limiter: limit.New(), Keys: keys, CanMail: true, PublicURL: "https://id.example.org", Signing: newSigning(t),
+		Passwords: passwords, Limiter: limit.New(), Keys: keys, CanMail: true, CanText: true, PublicURL: "https://id.example.org", Signing: newSigning(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -307,3 +307,16 @@ func newSigning(t testing.TB) *signing {
 func (s *signing) Signing() *jose.Key { return s.key }
 
 func (s *signing) KeySet(context.Context, string) (*jose.KeySet, error) { return s.set, nil }
+
+func TestOnlyWhoOpenedALinkIsToldOfTheAdministrators(t *testing.T) {
+	e, err := newEdge(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stories {
+		opened := s.name == "fault-gone"
+		if told := strings.Contains(tell(t, e, e.look, s, "en"), "administrator&#39;s link"); told != opened {
+			t.Errorf("%s: told is %t", s.name, told)
+		}
+	}
+}

@@ -38,7 +38,7 @@ type views struct {
 	links     map[string][]link             // by language
 	brand     string
 
-	css, themeCSS, script, mark string // paths
+	css, themeCSS, script, passkeyScript, mark string // paths
 }
 
 type asset struct {
@@ -56,6 +56,7 @@ func newViews(t *Theme) (*views, error) {
 	v := &views{templates: map[string]*template.Template{}, assets: map[string]asset{}, brand: "admit"}
 	v.css = v.embedded("admit.css", "text/css; charset=utf-8")
 	v.script = v.embedded("admit.js", "text/javascript; charset=utf-8")
+	v.passkeyScript = v.embedded("passkey.js", "text/javascript; charset=utf-8")
 	v.mark = v.embedded("mark.svg", "image/svg+xml")
 	if err := v.take(t); err != nil {
 		return nil, err
@@ -159,6 +160,9 @@ type page struct {
 	Inbox     bool // this browser may open it
 	Path      string
 
+	Passkey       *passkeyForm // nil where the page asks for none
+	PasskeyScript string
+
 	Brand                       string
 	CSS, ThemeCSS, Script, Mark string
 	Links                       []link
@@ -193,7 +197,7 @@ func (p *page) Section() string {
 		return "/account/activity"
 	case "security", "sessions":
 		return "/account/" + p.Name
-	case "apikeys", "apikey":
+	case "apikeys", "apikey", "passkeys", "factors", "totp", "codes", "devices":
 		return "/account/security"
 	}
 	return ""
@@ -217,8 +221,10 @@ func (p *page) Up() string {
 		return "/account/identifiers"
 	case "identifiers", "data", "confirm":
 		return "/account"
-	case "apikeys":
+	case "apikeys", "passkeys", "factors", "devices":
 		return "/account/security"
+	case "totp", "codes":
+		return "/account/factors"
 	}
 	return "" // a page that asks offers the way back as an answer
 }
@@ -258,7 +264,7 @@ func (c *call) show(status int, p *page) error {
 func (c *call) render(b *bytes.Buffer, p *page) error {
 	v := c.views
 	p.Lang, p.Languages, p.Path = c.language(), c.choices(p), cmp.Or(p.Path, c.r.URL.Path)
-	p.Dir = cmp.Or(p.Dir, "ltr")
+	p.Dir, p.PasskeyScript = cmp.Or(p.Dir, "ltr"), v.passkeyScript
 	p.Brand, p.CSS, p.ThemeCSS, p.Script, p.Mark, p.Links = v.brand, v.css, v.themeCSS, v.script, v.mark, v.links[p.Lang]
 	b.Reset()
 	err := v.templates[p.Lang].ExecuteTemplate(b, p.Name, p)
@@ -361,7 +367,14 @@ type form struct {
 	Username string // under which password managers keep what is typed
 	Remember bool   // offer to stay signed in
 	Checked  bool   // it was wanted
+	Trust    bool   // offer to trust this browser
+	Trusted  bool   // it was wanted
+	Hidden   []wished
+	Able     bool   // a script says whether this browser could keep a passkey
 	Proof    string // the field that a refusal without a field is about
+	Other    *link  // a second button, which sends the form elsewhere
+	AtOnce   bool   // a script presses the button
+	Texted   bool   // a script takes the code from a text message
 
 	Refusal *refusal // of the whole
 }
@@ -402,6 +415,7 @@ func (f *form) failed() bool {
 // fill keeps what was typed, but for secrets.
 func (f *form) fill(in url.Values) {
 	f.Checked = in.Get("remember") != ""
+	f.Trusted = in.Get("trust") != ""
 	for i := range f.Fields {
 		if f.Fields[i].Type != "password" && !f.Fields[i].Digits {
 			f.Fields[i].Value = in.Get(f.Fields[i].Name)
@@ -419,6 +433,7 @@ func (c *call) input(f *form) (url.Values, error) {
 	if f.ReturnTo, err = c.returnTo(in.Get("return_to")); err != nil {
 		return nil, err
 	}
+	c.target = f.ReturnTo
 	f.fill(in)
 	var missing []error
 	for _, each := range f.Fields {
@@ -566,6 +581,9 @@ func (c *call) faultPage(f *fault, seen problem.Problem, err error) *page {
 	p := &page{Name: "fault", Title: c.say("status." + strconv.Itoa(seen.Status)), Data: f}
 	if errors.Is(err, errInbox) {
 		p.Title, f.Text, f.Hint = c.say("inbox.shut"), f.Hint, ""
+	}
+	if errors.Is(err, account.ErrFlowEnded) {
+		f.Hint = c.say("ended.opened")
 	}
 	return p
 }

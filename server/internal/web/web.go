@@ -113,27 +113,33 @@ const permissions = "accelerometer=(), camera=(), display-capture=(), geolocatio
 // A server is the handler.
 type server struct {
 	Options
-	public  *url.URL
-	cross   *http.CrossOriginProtection // of the pages
-	shared  *http.CrossOriginProtection // of the API, which CORSOrigins may use
-	mux     *http.ServeMux
-	exact   map[string]route         // paths without variables, which need no mux
-	paths   []string                 // all that are registered
-	headers []header                 // of every answer but the API's
-	plain   []header                 // of the API's
-	device  *cookie.Vault            // browsers that were seen before
-	flow    *cookie.Vault            // the sign-up that this browser has begun
-	link    *cookie.Vault            // the link that this browser has opened
-	notice  *cookie.Vault            // what the next page says was done
-	unknown func(int, time.Duration) // is told of requests for no route
-	asked   *cookie.Vault            // what waits for a proof
-	inbox   *cookie.Vault            // the key of the development inbox
-	jwt     *cookie.Cookie           // an access token
-	handing *handover.Origin         // nil without sites
-	tongue  *cookie.Cookie           // the language that was chosen, no secret
-	look    *views                   // what pages are made of
-	buffers sync.Pool                // of pages, which show writes at once
-	keySet  atomic.Pointer[keySet]   // the published keys as they are answered
+	public   *url.URL
+	cross    *http.CrossOriginProtection // of the pages
+	shared   *http.CrossOriginProtection // of the API, which CORSOrigins may use
+	mux      *http.ServeMux
+	exact    map[string]route         // paths without variables, which need no mux
+	paths    []string                 // all that are registered
+	headers  []header                 // of every answer but the API's
+	plain    []header                 // of the API's
+	device   *cookie.Vault            // browsers that were seen before
+	flow     *cookie.Vault            // the sign-up that this browser has begun
+	link     *cookie.Vault            // the link that this browser has opened
+	asking   *cookie.Vault            // the sign-in that this browser has asked for
+	recovery *cookie.Vault            // the recovery that this browser has begun
+	notice   *cookie.Vault            // what the next page says was done
+	unknown  func(int, time.Duration) // is told of requests for no route
+	asked    *cookie.Vault            // what waits for a proof
+	step     *cookie.Vault            // the sign-in whose second step this browser is at
+	trusted  *cookie.Vault            // tokens of users who trust this browser
+	inbox    *cookie.Vault            // the key of the development inbox
+	jwt      *cookie.Cookie           // an access token
+	handing  *handover.Origin         // nil without sites
+	tongue   *cookie.Cookie           // the language that was chosen, no secret
+	browser  *cookie.Vault            // what the flows of its passkeys are bound to
+	offered  *cookie.Cookie           // a passkey was offered here, no secret
+	look     *views                   // what pages are made of
+	buffers  sync.Pool                // of pages, which show writes at once
+	keySet   atomic.Pointer[keySet]   // the published keys as they are answered
 }
 
 // A header is a field with its value, ready to be set without an allocation.
@@ -168,9 +174,14 @@ func New(o Options) (*Edge, error) {
 		{&s.device, "admit-device", SealedLife},
 		{&s.flow, "admit-flow", time.Hour},
 		{&s.link, "admit-link", time.Hour},
+		{&s.asking, "admit-signin", time.Hour},
+		{&s.recovery, "admit-recover", time.Hour},
 		{&s.notice, "admit-notice", time.Minute},
 		{&s.asked, "admit-asked", askedLife},
+		{&s.step, "admit-step", stepLife},
+		{&s.trusted, "admit-trusted", account.TrustLife},
 		{&s.inbox, "admit-inbox", 12 * time.Hour},
+		{&s.browser, "admit-browser", browserLife},
 	} {
 		name := o.CookieName(v.name)
 		c, err := cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")})
@@ -179,7 +190,7 @@ func New(o Options) (*Edge, error) {
 		}
 		*v.vault = cookie.NewSealed(c, o.Keys, v.maxAge)
 	}
-	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie} {
+	for to, name := range map[**cookie.Cookie]string{&s.tongue: "admit-lang", &s.jwt: JWTCookie, &s.offered: "admit-offered"} {
 		name = o.CookieName(name)
 		if *to, err = cookie.New(name, &cookie.Options{InsecureAllowHTTP: !strings.HasPrefix(name, "__")}); err != nil {
 			return nil, fmt.Errorf("web: %w", err)
@@ -237,6 +248,8 @@ type call struct {
 	noted   bool   // the session was read, and that it is in use is noted
 	foreign bool   // a script of one of CORSOrigins asks
 	jkt     string // thumbprint of the key that tokens will be bound to; "" for none
+	inside  bool   // the access token will come in a cookie of its own
+	target  string // where a page leads once its visitor is signed in; "" for the account
 
 	parameters []parameter   // of the query, as they are declared
 	proof      time.Duration // how old one may be, as it is declared; 0 for any
@@ -541,7 +554,7 @@ func (c *call) origin() account.Origin {
 	if len(agent) > maxAgent {
 		agent = agent[:maxAgent]
 	}
-	return account.Origin{Address: address, UserAgent: visible(agent), RequestID: c.id, Locale: c.language()}
+	return account.Origin{Address: address, UserAgent: visible(agent), Browser: visible(deviceName(agent)), RequestID: c.id, Locale: c.language()}
 }
 
 // visible returns a text without what nobody sees and what turns the direction of
