@@ -259,6 +259,11 @@ func TestWhatTakesAnAccountBackEndsItsAPIKeys(t *testing.T) {
 			back := s.back("ann@example.org", "has a new API key")
 			s.client().post("identifiers/restore", m{"token": back, "new_password": otherPassword}).want(204)
 		}, false},
+		{"an operator removes second factors that are lost", func(t *testing.T, s *site, _ *client) {
+			if err := s.operator().ResetFactors(t.Context(), "ann@example.org"); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
 		{"an operator disables the user and enables it again", func(t *testing.T, s *site, ann *client) {
 			for _, disabled := range []bool{true, false} {
 				if err := s.operator().SetDisabled(t.Context(), "ann@example.org", disabled); err != nil {

@@ -22,7 +22,7 @@ func (o *Operator) Factors(ctx context.Context, user string) ([]Factor, error) {
 	return ask[[]Factor](ctx, o, "factors", target{User: user})
 }
 
-// ResetFactors removes a user's second factors, and ends its sessions.
+// ResetFactors removes a user's second factors, and ends its sessions and API keys.
 func (o *Operator) ResetFactors(ctx context.Context, user string) error {
 	_, err := ask[none](ctx, o, "reset-factors", target{User: user, Reason: o.Reason})
 	return err

@@ -29,7 +29,7 @@ import (
 var (
 	ErrBadCredentials = admit.Unauthenticated.New("bad_credentials", "The name or the password is wrong.")
 	ErrBadPassword    = admit.Forbidden.New("bad_password", "The current password is wrong.")
-	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message; a code is six digits.")
+	ErrBadCode        = admit.Unauthenticated.New("bad_code", "This code is wrong.").WithHint("Look at the latest message, and type all the digits in it.")
 	ErrFlowEnded      = admit.Unauthenticated.New("flow_ended", "This code or link is no longer good.").WithHint("Begin again: what was sent is good once, for a few minutes and five tries.")
 	ErrChanged        = admit.Conflict.New("password_changed", "The password was changed meanwhile.")
 	ErrTaken          = admit.Conflict.New("identifier_taken", "This name is taken.").WithHint("Choose another one, or sign in.")

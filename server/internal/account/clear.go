@@ -1,8 +1,6 @@
 package account
 
-import (
-	"time"
-)
+import "time"
 
 // What ends where an account changes hands, or may have been in wrong ones: in one
 // place, so that nothing that can sign in is forgotten.
@@ -27,8 +25,9 @@ const (
 // Clearings remove what users have.
 type Clearings interface {
 	// Clear removes the credentials of a user that end with a clearing; of TakenBack,
-	// and of Recovered where it is a passkey, what was added since a time, too. Sessions, API keys and names are
-	// not in it, for others must hear of those: [Service.clear] ends all.
+	// and of Recovered where it is a passkey, what was added since a time, too.
+	// Sessions, API keys and names are not in it, for others must hear of those:
+	// [Service.clear] ends all.
 	Clear(user string, of Clearing, since time.Time) error
 	// VoidChallenges removes those that concern a target, but for one purpose; ""
 	// spares none.

@@ -73,9 +73,7 @@ type Factors interface {
 	PutFactorTries(user, device string, fullAt, now time.Time) error
 }
 
-const (
-	purposeFactor = "factor" // the second step of a sign-in; the target is the user
-)
+const purposeFactor = "factor" // the second step of a sign-in; the target is the user
 
 // A wrong code burns a try of the user, whatever flow, replica or address it came
 // from: who knows the password and guesses codes has 5 at once and one an hour, of

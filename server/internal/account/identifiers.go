@@ -191,7 +191,7 @@ func (s *Service) VerifyIdentifier(ctx context.Context, a Asker, flow, code stri
 	if err != nil {
 		return nil, ErrFlowEnded
 	}
-	return s.proveAddition(ctx, a, tok.Selector(), now, s.byCode(tok, code))
+	return s.proveAddition(ctx, a, tok.Selector(), now, s.byCode(codeBy, tok, code))
 }
 
 // VerifyIdentifierLink is VerifyIdentifier for the browser that asked and also

@@ -285,13 +285,7 @@ func (s *Service) FinishLoss(ctx context.Context, flow, browser, proof, code str
 		if c.Target != user.ID {
 			return ErrFlowEnded
 		}
-		if !tok.Matches(c.Asker) {
-			return ErrFlowEnded
-		}
-		if !s.isCode(recoverCodeBy, c.ID, cleanCode(code)) {
-			return ErrBadCode
-		}
-		return nil
+		return s.byCode(recoverCodeBy, tok, code)(c)
 	}, func(tx Tx, c *Challenge) error {
 		is, err := tx.User(user.ID)
 		if err != nil {

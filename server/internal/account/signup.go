@@ -194,16 +194,16 @@ func (s *Service) VerifySignUp(ctx context.Context, flow, code string, from Orig
 	if err != nil {
 		return nil, ErrFlowEnded
 	}
-	return s.proveSignUp(ctx, tok.Selector(), from, now, s.byCode(tok, code))
+	return s.proveSignUp(ctx, tok.Selector(), from, now, s.byCode(codeBy, tok, code))
 }
 
-// byCode is the check of who asked and types the code.
-func (s *Service) byCode(asker token.Token, code string) func(*Challenge) error {
+// byCode is the check of who asked and types the code that by makes.
+func (s *Service) byCode(by func(key []byte, id string) string, asker token.Token, code string) func(*Challenge) error {
 	return func(c *Challenge) error {
 		if !asker.Matches(c.Asker) {
 			return ErrFlowEnded
 		}
-		if !s.isCode(codeBy, c.ID, cleanCode(code)) {
+		if !s.isCode(by, c.ID, cleanCode(code)) {
 			return ErrBadCode
 		}
 		return nil

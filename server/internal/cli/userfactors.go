@@ -33,7 +33,7 @@ func factorsText(factors []server.Factor) string {
 
 func newUserResetFactors() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "reset-factors USER", Short: "remove a user's second factors, and end the user's sessions", Args: takes("USER"),
+		Use: "reset-factors USER", Short: "remove a user's second factors, and end the user's sessions and API keys", Args: takes("USER"),
 		Long: "Removes authenticator apps, passkeys, recovery codes and trusted devices. Make sure\n" +
 			"that it is the owner who asks: from then on the password alone signs in. The\n" +
 			"owner is told by mail. Asks before, at a terminal.\n" + beside,

@@ -624,7 +624,7 @@ type refusal struct{ Text, Hint string }
 var refusals = map[string]refusal{
 	account.ErrBadCredentials.Code():  {"登录名或密码不正确。", ""},
 	account.ErrBadPassword.Code():     {"当前密码不正确。", ""},
-	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一封邮件；验证码是六位数字。"},
+	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一条消息，并输入其中的全部数字。"},
 	account.ErrFlowEnded.Code():       {"这个验证码或链接已经失效。", "请重新开始：寄出的验证码和链接只能用一次，几分钟内有效，最多试五次。"},
 	account.ErrChanged.Code():         {"密码刚刚被改过了。", ""},
 	account.ErrJWTShown.Code():        {"这个 JWT 也会出示给其他服务，它们都可能用它做这件事。", "请把它绑定到密钥（DPoP），或者用 cookie 或令牌登录。"},
