@@ -168,7 +168,6 @@ func (p *Provider) unpack(ctx context.Context, q *request, now time.Time) error 
 		return nil // what is wrong with that is told elsewhere
 	}
 	q.keepOnly("request")
-	q.Query = url.Values(q.sent).Encode()
 	return p.unwrap(ctx, q, c)
 }
 
@@ -190,6 +189,7 @@ func pushedAs(tx Tx, uri, client string, now time.Time) (*Pushed, error) {
 func (q *request) keepOnly(name string) {
 	if q.sealed == "" {
 		q.sent = form{"client_id": q.form["client_id"], name: q.form[name]}
+		q.Query = url.Values(q.sent).Encode()
 	}
 }
 
