@@ -459,6 +459,73 @@ func TestAttackOversizedPush(t *testing.T) {
 	s.code(s.get(s.pushed(ask("x", big)), "s1"), callback)
 }
 
+// The attack: strangers push under the name of a public client, until the disk is full.
+func TestAttackPushFloodByAPublicClient(t *testing.T) {
+	s := newPusher(t)
+	for range 100 {
+		s.pushed(askPhone(), nobody)
+	}
+	if n := len(s.shelf.pushed) + len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
+		t.Errorf("%d records and %d writes", n, s.shelf.writes)
+	}
+	s.told(s.par(askPhone("x", strings.Repeat("a", 5<<10)), nobody), 413, "invalid_request")
+}
+
+// askPhone is a good request of the phone, which is a public client.
+func askPhone(changes ...string) string {
+	return ask(append([]string{"client_id", "phone", "redirect_uri", "http://127.0.0.1:5/cb", "scope", "openid"}, changes...)...)
+}
+
+// What is not kept is good once, for as long, and for its client alone, too.
+func TestAttackAPublicClientsPushedRequestIsMisused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const back = "http://127.0.0.1:5/cb"
+		s := newPusher(t)
+		at := s.pushed(askPhone("nonce", "n-1", "x", strings.Repeat("a", 3<<10)), nobody)
+		s.get(at, "")
+		s.shows("sign-in")
+		old := s.a.Resume()
+		s.get(at+"&nonce=n-2&scope=x&redirect_uri=https://evil.example.org", "s1")
+		s.shows("consent")
+		first := s.a.Flow()
+		s.get(at, "s1")
+		time.Sleep(30 * time.Minute)
+		if c := s.code(s.decide("allow", "s1"), back); c.Asked.Nonce != "n-1" {
+			t.Errorf("it is %+v", c.Asked)
+		}
+		s.faults(s.post(url.Values{"flow": {first}, "decision": {"allow"}}.Encode(), "s1"), "invalid_request_uri")
+		s.faults(s.send(httptest.NewRequest("GET", old, nil), "s1"), "invalid_request_uri")
+
+		at = s.pushed(askPhone("prompt", "none"), nobody)
+		v, _ := url.ParseQuery(at)
+		for _, client := range []string{"shop", "home", ""} {
+			s.faults(s.get(url.Values{"client_id": {client}, "request_uri": v["request_uri"]}.Encode(), "s1"), "invalid_request_uri")
+		}
+		if w := s.get(at, ""); s.answer(w, back).Get("error") != "login_required" {
+			t.Errorf("the answer is %v", w.Header())
+		}
+		s.faults(s.get(at, "s1"), "invalid_request_uri")
+
+		at = s.pushed(askPhone(), nobody)
+		time.Sleep(pushedLife)
+		s.faults(s.get(at, "s1"), "invalid_request_uri")
+		// What is sealed for a page is no pushed request, nor the other way about.
+		s.get(askPhone("prompt", "login"), "")
+		page := s.a.Flow()
+		s.faults(s.get(url.Values{"client_id": {"phone"}, "request_uri": {pushedPrefix + page}}.Encode(), "s1"), "invalid_request_uri")
+		at = s.pushed(askPhone(), nobody)
+		v, _ = url.ParseQuery(at)
+		s.faults(s.get("flow="+url.QueryEscape(strings.TrimPrefix(v.Get("request_uri"), pushedPrefix)), "s1"), "invalid_request")
+
+		s.change("phone", func(c *Client) { c.RequirePushed = true })
+		s.get(s.pushed(askPhone("prompt", "login"), nobody), "")
+		s.shows("sign-in")
+		time.Sleep(time.Second)
+		s.signIn("s1", "ann")
+		s.code(s.resume("s1"), back)
+	})
+}
+
 func TestAClientThatMustPushIsAnsweredForPushedRequestsAlone(t *testing.T) {
 	s := newPusher(t)
 	s.change("shop", func(c *Client) { c.RequirePushed = true })
