@@ -55,6 +55,8 @@ type Client struct {
 	Scopes               []string // that it may ask for
 	Audiences            []string // resources that it may ask for (RFC 8707)
 	FirstParty           bool     // nobody is asked for consent
+	RequirePushed        bool     // it pushes every authorization request (RFC 9126)
+	RequireSigned        bool     // it signs every one, with its keys (RFC 9101)
 
 	JWT        bool           // access tokens are JWTs (RFC 9068), and not opaque
 	Signs      jose.Algorithm // of ID tokens and access tokens; "" for ES256

@@ -67,6 +67,8 @@ type NewClient struct {
 	Scopes               []string // nil for every standard one that the grants allow
 	Audiences            []string
 	FirstParty           bool
+	RequirePushed        bool // every authorization request (RFC 9126)
+	RequireSigned        bool // likewise (RFC 9101)
 	JWT                  bool
 	Signs                jose.Algorithm
 	AccessLife, CodeLife time.Duration
@@ -77,7 +79,8 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	c = &provider.Client{
 		ID: in.ID, Name: strings.TrimSpace(in.Name),
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, JWT: in.JWT, Signs: in.Signs,
+		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		JWT: in.JWT, Signs: in.Signs,
 		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
 	}
 	for _, g := range in.Grants {

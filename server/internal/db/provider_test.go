@@ -324,7 +324,8 @@ func TestWithAClientAllGoesThatItWasAllowed(t *testing.T) {
 	own := s.grant("app", "", "")
 	code := token.New(token.OneTime)
 	s.update(func(tx provider.Tx) error {
-		return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: now.Add(time.Minute), Asked: provider.Asked{Client: "app", At: now}})
+		return errors.Join(tx.AddPushed(&provider.Pushed{Selector: code.Selector(), Client: "app", Expires: now.Add(time.Minute)}),
+			tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: now.Add(time.Minute), Asked: provider.Asked{Client: "app", At: now}}))
 	})
 	remove := func(id string) (lived bool) {
 		s.do(func(tx account.Tx) (err error) {
@@ -344,10 +345,11 @@ func TestWithAClientAllGoesThatItWasAllowed(t *testing.T) {
 		c, err := tx.Consent(ann, "app")
 		d, err2 := tx.Consent(ann, "other")
 		e, err3 := tx.Code(code.Selector())
-		if c != nil || d == nil || e != nil {
-			t.Errorf("consents %v and %v, code %v", c, d, e)
+		p, err4 := tx.Pushed(code.Selector())
+		if c != nil || d == nil || e != nil || p != nil {
+			t.Errorf("consents %v and %v, code %v, pushed request %v", c, d, e, p)
 		}
-		return errors.Join(err, err2, err3)
+		return errors.Join(err, err2, err3, err4)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +428,7 @@ func TestWhatHasExpiredGoesInSmallSteps(t *testing.T) {
 			}
 			id := fmt.Sprint("n", i)
 			_, spent := tx.Spend("x", id, end)
-			err = errors.Join(err, spent, tx.AddCode(&provider.Code{Selector: id, Expires: end}), tx.AddToken(&provider.Token{Selector: id, Expires: end}),
+			err = errors.Join(err, spent, tx.AddCode(&provider.Code{Selector: id, Expires: end}), tx.AddPushed(&provider.Pushed{Selector: id, Expires: end}), tx.AddToken(&provider.Token{Selector: id, Expires: end}),
 				tx.AddGrant(&provider.Grant{ID: id, Client: "app", Expires: end}))
 		}
 		return err
@@ -452,10 +454,11 @@ func TestWhatHasExpiredGoesInSmallSteps(t *testing.T) {
 			g, err2 := tx.Grant(id)
 			a, err3 := tx.Token(id)
 			first, err4 := tx.Spend("x", id, now)
-			if err := errors.Join(err, err2, err3, err4); err != nil {
+			p, err5 := tx.Pushed(id)
+			if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 				return err
 			}
-			for _, there := range []bool{c != nil, g != nil, a != nil, !first} {
+			for _, there := range []bool{c != nil, g != nil, a != nil, !first, p != nil} {
 				if there {
 					left++
 				}
@@ -463,8 +466,8 @@ func TestWhatHasExpiredGoesInSmallSteps(t *testing.T) {
 		}
 		return nil
 	})
-	if left != 4 {
-		t.Errorf("%d rows are left, want the 4 that have not expired", left)
+	if left != 5 {
+		t.Errorf("%d rows are left, want the 5 that have not expired", left)
 	}
 }
 
@@ -501,7 +504,8 @@ func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
 		g := s.grant("app", s.user(), "")
 		code := token.New(token.OneTime)
 		s.update(func(tx provider.Tx) error {
-			return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: time.Now().Add(time.Minute)})
+			return errors.Join(tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: time.Now().Add(time.Minute)}),
+				tx.AddPushed(&provider.Pushed{Selector: code.Selector(), Expires: time.Now().Add(time.Minute)}))
 		})
 		if _, err := s.Renew(s.ctx, keep, time.Now()); err != nil {
 			t.Fatal(err)
@@ -511,10 +515,11 @@ func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
 		}
 		if err := s.store.View(s.ctx, func(tx provider.Tx) error {
 			c, err := tx.Code(code.Selector())
-			if c != nil {
-				t.Error("a code is good that may have been spent since")
+			p, err2 := tx.Pushed(code.Selector())
+			if c != nil || p != nil {
+				t.Error("a code or a pushed request is good that may have been spent since")
 			}
-			return err
+			return errors.Join(err, err2)
 		}); err != nil {
 			t.Fatal(err)
 		}

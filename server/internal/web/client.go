@@ -78,6 +78,8 @@ type Client struct {
 	AccessTTL            int64           `json:"access_ttl" doc:"Seconds that an access token is good."`
 	CodeTTL              int64           `json:"code_ttl" doc:"Seconds that a code is good."`
 	FirstParty           bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
+	RequirePushed        bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
+	RequireSigned        bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
 	CreatedAt            time.Time       `json:"created_at"`
 }
 
@@ -119,6 +121,8 @@ type NewClient struct {
 	AccessTTL            int64           `json:"access_ttl,omitempty" doc:"Seconds, 10 to 86400, of a JWT to 300; 300 where nothing is said."`
 	CodeTTL              int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
 	FirstParty           bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
+	RequirePushed        bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
+	RequireSigned        bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
 	Reason               string          `json:"reason,omitempty"`
 }
 
@@ -133,6 +137,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
+		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
 		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
 	}, nil
@@ -155,7 +160,7 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
-		FirstParty: c.FirstParty, CreatedAt: shown(c.CreatedAt),
+		FirstParty: c.FirstParty, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, CreatedAt: shown(c.CreatedAt),
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:
