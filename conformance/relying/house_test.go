@@ -3,6 +3,7 @@ package relying
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -304,4 +305,13 @@ func text(t testing.TB, r io.ReadCloser) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func decoded(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
