@@ -174,7 +174,7 @@ type process struct {
 	more  chan struct{} // holds something when said has grown
 }
 
-// launch starts a program; it lives as long as all tests do where it is the first house.
+// launch starts a program, which whoever asks for it stops.
 func launch(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), ended: make(chan struct{}), more: make(chan struct{}, 1)}
