@@ -432,3 +432,49 @@ func TestAttackRequestsThatAreTooLargeAreRefusedAtOnce(t *testing.T) {
 		t.Errorf("afterwards the server is %s", res.Status)
 	}
 }
+
+// What people copy: an answer that nobody asked for signs nobody in, and a token that is no
+// logout token signs nobody out.
+func TestAttackTheExamplesAreToldWhatNobodyAskedFor(t *testing.T) {
+	h := home(t)
+	for name, start := range map[string]func(testing.TB, *house, string) *app{"go": goApp, "node": nodeApp} {
+		t.Run(name, func(t *testing.T) {
+			id := "told-" + name
+			a := start(t, h, id)
+			p := signedIn(t, h, "user-"+id, "Told Example")
+			thief := signedIn(t, h, "thief-"+id, "Thief Example")
+			// The thief's own code, in the victim's browser (login CSRF).
+			thief.open(a.url + a.signIn)
+			_, fields := thief.form()
+			res, _ := thief.ask(request(t, "POST", h.url+"/oauth/authorize", url.Values{"flow": {fields["flow"]}, "decision": {"allow"}}, "Origin", h.url))
+			answer := res.Header.Get("Location")
+			p.open(a.url + a.signIn) // there is a sign-in on its way, but not this one
+			if res, body := p.ask(request(t, "GET", answer, nil)); res.StatusCode/100 != 4 {
+				t.Errorf("another's answer is taken: %s %s", res.Status, body)
+			}
+			p.open(a.url + a.signIn)
+			p.press("Allow")
+			if p.open(a.url + "/"); !strings.Contains(p.page, "Told Example") {
+				t.Fatalf("nobody is signed in:\n%s", p.page)
+			}
+			// An ID token of this very client and person, which says whose it is.
+			proof := p.signOutHint(a)
+			for what, token := range map[string]string{"an ID token": proof, "nothing": "", "text": "a.b.c"} {
+				if res, _ := p.ask(request(t, "POST", a.url+"/backchannel-logout", url.Values{"logout_token": {token}})); res.StatusCode != http.StatusBadRequest {
+					t.Errorf("%s is answered %s", what, res.Status)
+				}
+			}
+		})
+	}
+}
+
+// signOutHint is the ID token that an app shows when it signs somebody out.
+func (p *person) signOutHint(a *app) string {
+	p.t.Helper()
+	res, _ := p.ask(request(p.t, "POST", a.url+"/signout", nil, "Origin", a.url, "Sec-Fetch-Site", "same-origin"))
+	to, err := res.Location()
+	if err != nil || to.Query().Get("id_token_hint") == "" {
+		p.t.Fatalf("the sign-out is answered %s, %v", res.Status, to)
+	}
+	return to.Query().Get("id_token_hint")
+}
