@@ -160,3 +160,16 @@ func TestABrowserSignsInAtTwoClientsInTwoTabsAtOnce(t *testing.T) {
 	right.open(h.url + "/account")
 	right.comesTo("Sign in", "Password")
 }
+
+// frames are the addresses of the documents that stand in frames, as far as they may be seen.
+func (b *tab) frames() string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
+	defer cancel()
+	all, err := chromedp.Run(ctx, chromedp.Evaluate[string](`[...document.querySelectorAll("iframe")].map(f => {
+		try { return String(f.contentWindow.location.href) } catch (e) { return "of another origin" } }).join(" ")`))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return all
+}

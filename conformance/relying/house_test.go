@@ -3,6 +3,7 @@ package relying
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -173,7 +174,7 @@ type process struct {
 	more  chan struct{} // holds something when said has grown
 }
 
-// launch starts a program; it lives as long as all tests do where it is the first house.
+// launch starts a program, which whoever asks for it stops.
 func launch(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), ended: make(chan struct{}), more: make(chan struct{}, 1)}
@@ -304,4 +305,13 @@ func text(t testing.TB, r io.ReadCloser) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func decoded(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

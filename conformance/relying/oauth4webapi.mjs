@@ -59,17 +59,6 @@ const pages = {
     res.end(`${me.sub} ${me.name}`)
   },
 
-  // What the provider knows of a token, and that it is of no use once it is given back.
-  async 'GET /introspect'(req, res) {
-    const s = of(req)
-    const ask = async (token) => oauth.processIntrospectionResponse(as, client, await oauth.introspectionRequest(as, client, auth, token, http))
-    const before = await ask(s.tokens.access_token)
-    await oauth.processRevocationResponse(await oauth.revocationRequest(as, client, auth, s.tokens.refresh_token, http))
-    const after = await ask(s.tokens.access_token)
-    const refreshed = await oauth.processRefreshTokenResponse(as, client, await oauth.refreshTokenGrantRequest(as, client, auth, s.tokens.refresh_token, http)).catch((err) => err.error)
-    res.end(JSON.stringify({ before, after, refreshed }))
-  },
-
   'POST /signout'(req, res) {
     const s = of(req)
     const to = new URL(as.end_session_endpoint)

@@ -150,3 +150,19 @@ func (p *person) signOut(h *house) {
 	p.open(h.url + "/signout")
 	p.press("Sign out")
 }
+
+// form returns what the only form of the page would post, and where.
+func (p *person) form() (to string, fields map[string]string) {
+	p.t.Helper()
+	all := forms.FindAllStringSubmatch(p.page, -1)
+	if len(all) != 1 {
+		p.t.Fatalf("%s has %d forms:\n%s", p.at, len(all), p.page)
+	}
+	fields = map[string]string{}
+	for _, i := range inputs.FindAllStringSubmatch(all[0][2], -1) {
+		if a := attributesOf(i[1]); a["name"] != "" {
+			fields[a["name"]] = a["value"]
+		}
+	}
+	return attributesOf(all[0][1])["action"], fields
+}
