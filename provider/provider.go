@@ -181,6 +181,7 @@ func New(o Options) (*Provider, error) {
 		at.Path + "/.well-known/openid-configuration":       metadata,
 		"/.well-known/openid-configuration" + at.Path:       metadata,
 		"/.well-known/oauth-authorization-server" + at.Path: metadata,
+		ownResource + at.Path:                               {p.resource, get, true},
 	}
 	return p, nil
 }

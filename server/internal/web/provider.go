@@ -30,6 +30,7 @@ var clientPaths = map[string][]string{
 	"/oauth/userinfo":                         {"GET", "POST", "OPTIONS"},
 	"/.well-known/openid-configuration":       {"GET", "OPTIONS"},
 	"/.well-known/oauth-authorization-server": {"GET", "OPTIONS"},
+	"/.well-known/oauth-protected-resource":   {"GET", "OPTIONS"},
 }
 
 // forClients reports whether a path is an endpoint that programs call.
