@@ -3,7 +3,6 @@ package provider
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +81,7 @@ func (p *Provider) inspect(r *http.Request, f form, now time.Time) (*inspection,
 }
 
 // inspectBearer tells of an access token to whom it was given to, and to whom it is for:
-// a service whose id is one of the token's audiences. To others it may as well not be.
+// a service that is one of the token's audiences. To others it may as well not be.
 func (p *Provider) inspectBearer(tx Tx, asker *Client, b bearer, now time.Time) (*inspection, error) {
 	l, err := b.find(tx, now)
 	switch {
@@ -90,7 +89,7 @@ func (p *Provider) inspectBearer(tx Tx, asker *Client, b bearer, now time.Time) 
 		return &inspection{}, nil
 	case err != nil:
 		return nil, err
-	case l.Client != asker.ID && !slices.Contains(l.Audience, asker.ID):
+	case l.Client != asker.ID && !asker.is(l.Audience):
 		return &inspection{}, nil
 	}
 	i := &inspection{

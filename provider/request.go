@@ -34,10 +34,11 @@ type request struct {
 // facts alone, sealed, so that every tab has its own. It counts nothing and spends
 // nothing.
 type flow struct {
-	Query string `json:"q"`
-	At    int64  `json:"at"`           // when it was first here, Unix milliseconds
-	Back  bool   `json:"re,omitempty"` // it has been at a sign-in
-	Shown string `json:"to,omitempty"` // the session that its consent page was made for
+	Query  string `json:"q"`
+	At     int64  `json:"at"`           // when it was first here, Unix milliseconds
+	Back   bool   `json:"re,omitempty"` // it has been at a sign-in
+	Raised bool   `json:"st,omitempty"` // a stronger proof was asked for
+	Shown  string `json:"to,omitempty"` // the session that its consent page was made for
 }
 
 const flowName = "oauth flow"
