@@ -145,7 +145,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 		Revocation: at + "/revoke", UserInfo: at + "/userinfo", Keys: at + "/jwks", EndSession: at + "/logout",
 
 		Responses: []string{"code"}, ResponseModes: []string{"query", "form_post"},
-		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials},
+		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials, TokenExchange},
 		Subjects: []string{"public", "pairwise"}, ACRs: p.o.ACRs, Locales: p.o.Locales,
 		Prompts:      []string{"none", "login", "consent", "select_account"},
 		IDTokenSigns: []jose.Algorithm{},

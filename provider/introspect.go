@@ -30,6 +30,7 @@ type inspection struct {
 	ACR          string               `json:"acr,omitempty"`
 	AMR          []string             `json:"amr,omitempty"`
 	Confirmation *access.Confirmation `json:"cnf,omitempty"`
+	Act          *access.Actor        `json:"act,omitempty"` // RFC 8693 section 4.1
 }
 
 // introspect tells a client whether a token counts (RFC 7662).
@@ -96,6 +97,7 @@ func (p *Provider) inspectBearer(tx Tx, asker *Client, b bearer, now time.Time) 
 		Active: true, Scope: strings.Join(l.Scopes, " "), ClientID: l.Client, Type: "Bearer", Issuer: p.o.Issuer,
 		Subject: l.Client, Audience: l.Audience, Issued: l.Issued.Unix(), Expires: l.Expires.Unix(), ID: l.Selector,
 		GID: l.Grant, SEV: l.SEV, ACR: l.ACR, AMR: l.AMR,
+		Act: actor(l.Actors),
 	}
 	if l.user != nil {
 		i.Subject, i.AuthTime = p.subject(asker, l.Subject), l.AuthTime.Unix()

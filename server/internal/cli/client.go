@@ -34,7 +34,9 @@ token_exchange. A resource that only looks into tokens needs none. Where no scop
 named, a client may ask for every standard one that they allow.
 ` + beside,
 		Example: `(umask 077; admit client add --id shop --name 'The shop' --grant authorization_code,refresh_token \
-  --redirect https://shop.example.net/callback > secret)`,
+  --redirect https://shop.example.net/callback > secret)
+(umask 077; admit client add --id orders --name 'The orders' --resource https://orders.example.net \
+  --grant token_exchange --scope orders:read --audience https://stock.example.net > secret)`,
 	}
 	in, flags := server.NewClient{}, cmd.Flags()
 	flags.StringVar(&in.ID, "id", "", "the client's `ID`, which it says with each request")
@@ -59,7 +61,7 @@ named, a client may ask for every standard one that they allow.
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes(), needs("id", "name"), func(cmd *cobra.Command, _ []string) error {
 		if !flags.Changed("grant") && !flags.Changed("resource") {
-			return misused(cmd, "%s: --grant is needed, or --resource", cmd.CommandPath())
+			return misused(cmd, "%s: --grant is missing, or --resource", cmd.CommandPath())
 		}
 		ways := 0
 		for _, name := range []string{"secret-file", "public", "jwks-file"} {
