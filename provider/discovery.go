@@ -134,6 +134,9 @@ type document struct {
 
 	Backchannel        bool `json:"backchannel_logout_supported"`
 	BackchannelSession bool `json:"backchannel_logout_session_supported"`
+
+	Frontchannel        bool `json:"frontchannel_logout_supported"`
+	FrontchannelSession bool `json:"frontchannel_logout_session_supported"`
 }
 
 func (p *Provider) describe(signs [3]bool) *document {
@@ -155,7 +158,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 
 		Challenges: []string{"S256"}, IssInAnswers: true,
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
-		Backchannel: true, BackchannelSession: true,
+		Backchannel: true, BackchannelSession: true, Frontchannel: true, FrontchannelSession: true,
 	}
 	for i, alg := range signingAlgorithms {
 		if signs[i] {
