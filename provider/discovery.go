@@ -123,6 +123,7 @@ type document struct {
 	RevocationSigns []jose.Algorithm `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	InspectionAuth  []AuthMethod     `json:"introspection_endpoint_auth_methods_supported"`
 	InspectionSigns []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	Inspections     []jose.Algorithm `json:"introspection_signing_alg_values_supported"`
 
 	Challenges   []string `json:"code_challenge_methods_supported"`
 	IssInAnswers bool     `json:"authorization_response_iss_parameter_supported"`
@@ -165,6 +166,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 			d.IDTokenSigns = append(d.IDTokenSigns, alg)
 		}
 	}
+	d.Inspections = d.IDTokenSigns // and of what else is signed for a client
 	claims := map[string]bool{"sub": true, "iss": true, "aud": true, "exp": true, "iat": true, "auth_time": true, "acr": true, "amr": true, "azp": true, "nonce": true, "sid": true, "at_hash": true}
 	for _, all := range [...]map[string][]string{standardClaims, p.o.Scopes} {
 		for scope, names := range all {
