@@ -62,3 +62,15 @@ func TestAServiceCallsAnotherForAPersonUntilItIsTakenBack(t *testing.T) {
 		}
 	}
 }
+
+// What it has exchanged is of grants of others, which live on without it.
+func TestAServiceThatExchangesEndsForVerifiersWhenItIsRemoved(t *testing.T) {
+	s, root := administered(t)
+	s.register(func(c *server.NewClient) {
+		c.ID, c.Name, c.GrantTypes, c.RedirectURIs = "orders", "Orders", []string{"token_exchange"}, nil
+		c.Resources, c.Audiences = []string{ordersAPI}, []string{stockAPI}
+	})
+	root.delete("admin/clients/orders").want(204)
+	// The feed tells that tokens of this id count no more, so that no other client has it.
+	root.post("admin/clients", aClient(m{"id": "orders"})).want(409, "client_ending")
+}
