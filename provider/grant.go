@@ -105,7 +105,7 @@ type minted struct {
 
 // mint notes an access token of a grant. The user is nil where the client asks for
 // itself.
-func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
+func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
 	expires := now.Add(c.accessLife())
 	if g.Expires.Before(expires) {
 		expires = g.Expires // nobody tells verifiers of an end that comes by itself
@@ -118,6 +118,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		t := &Token{
 			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
 			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+			Actors: x.actors,
 		}
 		if u != nil {
 			t.SEV = u.Epoch
@@ -125,12 +126,12 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		return m, tx.AddToken(t)
 	}
 	m.alg = c.signs()
-	if err := p.canSign(m.alg); err != nil {
+	if err := x.canSign(m.alg); err != nil {
 		return nil, err
 	}
 	m.claims = &jose.Claims[access.Claims]{
-		Issuer: p.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
-		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR},
+		Issuer: x.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
+		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR, Act: actor(x.actors)},
 	}
 	d := &m.claims.Data
 	if u == nil {
@@ -139,7 +140,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		d.SEV, d.AuthTime = u.Epoch, g.AuthTime.Unix()
 		// Somebody's roles go to no application of others': what that may do is what was
 		// allowed it, and a service that looks at roles alone must not give it more.
-		if c.FirstParty {
+		if c.FirstParty && !x.foreign {
 			d.Roles = u.Roles
 		}
 	}

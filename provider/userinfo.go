@@ -19,7 +19,7 @@ var errNoToken = admit.Unauthenticated.New("no_token", "There is no access token
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	told, err := p.tell(w, r)
 	if err != nil {
-		refuseBearer(w, err)
+		p.refuseBearer(w, err)
 		return
 	}
 	write(w, http.StatusOK, told)
@@ -102,9 +102,9 @@ func isB64Token(text string) bool {
 }
 
 // refuseBearer refuses a request with an access token (RFC 6750 section 3).
-func refuseBearer(w http.ResponseWriter, err error) {
+func (p *Provider) refuseBearer(w http.ResponseWriter, err error) {
 	a, status := answerOf(err)
-	tells := `Bearer realm="userinfo"`
+	tells := `Bearer realm="userinfo", resource_metadata="` + p.resourceAt() + `"`
 	switch e, _ := errors.AsType[*admit.Error](err); {
 	case e == errNoToken:
 		w.Header().Set("WWW-Authenticate", tells)
