@@ -69,6 +69,14 @@ type Options struct {
 	// registered clients. Nil is for none.
 	Origin func(ctx context.Context, origin string) (bool, error)
 
+	// DevicePage is where people type the code that a device shows, such as
+	// https://id.example.org/device: a page that calls [Provider.Device]. Without it nothing
+	// of RFC 8628 is here.
+	DevicePage string
+	// Address is where a request comes from, for the page and for bounds; nil for
+	// RemoteAddr, which behind a proxy is the proxy's.
+	Address func(*http.Request) netip.Addr
+
 	// Locales are the languages that the pages of People are in, for discovery.
 	Locales []string
 
@@ -114,6 +122,7 @@ type Provider struct {
 	routes map[string]route
 	*tokens
 	*rest
+	*devices
 }
 
 // A route is an endpoint.
@@ -160,7 +169,11 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t, rest: rest}
+	devices, err := newDevices(&o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t, rest: rest, devices: devices}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
 		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)
@@ -181,6 +194,9 @@ func New(o Options) (*Provider, error) {
 		at.Path + "/.well-known/openid-configuration":       metadata,
 		"/.well-known/openid-configuration" + at.Path:       metadata,
 		"/.well-known/oauth-authorization-server" + at.Path: metadata,
+	}
+	if o.DevicePage != "" {
+		p.routes[p.base+"/device"] = route{p.device, post, false}
 	}
 	return p, nil
 }
