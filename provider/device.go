@@ -363,8 +363,10 @@ func (p *Provider) DecideDevice(r *http.Request, flow string, allow bool) (*Devi
 			return fmt.Errorf("note a decision: %w", err)
 		case !first:
 			return ErrUserCode
-		case !allow || q.Client.FirstParty:
+		case !allow:
 			return nil
+		case q.Client.FirstParty:
+			return tx.Note(Note{At: now, Event: "client_authorized", Subject: live.Subject, Client: q.Client.ID})
 		}
 		return remember(tx, had, live.Subject, q.Client, q.Scopes, q.Asked.Audiences, true, now)
 	})

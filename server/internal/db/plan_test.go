@@ -18,6 +18,8 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		sqlSweepProvider[1]: "grants_expires",
 		sqlSweepProvider[2]: "codes_expires",
 		sqlSweepProvider[3]: "spent_until",
+		sqlSweepDevices:     "devices_expires",
+		sqlDeviceOf:         "sqlite_autoindex_devices_2",
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		rows, err := d.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
