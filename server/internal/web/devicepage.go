@@ -66,6 +66,7 @@ func (c *call) devicePage() error {
 // atDevice returns who is signed in. Nobody is led to the sign-in, and comes back with the
 // code.
 func (c *call) atDevice(typed string) (*account.User, error) {
+	c.w.Header().Set("X-Frame-Options", "DENY") // as the consent page has it, for old browsers
 	_, user, err := c.holder()
 	switch {
 	case unsigned(err):
