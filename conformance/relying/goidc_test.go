@@ -26,6 +26,7 @@ type house struct {
 	*testing.T
 	issuer  string
 	secret  string
+	data    string
 	browser *http.Client
 }
 
@@ -49,7 +50,7 @@ func newHouse(t *testing.T, alg string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{T: t, issuer: s.Ready().URL, browser: &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	h := &house{T: t, issuer: s.Ready().URL, data: data, browser: &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(data, "admit.sock")); err == nil {
 			break // commands are heard
