@@ -20,8 +20,9 @@
 // them sign somebody in or ask for consent where that is needed, and sends the browser
 // back with a code that is good once, for a minute. The application's server redeems it.
 //
-// There is one flow for people: the authorization code with PKCE (S256). What OAuth 2.1
-// has left behind is not here: no implicit flow, no passwords, no plain challenges, no
+// There is one flow for people: the authorization code with PKCE (S256); and, where
+// Options.DevicePage says so, another one for devices that have no browser (RFC 8628). What
+// OAuth 2.1 has left behind is not here: no implicit flow, no passwords, no plain challenges, no
 // patterns of redirect URIs.
 package provider
 

@@ -15,7 +15,7 @@ import (
 // That is 20^8, or 34.6 bits. It is enough since it is good for ten minutes, and guesses
 // are counted: everybody together gets 1600 in that time before whoever has missed must
 // wait, so that one device is hit with a chance of 6 in 10^8, and any of 1000 that always
-// wait once in 290 days. A hit gives nothing of anybody else's: who guesses may let a
+// wait once in 300 days. A hit gives nothing of anybody else's: who guesses may let a
 // stranger's device into his own account.
 type userCode [userCodeLen]byte
 
