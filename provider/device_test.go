@@ -300,6 +300,7 @@ func TestADeviceThatAsksTooOftenIsSlowedDown(t *testing.T) {
 
 func TestOfADeviceCodeThatManyPresentAtOnceOneBecomesTokens(t *testing.T) {
 	l := newLiving(t)
+	l.o.Store = l.m // the shelf counts without a lock
 	a := l.begins("tv", "openid")
 	l.decides("s1", a.string("user_code"), true)
 	var wg sync.WaitGroup
