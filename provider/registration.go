@@ -91,15 +91,26 @@ func checkURI(uri string, native, insecure bool) string {
 	return printable(uri) + " " + why + "."
 }
 
-func (c *Client) checkName(bool) (field, why string) {
+func (c *Client) checkName(insecure bool) (field, why string) {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case len(c.ID) > maxID || !isID(c.ID):
 		return "id", "An id has 1 to 128 letters, digits, dots, dashes, underscores or tildes."
 	case strings.TrimSpace(c.Name) == "" || utf8.RuneCountInString(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unprintable):
 		return "name", "A name has 1 to 100 characters: people see it when they are asked for consent."
+	case c.URI != "" && checkURI(c.URI, false, insecure) != "":
+		return "uri", checkURI(c.URI, false, insecure)
+	case c.Sector != "" && !isHost(c.Sector):
+		return "sector", "A sector is a host, such as example.net."
 	}
 	return "", ""
+}
+
+// isHost takes the host of a URL as it is written there: small letters, and no port.
+func isHost(text string) bool {
+	u, err := url.Parse("https://" + text)
+	return err == nil && len(text) <= 253 && u.Host == text && u.Hostname() == text && text == strings.ToLower(text) && text != "" &&
+		strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
 // maxID bounds the ids of clients that somebody writes, and not those that are URLs.

@@ -21,6 +21,9 @@ type Client = web.Client
 // show again.
 type MadeClient = web.MadeClient
 
+// A ClientChange is what an operator changes of a client; what is not there stays.
+type ClientChange = web.ClientChange
+
 // DefaultOverlap is how long the secret before is good when it is replaced.
 const DefaultOverlap = account.DefaultOverlap
 
@@ -40,6 +43,12 @@ func (o *Operator) Client(ctx context.Context, id string) (Client, error) {
 	return ask[Client](ctx, o, "client", clientTarget{ID: id})
 }
 
+// ChangeClient changes what is said of a client.
+func (o *Operator) ChangeClient(ctx context.Context, id string, in ClientChange) (Client, error) {
+	in.Reason = o.Reason
+	return ask[Client](ctx, o, "change-client", changedClient{in, id})
+}
+
 // RemoveClient removes a client, and ends all that it was allowed.
 func (o *Operator) RemoveClient(ctx context.Context, id string) error {
 	_, err := ask[none](ctx, o, "remove-client", clientTarget{ID: id, Reason: o.Reason})
@@ -57,6 +66,10 @@ type (
 	newClient struct {
 		NewClient
 		Secret string `json:"secret,omitempty"` // in the place of the other, which never prints
+	}
+	changedClient struct {
+		ClientChange
+		ID string `json:"id"`
 	}
 	clientTarget struct {
 		ID      string        `json:"id"`
@@ -80,6 +93,18 @@ func (s *Server) clientOperations(all map[string]operation) {
 			return MadeClient{}, err
 		}
 		return MadeClient{Client: web.ClientOf(c, now), Secret: made.Reveal()}, nil
+	})
+	all["change-client"] = op(func(ctx context.Context, in changedClient) (Client, error) {
+		change, err := in.Account()
+		if err != nil {
+			return Client{}, err
+		}
+		now := time.Now()
+		c, err := s.accounts.ChangeClient(ctx, in.ID, change, byOperator(in.Reason), now)
+		if err != nil {
+			return Client{}, err
+		}
+		return web.ClientOf(c, now), nil
 	})
 	all["clients"] = op(func(ctx context.Context, in page) ([]Client, error) {
 		found, err := s.accounts.FindClients(ctx, in.After, in.Limit)

@@ -14,7 +14,7 @@ import (
 func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 	p, err := provider.New(provider.Options{
 		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: ringKeys{s.keys}, Secrets: s.keys.Cookies(), People: people,
-		Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
+		Networks: s.cfg.networks(), Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
 		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log,
 	})
 	if s.provider == nil { // one is enough to tell clients what ends

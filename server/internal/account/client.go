@@ -43,9 +43,12 @@ type Clients interface {
 	FindClients(after string, limit int) ([]*provider.Client, error)
 	// PutClient makes a client be just as given.
 	PutClient(c *provider.Client) error
-	// DeleteClient removes a client with its consents, codes and tokens, ends its
-	// grants, and reports whether any of them was good. It does not tell the feed.
-	DeleteClient(id, reason string, now time.Time) (lived bool, err error)
+	// DeleteClient removes a client with its consents, codes, grants and tokens. It does
+	// not tell the feed.
+	DeleteClient(id string) error
+	// ClientJWTs reports whether a JWT of a client may still be taken for good by who
+	// looks nothing up.
+	ClientJWTs(id string, now time.Time) (bool, error)
 	// ClientTold returns until when the feed tells that a client with this id has
 	// ended, the zero time where it does not.
 	ClientTold(id string, now time.Time) (time.Time, error)
@@ -55,10 +58,12 @@ type Clients interface {
 // proves itself: it is Public, or has Keys, or else a secret.
 type NewClient struct {
 	ID, Name string
+	URI      string // where people read about it
 
-	Public bool
-	JWKS   []byte       // a JWK set, or one JWK
-	Secret admit.Secret // that it has already; none: one is made
+	Public  bool
+	JWKS    []byte       // a JWK set, or one JWK
+	JWKSURI string       // in its place: where they are
+	Secret  admit.Secret // that it has already; none: one is made
 
 	RedirectURIs         []string
 	PostLogoutURIs       []string
@@ -69,22 +74,18 @@ type NewClient struct {
 	FirstParty           bool
 	JWT                  bool
 	Signs                jose.Algorithm
+	Sector               string // host of pairwise subjects
 	AccessLife, CodeLife time.Duration
+	GrantLife            time.Duration
 }
 
 // client returns the client that is asked for, and its secret where one was made.
 func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, made admit.Secret, err error) {
 	c = &provider.Client{
-		ID: in.ID, Name: strings.TrimSpace(in.Name),
+		ID: in.ID, Name: strings.TrimSpace(in.Name), URI: in.URI, KeysURI: in.JWKSURI, Sector: in.Sector,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, JWT: in.JWT, Signs: in.Signs,
-		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
-	}
-	for _, g := range in.Grants {
-		if g == "device_code" {
-			g = string(provider.DeviceCode)
-		}
-		c.Grants = append(c.Grants, provider.GrantType(g))
+		AccessLife: in.AccessLife, CodeLife: in.CodeLife, GrantLife: in.GrantLife, Grants: grantTypes(in.Grants), CreatedAt: now,
 	}
 	if c.Scopes == nil {
 		c.Scopes = provider.DefaultScopes(c.Grants)
@@ -94,13 +95,12 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 		c.Auth = provider.NoAuth
 		// Only programs on people's devices are answered where no site is.
 		c.Native = slices.ContainsFunc(in.RedirectURIs, onDevice)
-	case in.JWKS != nil:
+	case in.JWKS != nil || in.JWKSURI != "":
 		c.Auth = provider.PrivateKeyJWT
 	}
 	if in.JWKS != nil {
-		// Keys that are not understood are for others; Check wants one that is.
-		if c.Keys, _, err = jose.ParseKeySet(in.JWKS); err != nil {
-			return nil, made, &admit.FieldError{Field: "jwks", Err: provider.ErrInvalidMetadata.WithHint("It is a JWK set, or one JWK, with public keys: admit jwt keygen --public writes one.")}
+		if c.Keys, err = parseKeys(in.JWKS); err != nil {
+			return nil, made, err
 		}
 	}
 	switch {
@@ -115,14 +115,42 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 		made, kept = provider.NewSecret()
 		c.Secrets = []provider.ClientSecret{kept}
 	}
-	if err := c.Check(insecure); err != nil {
+	if err := checkClient(c, insecure); err != nil {
 		return nil, admit.Secret{}, err
+	}
+	return c, made, nil
+}
+
+func grantTypes(names []string) (all []provider.GrantType) {
+	for _, g := range names {
+		if g == "device_code" {
+			g = string(provider.DeviceCode)
+		}
+		all = append(all, provider.GrantType(g))
+	}
+	return all
+}
+
+// parseKeys reads the public keys of a client. Keys that are not understood are for
+// others; Check wants one that is.
+func parseKeys(text []byte) (*jose.KeySet, error) {
+	keys, _, err := jose.ParseKeySet(text)
+	if err != nil {
+		return nil, &admit.FieldError{Field: "jwks", Err: provider.ErrInvalidMetadata.WithHint("It is a JWK set, or one JWK, with public keys: admit jwt keygen --public writes one.")}
+	}
+	return keys, nil
+}
+
+// checkClient refuses what package provider does, and what is not for this server.
+func checkClient(c *provider.Client, insecure bool) error {
+	if err := c.Check(insecure); err != nil {
+		return err
 	}
 	if c.JWT && c.AccessLife > accessLife {
 		// The feed, and the lists of who verifies, forget an ending after that.
-		return nil, admit.Secret{}, &admit.FieldError{Field: "access_ttl", Err: provider.ErrInvalidMetadata.WithHint("A JWT is good for 5 minutes at most, so that its end is heard everywhere. An opaque token may be good for longer.")}
+		return &admit.FieldError{Field: "access_ttl", Err: provider.ErrInvalidMetadata.WithHint("A JWT is good for 5 minutes at most, so that its end is heard everywhere. An opaque token may be good for longer.")}
 	}
-	return c, made, nil
+	return nil
 }
 
 // onDevice reports whether a redirect URI is of a program on a device (RFC 8252
@@ -177,9 +205,15 @@ func freeForClient(tx Tx, id string, now time.Time) error {
 	case !errors.Is(err, ErrUnknownUser):
 		return err
 	}
+	return notEnding(tx, id, "Choose another id, or wait until ", now)
+}
+
+// notEnding refuses an id of which whoever verifies JWTs was told that its tokens are good
+// no more: they would refuse new ones, too.
+func notEnding(tx Tx, id, wait string, now time.Time) error {
 	until, err := tx.ClientTold(id, now)
 	if err == nil && until.After(now) {
-		err = ErrClientEnding.WithHint("Choose another id, or wait until " + until.UTC().Format("15:04 UTC") + ".")
+		err = ErrClientEnding.WithHint(wait + until.UTC().Format("15:04 UTC") + ".")
 	}
 	return err
 }
@@ -227,16 +261,26 @@ func (s *Service) RemoveClient(ctx context.Context, id string, by By, now time.T
 		if err != nil {
 			return err
 		}
-		lived, err := tx.DeleteClient(c.ID, reasonClientRemoved, now)
-		if err == nil && lived {
-			// One event for all grants. Where there were none, nobody need hear of it.
-			err = tx.Tell(feed.ClientEnded(c.ID, reasonClientRemoved, now.Add(ToldFor)))
+		if err := endJWTs(tx, c.ID, reasonClientRemoved, now); err != nil {
+			return err
 		}
-		if err != nil {
+		if err := tx.DeleteClient(c.ID); err != nil {
 			return err
 		}
 		return tx.Record(by.Record(now, "", "client_removed", c.ID))
 	})
+}
+
+// endJWTs tells whoever verifies JWTs by themselves that none of a client is good any more:
+// one event for all of its grants. Where there are none out there nobody need hear of it,
+// and the id may be used again at once: an opaque token is looked up here each time, and is
+// good no more with its grant.
+func endJWTs(tx Tx, id, reason string, now time.Time) error {
+	live, err := tx.ClientJWTs(id, now)
+	if err == nil && live {
+		err = tx.Tell(feed.ClientEnded(id, reason, now.Add(ToldFor)))
+	}
+	return err
 }
 
 // RotateClientSecret gives a client another secret, one that is made where there is

@@ -10,16 +10,17 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newClient() *cobra.Command {
 	return group("client", "register applications that people sign in to, or that act for themselves",
-		newClientAdd(), newClientList(), newClientShow(), newClientRemove(), newClientRotateSecret())
+		newClientAdd(), newClientList(), newClientShow(), newClientSet(), newClientDisable(), newClientEnable(), newClientRemove(), newClientRotateSecret())
 }
 
 func newClientAdd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "add --id ID --name NAME --grant TYPE [--secret-file FILE | --public | --jwks-file FILE]", Short: "register an application",
+		Use: "add --id ID --name NAME --grant TYPE [--secret-file FILE | --public | --jwks-file FILE | --jwks-uri URI]", Short: "register an application",
 		Long: `Where nothing says how it proves itself, a secret is made and written to standard output,
 which can be done this once: only a digest of it is kept.
 
@@ -37,32 +38,20 @@ Where no scope is named, a client may ask for every standard one that they allow
 	}
 	in, flags := server.NewClient{}, cmd.Flags()
 	flags.StringVar(&in.ID, "id", "", "the client's `ID`, which it says with each request")
-	flags.StringVar(&in.Name, "name", "", "how people know it, as `TEXT`")
 	secretFlag(cmd)
 	flags.BoolVar(&in.Public, "public", false, "it cannot keep a secret: a script of a page, or a program on a device")
-	keys := flags.String("jwks-file", "", "read its public keys from `FILE`, a JWK set or one JWK: it proves itself by a signature")
-	flags.StringArrayVar(&in.RedirectURIs, "redirect", nil, "where it is answered: a `URI`; may be given again")
-	flags.StringArrayVar(&in.PostLogoutURIs, "post-logout", nil, "where people are sent when they have signed out: a `URI`; may be given again")
-	flags.StringVar(&in.BackchannelLogoutURI, "backchannel-logout", "", "where it is told that a session has ended: a `URI`")
-	grants := flags.StringArray("grant", nil, "a grant `TYPE`, or several with commas between; may be given again")
-	scopes := flags.StringArray("scope", nil, "what it may ask for: a `SCOPE`, or several with spaces between; may be given again")
-	flags.StringArrayVar(&in.Audiences, "audience", nil, "a resource that it may ask for, as `URI`; may be given again")
-	format := oneOf(cmd, "access-token", "the `FORM` of access tokens: opaque or jwt (default opaque)", "opaque", "jwt")
-	alg := oneOf(cmd, "signing-alg", "the `ALG` that is signed with for it: ES256, RS256 or EdDSA (default ES256)", "ES256", "RS256", "EdDSA")
-	access := spanFlag(cmd, "access-ttl", 0, "how long an access token is good, as `TIME` such as 10m; a JWT 5m at most (default 5m)")
-	code := spanFlag(cmd, "code-ttl", 0, "how long a code is good, as `TIME` (default 60s)")
-	flags.BoolVar(&in.FirstParty, "first-party", false, "nobody is asked for consent: it is yours")
+	said := clientFlags(cmd)
 	because(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes(), needs("id", "name", "grant"), func(cmd *cobra.Command, _ []string) error {
 		ways := 0
-		for _, name := range []string{"secret-file", "public", "jwks-file"} {
+		for _, name := range []string{"secret-file", "public", "jwks-file", "jwks-uri"} {
 			if flags.Changed(name) {
 				ways++
 			}
 		}
 		if ways > 1 {
-			return misused(cmd, "%s: it is one of --secret-file, --public and --jwks-file", cmd.CommandPath())
+			return misused(cmd, "%s: it is one of --secret-file, --public, --jwks-file and --jwks-uri", cmd.CommandPath())
 		}
 		return nil
 	})
@@ -70,16 +59,9 @@ Where no scope is named, a client may ask for every standard one that they allow
 		if in.Secret, err = readSecret(cmd); err != nil {
 			return err
 		}
-		if *keys != "" {
-			if in.JWKS, err = readJSON(cmd, *keys); err != nil {
-				return err
-			}
+		if err := said.fill(cmd, &in); err != nil {
+			return err
 		}
-		for _, text := range words(*grants) {
-			in.GrantTypes = append(in.GrantTypes, strings.FieldsFunc(text, func(c rune) bool { return c == ',' })...)
-		}
-		in.Scopes, in.AccessTokenFormat, in.SigningAlg = words(*scopes), *format, *alg
-		in.AccessTTL, in.CodeTTL = access.seconds(), code.seconds()
 		made, err := o.AddClient(ctx, in)
 		if err != nil {
 			return err
@@ -89,6 +71,197 @@ Where no scope is named, a client may ask for every standard one that they allow
 		}
 		sayMade(cmd, o)
 		return nil
+	})
+}
+
+// clientSaid is what flags say of a client, when it is registered and when it is changed.
+type clientSaid struct {
+	name, uri, backchannel, sector   string
+	jwksFile, jwksURI                string
+	redirects, postLogout, audiences []string
+	grants, scopes                   []string
+	format, alg                      *string
+	access, code, grant              *span
+	firstParty                       bool
+}
+
+// clientFlags gives cmd the flags of what may be said of a client.
+func clientFlags(cmd *cobra.Command) *clientSaid {
+	in, flags := &clientSaid{}, cmd.Flags()
+	flags.StringVar(&in.name, "name", "", "how people know it, as `TEXT`")
+	flags.StringVar(&in.uri, "uri", "", "where people read about it: a `URI`")
+	flags.StringVar(&in.jwksFile, "jwks-file", "", "read its public keys from `FILE`, a JWK set or one JWK: it proves itself by a signature")
+	flags.StringVar(&in.jwksURI, "jwks-uri", "", "where its public keys are, which may then change: a `URI`")
+	flags.StringArrayVar(&in.redirects, "redirect", nil, "where it is answered: a `URI`; may be given again")
+	flags.StringArrayVar(&in.postLogout, "post-logout", nil, "where people are sent when they have signed out: a `URI`; may be given again")
+	flags.StringVar(&in.backchannel, "backchannel-logout", "", "where it is told that a session has ended: a `URI`")
+	flags.StringArrayVar(&in.grants, "grant", nil, "a grant `TYPE`, or several with commas between; may be given again")
+	flags.StringArrayVar(&in.scopes, "scope", nil, "what it may ask for: a `SCOPE`, or several with spaces between; may be given again")
+	flags.StringArrayVar(&in.audiences, "audience", nil, "a resource that it may ask for, as `URI`; may be given again")
+	in.format = oneOf(cmd, "access-token", "the `FORM` of access tokens: opaque or jwt (default opaque)", "opaque", "jwt")
+	in.alg = oneOf(cmd, "signing-alg", "the `ALG` that is signed with for it: ES256, RS256 or EdDSA (default ES256)", "ES256", "RS256", "EdDSA")
+	flags.StringVar(&in.sector, "sector", "", "it knows people by ids of their own, which clients of the same `HOST` share")
+	in.access = spanFlag(cmd, "access-ttl", 0, "how long an access token is good, as `TIME` such as 10m; a JWT 5m at most (default 5m)")
+	in.code = spanFlag(cmd, "code-ttl", 0, "how long a code is good, as `TIME` (default 60s)")
+	in.grant = spanFlag(cmd, "grant-ttl", 0, "how long what it was allowed with offline_access lasts, as `TIME` (default 30d)")
+	flags.BoolVar(&in.firstParty, "first-party", false, "nobody is asked for consent: it is yours")
+	return in
+}
+
+// readKeys reads the keys that a flag names, none where there is none.
+func (said *clientSaid) readKeys(cmd *cobra.Command) (json.RawMessage, error) {
+	if said.jwksFile == "" {
+		return nil, nil
+	}
+	return readJSON(cmd, said.jwksFile)
+}
+
+// grantTypes are those that are named, each by itself.
+func (said *clientSaid) grantTypes() (all []string) {
+	for _, text := range words(said.grants) {
+		all = append(all, strings.FieldsFunc(text, func(c rune) bool { return c == ',' })...)
+	}
+	return all
+}
+
+// fill makes in of what is said.
+func (said *clientSaid) fill(cmd *cobra.Command, in *server.NewClient) (err error) {
+	in.Name, in.URI, in.JWKSURI, in.RedirectURIs, in.PostLogoutURIs = said.name, said.uri, said.jwksURI, said.redirects, said.postLogout
+	in.BackchannelLogoutURI, in.GrantTypes, in.Scopes, in.Audiences = said.backchannel, said.grantTypes(), words(said.scopes), said.audiences
+	in.AccessTokenFormat, in.SigningAlg, in.Sector, in.FirstParty = *said.format, *said.alg, said.sector, said.firstParty
+	in.AccessTTL, in.CodeTTL, in.GrantTTL = said.access.seconds(), said.code.seconds(), said.grant.seconds()
+	in.JWKS, err = said.readKeys(cmd)
+	return err
+}
+
+// change makes a change of what is said: of the flags that were given.
+func (said *clientSaid) change(cmd *cobra.Command) (in server.ClientChange, err error) {
+	given := cmd.Flags().Changed
+	for _, one := range []struct {
+		flag string
+		to   **string
+		of   *string
+	}{
+		{"name", &in.Name, &said.name}, {"uri", &in.URI, &said.uri}, {"jwks-uri", &in.JWKSURI, &said.jwksURI},
+		{"backchannel-logout", &in.BackchannelLogoutURI, &said.backchannel}, {"access-token", &in.AccessTokenFormat, said.format},
+		{"signing-alg", &in.SigningAlg, said.alg}, {"sector", &in.Sector, &said.sector},
+	} {
+		if given(one.flag) {
+			*one.to = one.of
+		}
+	}
+	for _, list := range []struct {
+		flag string
+		to   **[]string
+		of   []string
+	}{
+		{"redirect", &in.RedirectURIs, said.redirects}, {"post-logout", &in.PostLogoutURIs, said.postLogout},
+		{"grant", &in.GrantTypes, said.grantTypes()}, {"scope", &in.Scopes, words(said.scopes)}, {"audience", &in.Audiences, said.audiences},
+	} {
+		if given(list.flag) {
+			of := []string{} // and never null: '' is for none
+			for _, text := range list.of {
+				if text != "" {
+					of = append(of, text)
+				}
+			}
+			*list.to = &of
+		}
+	}
+	for _, ttl := range []struct {
+		flag string
+		to   **int64
+		of   *span
+	}{{"access-ttl", &in.AccessTTL, said.access}, {"code-ttl", &in.CodeTTL, said.code}, {"grant-ttl", &in.GrantTTL, said.grant}} {
+		if given(ttl.flag) {
+			n := ttl.of.seconds()
+			*ttl.to = &n
+		}
+	}
+	if given("first-party") {
+		in.FirstParty = &said.firstParty
+	}
+	in.JWKS, err = said.readKeys(cmd)
+	return in, err
+}
+
+func newClientSet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "set ID FLAG…", Short: "change what is said of an application",
+		Long: `What no flag names stays. A flag that may be given again names the whole list, and ''
+none: whoever adds a redirect URI names those that stay, too. What is 0 is the default again.
+
+Whether it proves itself by a secret, by keys or by nothing cannot be changed: such an
+application is another one. Tokens that are out there stay what they are.
+` + beside,
+		Example: `admit client set shop --redirect https://shop.example.net/callback --redirect https://shop.example.org/callback
+admit client set shop --access-ttl 10m --reason 'fewer look-ups'`,
+	}
+	said := clientFlags(cmd)
+	because(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.Args = cobra.MatchAll(takes("ID"), func(cmd *cobra.Command, _ []string) error {
+		said := 0
+		cmd.Flags().Visit(func(f *pflag.Flag) {
+			switch f.Name {
+			case "reason", "json", "data", "database", "master-key-file", "master-key-command", "config":
+			default:
+				said++
+			}
+		})
+		if said == 0 {
+			return misused(cmd, "%s: name what is to be another", cmd.CommandPath())
+		}
+		return nil
+	})
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
+		in, err := said.change(cmd)
+		if err != nil {
+			return err
+		}
+		return changeClient(ctx, cmd, o, args[0], in, *asJSON)
+	})
+}
+
+// changeClient changes a client, and writes it as it is then.
+func changeClient(ctx context.Context, cmd *cobra.Command, o *server.Operator, id string, in server.ClientChange, asJSON bool) error {
+	c, err := o.ChangeClient(ctx, id, in)
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return writeJSON(cmd.OutOrStdout(), c)
+	}
+	return reportClient(c).write(cmd.OutOrStdout())
+}
+
+func newClientDisable() *cobra.Command {
+	return newClientSwitch(true, &cobra.Command{
+		Use: "disable ID", Short: "keep an application out, until it is enabled again",
+		Long: `It gets nothing, nobody is led to it, and nothing that it has counts. What people allowed
+it stays, and counts again when it is enabled. Where services may hold JWTs of it they are
+told, and it can be enabled when those have expired: after some 11 minutes.
+` + beside,
+		Example: "admit client disable shop --reason 'its secret is on a forum'",
+	})
+}
+
+func newClientEnable() *cobra.Command {
+	return newClientSwitch(false, &cobra.Command{
+		Use: "enable ID", Short: "let an application in again that was disabled",
+		Long: beside, Example: "admit client enable shop",
+	})
+}
+
+func newClientSwitch(disabled bool, cmd *cobra.Command) *cobra.Command {
+	cmd.Args = takes("ID")
+	because(cmd)
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
+		_, err := o.ChangeClient(ctx, args[0], server.ClientChange{Disabled: &disabled})
+		if disabled {
+			return told(cmd, err, "%s is disabled", args[0])
+		}
+		return told(cmd, err, "%s is enabled", args[0])
 	})
 }
 
@@ -244,14 +417,17 @@ func reportClient(c server.Client) table {
 			out = append(out, []string{list.name, v})
 		}
 	}
-	if c.BackchannelLogoutURI != "" {
-		out = append(out, []string{"told of log-outs at", c.BackchannelLogoutURI})
+	for _, one := range [][]string{{"keys at", c.JWKSURI}, {"read about at", c.URI}, {"told of log-outs at", c.BackchannelLogoutURI}, {"sector", c.Sector}} {
+		if one[1] != "" {
+			out = append(out, one)
+		}
 	}
 	return append(out, table{
 		{"scopes", strings.Join(c.Scopes, " ")},
 		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
 		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
-		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)}, {"created", moment(c.CreatedAt)},
+		{"offline access", "for " + (time.Duration(c.GrantTTL) * time.Second).String()},
+		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)}, {"disabled", yes(c.Disabled)}, {"created", moment(c.CreatedAt)},
 	}...)
 }
 

@@ -20,7 +20,8 @@ const (
 	sqlFindClients = "SELECT data FROM clients WHERE id > ? ORDER BY id LIMIT ?"
 	sqlPutClient   = `INSERT INTO clients (id, version, access_life, hears, data) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, hears = excluded.hears, data = excluded.data`
-	sqlClientLives = "SELECT EXISTS (SELECT 1 FROM grants WHERE client_id = ? AND ended = '' AND expires_at > ?)"
+	// Each JWT has a place, for as long as any verifier may take it.
+	sqlClientJWTs = "SELECT EXISTS (SELECT 1 FROM grants g JOIN status_places p ON p.grant_id = g.id WHERE g.client_id = ? AND p.until > ?)"
 )
 
 // sqlForgetClient removes what names a client; its consents go with it. What was made
@@ -101,16 +102,18 @@ func (t *txn) PutClient(c *provider.Client) error {
 }
 
 // DeleteClient implements account.Clients.
-func (t *txn) DeleteClient(id, _ string, now time.Time) (lived bool, err error) {
-	if err := t.row(sqlClientLives, id, now.UnixMilli()).Scan(&lived); err != nil {
-		return false, err
-	}
+func (t *txn) DeleteClient(id string) error {
 	for _, query := range sqlForgetClient {
 		if err := t.exec(query, id); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return lived, nil
+	return nil
+}
+
+// ClientJWTs implements account.Clients.
+func (t *txn) ClientJWTs(id string, now time.Time) (live bool, err error) {
+	return live, t.row(sqlClientJWTs, id, now.UnixMilli()).Scan(&live)
 }
 
 // ClientTold implements account.Clients.

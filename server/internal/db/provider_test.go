@@ -326,15 +326,8 @@ func TestWithAClientAllGoesThatItWasAllowed(t *testing.T) {
 	s.update(func(tx provider.Tx) error {
 		return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: now.Add(time.Minute), Asked: provider.Asked{Client: "app", At: now}})
 	})
-	remove := func(id string) (lived bool) {
-		s.do(func(tx account.Tx) (err error) {
-			lived, err = tx.DeleteClient(id, "client_removed", now)
-			return err
-		})
-		return lived
-	}
-	if !remove("app") || remove("nobody") {
-		t.Error("what lived of a client is not told rightly")
+	for _, id := range []string{"app", "nobody"} {
+		s.do(func(tx account.Tx) error { return tx.DeleteClient(id) })
 	}
 	s.client(provider.Client{ID: "app", CreatedAt: now}) // another one by its name
 	if s.lives(g) || s.lives(own) || !s.lives(kept) {
@@ -384,7 +377,7 @@ func TestAClientIsReadAsItIsAndNotAsItWas(t *testing.T) {
 	if read().Name != "two" || first.Name != "one" {
 		t.Errorf("the client is %q", read().Name)
 	}
-	s.do(func(tx account.Tx) error { _, err := tx.DeleteClient("app", "", time.Now()); return err })
+	s.do(func(tx account.Tx) error { return tx.DeleteClient("app") })
 	if read() != nil {
 		t.Error("a client that was removed is there")
 	}

@@ -1,0 +1,139 @@
+package account
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admit-auth/admit/jose"
+	"github.com/admit-auth/admit/provider"
+)
+
+// A ClientChange is what becomes another of a client: nil fields stay. Who it is, and
+// whether it proves itself by nothing, a secret or keys, stays in any case: another such
+// client is registered in its place.
+type ClientChange struct {
+	Name                 *string         `name:"name"`
+	URI                  *string         `name:"uri"`
+	JWKS                 []byte          `name:"jwks"`     // in place of JWKSURI
+	JWKSURI              *string         `name:"jwks_uri"` // in place of JWKS
+	RedirectURIs         *[]string       `name:"redirect_uris"`
+	PostLogoutURIs       *[]string       `name:"post_logout_redirect_uris"`
+	BackchannelLogoutURI *string         `name:"backchannel_logout_uri"`
+	Grants               *[]string       `name:"grant_types"`
+	Scopes               *[]string       `name:"scopes"`
+	Audiences            *[]string       `name:"audiences"`
+	FirstParty           *bool           `name:"first_party"`
+	JWT                  *bool           `name:"access_token_format"`
+	Signs                *jose.Algorithm `name:"signing_alg"`
+	Sector               *string         `name:"sector"`
+	AccessLife           *time.Duration  `name:"access_ttl"`
+	CodeLife             *time.Duration  `name:"code_ttl"`
+	GrantLife            *time.Duration  `name:"grant_ttl"`
+	// Disabled has it get nothing, and whatever it has count nowhere, until it is
+	// enabled again.
+	Disabled *bool `name:"disabled"`
+}
+
+const reasonClientDisabled = "client_disabled"
+
+// apply returns c as it is to be.
+func (in *ClientChange) apply(c provider.Client) (*provider.Client, error) {
+	set(&c.Name, in.Name)
+	c.Name = strings.TrimSpace(c.Name)
+	set(&c.URI, in.URI)
+	set(&c.RedirectURIs, in.RedirectURIs)
+	set(&c.PostLogoutURIs, in.PostLogoutURIs)
+	set(&c.BackchannelLogoutURI, in.BackchannelLogoutURI)
+	set(&c.Scopes, in.Scopes)
+	set(&c.Audiences, in.Audiences)
+	set(&c.FirstParty, in.FirstParty)
+	set(&c.JWT, in.JWT)
+	set(&c.Signs, in.Signs)
+	set(&c.Sector, in.Sector)
+	set(&c.AccessLife, in.AccessLife)
+	set(&c.CodeLife, in.CodeLife)
+	set(&c.GrantLife, in.GrantLife)
+	set(&c.Disabled, in.Disabled)
+	if in.Grants != nil {
+		c.Grants = grantTypes(*in.Grants)
+	}
+	if in.RedirectURIs != nil && c.Auth == provider.NoAuth {
+		c.Native = slices.ContainsFunc(c.RedirectURIs, onDevice)
+	}
+	if in.JWKSURI != nil {
+		c.Keys, c.KeysURI = nil, *in.JWKSURI
+	}
+	if in.JWKS != nil {
+		keys, err := parseKeys(in.JWKS)
+		if err != nil {
+			return nil, err
+		}
+		if c.Keys = keys; in.JWKSURI == nil {
+			c.KeysURI = ""
+		}
+	}
+	return &c, nil
+}
+
+func set[T any](at, to *T) {
+	if to != nil {
+		*at = *to
+	}
+}
+
+// named are the fields that a change names, for the audit.
+func (in *ClientChange) named() (all []string) {
+	v := reflect.ValueOf(in).Elem()
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			all = append(all, v.Type().Field(i).Tag.Get("name"))
+		}
+	}
+	return all
+}
+
+// ChangeClient changes what is said of a client, from its next request on. Tokens that
+// are out there stay what they are.
+func (s *Service) ChangeClient(ctx context.Context, id string, in ClientChange, by By, now time.Time) (changed *provider.Client, err error) {
+	// As in AddClient: a wrong one is refused there as here.
+	if in.Signs != nil && slices.Contains([]jose.Algorithm{jose.ES256, jose.RS256, jose.EdDSA}, *in.Signs) && s.o.Ensure != nil {
+		if err := s.o.Ensure(ctx, *in.Signs, now); err != nil {
+			return nil, err
+		}
+	}
+	err = s.update(ctx, func(tx Tx) error {
+		c, err := client(tx, id)
+		if err != nil {
+			return err
+		}
+		if changed, err = in.apply(*c); err != nil {
+			return err
+		}
+		if err := checkClient(changed, s.insecure()); err != nil {
+			return err
+		}
+		event, detail := "client_changed", c.ID+": "+strings.Join(in.named(), " ")
+		switch {
+		case changed.Disabled && !c.Disabled:
+			event, detail = reasonClientDisabled, c.ID
+			err = endJWTs(tx, id, reasonClientDisabled, now)
+		case c.Disabled && !changed.Disabled:
+			event, detail = "client_enabled", c.ID
+			err = notEnding(tx, id, "Wait until ", now)
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.PutClient(changed); err != nil {
+			return err
+		}
+		return tx.Record(by.Record(now, "", event, detail))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
