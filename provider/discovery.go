@@ -104,6 +104,7 @@ type document struct {
 	Introspection string `json:"introspection_endpoint"`
 	Revocation    string `json:"revocation_endpoint"`
 	UserInfo      string `json:"userinfo_endpoint"`
+	Registration  string `json:"registration_endpoint,omitempty"`
 	Keys          string `json:"jwks_uri"`
 	EndSession    string `json:"end_session_endpoint"`
 
@@ -156,6 +157,9 @@ func (p *Provider) describe(signs [3]bool) *document {
 		Challenges: []string{"S256"}, IssInAnswers: true,
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
 		Backchannel: true, BackchannelSession: true,
+	}
+	if p.o.Registration != nil {
+		d.Registration = at + "/register"
 	}
 	for i, alg := range signingAlgorithms {
 		if signs[i] {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -35,7 +36,8 @@ type tokens struct {
 	ids        signers[map[string]any]
 	hints      *jose.PayloadVerifier
 	assertions *jose.Verifier[assertion]
-	remote     sync.Map // jwks_uri → jose.KeySource
+	remote     sync.Map     // jwks_uri → jose.KeySource
+	remotes    atomic.Int64 // about how many
 }
 
 func newTokens(o *Options) (*tokens, error) {

@@ -72,6 +72,10 @@ type Options struct {
 	// registered clients. Nil is for none.
 	Origin func(ctx context.Context, origin string) (bool, error)
 
+	// Registration lets clients register themselves; nil keeps that to who runs the
+	// provider.
+	Registration *Registration
+
 	// Locales are the languages that the pages of People are in, for discovery.
 	Locales []string
 
@@ -184,6 +188,9 @@ func New(o Options) (*Provider, error) {
 		at.Path + "/.well-known/openid-configuration":       metadata,
 		"/.well-known/openid-configuration" + at.Path:       metadata,
 		"/.well-known/oauth-authorization-server" + at.Path: metadata,
+	}
+	if o.Registration != nil {
+		p.routes[p.base+"/register"] = route{p.register, []string{"GET", "POST", "PUT", "DELETE"}, false}
 	}
 	return p, nil
 }
