@@ -52,7 +52,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"text_budget_hour": "10", "text_budget_day": "50", "text_prices": "49=0.08,1=0.01", "text_budget_dry": "true", "breached_file": "b", "breached_url": "https://range.example.org/range",
 		"mail_server": "smtp://user@mail.example.org:587", "mail_from": "no-reply@example.org", "mail_password_file": "f", "mail_password": "p",
 		"text_server": "https://sms.example.org/send", "text_from": "admit", "text_secret_file": "f", "text_secret": "s",
-		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100", "client_networks": "10.20.0.0/16,fd12:3456::/32",
+		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100", "client_networks": "10.20.0.0/16,fd12:3456::/32", "client_registration": "token",
 		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b", "audiences": "https://api.example.org,files",
 		"handover_sites": "shop=https://shop.example.net/arrive", "handover_secrets_file": "f", "handover_secrets": "shop=k",
 	}

@@ -49,6 +49,15 @@ type Clients interface {
 	// ClientJWTs reports whether a JWT of a client may still be taken for good by who
 	// looks nothing up.
 	ClientJWTs(id string, now time.Time) (bool, error)
+	// FindKnownClients is FindClients without those of strangers, who have registered
+	// themselves. UnusedStrangers are of those that were there before a time and that
+	// nobody has used since.
+	FindKnownClients(after string, limit int) ([]*provider.Client, error)
+	UnusedStrangers(before, now time.Time, limit int) (ids []string, err error)
+	// PutInvite adds one, and DropInvite reports whether there was one.
+	Invites() ([]*Invite, error)
+	PutInvite(*Invite) error
+	DropInvite(id string) (bool, error)
 	// ClientTold returns until when the feed tells that a client with this id has
 	// ended, the zero time where it does not.
 	ClientTold(id string, now time.Time) (time.Time, error)

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/token"
 )
 
 // A ClientChange is what becomes another of a client: nil fields stay. Who it is, and
@@ -35,6 +37,9 @@ type ClientChange struct {
 	// Disabled has it get nothing, and whatever it has count nowhere, until it is
 	// enabled again.
 	Disabled *bool `name:"disabled"`
+	// Verified says that somebody has looked at a client that has registered itself: it is
+	// as if the operator had registered it. Nobody can take that back.
+	Verified *bool `name:"verified"`
 }
 
 const reasonClientDisabled = "client_disabled"
@@ -57,6 +62,17 @@ func (in *ClientChange) apply(c provider.Client) (*provider.Client, error) {
 	set(&c.CodeLife, in.CodeLife)
 	set(&c.GrantLife, in.GrantLife)
 	set(&c.Disabled, in.Disabled)
+	switch {
+	case in.Verified != nil && !*in.Verified && !c.Unverified():
+		return nil, &admit.FieldError{Field: "verified", Err: provider.ErrInvalidMetadata.WithHint("It is a client that somebody has looked at. Disable it, or remove it.")}
+	case in.Verified != nil && *in.Verified:
+		c.Registered = nil
+	case c.Registered != nil && in.more():
+		// It is as the operator has said from now on, and no more as it says itself.
+		of := *c.Registered
+		of.Selector, of.Digest = "", token.Digest{}
+		c.Registered = &of
+	}
 	if in.Grants != nil {
 		c.Grants = grantTypes(*in.Grants)
 	}
@@ -82,6 +98,13 @@ func set[T any](at, to *T) {
 	if to != nil {
 		*at = *to
 	}
+}
+
+// more reports whether more is changed than whether it is disabled.
+func (in *ClientChange) more() bool {
+	rest := *in
+	rest.Disabled, rest.Verified = nil, nil
+	return len(rest.named()) > 0
 }
 
 // named are the fields that a change names, for the audit.

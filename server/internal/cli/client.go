@@ -15,7 +15,8 @@ import (
 
 func newClient() *cobra.Command {
 	return group("client", "register applications that people sign in to, or that act for themselves",
-		newClientAdd(), newClientList(), newClientShow(), newClientSet(), newClientDisable(), newClientEnable(), newClientRemove(), newClientRotateSecret())
+		newClientAdd(), newClientList(), newClientShow(), newClientSet(), newClientDisable(), newClientEnable(), newClientRemove(), newClientRotateSecret(),
+		newClientInvite(), newClientInvites(), newClientUninvite())
 }
 
 func newClientAdd() *cobra.Command {
@@ -117,8 +118,11 @@ func (said *clientSaid) readKeys(cmd *cobra.Command) (json.RawMessage, error) {
 }
 
 // grantTypes are those that are named, each by itself.
-func (said *clientSaid) grantTypes() (all []string) {
-	for _, text := range words(said.grants) {
+func (said *clientSaid) grantTypes() []string { return commas(said.grants) }
+
+// commas are words with spaces or commas between.
+func commas(texts []string) (all []string) {
+	for _, text := range words(texts) {
 		all = append(all, strings.FieldsFunc(text, func(c rune) bool { return c == ',' })...)
 	}
 	return all
@@ -198,6 +202,7 @@ application is another one. Tokens that are out there stay what they are.
 admit client set shop --access-ttl 10m --reason 'fewer look-ups'`,
 	}
 	said := clientFlags(cmd)
+	verified := cmd.Flags().Bool("verified", false, "somebody has looked at one that has registered itself: it is as if you had")
 	because(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes("ID"), func(cmd *cobra.Command, _ []string) error {
@@ -218,6 +223,9 @@ admit client set shop --access-ttl 10m --reason 'fewer look-ups'`,
 		in, err := said.change(cmd)
 		if err != nil {
 			return err
+		}
+		if cmd.Flags().Changed("verified") {
+			in.Verified = verified
 		}
 		return changeClient(ctx, cmd, o, args[0], in, *asJSON)
 	})
@@ -427,7 +435,7 @@ func reportClient(c server.Client) table {
 		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
 		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
 		{"offline access", "for " + (time.Duration(c.GrantTTL) * time.Second).String()},
-		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)}, {"disabled", yes(c.Disabled)}, {"created", moment(c.CreatedAt)},
+		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)}, {"disabled", yes(c.Disabled)}, {"verified", yes(!c.Unverified)}, {"created", moment(c.CreatedAt)},
 	}...)
 }
 
@@ -477,5 +485,72 @@ that leaked the overlap is 0.
 			say(cmd, "the secret before is good no more")
 		}
 		return nil
+	})
+}
+
+func newClientInvite() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "invite", Short: "let somebody register an application himself", Args: takes(),
+		Long: `Writes a token that its holder sends to /oauth/register as the initial access token (RFC
+7591), where the setting client_registration is token or open. It can be shown this once.
+What registers with it may have no more than you name here.
+` + beside,
+		Example: "admit client invite --name 'the team of the shop' --uses 3 --ttl 2d",
+	}
+	in, flags := server.NewInvite{}, cmd.Flags()
+	flags.StringVar(&in.Name, "name", "", "whom it is for, as `TEXT`")
+	flags.IntVar(&in.Uses, "uses", 1, "how many applications may register with it: `N`, to 1000")
+	ttl := spanFlag(cmd, "ttl", 0, "how long it is good, as `TIME` to 365d (default 7d)")
+	grants := flags.StringArray("grant", nil, "a grant `TYPE` that they may have, or several with commas between; may be given again (default authorization_code,refresh_token)")
+	scopes := flags.StringArray("scope", nil, "what they may ask for: a `SCOPE`, or several with spaces between; may be given again (default every standard one)")
+	flags.StringArrayVar(&in.Audiences, "audience", nil, "a resource that they may ask for, as `URI`; may be given again")
+	because(cmd)
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, mayMake, func(ctx context.Context, o *server.Operator, _ []string) error {
+		in.GrantTypes, in.Scopes, in.Life = commas(*grants), words(*scopes), ttl.Duration
+		i, err := o.InviteClients(ctx, in)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), i)
+		}
+		if err := writeLine(cmd, i.Token); err != nil {
+			return err
+		}
+		say(cmd, "this is the only time that it is shown; it is good until %s", moment(i.ExpiresAt))
+		return nil
+	})
+}
+
+func newClientInvites() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "invites", Short: "show the invites to register applications, without their tokens", Args: takes(),
+		Long: beside, Example: "admit client invites",
+	}
+	asJSON := jsonFlag(cmd)
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, _ []string) error {
+		all, err := o.ClientInvites(ctx)
+		if err != nil {
+			return err
+		}
+		out := newWriter(cmd, *asJSON, "ID", "NAME", "USES LEFT", "GRANT TYPES", "SCOPES", "EXPIRES")
+		for _, i := range all {
+			if err := out.put(i, i.ID, i.Name, fmt.Sprint(i.Uses), strings.Join(i.GrantTypes, " "), strings.Join(i.Scopes, " "), moment(i.ExpiresAt)); err != nil {
+				return err
+			}
+		}
+		return out.close()
+	})
+}
+
+func newClientUninvite() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "uninvite ID", Short: "end an invite", Args: takes("ID"),
+		Long: "Applications that came with it stay: admit client remove removes one.\n" + beside, Example: "admit client uninvite 2Bn4qPz6lW8xY0aC1dE3fG",
+	}
+	because(cmd)
+	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
+		return told(cmd, o.EndClientInvite(ctx, args[0]), "the invite is ended")
 	})
 }

@@ -18,6 +18,9 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		sqlSweepProvider[1]: "grants_expires",
 		sqlSweepProvider[2]: "codes_expires",
 		sqlSweepProvider[3]: "spent_until",
+		sqlSweepInvite:      "invites_expires",
+		sqlUnusedStrangers:  "clients_strangers",
+		sqlFindKnownClients: "clients_known",
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		rows, err := d.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)

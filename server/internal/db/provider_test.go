@@ -68,6 +68,11 @@ func (s *shop) client(c provider.Client) {
 	s.do(func(tx account.Tx) error { return tx.PutClient(&c) })
 }
 
+func (s *shop) invite(i provider.Invite) {
+	s.Helper()
+	s.do(func(tx account.Tx) error { return tx.PutInvite(&account.Invite{Invite: i, CreatedAt: time.Now()}) })
+}
+
 func (s *shop) user() string {
 	s.Helper()
 	name := fmt.Sprint("user", s.users.Add(1))
@@ -102,7 +107,7 @@ func TestTheDatabaseKeepsThePromisesOfAProviderStore(t *testing.T) {
 	providertest.Run(t, func(t testing.TB) providertest.Backend {
 		s := newShop(t)
 		return providertest.Backend{
-			Store: s.store, Client: s.client, User: s.user, Session: s.session, Told: s.told,
+			Store: s.store, Client: s.client, Invite: s.invite, User: s.user, Session: s.session, Told: s.told,
 			EndSession: func(sid string) {
 				if err := s.sessions.EndAny(s.ctx, sid, "signed_out"); err != nil {
 					t.Fatal(err)

@@ -90,6 +90,8 @@ type Client struct {
 	Sector               string          `json:"sector,omitempty" doc:"Clients of one sector know people by ids that nobody else knows them by; without one, by the ids that all do."`
 	FirstParty           bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
 	Disabled             bool            `json:"disabled"`
+	Unverified           bool            `json:"unverified" doc:"It has registered itself without an invite, and nobody has looked at what it says of itself."`
+	Invite               string          `json:"invite,omitempty" doc:"The id of the invite that it has registered itself with."`
 	CreatedAt            time.Time       `json:"created_at"`
 }
 
@@ -143,6 +145,7 @@ type ClientChange struct {
 	Name                 *string         `json:"name,omitempty"`
 	URI                  *string         `json:"uri,omitempty"`
 	Disabled             *bool           `json:"disabled,omitempty"`
+	Verified             *bool           `json:"verified,omitempty" doc:"Somebody has looked at one that has registered itself: it is as if you had. It can be taken back by disabling it alone."`
 	JWKS                 json.RawMessage `json:"jwks,omitempty" doc:"In place of those that it had, or of jwks_uri."`
 	JWKSURI              *string         `json:"jwks_uri,omitempty" doc:"In place of jwks."`
 	RedirectURIs         *[]string       `json:"redirect_uris,omitempty"`
@@ -164,7 +167,7 @@ type ClientChange struct {
 // Account is in as the core takes it.
 func (in *ClientChange) Account() (account.ClientChange, error) {
 	out := account.ClientChange{
-		Name: in.Name, URI: in.URI, Disabled: in.Disabled, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
+		Name: in.Name, URI: in.URI, Disabled: in.Disabled, Verified: in.Verified, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
 		Signs: (*jose.Algorithm)(in.SigningAlg), Sector: in.Sector,
@@ -226,13 +229,16 @@ func seconds(n int64) time.Duration {
 func ClientOf(c *provider.Client, now time.Time) Client {
 	list := func(all []string) []string { return append([]string{}, all...) }
 	out := Client{
-		ID: c.ID, Name: c.Name, URI: c.URI, Disabled: c.Disabled, AuthMethod: string(c.Auth), JWKSURI: c.KeysURI, Native: c.Native,
+		ID: c.ID, Name: c.Name, URI: c.URI, Disabled: c.Disabled, Unverified: c.Unverified(), AuthMethod: string(c.Auth), JWKSURI: c.KeysURI, Native: c.Native,
 		RedirectURIs: list(c.RedirectURIs), PostLogoutURIs: list(c.PostLogoutURIs), BackchannelLogoutURI: c.BackchannelLogoutURI,
 		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
 		GrantTTL: int64(cmp.Or(c.GrantLife, 30*24*time.Hour).Seconds()), Sector: c.Sector,
 		FirstParty: c.FirstParty, CreatedAt: shown(c.CreatedAt),
+	}
+	if c.Registered != nil {
+		out.Invite = c.Registered.Invite
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:
