@@ -518,3 +518,47 @@ func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
 		}
 	}
 }
+
+// Whoever fills the table with clients must come again each month.
+func TestAStrangersClientGoesWhenNobodyUsesIt(t *testing.T) {
+	s := newShop(t)
+	now := time.Now()
+	before := now.Add(-account.StrangersStay)
+	stranger := func(id string, at time.Time, registered *provider.Registered) {
+		s.client(provider.Client{ID: id, Name: id, CreatedAt: at, Registered: registered})
+	}
+	old := before.Add(-time.Hour)
+	stranger("unused", old, &provider.Registered{})
+	stranger("new", now, &provider.Registered{})
+	stranger("invited", old, &provider.Registered{Invite: "x"})
+	stranger("ours", old, nil)
+	stranger("consented", old, &provider.Registered{})
+	stranger("forgotten", old, &provider.Registered{})
+	stranger("living", old, &provider.Registered{})
+	stranger("ended", old, &provider.Registered{})
+	ann := s.user()
+	for id, used := range map[string]time.Time{"consented": now, "forgotten": old} {
+		s.update(func(tx provider.Tx) error {
+			return tx.PutConsent(&provider.Consent{Subject: ann, Client: id, GivenAt: old, LastUsed: used})
+		})
+	}
+	s.grant("living", ann, "")
+	gone := s.grant("ended", ann, "")
+	s.update(func(tx provider.Tx) error { _, err := tx.EndGrant(gone.ID, "x", now); return err })
+	var ids, known []string
+	s.do(func(tx account.Tx) (err error) {
+		ids, err = tx.UnusedStrangers(before, now, 10)
+		all, err2 := tx.FindKnownClients("", 10)
+		for _, c := range all {
+			known = append(known, c.ID)
+		}
+		return errors.Join(err, err2)
+	})
+	slices.Sort(ids)
+	if !slices.Equal(ids, []string{"ended", "forgotten", "unused"}) {
+		t.Errorf("unused are %v", ids)
+	}
+	if !slices.Equal(known, []string{"invited", "ours"}) {
+		t.Errorf("known are %v", known)
+	}
+}
