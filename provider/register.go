@@ -29,9 +29,9 @@ import (
 // ([Client.Unverified]), and they get what standard scopes give, of people who were asked.
 type Registration struct {
 	Open bool
-	// Spend is asked for each stranger, before anything is looked at: an error of kind
-	// admit.RateLimited or admit.Unavailable keeps him off. Without it a flood of them fills
-	// the store.
+	// Spend is asked for each stranger that registers or changes what he has registered,
+	// before it is read: an error of kind admit.RateLimited or admit.Unavailable keeps him
+	// off. Without it a flood of them fills the store, and has addresses fetched.
 	Spend func(*http.Request) error
 	// Ensure has there be a key that signs with an algorithm, before a client counts on
 	// it; nil where those that there are will do.
@@ -515,6 +515,11 @@ func (p *Provider) reenrol(w http.ResponseWriter, r *http.Request, now time.Time
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	if spend := p.o.Registration.Spend; spend != nil && c.Unverified() {
+		if err := spend(r); err != nil {
+			return nil, err
+		}
 	}
 	in, err := readMetadata(w, r)
 	if err != nil {

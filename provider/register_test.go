@@ -366,8 +366,12 @@ func TestAttackAFloodOfRegistrations(t *testing.T) {
 		}
 		return nil
 	}}, nil)
+	var first told
 	for range 3 {
-		g.registers("", anApp(nil), 201)
+		first = g.registers("", anApp(nil), 201)
+	}
+	if _, w := g.itself("PUT", first, first.text("registration_access_token"), anApp(told{"client_id": first["client_id"]})); w.Code != 429 {
+		t.Errorf("a change without an end: %d %s", w.Code, w.Body)
 	}
 	for range 3 {
 		a, w := g.calls("POST", "/oauth/register", "", anApp(nil))

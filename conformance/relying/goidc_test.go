@@ -31,8 +31,21 @@ type house struct {
 
 func newHouse(t *testing.T, alg string) *house {
 	t.Helper()
+	return houseOf(t, nil, &server.NewClient{
+		ID: "app", Name: "An app", RedirectURIs: []string{redirect}, GrantTypes: []string{"authorization_code", "refresh_token"},
+		SigningAlg: alg, FirstParty: true,
+	})
+}
+
+// houseOf is a house after change, with a client, nil for none.
+func houseOf(t *testing.T, change func(*server.Config), app *server.NewClient) *house {
+	t.Helper()
 	data := t.TempDir()
-	s, err := server.New(t.Context(), server.Config{Listen: "localhost:0", Data: data, Dev: true, Log: slog.New(slog.DiscardHandler)})
+	cfg := server.Config{Listen: "localhost:0", Data: data, Dev: true, Log: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := server.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,14 +73,13 @@ func newHouse(t *testing.T, alg string) *house {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	made, err := o.AddClient(t.Context(), server.NewClient{
-		ID: "app", Name: "An app", RedirectURIs: []string{redirect}, GrantTypes: []string{"authorization_code", "refresh_token"},
-		SigningAlg: alg, FirstParty: true,
-	})
-	if err != nil {
-		t.Fatal(err)
+	if app != nil {
+		made, err := o.AddClient(t.Context(), *app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.secret = made.Secret
 	}
-	h.secret = made.Secret
 	h.send("/api/v1/signup", `{"identifier":"ann","password":"a long password of ann","name":"Ann Example"}`)
 	return h
 }
