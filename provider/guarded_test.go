@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,13 +17,13 @@ import (
 // that much, and no more.
 func TestAttackAClientIsAtHomeInsideOfTheNetwork(t *testing.T) {
 	home := []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("fd12:3456::/32")}
-	called := 0
+	var called atomic.Int32
 	serve := func(at string) string {
 		l, err := net.Listen("tcp", at+":0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { called++ }))
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { called.Add(1) }))
 		s.Listener.Close()
 		s.Listener = l
 		s.Start()
@@ -49,7 +50,7 @@ func TestAttackAClientIsAtHomeInsideOfTheNetwork(t *testing.T) {
 		{"through a translator", "http://[64:ff9b::7f00:1]:" + port, home, false},
 		{"a unique local address of others", "http://[fd12:3457::1]", home, false},
 	} {
-		called = 0
+		called.Store(0)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		r, err := http.NewRequestWithContext(ctx, "GET", tt.url, nil)
 		if err != nil {
@@ -62,8 +63,8 @@ func TestAttackAClientIsAtHomeInsideOfTheNetwork(t *testing.T) {
 		} else if tt.reached || !strings.Contains(err.Error(), "no public address") && !strings.Contains(err.Error(), "no such host") && !strings.Contains(err.Error(), "lookup") {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if (called > 0) != tt.reached {
-			t.Errorf("%s: reached %d times", tt.name, called)
+		if (called.Load() > 0) != tt.reached {
+			t.Errorf("%s: reached %d times", tt.name, called.Load())
 		}
 	}
 }
@@ -71,7 +72,7 @@ func TestAttackAClientIsAtHomeInsideOfTheNetwork(t *testing.T) {
 // The name was his own when it was registered, and led to him. When it is called, his name
 // server answers otherwise.
 func TestAttackANameServerLeadsInside(t *testing.T) {
-	var asked int
+	var asked atomic.Int32
 	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func TestAttackANameServerLeadsInside(t *testing.T) {
 			if err != nil {
 				return
 			}
-			asked++
+			asked.Add(1)
 			dns.WriteTo(leadingTo([4]byte{127, 0, 0, 1}, buf[:n]), from)
 		}
 	}()
@@ -94,18 +95,18 @@ func TestAttackANameServerLeadsInside(t *testing.T) {
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", dns.LocalAddr().String())
 	}}
-	reached := false
-	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	var reached atomic.Bool
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Store(true) }))
 	defer s.Close()
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://keys.example.net:"+port, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := guarded(false, netip.MustParsePrefix("10.0.0.0/8")).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "127.0.0.1 is no public address") || reached {
-		t.Errorf("reached: %v; %v", reached, err)
+	if _, err := guarded(false, netip.MustParsePrefix("10.0.0.0/8")).RoundTrip(r); err == nil || !strings.Contains(err.Error(), "127.0.0.1 is no public address") || reached.Load() {
+		t.Errorf("reached: %v; %v", reached.Load(), err)
 	}
-	if asked == 0 {
+	if asked.Load() == 0 {
 		t.Error("nobody asked the name server")
 	}
 }

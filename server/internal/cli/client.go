@@ -547,7 +547,7 @@ func newClientInvites() *cobra.Command {
 func newClientUninvite() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "uninvite ID", Short: "end an invite", Args: takes("ID"),
-		Long: "Applications that came with it stay: admit client remove removes one.\n" + beside, Example: "admit client uninvite 2Bn4qPz6lW8xY0aC1dE3fG",
+		Long: "Applications that came with it stay: admit client remove removes one.\n" + beside, Example: `admit client uninvite "$INVITE"`,
 	}
 	because(cmd)
 	return operate(cmd, mustExist, func(ctx context.Context, o *server.Operator, args []string) error {
