@@ -171,6 +171,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		Client: c, Session: s, endpoint: p.base + "/authorize",
 		LoginHint: q.get("login_hint"), ACRValues: q.words("acr_values"), Locales: q.words("ui_locales"),
 	}
+	v.to.withheld = c.Unverified() && q.decision != "deny"
 	if v.Asked, v.Scopes, err = p.check(q, c); err != nil {
 		return v, err
 	}
@@ -201,6 +202,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 	}
 	v.New, v.NewAudiences = v.Scopes, v.Asked.Audiences
 	if had := v.consent; had != nil {
+		v.to.withheld = false
 		v.New, v.NewAudiences = without(v.New, had.Scopes), without(v.NewAudiences, had.Audiences)
 	}
 	remembered := v.consent != nil && len(v.New)+len(v.NewAudiences) == 0 && !q.prompts("consent")
@@ -352,15 +354,16 @@ func remember(tx Tx, k *Consent, subject string, c *Client, scopes, audiences []
 // be shown.
 //
 // The client is told before anybody has signed in, for who runs the provider has
-// registered it and its redirect URIs. Where clients register themselves this would lead
-// whom they like to a page of theirs (RFC 9700 section 4.11.2).
+// registered it and its redirect URIs. A stranger is told nothing before the person has
+// decided: else a link to here would lead whom he likes to a page of his (RFC 9700
+// section 4.11.2).
 func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, to destination, err error) {
 	ours := true
 	switch admit.KindOf(err) {
 	case admit.Invalid, admit.Unauthenticated, admit.Forbidden:
 		ours = q.unknown != nil && errors.Is(err, q.unknown) // for the person, whatever it is
 	}
-	if to.uri == "" || ours && !q.silent() {
+	if to.uri == "" || to.withheld || ours && !q.silent() {
 		if q.err != nil && !ours {
 			err = q.err // of two client_ids neither is there
 		}

@@ -71,8 +71,9 @@ type Client struct {
 	AccessLife time.Duration  // 0 for 5 min
 	GrantLife  time.Duration  // of refresh tokens without offline_access it is the session's; 0 for 30 d
 
-	CreatedAt time.Time
-	Disabled  bool
+	CreatedAt  time.Time
+	Disabled   bool
+	Registered *Registered // how it has registered itself; nil of one that who runs the provider has registered
 }
 
 // A ClientSecret is the digest of a secret that a client proves itself by. Secrets are

@@ -214,8 +214,11 @@ func (p *Provider) keysFor(c *Client) (jose.KeySource, error) {
 	return c.Keys, nil
 }
 
-// remoteKeys are those behind a client's jwks_uri. There are as many as clients have been
-// registered with one.
+// maxRemote bounds how many key sets of clients are kept: who registers itself says where
+// its keys are, and may say it anew each time.
+const maxRemote = 1000
+
+// remoteKeys are those behind a client's jwks_uri.
 func (p *Provider) remoteKeys(from string) (jose.KeySource, error) {
 	if known, ok := p.remote.Load(from); ok {
 		return known.(jose.KeySource), nil
@@ -224,7 +227,11 @@ func (p *Provider) remoteKeys(from string) (jose.KeySource, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, _ := p.remote.LoadOrStore(from, set)
+	known, was := p.remote.LoadOrStore(from, set)
+	if !was && p.remotes.Add(1) > maxRemote {
+		p.remote.Clear()
+		p.remotes.Store(0)
+	}
 	return known.(jose.KeySource), nil
 }
 

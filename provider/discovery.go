@@ -105,6 +105,7 @@ type document struct {
 	Introspection string `json:"introspection_endpoint"`
 	Revocation    string `json:"revocation_endpoint"`
 	UserInfo      string `json:"userinfo_endpoint"`
+	Registration  string `json:"registration_endpoint,omitempty"`
 	Keys          string `json:"jwks_uri"`
 	Pushed        string `json:"pushed_authorization_request_endpoint"`
 	EndSession    string `json:"end_session_endpoint"`
@@ -169,6 +170,9 @@ func (p *Provider) describe(signs [3]bool) *document {
 	}
 	if p.o.DevicePage != "" {
 		d.Device, d.Grants = at+"/device", append(d.Grants, DeviceCode)
+	}
+	if p.o.Registration != nil {
+		d.Registration = at + "/register"
 	}
 	for i, alg := range signingAlgorithms {
 		if signs[i] {

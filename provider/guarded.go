@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -15,8 +16,8 @@ const fetchTime = 10 * time.Second
 // guarded is a transport to addresses that strangers have chosen. What counts is the
 // address that is connected to, after every name server was asked: a name may lead
 // somewhere else each time (DNS rebinding). There is no proxy, which would connect in our
-// place.
-func guarded(loopback bool) http.RoundTripper {
+// place. Networks are let through beside public addresses.
+func guarded(loopback bool, networks ...netip.Prefix) http.RoundTripper {
 	d := &net.Dialer{
 		Timeout: 3 * time.Second,
 		Control: func(_, address string, _ syscall.RawConn) error {
@@ -24,7 +25,7 @@ func guarded(loopback bool) http.RoundTripper {
 			if err != nil {
 				return err
 			}
-			if ip := at.Addr().Unmap(); !isPublic(ip) && !(loopback && ip.IsLoopback()) {
+			if ip := at.Addr().Unmap(); !isPublic(ip) && !(loopback && ip.IsLoopback()) && !slices.ContainsFunc(networks, holds(ip)) {
 				return fmt.Errorf("%s is no public address", ip)
 			}
 			return nil
@@ -34,6 +35,11 @@ func guarded(loopback bool) http.RoundTripper {
 		DialContext: d.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 3 * time.Second,
 		MaxIdleConns: 64, MaxIdleConnsPerHost: 2, MaxConnsPerHost: 8, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 16 << 10,
 	}
+}
+
+// holds tells of a network whether an address is in it.
+func holds(ip netip.Addr) func(netip.Prefix) bool {
+	return func(net netip.Prefix) bool { return net.Contains(ip) }
 }
 
 // special are networks that IsPrivate and its siblings do not know: carriers' own,

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -36,7 +37,8 @@ type tokens struct {
 	hints      *jose.PayloadVerifier
 	assertions *jose.Verifier[assertion]
 	objects    *jose.Verifier[objectClaims]
-	remote     sync.Map // jwks_uri → jose.KeySource
+	remote     sync.Map     // jwks_uri → jose.KeySource
+	remotes    atomic.Int64 // about how many
 }
 
 func newTokens(o *Options) (*tokens, error) {

@@ -143,6 +143,9 @@ func (p *Provider) leadsTo(c *Client, q *leaving) string {
 	if c == nil || q.URI == "" || !slices.Contains(c.PostLogoutURIs, q.URI) || wrongRedirect(q.URI, c.Native, p.o.InsecureLoopback) != "" {
 		return ""
 	}
+	if c.Unverified() && q.Subject == "" { // with no ID token, a link to here would lead anybody to a stranger
+		return ""
+	}
 	if q.State == "" {
 		return q.URI
 	}

@@ -37,6 +37,7 @@ type Memory struct {
 
 	mu         sync.RWMutex // guards all below
 	clients    map[string]*Client
+	invites    map[string]Invite
 	users      map[string]User
 	sessions   map[string]Session
 	consents   map[pair]Consent
@@ -67,7 +68,7 @@ type MemoryOptions struct {
 // NewMemory returns an empty store. Nil options are the defaults.
 func NewMemory(o *MemoryOptions) *Memory {
 	m := &Memory{
-		clients: map[string]*Client{}, users: map[string]User{}, sessions: map[string]Session{}, consents: map[pair]Consent{},
+		clients: map[string]*Client{}, invites: map[string]Invite{}, users: map[string]User{}, sessions: map[string]Session{}, consents: map[pair]Consent{},
 		codes: map[string]Code{}, pushed: map[string]Pushed{}, devices: map[string]Device{}, userCodes: map[string]string{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
 		of: map[string]map[string]bool{}, behind: map[string]map[string]bool{},
 	}
@@ -85,6 +86,9 @@ func (m *Memory) PutClient(c Client) { m.set(func() { m.clients[c.ID] = &c }) }
 
 // RemoveClient forgets a client.
 func (m *Memory) RemoveClient(id string) { m.set(func() { delete(m.clients, id) }) }
+
+// PutInvite lets who has its token register clients.
+func (m *Memory) PutInvite(i Invite) { m.set(func() { m.invites[i.ID] = i }) }
 
 // PutUser notes who may sign in, in place of one with that subject.
 func (m *Memory) PutUser(u User) { m.set(func() { m.users[u.Subject] = u }) }
@@ -215,7 +219,7 @@ func (tx *memoryTx) room() error {
 }
 
 func (m *Memory) size() int {
-	return len(m.codes) + len(m.pushed) + len(m.devices) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
+	return len(m.clients) + len(m.codes) + len(m.pushed) + len(m.devices) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
 }
 
 // hear keeps the latest time that was told.
@@ -227,6 +231,72 @@ func (m *Memory) hear(now time.Time) {
 
 // Client implements [Tx].
 func (tx *memoryTx) Client(id string) (*Client, error) { return tx.clients[id], nil }
+
+// PutClient implements [Tx].
+func (tx *memoryTx) PutClient(c *Client) error {
+	if !tx.writes {
+		return errReadOnly
+	}
+	if tx.clients[c.ID] == nil {
+		if err := tx.room(); err != nil {
+			return err
+		}
+	}
+	own := *c
+	put(tx, tx.clients, c.ID, &own)
+	return nil
+}
+
+// DeleteClient implements [Tx]. It looks at everything there is: clients go seldom.
+func (tx *memoryTx) DeleteClient(id string) error {
+	if !tx.writes {
+		return errReadOnly
+	}
+	old, was := tx.clients[id]
+	if !was {
+		return nil
+	}
+	delete(tx.clients, id)
+	tx.undo = append(tx.undo, func() { tx.clients[id] = old })
+	drop(tx, tx.consents, func(c Consent) bool { return c.Client == id })
+	drop(tx, tx.codes, func(c Code) bool { return c.Asked.Client == id })
+	for _, g := range drop(tx, tx.grants, func(g Grant) bool { return g.Client == id }) {
+		if g.Ended == "" {
+			tx.forget(g.Subject, g.SID, g.ID)
+			tx.undo = append(tx.undo, func() { tx.index(g.Subject, g.SID, g.ID) })
+		}
+	}
+	return nil
+}
+
+// drop removes records of a map, and returns them.
+func drop[K comparable, V any](tx *memoryTx, in map[K]V, which func(V) bool) (gone []V) {
+	for key, v := range in {
+		if which(v) {
+			delete(in, key)
+			tx.undo = append(tx.undo, func() { in[key] = v })
+			gone = append(gone, v)
+		}
+	}
+	return gone
+}
+
+// Invite implements [Tx].
+func (tx *memoryTx) Invite(id string) (*Invite, error) { return found(tx.invites, id) }
+
+// UseInvite implements [Tx].
+func (tx *memoryTx) UseInvite(id string, now time.Time) (bool, error) {
+	i, ok := tx.invites[id]
+	switch {
+	case !tx.writes:
+		return false, errReadOnly
+	case !ok || i.Uses < 1 || !now.Before(i.Expires):
+		return false, nil
+	}
+	i.Uses--
+	put(tx, tx.invites, id, i)
+	return true, nil
+}
 
 // Session implements [Tx].
 func (tx *memoryTx) Session(sid string, now time.Time) (*Session, error) {
@@ -666,7 +736,7 @@ func (m *Memory) sweep(most int) {
 		case ofCode:
 			delete(m.codes, e.name.a)
 		case ofGrant:
-			g := m.grants[e.name.a]
+			g := m.grants[e.name.a] // none where it went with its client
 			m.forget(g.Subject, g.SID, g.ID)
 			delete(m.grants, e.name.a)
 		case ofToken:

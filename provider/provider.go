@@ -58,9 +58,12 @@ type Options struct {
 	Salt admit.Secret
 
 	// HTTP reaches the addresses that clients have registered, for their keys and to tell
-	// them of sign-outs. Unless set it is one that reaches public addresses alone, and
-	// asks no proxy: set it where clients are at home in your own network.
+	// them of sign-outs. Unless set it is one that reaches public addresses and Networks
+	// alone, and asks no proxy.
 	HTTP *http.Client
+	// Networks are of your own in which clients are at home. Whoever may register a client
+	// can then have something in them called, and learn whether it answers.
+	Networks []netip.Prefix
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
 	ACRs   []string            // that People can bring about; nil for those of package admit
@@ -77,6 +80,10 @@ type Options struct {
 	// Address is where a request comes from, for the page and for bounds; nil for
 	// RemoteAddr, which behind a proxy is the proxy's.
 	Address func(*http.Request) netip.Addr
+
+	// Registration lets clients register themselves; nil keeps that to who runs the
+	// provider.
+	Registration *Registration
 
 	// Locales are the languages that the pages of People are in, for discovery.
 	Locales []string
@@ -148,7 +155,7 @@ func New(o Options) (*Provider, error) {
 	case o.Path[0] != '/' || o.Path == "/" || path.Clean(o.Path) != o.Path:
 		return nil, fmt.Errorf("provider: the path %q is not of the form /oauth", o.Path)
 	}
-	o.Scopes, o.ACRs = maps.Clone(o.Scopes), slices.Clone(o.ACRs)
+	o.Scopes, o.ACRs, o.Networks = maps.Clone(o.Scopes), slices.Clone(o.ACRs), slices.Clone(o.Networks)
 	if o.ACRs == nil {
 		o.ACRs = []string{admit.OneFactor, admit.TwoFactors, admit.PhishingResistant}
 	}
@@ -161,7 +168,7 @@ func New(o Options) (*Provider, error) {
 		}
 	}
 	if o.HTTP == nil {
-		o.HTTP = &http.Client{Transport: guarded(o.InsecureLoopback), Timeout: fetchTime}
+		o.HTTP = &http.Client{Transport: guarded(o.InsecureLoopback, o.Networks...), Timeout: fetchTime}
 	}
 	t, err := newTokens(&o)
 	if err != nil {
@@ -201,6 +208,9 @@ func New(o Options) (*Provider, error) {
 	}
 	if o.DevicePage != "" {
 		p.routes[p.base+"/device"] = route{p.device, post, false}
+	}
+	if o.Registration != nil {
+		p.routes[p.base+"/register"] = route{p.register, []string{"GET", "POST", "PUT", "DELETE"}, false}
 	}
 	return p, nil
 }

@@ -16,6 +16,7 @@ type destination struct {
 	formPost bool // OAuth 2.0 Form Post Response Mode
 	state    string
 	issuer   string
+	withheld bool // it is a stranger's, and the person has not decided
 }
 
 // destinationOf finds where a client is answered.
@@ -34,7 +35,7 @@ func (p *Provider) destinationOf(c *Client, q *request) (destination, error) {
 	if wrong := wrongRedirect(uri, c.Native, p.o.InsecureLoopback); wrong != "" {
 		return destination{}, because(ErrInvalidRequest, "The redirect_uri "+wrong+".")
 	}
-	return destination{uri, q.get("response_mode") == "form_post", q.get("state"), p.o.Issuer}, nil
+	return destination{uri: uri, formPost: q.get("response_mode") == "form_post", state: q.get("state"), issuer: p.o.Issuer}, nil
 }
 
 // redirects reports whether a redirect URI is one of the client's, letter by letter: no

@@ -38,7 +38,7 @@ const (
 // addresses as with [Options.InsecureLoopback].
 func (c *Client) Check(insecureLoopback bool) error {
 	for _, check := range []func(insecure bool) (field, why string){
-		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives,
+		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives, c.checkStranger,
 	} {
 		if field, why := check(insecureLoopback); why != "" {
 			return &admit.FieldError{Field: field, Err: ErrInvalidMetadata.WithHint(why)}
@@ -94,15 +94,69 @@ func checkURI(uri string, native, insecure bool) string {
 	return printable(uri) + " " + why + "."
 }
 
-func (c *Client) checkName(bool) (field, why string) {
+func (c *Client) checkName(insecure bool) (field, why string) {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case len(c.ID) > maxID || !isID(c.ID):
 		return "id", "An id has 1 to 128 letters, digits, dots, dashes, underscores or tildes."
 	case strings.TrimSpace(c.Name) == "" || utf8.RuneCountInString(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unprintable):
 		return "name", "A name has 1 to 100 characters: people see it when they are asked for consent."
+	case c.URI != "" && checkURI(c.URI, false, insecure) != "":
+		return "uri", checkURI(c.URI, false, insecure)
+	case c.Sector != "" && !isHost(c.Sector):
+		return "sector", "A sector is a host, such as example.net."
 	}
 	return "", ""
+}
+
+// checkStranger keeps a client that nobody knows from passing for one that somebody does,
+// and from what is had without asking a person.
+func (c *Client) checkStranger(bool) (field, why string) {
+	switch {
+	case !c.Unverified():
+	case c.FirstParty:
+		return "first_party", "Nobody knows whose client this is: say first that it was looked at."
+	case c.may(ClientCredentials):
+		return "grant_types", "Nobody knows whose client this is, so that there is nothing of its own for it."
+	case isMixed(c.Name):
+		return "name", "It has letters of several scripts, one of which may be taken for the other."
+	}
+	return "", ""
+}
+
+// companions are scripts that stand together in names of one language: as in
+// Unicode Technical Standard 39, highly restrictive.
+var companions = [][]*unicode.RangeTable{
+	{unicode.Latin, unicode.Han, unicode.Hiragana, unicode.Katakana}, {unicode.Latin, unicode.Han, unicode.Bopomofo}, {unicode.Latin, unicode.Han, unicode.Hangul},
+	{unicode.Cyrillic}, {unicode.Greek}, {unicode.Arabic}, {unicode.Hebrew}, {unicode.Devanagari}, {unicode.Bengali}, {unicode.Tamil}, {unicode.Telugu},
+	{unicode.Thai}, {unicode.Georgian}, {unicode.Armenian}, {unicode.Ethiopic}, {unicode.Khmer}, {unicode.Lao}, {unicode.Myanmar}, {unicode.Sinhala},
+	{unicode.Gujarati}, {unicode.Gurmukhi}, {unicode.Kannada}, {unicode.Malayalam}, {unicode.Oriya}, {unicode.Tibetan}, {unicode.Mongolian},
+}
+
+// isMixed reports whether a name has letters of scripts that do not belong together, or
+// marks piled on one letter, which stand over the lines beside it.
+func isMixed(name string) bool {
+	marks := 0
+	for _, r := range name {
+		if marks++; !unicode.Is(unicode.M, r) {
+			marks = 0
+		}
+		if marks > 2 {
+			return true
+		}
+	}
+	return !slices.ContainsFunc(companions, func(scripts []*unicode.RangeTable) bool {
+		return !strings.ContainsFunc(name, func(r rune) bool {
+			return unicode.IsLetter(r) && !unicode.In(r, scripts...) && !unicode.In(r, unicode.Common, unicode.Inherited)
+		})
+	})
+}
+
+// isHost takes the host of a URL as it is written there: small letters, and no port.
+func isHost(text string) bool {
+	u, err := url.Parse("https://" + text)
+	return err == nil && len(text) <= 253 && u.Host == text && u.Hostname() == text && text == strings.ToLower(text) && text != "" &&
+		strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
 // maxID bounds the ids of clients that somebody writes, and not those that are URLs.

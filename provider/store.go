@@ -25,6 +25,15 @@ type Store interface {
 // nothing is there it returns nil and no error.
 type Tx interface {
 	Client(id string) (*Client, error)
+	// PutClient registers a client, or has one be as it is given. DeleteClient removes one
+	// with its consents, codes and grants; it tells nobody.
+	PutClient(*Client) error
+	DeleteClient(id string) error
+	// Invite returns an invite, also one that is used up or has expired, as long as it is
+	// known. UseInvite takes one of its uses where there is one and it has not expired, and
+	// reports whether.
+	Invite(id string) (*Invite, error)
+	UseInvite(id string, now time.Time) (bool, error)
 
 	// Session returns a session that lives at a time, and notes nothing.
 	Session(sid string, now time.Time) (*Session, error)

@@ -119,6 +119,24 @@ func (s *Server) sweepProvider(ctx context.Context) {
 	})
 }
 
+// strangersStep is how many clients that nobody uses go in one transaction.
+const strangersStep = 50
+
+// sweepStrangers removes clients that have registered themselves and that nobody has used,
+// until ctx is done. Like the audit's, its first round is in an hour.
+func (s *Server) sweepStrangers(ctx context.Context) {
+	again(ctx, sweepEvery, func(now time.Time) time.Duration {
+		more, err := s.accounts.SweepStrangers(ctx, now, strangersStep)
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("sweep applications that nobody uses", slog.Any("error", err))
+		}
+		if more {
+			return sweepPause
+		}
+		return sweepEvery
+	})
+}
+
 // heed follows what other servers change in a database that they share, until ctx
 // is done.
 func (s *Server) heed(ctx context.Context) {

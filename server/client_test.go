@@ -1,13 +1,17 @@
 package server_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http/httptest"
+	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/server/internal/web"
@@ -169,10 +173,81 @@ func TestARotationAndARemovalAreSeenAtOnce(t *testing.T) {
 	if !strings.Contains(news(), `"client_id"`) {
 		t.Errorf("the feed does not tell of it: %s", news())
 	}
-	// Tokens of another client with this id would be refused meanwhile; where nothing was
-	// alive, there is nothing to wait for.
+	// JWTs of another client with this id would be refused meanwhile.
 	root.post("admin/clients", aClient(m{"id": "job"})).want(409, "client_ending")
-	s.register(nil)
-	root.delete("admin/clients/shop").want(204)
-	root.post("admin/clients", aClient(nil)).want(201)
+}
+
+// An opaque token is looked up each time, and is good no more with its grant: nobody has
+// to be told, so nothing is in the way of another client with the id.
+func TestTheIDOfAClientWithoutJWTsMayBeUsedAgainAtOnce(t *testing.T) {
+	s, root := administered(t)
+	job := func(format string) m {
+		return m{"id": "job", "name": "The job", "grant_types": []string{"client_credentials"}, "access_token_format": format}
+	}
+	first := root.post("admin/clients", job("opaque")).want(201).at("secret")
+	w := s.grab("job", first)
+	var got struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Token == "" {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	root.delete("admin/clients/job").want(204)
+	second := root.post("admin/clients", job("opaque")).want(201).at("secret")
+	r := s.client().page("POST", "/oauth/introspect", url.Values{"client_id": {"job"}, "client_secret": {second}, "token": {got.Token}})
+	if body := strings.TrimSpace(string(r.body)); r.status != 200 || body != `{"active":false}` {
+		t.Errorf("the token of the client before: %d %s", r.status, body)
+	}
+	// One that was of JWTs has them still, whatever it is of now.
+	root.do("PATCH", "/api/v1/admin/clients/job", m{"access_token_format": "jwt"}).want(200)
+	if w := s.grab("job", second); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	root.do("PATCH", "/api/v1/admin/clients/job", m{"access_token_format": "opaque"}).want(200)
+	root.delete("admin/clients/job").want(204)
+	root.post("admin/clients", job("opaque")).want(409, "client_ending")
+}
+
+func TestWhatIsNotNamedOfAClientStays(t *testing.T) {
+	s, root := administered(t)
+	made := root.post("admin/clients", aClient(m{"sector": "shop.example.net", "uri": "https://shop.example.net/about", "grant_types": []string{"authorization_code", "refresh_token"}, "grant_ttl": 3600})).want(201)
+	before := root.get("admin/clients/shop").want(200).m
+	after := root.do("PATCH", "/api/v1/admin/clients/shop", m{"name": "Another shop", "scopes": []string{}}).want(200).m
+	before["name"], before["scopes"] = "Another shop", []any{}
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("the client was %v and is %v", before, after)
+	}
+	root.do("PATCH", "/api/v1/admin/clients/shop", m{"id": "x"}).want(400, "unknown_field")
+	root.do("PATCH", "/api/v1/admin/clients/shop", m{"public": true}).want(400, "unknown_field")
+	root.do("PATCH", "/api/v1/admin/clients/shop", m{"jwks_uri": "https://shop.example.net/jwks"}).want(400, "invalid_client_metadata") // it has a secret
+	root.do("PATCH", "/api/v1/admin/clients/shop", m{"sector": "https://shop.example.net"}).want(400, "invalid_client_metadata")
+	if w := s.grab("shop", made.at("secret")); !strings.Contains(w.Body.String(), "unauthorized_client") {
+		t.Errorf("its secret: %d %s", w.Code, w.Body)
+	}
+}
+
+// Its secret is on a forum. Until that is settled it gets nothing, and what it has counts
+// nowhere; then all goes on as it was.
+func TestADisabledClientIsOutUntilItIsEnabled(t *testing.T) {
+	s, root := administered(t)
+	s.withShop(func(c *provider.Client) { c.CreatedAt = time.Now() })
+	ann := s.signedUp("ann")
+	tokens := ann.lets()
+	look := func(want int) {
+		t.Helper()
+		r := s.client().page("GET", "/oauth/userinfo", nil, withBearer(tokens.at("access_token")))
+		if r.status != want {
+			t.Errorf("userinfo answers %d %s, want %d", r.status, r.body, want)
+		}
+	}
+	look(200)
+	root.do("PATCH", "/api/v1/admin/clients/shop", m{"disabled": true}).want(200)
+	look(401)
+	s.refreshApp(tokens.at("refresh_token")).want(401)
+	if r := ann.page("GET", appAsks(), nil); r.status != 400 || r.header.Get("Location") != "" {
+		t.Errorf("somebody is led to it: %d", r.status)
+	}
+	root.do("PATCH", "/api/v1/admin/clients/shop", m{"disabled": false}).want(200)
+	look(200)
+	s.refreshApp(tokens.at("refresh_token")).want(200)
 }

@@ -27,6 +27,11 @@ var clientExamples = map[string]func(s *site, example m) *reply{
 		s.register(nil)
 		return root.get("admin/clients/shop").want(200)
 	},
+	"adminChangeClient": func(s *site, in m) *reply {
+		root := s.administrator()
+		s.register(nil)
+		return root.do("PATCH", "/api/v1/admin/clients/shop", in).want(200)
+	},
 	"adminRemoveClient": func(s *site, _ m) *reply {
 		root := s.administrator()
 		s.register(nil)
@@ -118,6 +123,19 @@ func clientTrials() map[string]trial {
 
 		"adminGetClient admin_needed":   outsider("GET", "clients/shop"),
 		"adminGetClient unknown_client": administratorAsks("GET", "clients/nobody", nil),
+
+		"adminChangeClient admin_needed":            outsider("PATCH", "clients/shop"),
+		"adminChangeClient unknown_client":          administratorAsks("PATCH", "clients/nobody", m{"name": "x"}),
+		"adminChangeClient reason_too_long":         registering("PATCH", "/shop", m{"reason": strings.Repeat("x", 501)}),
+		"adminChangeClient invalid_client_metadata": registering("PATCH", "/shop", m{"grant_types": []string{}}),
+		"adminChangeClient invalid_redirect_uri":    registering("PATCH", "/shop", m{"redirect_uris": []string{"http://shop.example.net/cb"}}),
+		"adminChangeClient client_ending": func(s *site) *reply {
+			root := s.administrator()
+			s.register(nil)
+			root.do("PATCH", "/api/v1/admin/clients/shop", m{"disabled": true}).want(200)
+			s.told("shop", time.Now().Add(time.Minute))
+			return root.do("PATCH", "/api/v1/admin/clients/shop", m{"disabled": false})
+		},
 
 		"adminRemoveClient admin_needed":      outsider("DELETE", "clients/shop"),
 		"adminRemoveClient unknown_client":    administratorAsks("DELETE", "clients/nobody", nil),

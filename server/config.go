@@ -44,6 +44,8 @@ type Config struct {
 	PublicURL         string     `name:"public_url" arg:"URL" help:"https origin that people see, such as https://id.example.org; without one it is http://localhost with the port"`
 	CORSOrigins       []string   `name:"cors_origins" live:"yes" arg:"ORIGIN" help:"origins whose pages may call /api/v1 with tokens in a header"`
 	ReturnHosts       []string   `name:"return_hosts" live:"yes" arg:"HOST" help:"hosts that return_to may lead to, beside our own"`
+	ClientNetworks    []string   `name:"client_networks" arg:"CIDR" help:"private networks in which applications are at home, such as 10.20.0.0/16: their keys are fetched there, and they are told there of sign-outs; all others are at public addresses"`
+	Registration      string     `name:"client_registration" arg:"WHO" help:"who may register applications at /oauth/register: off, nobody but administrators; token, who has an invite that admit client invite makes; open, any stranger, of whom people are told that nobody knows him"`
 	Audiences         []string   `name:"audiences" arg:"URL" help:"who the JWTs of a sign-in are for, such as https://api.example.org; without any, the public URL"`
 	Theme             string     `name:"theme" live:"yes" arg:"DIR" help:"folder with a name, colours, a logo, texts and templates of your own, for the pages; read again on SIGHUP"`
 	TextBudgetHour    string     `name:"text_budget_hour" arg:"MONEY" help:"what text messages with codes may cost in an hour of the clock, in the unit of text_prices; 0 bounds nothing"`
@@ -131,6 +133,13 @@ var (
 	ErrConfigOps     = admit.Invalid.New("operations_exposed", "The operations listener must not be reachable by the public.").WithHint("listen on localhost or on an address of a private network, such as 10.0.0.5:9090")
 )
 
+// Who may register applications.
+const (
+	RegistrationOff   = "off"
+	RegistrationToken = "token"
+	RegistrationOpen  = "open"
+)
+
 // DefaultConfig returns what holds where nothing is set.
 func DefaultConfig() Config {
 	return Config{
@@ -138,6 +147,7 @@ func DefaultConfig() Config {
 		Data:              "./admit-data",
 		PasswordMinLength: 8, // ASVS 6.2.1
 		LogFormat:         "text",
+		Registration:      RegistrationOff,
 		TextBudgetHour:    "20",
 		TextBudgetDay:     "100",
 		KeyRotation:       strconv.Itoa(defaultKeyDays),
@@ -536,12 +546,17 @@ func (s *Setting) rule(text string) (ok bool, want string) {
 	case "trusted_proxy":
 		_, err := parseNetwork(text)
 		return err == nil, "a list of addresses and networks, such as 127.0.0.1 or 10.0.0.0/8, but not everybody"
+	case "client_networks":
+		_, err := parsePrivate(text)
+		return err == nil, "a list of private addresses and networks, such as 10.20.0.0/16 or fd12:3456::/32, and nothing of this machine itself"
 	case "audit_keep":
 		return within(strings.TrimSuffix(text, "d"), 0, 36500), "a number of days up to 36500, such as 400d, or 0"
 	case "factor_loss_delay":
 		return within(strings.TrimSuffix(text, "d"), 1, 60), "a number of days from 1 to 60, such as 3d"
 	case "log_level":
 		return text == "debug" || text == "info" || text == "warn" || text == "error", "debug, info, warn or error"
+	case "client_registration":
+		return text == RegistrationOff || text == RegistrationToken || text == RegistrationOpen, "off, token or open"
 	case "log_format":
 		return text == "text" || text == "json", "text or json"
 	}

@@ -52,7 +52,7 @@ func TestEveryFieldCanBeSetInEveryWay(t *testing.T) {
 		"text_budget_hour": "10", "text_budget_day": "50", "text_prices": "49=0.08,1=0.01", "text_budget_dry": "true", "breached_file": "b", "breached_url": "https://range.example.org/range",
 		"mail_server": "smtp://user@mail.example.org:587", "mail_from": "no-reply@example.org", "mail_password_file": "f", "mail_password": "p",
 		"text_server": "https://sms.example.org/send", "text_from": "admit", "text_secret_file": "f", "text_secret": "s",
-		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100",
+		"tls_cert": "c", "tls_key": "k", "acme": "a.example,b.example", "acme_directory": "https://a.example/dir", "listen_http": ":80", "trusted_proxy": "10.0.0.0/8,::1", "max_connections": "100", "client_networks": "10.20.0.0/16,fd12:3456::/32", "client_registration": "token",
 		"otlp_endpoint": "http://localhost:4318", "otlp_headers": "a=b", "audiences": "https://api.example.org,files",
 		"handover_sites": "shop=https://shop.example.net/arrive", "handover_secrets_file": "f", "handover_secrets": "shop=k",
 	}
@@ -186,6 +186,12 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{"a proxy on this machine", Config{Listen: "[::1]:80", PublicURL: "https://a.example", TrustedProxy: []string{"::1"}}, nil},
 		{"a proxy elsewhere", Config{Listen: ":80", PublicURL: "https://a.example", TrustedProxy: []string{"10.0.0.0/8"}}, nil},
 		{"a proxy that is not named", Config{Listen: "[::1]:80", PublicURL: "https://a.example"}, ErrConfigProxy},
+		{"clients in a network of one's own", Config{ClientNetworks: []string{"10.20.0.0/16", "fd12::1"}}, nil},
+		{"clients on this machine", Config{ClientNetworks: []string{"127.0.0.0/8"}}, ErrConfigValue},
+		{"clients where a cloud tells its secrets", Config{ClientNetworks: []string{"169.254.0.0/16"}}, ErrConfigValue},
+		{"clients everywhere", Config{ClientNetworks: []string{"8.0.0.0/5"}}, ErrConfigValue},
+		{"clients where somebody else is", Config{ClientNetworks: []string{"8.8.8.8"}}, ErrConfigValue},
+		{"clients by another spelling", Config{ClientNetworks: []string{"::ffff:127.0.0.1"}}, ErrConfigValue},
 		{"a proxy without a public URL", Config{Listen: ":80", TrustedProxy: []string{"10.0.0.1"}}, ErrConfigProxy},
 		{"everybody as the proxy", Config{PublicURL: "https://a.example", TrustedProxy: []string{"0.0.0.0/0"}}, ErrConfigValue},
 		{"everybody by another spelling", Config{PublicURL: "https://a.example", TrustedProxy: []string{"::ffff:0.0.0.0/96"}}, ErrConfigValue},
@@ -243,7 +249,7 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 	}
 	got.origins, want.origins = nil, nil
 	for _, c := range []*Config{&got, &want} { // nil and empty are one
-		c.ReturnHosts, c.ACME, c.TrustedProxy, c.Audiences, c.HandoverSites, c.TextPrices = nil, nil, nil, nil, nil, nil
+		c.ReturnHosts, c.ACME, c.TrustedProxy, c.ClientNetworks, c.Audiences, c.HandoverSites, c.TextPrices = nil, nil, nil, nil, nil, nil, nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -113,6 +113,31 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// private are the networks in which servers of one's own are: those of RFC 1918 and 6598,
+// and unique local ones. Not among them are loopback and link-local addresses, where the
+// machine itself is, and what tells it the secrets of its cloud (169.254.169.254).
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+// parsePrivate reads an address or a network of one's own.
+func parsePrivate(text string) (netip.Prefix, error) {
+	p, err := parseNetwork(text)
+	if err == nil && !slices.ContainsFunc(private, func(all netip.Prefix) bool { return all.Contains(p.Addr()) && all.Bits() <= p.Bits() }) {
+		err = errors.New("no private network")
+	}
+	return p, err
+}
+
+func (c *Config) networks() (all []netip.Prefix) {
+	for _, text := range c.ClientNetworks {
+		p, _ := parsePrivate(text) // which rule has seen
+		all = append(all, p)
+	}
+	return all
+}
+
 func (c *Config) proxies() (all []netip.Prefix) {
 	for _, text := range c.TrustedProxy {
 		p, _ := parseNetwork(text) // which rule has seen

@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"slices"
+	"time"
 
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
@@ -13,10 +15,17 @@ import (
 
 // letsIn makes what lets applications in, whose people are those of the edge.
 func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
+	var register *provider.Registration
+	if who := s.cfg.Registration; who == RegistrationToken || who == RegistrationOpen {
+		register = &provider.Registration{Open: who == RegistrationOpen, Ensure: s.keys.Ensure, Spend: func(r *http.Request) error {
+			return s.accounts.MeetStranger(web.OriginOf(r), time.Now())
+		}}
+	}
 	p, err := provider.New(provider.Options{
-		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: ringKeys{s.keys}, Secrets: s.keys.Cookies(), People: people,
+		Registration: register,
+		Issuer:       s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: ringKeys{s.keys}, Secrets: s.keys.Cookies(), People: people,
 		DevicePage: s.publicURL() + "/device", Address: web.AddressOf,
-		Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
+		Networks: s.cfg.networks(), Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
 		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log,
 	})
 	if s.provider == nil { // one is enough to tell clients what ends
@@ -35,10 +44,12 @@ func (s *Server) tellClients(ctx context.Context) {
 // fewClients are looked at in one transaction.
 const fewClients = 200
 
-// isOfClient reports whether an origin is that of a registered client's pages.
+// isOfClient reports whether an origin is that of a registered client's pages. Those of
+// strangers have none: each question is a look at every client, and their number is for
+// anybody to raise.
 func (s *Server) isOfClient(ctx context.Context, origin string) (bool, error) {
 	for after := ""; ; {
-		all, err := s.accounts.FindClients(ctx, after, fewClients)
+		all, err := s.accounts.FindKnownClients(ctx, after, fewClients)
 		if err != nil {
 			return false, err
 		}

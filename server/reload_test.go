@@ -89,7 +89,7 @@ func TestEverySettingIsTakenLiveOrNamed(t *testing.T) {
 			MailServer: "smtp://user@mail.example.org", MailFrom: "no-reply@example.org", MailPasswordFile: secrets,
 			TextServer: "https://sms.example.org/send", TextFrom: "admit", TextSecretFile: secrets,
 		},
-		{MasterKeyCommand: "c", Audiences: []string{"https://api.example.org"}, TrustedProxy: []string{"127.0.0.1"}, PublicURL: "https://id.example.org"},
+		{MasterKeyCommand: "c", ClientNetworks: []string{"10.20.0.0/16"}, Registration: "open", Audiences: []string{"https://api.example.org"}, TrustedProxy: []string{"127.0.0.1"}, PublicURL: "https://id.example.org"},
 		{HandoverSites: []string{"shop=https://shop.example.net/arrive"}, HandoverSecretsFile: secrets},
 		{Redis: "redis://cache.example.org", Database: "postgres://u@db.example.org/d"},
 		{ACME: []string{"a.example"}, ACMEDirectory: "https://a.example/dir", ListenHTTP: ":80", Listen: ":443", PublicURL: "https://a.example"},

@@ -405,6 +405,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.Go(func() { s.tellLosses(background) })
 	work.Go(func() { s.sweepFeed(background) })
 	work.Go(func() { s.sweepProvider(background) })
+	work.Go(func() { s.sweepStrangers(background) })
 	work.Go(func() { s.sweepGuesses(background) })
 	work.Go(func() { s.sweepTexts(background) })
 	work.Go(func() { s.surveyAudit(background) })

@@ -73,6 +73,7 @@ const (
 var tokenKinds = map[token.Kind]string{
 	token.Session: "session", token.Refresh: "refresh", token.Access: "access",
 	token.APIKey: "api-key", token.ClientSecret: "client-secret", token.OneTime: "one-time",
+	token.Invite: "invite", token.Registration: "registration",
 }
 
 // ReadToken returns what the text of a token tells by itself: its kind and its

@@ -40,12 +40,14 @@ const (
 	APIKey       Kind = 'k'
 	ClientSecret Kind = 'c'
 	OneTime      Kind = 'o'
+	Invite       Kind = 'i' // to register a client (RFC 7591 section 1.2)
+	Registration Kind = 'g' // of a client that looks after itself (RFC 7592)
 	URL          Kind = 'u' // of a session of a client without cookies
 )
 
 func (k Kind) valid() bool {
 	switch k {
-	case Session, Refresh, Access, APIKey, ClientSecret, OneTime, URL:
+	case Session, Refresh, Access, APIKey, ClientSecret, OneTime, Invite, Registration, URL:
 		return true
 	}
 	return false

@@ -13,7 +13,7 @@ import (
 )
 
 func TestATokenHasOneSpellingAndOneKind(t *testing.T) {
-	for _, kind := range []Kind{Session, Refresh, Access, APIKey, ClientSecret, OneTime} {
+	for _, kind := range []Kind{Session, Refresh, Access, APIKey, ClientSecret, OneTime, Invite, Registration} {
 		tok := New(kind)
 		text := tok.Reveal()
 		if len(text) != Len || !strings.HasPrefix(text, "adm_"+string(rune(kind))+"_") {
@@ -26,7 +26,7 @@ func TestATokenHasOneSpellingAndOneKind(t *testing.T) {
 		if sel := tok.Selector(); !IsSelector(sel) || IsSelector(sel[1:]) || IsSelector(sel+"0") || IsSelector("-"+sel[1:]) {
 			t.Errorf("IsSelector is wrong about %q", sel)
 		}
-		for _, other := range []Kind{Session, Refresh, Access, APIKey, ClientSecret, OneTime, 'x'} {
+		for _, other := range []Kind{Session, Refresh, Access, APIKey, ClientSecret, OneTime, Invite, Registration, 'x'} {
 			if _, err := Parse(other, text); other != kind && !errors.Is(err, ErrMalformed) {
 				t.Errorf("a token of kind %c is read as %c", kind, other)
 			}

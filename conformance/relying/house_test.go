@@ -108,11 +108,11 @@ func home(t testing.TB) *house {
 }
 
 // newHouse starts the binary, with what is in the folder already.
-func newHouse(t testing.TB, data, listen string) *house {
+func newHouse(t testing.TB, data, listen string, flags ...string) *house {
 	t.Helper()
 	h := &house{data: data}
 	os.Remove(filepath.Join(data, "admit.sock")) // of one that was killed
-	h.process = launch(t, nil, built(t, "server", "./cmd/admit"), "serve", "--dev", "--listen", listen, "--data", data)
+	h.process = launch(t, nil, built(t, "server", "./cmd/admit"), append([]string{"serve", "--dev", "--listen", listen, "--data", data}, flags...)...)
 	h.url = h.says(t, regexp.MustCompile(`^(http://localhost:\d+)$`))
 	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) { // until commands are heard
 		if _, err := os.Stat(filepath.Join(data, "admit.sock")); err == nil {

@@ -20,6 +20,7 @@ func Memory(t testing.TB) Backend {
 	return Backend{
 		Store:  m,
 		Client: m.PutClient,
+		Invite: m.PutInvite,
 		User: func() string {
 			subject := name()
 			m.PutUser(provider.User{Subject: subject})

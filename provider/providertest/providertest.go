@@ -21,6 +21,7 @@ type Backend struct {
 	Store provider.Store
 
 	Client     func(provider.Client)                                // registers one, in place of one with its id
+	Invite     func(provider.Invite)                                // lets who has its token register clients
 	User       func() (subject string)                              // makes one who may sign in
 	Session    func(subject string, expires time.Time) (sid string) // signs one in
 	EndSession func(sid string)
@@ -46,6 +47,8 @@ type check struct {
 var checks = []check{
 	{"what is not there is nil and no error", absent},
 	{"a client comes back as it was registered", clientComesBack},
+	{"a client that registers itself comes back, and goes with all that it was allowed", clientGoes},
+	{"an invite is used as often as it says, until it expires", inviteIsUsed},
 	{"a session lives until its end", sessionLives},
 	{"a code comes back as it was added", codeComesBack},
 	{"a device comes back as it was added, by either code", deviceComesBack},
@@ -77,6 +80,7 @@ var checks = []check{
 	{"of 64 that spend a code at once one is the first", oneSpendsCode},
 	{"of 64 that decide about a device at once one is the first", oneDecides},
 	{"of 64 that spend a device at once one is the first", oneSpendsDevice},
+	{"of 64 that use an invite at once as many do as it says", someUseInvite},
 	{"of 64 that spend an id at once one is the first", oneSpendsID},
 	{"of 64 that drop a pushed request at once one is the first", oneDropsPushed},
 	{"of 64 parallel rotations none is lost", noLostRotation},

@@ -162,7 +162,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 				admit token issue --kind api-key --user ada@example.org --name example --scope profile > key
 				cp users users.jsonl
 				admit client remove shop || true
-				test '` + name + `' = 'admit client add' || admit client add --id shop --name Shop --grant client_credentials`)
+				test '` + name + `' = 'admit client add' || admit client add --id shop --name Shop --grant authorization_code --redirect https://shop.example.net/cb`)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
@@ -170,11 +170,15 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 			if err != nil || status != http.StatusOK {
 				t.Fatal(status, body, err)
 			}
+			invite, err := sh("admit client invite --json")
+			if err != nil {
+				t.Fatalf("%v\n%s", err, invite)
+			}
 			keys, err := sh("admit key list --json")
 			if err != nil {
 				t.Fatalf("%v\n%s", err, keys)
 			}
-			if out, err := sh(example, "SID="+field(body, "sid"), "ID="+field(keys, "id")); err != nil {
+			if out, err := sh(example, "SID="+field(body, "sid"), "ID="+field(keys, "id"), "INVITE="+field(invite, "id")); err != nil {
 				t.Errorf("%v\n%s%s", err, example, out)
 			}
 		})

@@ -43,9 +43,21 @@ type Clients interface {
 	FindClients(after string, limit int) ([]*provider.Client, error)
 	// PutClient makes a client be just as given.
 	PutClient(c *provider.Client) error
-	// DeleteClient removes a client with its consents, codes and tokens, ends its
-	// grants, and reports whether any of them was good. It does not tell the feed.
-	DeleteClient(id, reason string, now time.Time) (lived bool, err error)
+	// DeleteClient removes a client with its consents, codes, grants and tokens. It does
+	// not tell the feed.
+	DeleteClient(id string) error
+	// ClientJWTs reports whether a JWT of a client may still be taken for good by who
+	// looks nothing up.
+	ClientJWTs(id string, now time.Time) (bool, error)
+	// FindKnownClients is FindClients without those of strangers, who have registered
+	// themselves. UnusedStrangers are of those that were there before a time and that
+	// nobody has used since.
+	FindKnownClients(after string, limit int) ([]*provider.Client, error)
+	UnusedStrangers(before, now time.Time, limit int) (ids []string, err error)
+	// PutInvite adds one, and DropInvite reports whether there was one.
+	Invites() ([]*Invite, error)
+	PutInvite(*Invite) error
+	DropInvite(id string) (bool, error)
 	// ClientTold returns until when the feed tells that a client with this id has
 	// ended, the zero time where it does not.
 	ClientTold(id string, now time.Time) (time.Time, error)
@@ -55,10 +67,12 @@ type Clients interface {
 // proves itself: it is Public, or has Keys, or else a secret.
 type NewClient struct {
 	ID, Name string
+	URI      string // where people read about it
 
-	Public bool
-	JWKS   []byte       // a JWK set, or one JWK
-	Secret admit.Secret // that it has already; none: one is made
+	Public  bool
+	JWKS    []byte       // a JWK set, or one JWK
+	JWKSURI string       // in its place: where they are
+	Secret  admit.Secret // that it has already; none: one is made
 
 	RedirectURIs          []string
 	PostLogoutURIs        []string
@@ -73,27 +87,20 @@ type NewClient struct {
 	RequireSigned         bool // likewise (RFC 9101)
 	JWT                   bool
 	Signs                 jose.Algorithm
+	Sector                string // host of pairwise subjects
 	AccessLife, CodeLife  time.Duration
+	GrantLife             time.Duration
 }
 
 // client returns the client that is asked for, and its secret where one was made.
 func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, made admit.Secret, err error) {
 	c = &provider.Client{
-		ID: in.ID, Name: strings.TrimSpace(in.Name),
+		ID: in.ID, Name: strings.TrimSpace(in.Name), URI: in.URI, KeysURI: in.JWKSURI, Sector: in.Sector,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
 		JWT: in.JWT, Signs: in.Signs,
-		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
+		AccessLife: in.AccessLife, CodeLife: in.CodeLife, GrantLife: in.GrantLife, Grants: grantTypes(in.Grants), CreatedAt: now,
 		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
-	}
-	for _, g := range in.Grants {
-		if g == "device_code" {
-			g = string(provider.DeviceCode)
-		}
-		if g == "token_exchange" {
-			g = string(provider.TokenExchange)
-		}
-		c.Grants = append(c.Grants, provider.GrantType(g))
 	}
 	if c.Scopes == nil {
 		c.Scopes = provider.DefaultScopes(c.Grants)
@@ -103,13 +110,12 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 		c.Auth = provider.NoAuth
 		// Only programs on people's devices are answered where no site is.
 		c.Native = slices.ContainsFunc(in.RedirectURIs, onDevice)
-	case in.JWKS != nil:
+	case in.JWKS != nil || in.JWKSURI != "":
 		c.Auth = provider.PrivateKeyJWT
 	}
 	if in.JWKS != nil {
-		// Keys that are not understood are for others; Check wants one that is.
-		if c.Keys, _, err = jose.ParseKeySet(in.JWKS); err != nil {
-			return nil, made, &admit.FieldError{Field: "jwks", Err: provider.ErrInvalidMetadata.WithHint("It is a JWK set, or one JWK, with public keys: admit jwt keygen --public writes one.")}
+		if c.Keys, err = parseKeys(in.JWKS); err != nil {
+			return nil, made, err
 		}
 	}
 	switch {
@@ -124,14 +130,45 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 		made, kept = provider.NewSecret()
 		c.Secrets = []provider.ClientSecret{kept}
 	}
-	if err := c.Check(insecure); err != nil {
+	if err := checkClient(c, insecure); err != nil {
 		return nil, admit.Secret{}, err
+	}
+	return c, made, nil
+}
+
+func grantTypes(names []string) (all []provider.GrantType) {
+	for _, g := range names {
+		switch g {
+		case "device_code":
+			g = string(provider.DeviceCode)
+		case "token_exchange":
+			g = string(provider.TokenExchange)
+		}
+		all = append(all, provider.GrantType(g))
+	}
+	return all
+}
+
+// parseKeys reads the public keys of a client. Keys that are not understood are for
+// others; Check wants one that is.
+func parseKeys(text []byte) (*jose.KeySet, error) {
+	keys, _, err := jose.ParseKeySet(text)
+	if err != nil {
+		return nil, &admit.FieldError{Field: "jwks", Err: provider.ErrInvalidMetadata.WithHint("It is a JWK set, or one JWK, with public keys: admit jwt keygen --public writes one.")}
+	}
+	return keys, nil
+}
+
+// checkClient refuses what package provider does, and what is not for this server.
+func checkClient(c *provider.Client, insecure bool) error {
+	if err := c.Check(insecure); err != nil {
+		return err
 	}
 	if c.JWT && c.AccessLife > accessLife {
 		// The feed, and the lists of who verifies, forget an ending after that.
-		return nil, admit.Secret{}, &admit.FieldError{Field: "access_ttl", Err: provider.ErrInvalidMetadata.WithHint("A JWT is good for 5 minutes at most, so that its end is heard everywhere. An opaque token may be good for longer.")}
+		return &admit.FieldError{Field: "access_ttl", Err: provider.ErrInvalidMetadata.WithHint("A JWT is good for 5 minutes at most, so that its end is heard everywhere. An opaque token may be good for longer.")}
 	}
-	return c, made, nil
+	return nil
 }
 
 // onDevice reports whether a redirect URI is of a program on a device (RFC 8252
@@ -186,9 +223,15 @@ func freeForClient(tx Tx, id string, now time.Time) error {
 	case !errors.Is(err, ErrUnknownUser):
 		return err
 	}
+	return notEnding(tx, id, "Choose another id, or wait until ", now)
+}
+
+// notEnding refuses an id of which whoever verifies JWTs was told that its tokens are good
+// no more: they would refuse new ones, too.
+func notEnding(tx Tx, id, wait string, now time.Time) error {
 	until, err := tx.ClientTold(id, now)
 	if err == nil && until.After(now) {
-		err = ErrClientEnding.WithHint("Choose another id, or wait until " + until.UTC().Format("15:04 UTC") + ".")
+		err = ErrClientEnding.WithHint(wait + until.UTC().Format("15:04 UTC") + ".")
 	}
 	return err
 }
@@ -236,17 +279,28 @@ func (s *Service) RemoveClient(ctx context.Context, id string, by By, now time.T
 		if err != nil {
 			return err
 		}
-		lived, err := tx.DeleteClient(c.ID, reasonClientRemoved, now)
-		// What it has exchanged is of other clients' grants.
-		if err == nil && (lived || slices.Contains(c.Grants, provider.TokenExchange)) {
-			// One event for all grants. Where there were none, nobody need hear of it.
-			err = tx.Tell(feed.ClientEnded(c.ID, reasonClientRemoved, now.Add(ToldFor)))
+		if err := endJWTs(tx, c, reasonClientRemoved, now); err != nil {
+			return err
 		}
-		if err != nil {
+		if err := tx.DeleteClient(c.ID); err != nil {
 			return err
 		}
 		return tx.Record(by.Record(now, "", "client_removed", c.ID))
 	})
+}
+
+// endJWTs tells whoever verifies JWTs by themselves that none of a client is good any more:
+// one event for all of its grants. Where there are none out there nobody need hear of it,
+// and the id may be used again at once: an opaque token is looked up here each time, and is
+// good no more with its grant.
+//
+// What a client has exchanged is of other clients' grants: such a one is told of always.
+func endJWTs(tx Tx, c *provider.Client, reason string, now time.Time) error {
+	live, err := tx.ClientJWTs(c.ID, now)
+	if err == nil && (live || slices.Contains(c.Grants, provider.TokenExchange)) {
+		err = tx.Tell(feed.ClientEnded(c.ID, reason, now.Add(ToldFor)))
+	}
+	return err
 }
 
 // RotateClientSecret gives a client another secret, one that is made where there is

@@ -18,9 +18,11 @@ const (
 	// A copy that is the row still need not be read again.
 	sqlClient      = "SELECT version, CASE WHEN version = ? THEN '' ELSE data END FROM clients WHERE id = ?"
 	sqlFindClients = "SELECT data FROM clients WHERE id > ? ORDER BY id LIMIT ?"
-	sqlPutClient   = `INSERT INTO clients (id, version, access_life, hears, data) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, hears = excluded.hears, data = excluded.data`
-	sqlClientLives = "SELECT EXISTS (SELECT 1 FROM grants WHERE client_id = ? AND ended = '' AND expires_at > ?)"
+	sqlPutClient   = `INSERT INTO clients (id, version, access_life, hears, stranger_since, data) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, hears = excluded.hears,
+		stranger_since = excluded.stranger_since, data = excluded.data`
+	// Each JWT has a place, for as long as any verifier may take it.
+	sqlClientJWTs = "SELECT EXISTS (SELECT 1 FROM grants g JOIN status_places p ON p.grant_id = g.id WHERE g.client_id = ? AND p.until > ?)"
 )
 
 // sqlForgetClient removes what names a client; its consents go with it. What was made
@@ -80,6 +82,10 @@ func (t *txn) Client(id string) (*provider.Client, error) {
 
 // FindClients implements account.Clients.
 func (t *txn) FindClients(after string, limit int) (all []*provider.Client, err error) {
+	return t.clientsOf(sqlFindClients, after, limit)
+}
+
+func (t *txn) clientsOf(query string, args ...any) (all []*provider.Client, err error) {
 	return all, t.query(func(rows *sql.Rows) error {
 		var text string
 		if err := rows.Scan(&text); err != nil {
@@ -88,7 +94,7 @@ func (t *txn) FindClients(after string, limit int) (all []*provider.Client, err 
 		c, err := parseClient(text)
 		all = append(all, c)
 		return err
-	}, sqlFindClients, after, limit)
+	}, query, args...)
 }
 
 // PutClient implements account.Clients.
@@ -97,20 +103,22 @@ func (t *txn) PutClient(c *provider.Client) error {
 	if err != nil {
 		return err
 	}
-	return t.exec(sqlPutClient, c.ID, rand.Int64N(1<<62)+1, c.AccessLife.Milliseconds(), c.BackchannelLogoutURI != "" && !c.Disabled, text)
+	return t.exec(sqlPutClient, c.ID, rand.Int64N(1<<62)+1, c.AccessLife.Milliseconds(), c.BackchannelLogoutURI != "" && !c.Disabled, strangerSince(c), text)
 }
 
 // DeleteClient implements account.Clients.
-func (t *txn) DeleteClient(id, _ string, now time.Time) (lived bool, err error) {
-	if err := t.row(sqlClientLives, id, now.UnixMilli()).Scan(&lived); err != nil {
-		return false, err
-	}
+func (t *txn) DeleteClient(id string) error {
 	for _, query := range sqlForgetClient {
 		if err := t.exec(query, id); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return lived, nil
+	return nil
+}
+
+// ClientJWTs implements account.Clients.
+func (t *txn) ClientJWTs(id string, now time.Time) (live bool, err error) {
+	return live, t.row(sqlClientJWTs, id, now.UnixMilli()).Scan(&live)
 }
 
 // ClientTold implements account.Clients.
@@ -158,8 +166,9 @@ type clientRow struct {
 	AccessLife time.Duration  `json:"access_life,omitempty"`
 	GrantLife  time.Duration  `json:"grant_life,omitempty"`
 
-	CreatedAt time.Time `json:"created_at"`
-	Disabled  bool      `json:"disabled,omitempty"`
+	CreatedAt  time.Time            `json:"created_at"`
+	Disabled   bool                 `json:"disabled,omitempty"`
+	Registered *provider.Registered `json:"registered,omitempty"`
 }
 
 type secretRow struct {

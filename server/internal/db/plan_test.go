@@ -13,7 +13,7 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		"UPDATE grants SET ended = ? WHERE " + behindSession + " AND ended = ''": "grants_sid",
 		"UPDATE grants SET ended = ? WHERE " + ofSubject + " AND ended = ''":     "grants_subject",
 		sqlForgetClient[0]:  "grants_client",
-		sqlClientLives:      "grants_client",
+		sqlClientJWTs:       "grants_client",
 		sqlSweepProvider[0]: "access_tokens_expires",
 		sqlSweepProvider[1]: "grants_expires",
 		sqlSweepProvider[2]: "codes_expires",
@@ -21,6 +21,9 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		sqlSweepProvider[4]: "pushed_expires",
 		sqlSweepDevices:     "devices_expires",
 		sqlDeviceOf:         "sqlite_autoindex_devices_2",
+		sqlSweepInvite:      "invites_expires",
+		sqlUnusedStrangers:  "clients_strangers",
+		sqlFindKnownClients: "clients_known",
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		rows, err := d.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (t providerTx) Tell(e feed.Event) error { return t.txn.Tell(e) }
 func (t providerTx) Note(n provider.Note) error {
 	r := &account.Record{At: n.At, Subject: n.Subject, Actor: n.Client, Event: n.Event, Detail: n.Detail}
 	if strings.HasPrefix(n.Event, "client_") { // what the person has done, with a client
-		r.Actor, r.Detail = n.Subject, n.Client
+		r.Actor, r.Detail = cmp.Or(n.Subject, n.Client), n.Client
 	}
 	return t.Record(r)
 }

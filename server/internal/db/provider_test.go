@@ -68,6 +68,11 @@ func (s *shop) client(c provider.Client) {
 	s.do(func(tx account.Tx) error { return tx.PutClient(&c) })
 }
 
+func (s *shop) invite(i provider.Invite) {
+	s.Helper()
+	s.do(func(tx account.Tx) error { return tx.PutInvite(&account.Invite{Invite: i, CreatedAt: time.Now()}) })
+}
+
 func (s *shop) user() string {
 	s.Helper()
 	name := fmt.Sprint("user", s.users.Add(1))
@@ -102,7 +107,7 @@ func TestTheDatabaseKeepsThePromisesOfAProviderStore(t *testing.T) {
 	providertest.Run(t, func(t testing.TB) providertest.Backend {
 		s := newShop(t)
 		return providertest.Backend{
-			Store: s.store, Client: s.client, User: s.user, Session: s.session, Told: s.told,
+			Store: s.store, Client: s.client, Invite: s.invite, User: s.user, Session: s.session, Told: s.told,
 			EndSession: func(sid string) {
 				if err := s.sessions.EndAny(s.ctx, sid, "signed_out"); err != nil {
 					t.Fatal(err)
@@ -327,15 +332,8 @@ func TestWithAClientAllGoesThatItWasAllowed(t *testing.T) {
 		return errors.Join(tx.AddPushed(&provider.Pushed{Selector: code.Selector(), Client: "app", Expires: now.Add(time.Minute)}),
 			tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: now.Add(time.Minute), Asked: provider.Asked{Client: "app", At: now}}))
 	})
-	remove := func(id string) (lived bool) {
-		s.do(func(tx account.Tx) (err error) {
-			lived, err = tx.DeleteClient(id, "client_removed", now)
-			return err
-		})
-		return lived
-	}
-	if !remove("app") || remove("nobody") {
-		t.Error("what lived of a client is not told rightly")
+	for _, id := range []string{"app", "nobody"} {
+		s.do(func(tx account.Tx) error { return tx.DeleteClient(id) })
 	}
 	s.client(provider.Client{ID: "app", CreatedAt: now}) // another one by its name
 	if s.lives(g) || s.lives(own) || !s.lives(kept) {
@@ -386,7 +384,7 @@ func TestAClientIsReadAsItIsAndNotAsItWas(t *testing.T) {
 	if read().Name != "two" || first.Name != "one" {
 		t.Errorf("the client is %q", read().Name)
 	}
-	s.do(func(tx account.Tx) error { _, err := tx.DeleteClient("app", "", time.Now()); return err })
+	s.do(func(tx account.Tx) error { return tx.DeleteClient("app") })
 	if read() != nil {
 		t.Error("a client that was removed is there")
 	}
@@ -523,5 +521,49 @@ func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Whoever fills the table with clients must come again each month.
+func TestAStrangersClientGoesWhenNobodyUsesIt(t *testing.T) {
+	s := newShop(t)
+	now := time.Now()
+	before := now.Add(-account.StrangersStay)
+	stranger := func(id string, at time.Time, registered *provider.Registered) {
+		s.client(provider.Client{ID: id, Name: id, CreatedAt: at, Registered: registered})
+	}
+	old := before.Add(-time.Hour)
+	stranger("unused", old, &provider.Registered{})
+	stranger("new", now, &provider.Registered{})
+	stranger("invited", old, &provider.Registered{Invite: "x"})
+	stranger("ours", old, nil)
+	stranger("consented", old, &provider.Registered{})
+	stranger("forgotten", old, &provider.Registered{})
+	stranger("living", old, &provider.Registered{})
+	stranger("ended", old, &provider.Registered{})
+	ann := s.user()
+	for id, used := range map[string]time.Time{"consented": now, "forgotten": old} {
+		s.update(func(tx provider.Tx) error {
+			return tx.PutConsent(&provider.Consent{Subject: ann, Client: id, GivenAt: old, LastUsed: used})
+		})
+	}
+	s.grant("living", ann, "")
+	gone := s.grant("ended", ann, "")
+	s.update(func(tx provider.Tx) error { _, err := tx.EndGrant(gone.ID, "x", now); return err })
+	var ids, known []string
+	s.do(func(tx account.Tx) (err error) {
+		ids, err = tx.UnusedStrangers(before, now, 10)
+		all, err2 := tx.FindKnownClients("", 10)
+		for _, c := range all {
+			known = append(known, c.ID)
+		}
+		return errors.Join(err, err2)
+	})
+	slices.Sort(ids)
+	if !slices.Equal(ids, []string{"ended", "forgotten", "unused"}) {
+		t.Errorf("unused are %v", ids)
+	}
+	if !slices.Equal(known, []string{"invited", "ours"}) {
+		t.Errorf("known are %v", known)
 	}
 }

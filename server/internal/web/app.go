@@ -42,6 +42,7 @@ type App struct {
 	Name       string    `json:"name"`
 	URI        string    `json:"uri,omitempty" doc:"Where people read about it."`
 	FirstParty bool      `json:"first_party" doc:"It is of the service itself, so that nobody was asked."`
+	Unverified bool      `json:"unverified" doc:"It has registered itself, and nobody has looked at what it says of itself."`
 	Scopes     []string  `json:"scopes"`
 	Audiences  []string  `json:"audiences" doc:"The services that it may use."`
 	AllowedAt  time.Time `json:"allowed_at"`
@@ -56,7 +57,7 @@ func appsOf(all []provider.Allowed) []App {
 	out := make([]App, len(all))
 	for n, a := range all {
 		out[n] = App{
-			ClientID: a.Client.ID, Name: nameOf(a.Client), URI: a.Client.URI, FirstParty: a.Client.FirstParty,
+			ClientID: a.Client.ID, Name: nameOf(a.Client), URI: a.Client.URI, FirstParty: a.Client.FirstParty, Unverified: a.Client.Unverified(),
 			Scopes: append([]string{}, a.Scopes...), Audiences: append([]string{}, a.Audiences...),
 			AllowedAt: shown(a.Since), LastUsedAt: shown(a.LastUsed),
 		}
@@ -110,7 +111,7 @@ func (c *call) apiTakeBack() error {
 // An appRow is one of the applications on the page.
 type appRow struct {
 	ID, Name, About string
-	Ours            bool
+	Ours, Stranger  bool
 	May             []permission
 	For             []string // services that it may use
 	Since, Used     moment
@@ -118,7 +119,7 @@ type appRow struct {
 
 func (c *call) appRow(a provider.Allowed) appRow {
 	return appRow{
-		ID: a.Client.ID, Name: nameOf(a.Client), About: a.Client.URI, Ours: a.Client.FirstParty,
+		ID: a.Client.ID, Name: nameOf(a.Client), About: a.Client.URI, Ours: a.Client.FirstParty, Stranger: a.Client.Unverified(),
 		May: c.permissions(a.Scopes, a.Client.Sector != ""), For: a.Audiences, Since: c.moment(a.Since), Used: c.moment(a.LastUsed),
 	}
 }

@@ -35,6 +35,14 @@ var appStories = []story{
 	}},
 	{"device-allowed", func(c *call) *page { return c.tellDecided(true) }},
 	{"device-denied", func(c *call) *page { return c.tellDecided(false) }},
+	{"consent-stranger", func(c *call) *page {
+		return c.tellConsent(func(a *provider.Authorization) { a.Client.Registered = &provider.Registered{} })
+	}},
+	{"consent-stranger-device", func(c *call) *page {
+		return c.tellConsent(func(a *provider.Authorization) {
+			a.Client.Registered, a.Asked.RedirectURI = &provider.Registered{}, "http://127.0.0.1:49152/callback"
+		})
+	}},
 	{"choose", func(c *call) *page { return c.choosing(c.tellAuthorization(), ann()) }},
 	{"confirm-app", func(c *call) *page {
 		p := c.tellConfirm()
@@ -62,7 +70,7 @@ var appStories = []story{
 		p.Data = c.appRows([]provider.Allowed{
 			{Client: c.tellAuthorization().Client, Scopes: []string{"openid", "profile", "email", "offline_access"}, Since: toldAt.AddDate(0, -2, 0), LastUsed: toldAt.Add(-20 * time.Minute)},
 			{Client: &provider.Client{ID: "orders", Name: "Orders", FirstParty: true}, Scopes: []string{"openid", "orders:write"}, Audiences: []string{"https://orders.example.net"}, Since: toldAt.AddDate(0, 0, -3), LastUsed: toldAt.AddDate(0, 0, -2)},
-			{Client: &provider.Client{ID: "k7Qw"}, Since: toldAt.AddDate(-1, 0, 0), LastUsed: toldAt.AddDate(-1, 0, 0)},
+			{Client: &provider.Client{ID: "k7Qw", Registered: &provider.Registered{}}, Since: toldAt.AddDate(-1, 0, 0), LastUsed: toldAt.AddDate(-1, 0, 0)},
 		})
 		return p
 	}},

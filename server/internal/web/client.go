@@ -39,6 +39,13 @@ func clientCalls() []operation {
 		answers: []answers{{200, "The client", Client{}}},
 		refuses: []*admit.Error{errRole, account.ErrMustChange, account.ErrUnknownClient},
 	}, {
+		call: "PATCH " + p + "/{client}", id: "adminChangeClient", summary: "Change, disable or enable a client", proof: account.RecentProof,
+		about:   "What is not named stays; a list that is named is the whole list. Who is disabled gets nothing, and nothing that it has counts, until it is enabled.",
+		do:      byAdminTaking((*call).adminChangeClient),
+		example: `{"redirect_uris": ["https://shop.example.net/callback", "https://shop.example.org/callback"], "reason": "has moved"}`,
+		answers: []answers{{200, "The client as it is now", Client{}}},
+		refuses: []*admit.Error{errRole, account.ErrReason, account.ErrUnknownClient, provider.ErrInvalidMetadata, provider.ErrInvalidRedirectURI, account.ErrClientEnding},
+	}, {
 		call: "DELETE " + p + "/{client}", id: "adminRemoveClient", summary: "Remove a client", proof: account.RecentProof,
 		about:   "All that it was allowed ends at once, everywhere.",
 		query:   ofReason,
@@ -63,9 +70,11 @@ func clientCalls() []operation {
 type Client struct {
 	ID                    string          `json:"id"`
 	Name                  string          `json:"name" doc:"As people know it."`
+	URI                   string          `json:"uri,omitempty" doc:"Where people read about it."`
 	AuthMethod            string          `json:"auth_method" enum:"client_secret|private_key_jwt|none" doc:"How it proves itself; none of a public client."`
 	Secrets               []ClientSecret  `json:"secrets,omitempty" doc:"Those that are good, the newest first."`
 	JWKS                  json.RawMessage `json:"jwks,omitempty" doc:"Its public keys."`
+	JWKSURI               string          `json:"jwks_uri,omitempty" doc:"Where its public keys are."`
 	Native                bool            `json:"native" doc:"Whether it is a program on people's devices: a public client that is answered on a loopback address, on any port, or by a scheme of its own."`
 	RedirectURIs          []string        `json:"redirect_uris"`
 	PostLogoutURIs        []string        `json:"post_logout_redirect_uris"`
@@ -79,9 +88,14 @@ type Client struct {
 	SigningAlg            string          `json:"signing_alg" enum:"ES256|RS256|EdDSA" doc:"Of what is signed for it."`
 	AccessTTL             int64           `json:"access_ttl" doc:"Seconds that an access token is good."`
 	CodeTTL               int64           `json:"code_ttl" doc:"Seconds that a code is good."`
+	GrantTTL              int64           `json:"grant_ttl" doc:"Seconds that what it was allowed with offline_access lasts."`
+	Sector                string          `json:"sector,omitempty" doc:"Clients of one sector know people by ids that nobody else knows them by; without one, by the ids that all do."`
 	FirstParty            bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
 	RequirePushed         bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
 	RequireSigned         bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
+	Disabled              bool            `json:"disabled"`
+	Unverified            bool            `json:"unverified" doc:"It has registered itself without an invite, and nobody has looked at what it says of itself."`
+	Invite                string          `json:"invite,omitempty" doc:"The id of the invite that it has registered itself with."`
 	CreatedAt             time.Time       `json:"created_at"`
 }
 
@@ -109,9 +123,11 @@ type ClientList struct {
 type NewClient struct {
 	ID                    string          `json:"id" doc:"1 to 128 letters, digits, dots, dashes, underscores or tildes."`
 	Name                  string          `json:"name" doc:"As people are to know it."`
+	URI                   string          `json:"uri,omitempty" doc:"Where people read about it: an https address."`
 	Public                bool            `json:"public,omitempty" doc:"It cannot keep a secret: a page's script, or a program on people's devices."`
 	Secret                admit.Secret    `json:"secret,omitempty" doc:"One that it has already, of 16 random characters or more."`
 	JWKS                  json.RawMessage `json:"jwks,omitempty" doc:"Its public keys, as a JWK set or one JWK: it proves itself by a signature."`
+	JWKSURI               string          `json:"jwks_uri,omitempty" doc:"In place of jwks: the https address where they are."`
 	RedirectURIs          []string        `json:"redirect_uris,omitempty" doc:"Needed with authorization_code. They are compared letter by letter."`
 	PostLogoutURIs        []string        `json:"post_logout_redirect_uris,omitempty"`
 	BackchannelLogoutURI  string          `json:"backchannel_logout_uri,omitempty"`
@@ -124,27 +140,95 @@ type NewClient struct {
 	SigningAlg            string          `json:"signing_alg,omitempty" enum:"ES256|RS256|EdDSA" doc:"ES256 where nothing is said."`
 	AccessTTL             int64           `json:"access_ttl,omitempty" doc:"Seconds, 10 to 86400, of a JWT to 300; 300 where nothing is said."`
 	CodeTTL               int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
+	GrantTTL              int64           `json:"grant_ttl,omitempty" doc:"Seconds that what it was allowed with offline_access lasts, 10 to ten years; 30 days where nothing is said."`
+	Sector                string          `json:"sector,omitempty" doc:"A host, such as example.net: it knows people by ids that only clients of this sector know them by (OpenID Connect Core, section 8.1)."`
 	FirstParty            bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
 	RequirePushed         bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
 	RequireSigned         bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
 	Reason                string          `json:"reason,omitempty"`
 }
 
+// A ClientChange is what an administrator changes of a client; what is not there stays.
+type ClientChange struct {
+	Name                  *string         `json:"name,omitempty"`
+	URI                   *string         `json:"uri,omitempty"`
+	Disabled              *bool           `json:"disabled,omitempty"`
+	Verified              *bool           `json:"verified,omitempty" doc:"Somebody has looked at one that has registered itself: it is as if you had. It can be taken back by disabling it alone."`
+	JWKS                  json.RawMessage `json:"jwks,omitempty" doc:"In place of those that it had, or of jwks_uri."`
+	JWKSURI               *string         `json:"jwks_uri,omitempty" doc:"In place of jwks."`
+	RedirectURIs          *[]string       `json:"redirect_uris,omitempty"`
+	PostLogoutURIs        *[]string       `json:"post_logout_redirect_uris,omitempty"`
+	BackchannelLogoutURI  *string         `json:"backchannel_logout_uri,omitempty"`
+	FrontchannelLogoutURI *string         `json:"frontchannel_logout_uri,omitempty"`
+	GrantTypes            *[]string       `json:"grant_types,omitempty"`
+	Scopes                *[]string       `json:"scopes,omitempty"`
+	Audiences             *[]string       `json:"audiences,omitempty"`
+	Resources             *[]string       `json:"resources,omitempty"`
+	AccessTokenFormat     *string         `json:"access_token_format,omitempty" enum:"opaque|jwt"`
+	SigningAlg            *string         `json:"signing_alg,omitempty" enum:"ES256|RS256|EdDSA"`
+	AccessTTL             *int64          `json:"access_ttl,omitempty"`
+	CodeTTL               *int64          `json:"code_ttl,omitempty"`
+	GrantTTL              *int64          `json:"grant_ttl,omitempty"`
+	Sector                *string         `json:"sector,omitempty" doc:"With another one it knows everybody by another id."`
+	FirstParty            *bool           `json:"first_party,omitempty"`
+	RequirePushed         *bool           `json:"require_pushed_authorization_requests,omitempty"`
+	RequireSigned         *bool           `json:"require_signed_request_object,omitempty"`
+	Reason                string          `json:"reason,omitempty"`
+}
+
 // Account is in as the core takes it.
-func (in *NewClient) Account() (account.NewClient, error) {
-	switch in.AccessTokenFormat {
-	case "", "opaque", "jwt":
-	default:
-		return account.NewClient{}, &admit.FieldError{Field: "access_token_format", Err: provider.ErrInvalidMetadata.WithHint("It is opaque or jwt.")}
-	}
-	return account.NewClient{
-		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
+func (in *ClientChange) Account() (account.ClientChange, error) {
+	out := account.ClientChange{
+		Name: in.Name, URI: in.URI, Disabled: in.Disabled, Verified: in.Verified, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
 		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
-		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
-		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
 		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
+		Signs: (*jose.Algorithm)(in.SigningAlg), Sector: in.Sector,
+	}
+	if in.AccessTokenFormat != nil {
+		jwt, err := isJWT(*in.AccessTokenFormat)
+		if err != nil {
+			return out, err
+		}
+		out.JWT = &jwt
+	}
+	for _, ttl := range []struct {
+		of *int64
+		to **time.Duration
+	}{{in.AccessTTL, &out.AccessLife}, {in.CodeTTL, &out.CodeLife}, {in.GrantTTL, &out.GrantLife}} {
+		if ttl.of != nil {
+			d := seconds(*ttl.of)
+			*ttl.to = &d
+		}
+	}
+	return out, nil
+}
+
+// isJWT reads access_token_format.
+func isJWT(format string) (bool, error) {
+	switch format {
+	case "", "opaque":
+		return false, nil
+	case "jwt":
+		return true, nil
+	}
+	return false, &admit.FieldError{Field: "access_token_format", Err: provider.ErrInvalidMetadata.WithHint("It is opaque or jwt.")}
+}
+
+// Account is in as the core takes it.
+func (in *NewClient) Account() (account.NewClient, error) {
+	jwt, err := isJWT(in.AccessTokenFormat)
+	if err != nil {
+		return account.NewClient{}, err
+	}
+	return account.NewClient{
+		ID: in.ID, Name: in.Name, URI: in.URI, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
+		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
+		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
+		JWT: jwt, Signs: jose.Algorithm(in.SigningAlg), Sector: in.Sector,
+		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL), GrantLife: seconds(in.GrantTTL),
+		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
 	}, nil
 }
 
@@ -160,13 +244,17 @@ func seconds(n int64) time.Duration {
 func ClientOf(c *provider.Client, now time.Time) Client {
 	list := func(all []string) []string { return append([]string{}, all...) }
 	out := Client{
-		ID: c.ID, Name: c.Name, AuthMethod: string(c.Auth), Native: c.Native,
+		ID: c.ID, Name: c.Name, URI: c.URI, Disabled: c.Disabled, Unverified: c.Unverified(), AuthMethod: string(c.Auth), JWKSURI: c.KeysURI, Native: c.Native,
 		RedirectURIs: list(c.RedirectURIs), PostLogoutURIs: list(c.PostLogoutURIs), BackchannelLogoutURI: c.BackchannelLogoutURI,
 		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
+		GrantTTL: int64(cmp.Or(c.GrantLife, 30*24*time.Hour).Seconds()), Sector: c.Sector,
 		FirstParty: c.FirstParty, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, CreatedAt: shown(c.CreatedAt),
 		FrontchannelLogoutURI: c.FrontchannelLogoutURI, Resources: list(c.Resources),
+	}
+	if c.Registered != nil {
+		out.Invite = c.Registered.Invite
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:
@@ -251,6 +339,22 @@ func (c *call) adminClient(asker) error {
 		return err
 	}
 	return c.json(http.StatusOK, ClientOf(found, c.now))
+}
+
+func (c *call) adminChangeClient(a asker, in *ClientChange) error {
+	by, err := c.by(a, in.Reason)
+	if err != nil {
+		return err
+	}
+	change, err := in.Account()
+	if err != nil {
+		return err
+	}
+	changed, err := c.Accounts.ChangeClient(c.r.Context(), c.named("client"), change, by, c.now)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, ClientOf(changed, c.now))
 }
 
 func (c *call) adminRemoveClient(a asker) error {

@@ -57,6 +57,7 @@ type consentPage struct {
 	Resources  []string     // services that it uses with that; "" is none that it may not yet
 	To         string       // the host that it leads to
 	Here       bool         // it leads to a program on this device
+	Stranger   bool         // nobody has looked at what it says of itself
 	Flow       string
 	Another    string // where somebody else signs in
 }
@@ -83,6 +84,9 @@ func (c *call) consents(a *provider.Authorization, user *account.User) *page {
 	had := slices.DeleteFunc(slices.Clone(a.Scopes), func(s string) bool { return slices.Contains(a.New, s) })
 	d.New, d.Had = c.permissions(a.New, a.Client.Sector != ""), c.permissions(had, a.Client.Sector != "")
 	d.To, d.Here = destination(cmp.Or(a.Asked.RedirectURI, onlyOf(a.Client.RedirectURIs)))
+	if d.Stranger = a.Client.Unverified(); d.Stranger {
+		d.About = "" // a page of its own would tell people what it likes
+	}
 	p.Title, p.Data = c.say("consent.asks", d.App), d
 	return p
 }

@@ -28,6 +28,7 @@ var clientPaths = map[string][]string{
 	"/oauth/device":                           {"POST"},
 	"/oauth/introspect":                       {"POST"},
 	"/oauth/revoke":                           {"POST", "OPTIONS"},
+	"/oauth/register":                         {"GET", "POST", "PUT", "DELETE"},
 	"/oauth/userinfo":                         {"GET", "POST", "OPTIONS"},
 	"/.well-known/openid-configuration":       {"GET", "OPTIONS"},
 	"/.well-known/oauth-authorization-server": {"GET", "OPTIONS"},
@@ -78,6 +79,9 @@ func (c *call) byProvider() error {
 	c.letsIn.ServeHTTP(&noted{c.w, c}, c.byPeople())
 	return nil
 }
+
+// OriginOf is where a request came from that the provider has in hand.
+func OriginOf(r *http.Request) account.Origin { return r.Context().Value(callKey{}).(*call).origin() }
 
 // A noted writer tells the log with what status the provider answers, and is otherwise
 // the one behind it.

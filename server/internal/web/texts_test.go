@@ -117,7 +117,7 @@ var unseen = map[string]bool{
 	"hash_malformed": true, "id_malformed": true, "role_malformed": true, "unknown_field": true, "as_unsupported": true,
 	"bad_theme": true, "bad_message_template": true, "external_id_malformed": true, "already_there": true, "two_users": true, "factor_malformed": true, "import_moved": true,
 	"hash_insecure": true, "cookie_unsupported": true, "signed_in": true, "not_ready": true, "jwt_cookie_unsupported": true, "unknown_status_list": true,
-	"unknown_client": true, "client_taken": true, "client_ending": true, "client_without_secret": true, "too_many_secrets": true, "overlap_malformed": true,
+	"unknown_invite": true, "invite_malformed": true, "unapproved_software_statement": true, "unknown_client": true, "client_taken": true, "client_ending": true, "client_without_secret": true, "too_many_secrets": true, "overlap_malformed": true,
 }
 
 func TestEveryRefusalStandsInChinese(t *testing.T) {
