@@ -89,7 +89,7 @@ const pages = {
       pkceCodeVerifier: begun.verifier, expectedState: begun.state, expectedNonce: begun.nonce, idTokenExpected: true,
     })
     const { sub, sid } = tokens.claims()
-    const { name } = await oidc.fetchUserInfo(config, tokens.access_token, sub)
+    const { name = sub } = await oidc.fetchUserInfo(config, tokens.access_token, sub) // not everybody has told a name
     sessions.delete(s.id) // a secret that was there before the sign-in is none
     begin(res, { begun: s.begun, sub, sid, name, tokens: keep(tokens), proof: tokens.id_token })
     redirect(res, '/')
@@ -102,7 +102,7 @@ const pages = {
     // Who asks twice at once refreshes twice with one token, and gets the same successor.
     if (s.tokens.until < Date.now() + 10_000) s.tokens = keep(await oidc.refreshTokenGrant(config, s.tokens.refresh))
     const info = await oidc.fetchUserInfo(config, s.tokens.access, s.sub)
-    res.end(`${info.sub} ${info.name}\n`)
+    res.end(`${info.sub} ${info.name ?? ''}\n`)
   },
 
   // Ends the session here, and then the one at the provider.

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -145,7 +146,7 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.sessions.Load(r)
 	switch {
 	case err == nil && v.Subject != "":
-		name = v.Data.Name
+		name = cmp.Or(v.Data.Name, v.Subject) // not everybody has told a name
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
 		return err
 	}
@@ -261,11 +262,11 @@ func (s *site) profile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var claims map[string]any
+	var claims struct{ Name string }
 	if err := info.Claims(&claims); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, claims["sub"], claims["name"])
+	fmt.Fprintln(w, info.Subject, claims.Name)
 	return nil
 }
 
