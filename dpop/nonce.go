@@ -6,14 +6,14 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
-	"hash"
-	"sync"
 )
 
 // nonces makes nonces that need no memory: a nonce is the time when it was
 // given, in milliseconds, and a MAC of it. So a nonce tells by our own clock
 // how old a proof can be at most, whatever the sender's clock says.
-type nonces struct{ macs sync.Pool } // of hash.Hash, keyed
+type nonces struct {
+	keys func() [][]byte // those that count, the one that nonces are made with first
+}
 
 const (
 	nonceTime   = 6  // bytes
@@ -21,19 +21,19 @@ const (
 )
 
 func newNonces(key []byte) *nonces {
-	return &nonces{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	ring := [][]byte{key}
+	return &nonces{func() [][]byte { return ring }}
 }
 
 // at returns the nonce of a time.
 func (n *nonces) at(ms int64) string {
-	var b [nonceLength]byte
-	n.seal(&b, ms)
+	b := nonceOf(n.keys()[0], ms)
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // read returns the time of a nonce that is ours.
 func (n *nonces) read(nonce string) (ms int64, ok bool) {
-	var got, want [nonceLength]byte
+	var got [nonceLength]byte
 	if len(nonce) != base64.RawURLEncoding.EncodedLen(nonceLength) {
 		return 0, false
 	}
@@ -43,18 +43,22 @@ func (n *nonces) read(nonce string) (ms int64, ok bool) {
 	var time [8]byte
 	copy(time[8-nonceTime:], got[:nonceTime])
 	ms = int64(binary.BigEndian.Uint64(time[:]))
-	n.seal(&want, ms)
-	return ms, subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	for _, key := range n.keys() {
+		want := nonceOf(key, ms)
+		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+			return ms, true
+		}
+	}
+	return ms, false
 }
 
-func (n *nonces) seal(b *[nonceLength]byte, ms int64) {
+func nonceOf(key []byte, ms int64) (b [nonceLength]byte) {
 	var time [8]byte
 	binary.BigEndian.PutUint64(time[:], uint64(ms))
 	copy(b[:], time[8-nonceTime:])
-	mac := n.macs.Get().(hash.Hash)
-	defer n.macs.Put(mac)
-	mac.Reset()
+	mac := hmac.New(sha256.New, key)
 	mac.Write(b[:nonceTime])
 	var sum [sha256.Size]byte
 	copy(b[nonceTime:], mac.Sum(sum[:0]))
+	return b
 }

@@ -55,6 +55,7 @@ type Client struct {
 	Scopes               []string // that it may ask for
 	Audiences            []string // resources that it may ask for (RFC 8707)
 	FirstParty           bool     // nobody is asked for consent
+	DPoP                 bool     // it gets no tokens without a proof of a key that they are bound to (RFC 9449 section 5.2)
 
 	JWT        bool           // access tokens are JWTs (RFC 9068), and not opaque
 	Signs      jose.Algorithm // of ID tokens and access tokens; "" for ES256

@@ -124,6 +124,8 @@ type document struct {
 	InspectionAuth  []AuthMethod     `json:"introspection_endpoint_auth_methods_supported"`
 	InspectionSigns []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 
+	ProofSigns []jose.Algorithm `json:"dpop_signing_alg_values_supported"`
+
 	Challenges   []string `json:"code_challenge_methods_supported"`
 	IssInAnswers bool     `json:"authorization_response_iss_parameter_supported"`
 	ClaimTypes   []string `json:"claim_types_supported"`
@@ -153,6 +155,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 		TokenAuth: any, TokenSigns: assertionAlgorithms, RevocationAuth: any, RevocationSigns: assertionAlgorithms,
 		InspectionAuth: proved, InspectionSigns: assertionAlgorithms,
 
+		ProofSigns: p.proofs.Algorithms(),
 		Challenges: []string{"S256"}, IssInAnswers: true,
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
 		Backchannel: true, BackchannelSession: true,

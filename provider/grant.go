@@ -103,9 +103,9 @@ type minted struct {
 	life   time.Duration
 }
 
-// mint notes an access token of a grant. The user is nil where the client asks for
-// itself.
-func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
+// mint notes an access token of a grant, bound to the key that was proved. The user is
+// nil where the client asks for itself.
+func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
 	expires := now.Add(c.accessLife())
 	if g.Expires.Before(expires) {
 		expires = g.Expires // nobody tells verifiers of an end that comes by itself
@@ -117,7 +117,7 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		m.opaque = token.New(token.Access)
 		t := &Token{
 			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
-			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+			Scopes: scopes, Audience: audience, JKT: x.key.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
 		}
 		if u != nil {
 			t.SEV = u.Epoch
@@ -125,11 +125,11 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		return m, tx.AddToken(t)
 	}
 	m.alg = c.signs()
-	if err := p.canSign(m.alg); err != nil {
+	if err := x.canSign(m.alg); err != nil {
 		return nil, err
 	}
 	m.claims = &jose.Claims[access.Claims]{
-		Issuer: p.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
+		Issuer: x.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
 		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR},
 	}
 	d := &m.claims.Data
@@ -143,8 +143,8 @@ func (p *Provider) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 			d.Roles = u.Roles
 		}
 	}
-	if g.JKT != "" {
-		d.Confirmation = &access.Confirmation{JKT: g.JKT}
+	if x.key.JKT != "" {
+		d.Confirmation = &access.Confirmation{JKT: x.key.JKT}
 	}
 	var err error
 	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))

@@ -114,13 +114,15 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, because(ErrInvalidRequest, "The code_challenge_method must be S256.")
 	case !isSHA256(q.get("code_challenge")):
 		return a, nil, because(ErrInvalidRequest, "The code_challenge is not a SHA-256 in base64url.")
+	case q.get("dpop_jkt") != "" && !isSHA256(q.get("dpop_jkt")):
+		return a, nil, because(ErrInvalidRequest, "The dpop_jkt is not the SHA-256 thumbprint of a key in base64url.")
 	}
 	if err := q.checkPrompt(); err != nil {
 		return a, nil, err
 	}
 	a = Asked{
 		Client: c.ID, RedirectURI: q.get("redirect_uri"), Challenge: q.get("code_challenge"),
-		Nonce: q.get("nonce"), At: q.at(),
+		Nonce: q.get("nonce"), JKT: q.get("dpop_jkt"), At: q.at(),
 	}
 	for _, s := range q.words("scope") {
 		switch {
