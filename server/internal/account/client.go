@@ -67,6 +67,7 @@ type NewClient struct {
 	Scopes               []string // nil for every standard one that the grants allow
 	Audiences            []string
 	FirstParty           bool
+	DPoP                 bool // it gets no tokens without a proof of a key (RFC 9449)
 	JWT                  bool
 	Signs                jose.Algorithm
 	AccessLife, CodeLife time.Duration
@@ -77,7 +78,7 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	c = &provider.Client{
 		ID: in.ID, Name: strings.TrimSpace(in.Name),
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, JWT: in.JWT, Signs: in.Signs,
+		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, JWT: in.JWT, Signs: in.Signs,
 		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
 	}
 	for _, g := range in.Grants {

@@ -52,6 +52,7 @@ Where no scope is named, a client may ask for every standard one that they allow
 	access := spanFlag(cmd, "access-ttl", 0, "how long an access token is good, as `TIME` such as 10m; a JWT 5m at most (default 5m)")
 	code := spanFlag(cmd, "code-ttl", 0, "how long a code is good, as `TIME` (default 60s)")
 	flags.BoolVar(&in.FirstParty, "first-party", false, "nobody is asked for consent: it is yours")
+	flags.BoolVar(&in.DPoP, "dpop", false, "it gets no tokens without a proof of a key that they are bound to; any client may send one")
 	because(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes(), needs("id", "name", "grant"), func(cmd *cobra.Command, _ []string) error {
@@ -248,7 +249,7 @@ func reportClient(c server.Client) table {
 		out = append(out, []string{"told of log-outs at", c.BackchannelLogoutURI})
 	}
 	return append(out, table{
-		{"scopes", strings.Join(c.Scopes, " ")},
+		{"scopes", strings.Join(c.Scopes, " ")}, {"must bind tokens to a key", yes(c.DPoP)},
 		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
 		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
 		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)}, {"created", moment(c.CreatedAt)},

@@ -144,6 +144,7 @@ type clientRow struct {
 	Scopes               []string             `json:"scopes,omitempty"`
 	Audiences            []string             `json:"audiences,omitempty"`
 	FirstParty           bool                 `json:"first_party,omitempty"`
+	DPoP                 bool                 `json:"dpop,omitempty"`
 
 	JWT        bool           `json:"jwt,omitempty"`
 	Signs      jose.Algorithm `json:"signs,omitempty"`

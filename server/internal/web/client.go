@@ -78,6 +78,7 @@ type Client struct {
 	AccessTTL            int64           `json:"access_ttl" doc:"Seconds that an access token is good."`
 	CodeTTL              int64           `json:"code_ttl" doc:"Seconds that a code is good."`
 	FirstParty           bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
+	DPoP                 bool            `json:"dpop_bound_access_tokens" doc:"Whether it gets no tokens without a proof of a key that they are bound to (RFC 9449)."`
 	CreatedAt            time.Time       `json:"created_at"`
 }
 
@@ -119,6 +120,7 @@ type NewClient struct {
 	AccessTTL            int64           `json:"access_ttl,omitempty" doc:"Seconds, 10 to 86400, of a JWT to 300; 300 where nothing is said."`
 	CodeTTL              int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
 	FirstParty           bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
+	DPoP                 bool            `json:"dpop_bound_access_tokens,omitempty" doc:"It gets no tokens without a proof of a key that they are bound to (RFC 9449). Any client may send one."`
 	Reason               string          `json:"reason,omitempty"`
 }
 
@@ -132,7 +134,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 	return account.NewClient{
 		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
+		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP,
 		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
 	}, nil
@@ -155,7 +157,7 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
-		FirstParty: c.FirstParty, CreatedAt: shown(c.CreatedAt),
+		FirstParty: c.FirstParty, DPoP: c.DPoP, CreatedAt: shown(c.CreatedAt),
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:
