@@ -2,6 +2,7 @@ package provider
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -110,10 +111,18 @@ func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time)
 	case len(r.URL.RawQuery) > maxRequest:
 		return nil, because(ErrInvalidRequest, "The request is longer than 8 KiB.")
 	}
-	if h := q.get("id_token_hint"); h != "" {
-		q.hinted, _, q.hintFor, _, q.hintErr = p.hint(r.Context(), h, now)
+	if err := p.unpack(r.Context(), q, now); err != nil {
+		return nil, err
 	}
+	p.readHint(r.Context(), q, now)
 	return q, nil
+}
+
+// readHint notes whom id_token_hint is about.
+func (p *Provider) readHint(ctx context.Context, q *request, now time.Time) {
+	if h := q.get("id_token_hint"); h != "" {
+		q.hinted, _, q.hintFor, _, q.hintErr = p.hint(ctx, h, now)
+	}
 }
 
 // rule decides a request, and where that ends with a code makes it. A look comes first,
@@ -152,6 +161,9 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 	if c == nil || c.Disabled {
 		return v, because(ErrInvalidRequest, "No application is registered by this client_id.")
 	}
+	if err := q.objectIsSpent(tx); err != nil {
+		return v, err
+	}
 	if v.to, err = p.destinationOf(c, q); err != nil {
 		return v, err
 	}
@@ -177,7 +189,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		return v, ErrLoginRequired
 	case lacks:
 		v.step = askSignIn
-		v.flow, err = p.seal(flow{Query: q.Query, At: q.At, Back: true}, now)
+		v.flow, err = p.seal(flow{Query: q.Query, Pushed: q.Pushed, At: q.At, Back: true}, now)
 		return v, err
 	case c.FirstParty:
 		return v, nil
@@ -197,7 +209,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		return v, ErrConsentRequired
 	}
 	v.step = askConsent
-	v.flow, err = p.seal(flow{Query: q.Query, At: q.At, Back: q.Back, Shown: s.SID}, now)
+	v.flow, err = p.seal(flow{Query: q.Query, Pushed: q.Pushed, At: q.At, Back: q.Back, Shown: s.SID}, now)
 	return v, err
 }
 
@@ -283,6 +295,10 @@ func (p *Provider) tooWeak(q *request, a *Authorization, now time.Time) (bool, e
 
 // issue makes the code, and remembers what was allowed.
 func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Secret, error) {
+	if err := q.answered(tx); err != nil {
+		v.to = destination{} // its client was answered, or is, by whoever was first
+		return admit.Secret{}, err
+	}
 	c, s := v.Client, v.Session
 	if k := v.consent; !c.FirstParty && (q.decision == "allow" || now.Sub(k.LastUsed) > useNoted) {
 		if k == nil {
@@ -336,6 +352,12 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 		p.o.Log.ErrorContext(r.Context(), "authorize", "error", err)
 		if admit.KindOf(err) != admit.Unavailable {
 			err = admit.Internal
+		}
+	}
+	if !ours {
+		if err := p.close(r.Context(), q); err != nil {
+			p.o.People.Fault(w, r, err)
+			return
 		}
 	}
 	a, _ := answerOf(err)

@@ -56,6 +56,8 @@ type Client struct {
 	Audiences            []string // resources that it may ask for (RFC 8707)
 	FirstParty           bool     // nobody is asked for consent
 	DPoP                 bool     // it gets no tokens without a proof of a key that they are bound to (RFC 9449 section 5.2)
+	RequirePushed        bool     // it pushes every authorization request (RFC 9126)
+	RequireSigned        bool     // it signs every one, with its keys (RFC 9101)
 
 	JWT        bool           // access tokens are JWTs (RFC 9068), and not opaque
 	Signs      jose.Algorithm // of ID tokens and access tokens; "" for ES256

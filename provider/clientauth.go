@@ -175,12 +175,9 @@ func newAssertions() (*jose.Verifier[assertion], error) {
 }
 
 func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time.Time) error {
-	var keys jose.KeySource = c.Keys
-	if c.Keys == nil {
-		var err error
-		if keys, err = p.remoteKeys(c.KeysURI); err != nil {
-			return err
-		}
+	keys, err := p.keysFor(c)
+	if err != nil {
+		return err
 	}
 	a, err := p.assertions.VerifyAt(context.WithValue(ctx, keysOf{}, keys), s.assertion, now)
 	switch {
@@ -207,6 +204,14 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 	sum := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
 	s.spent, s.until = base64.RawURLEncoding.EncodeToString(sum[:]), a.Expires.Add(assertionLeeway)
 	return nil
+}
+
+// keysFor are the keys that a client signs with.
+func (p *Provider) keysFor(c *Client) (jose.KeySource, error) {
+	if c.Keys == nil {
+		return p.remoteKeys(c.KeysURI)
+	}
+	return c.Keys, nil
 }
 
 // remoteKeys are those behind a client's jwks_uri. There are as many as clients have been

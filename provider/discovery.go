@@ -105,6 +105,7 @@ type document struct {
 	Revocation    string `json:"revocation_endpoint"`
 	UserInfo      string `json:"userinfo_endpoint"`
 	Keys          string `json:"jwks_uri"`
+	Pushed        string `json:"pushed_authorization_request_endpoint"`
 	EndSession    string `json:"end_session_endpoint"`
 
 	Scopes        []string         `json:"scopes_supported"`
@@ -132,7 +133,10 @@ type document struct {
 	Claims       []string `json:"claims_supported"`
 	ClaimsParam  bool     `json:"claims_parameter_supported"`
 	Request      bool     `json:"request_parameter_supported"`
-	RequestURI   bool     `json:"request_uri_parameter_supported"`
+	RequestURI   bool     `json:"request_uri_parameter_supported"` // of addresses elsewhere
+	MustPush     bool     `json:"require_pushed_authorization_requests"`
+
+	RequestSigns []jose.Algorithm `json:"request_object_signing_alg_values_supported"`
 
 	Backchannel        bool `json:"backchannel_logout_supported"`
 	BackchannelSession bool `json:"backchannel_logout_session_supported"`
@@ -144,7 +148,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 	any := append(slices.Clone(proved), NoAuth)
 	d := &document{
 		Issuer: p.o.Issuer, Authorization: at + "/authorize", Token: at + "/token", Introspection: at + "/introspect",
-		Revocation: at + "/revoke", UserInfo: at + "/userinfo", Keys: at + "/jwks", EndSession: at + "/logout",
+		Revocation: at + "/revoke", UserInfo: at + "/userinfo", Keys: at + "/jwks", Pushed: at + "/par", EndSession: at + "/logout",
 
 		Responses: []string{"code"}, ResponseModes: []string{"query", "form_post"},
 		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials},
@@ -158,6 +162,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 		ProofSigns: p.proofs.Algorithms(),
 		Challenges: []string{"S256"}, IssInAnswers: true,
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
+		Request: true, RequestSigns: assertionAlgorithms,
 		Backchannel: true, BackchannelSession: true,
 	}
 	for i, alg := range signingAlgorithms {

@@ -8,7 +8,7 @@ import (
 	"github.com/admit-auth/admit"
 )
 
-// The refusals, by the names of RFC 6749, 6750, 8707 and OpenID Connect Core. What is
+// The refusals, by the names of RFC 6749, 6750, 8707, 9101 and OpenID Connect Core. What is
 // wrong in particular stands in their text: clients go by the code.
 var (
 	ErrInvalidRequest       = admit.Invalid.New("invalid_request", "The request is not one that counts here.")
@@ -24,8 +24,10 @@ var (
 	ErrConsentRequired      = admit.Forbidden.New("consent_required", "The person must be asked first.")
 	ErrInteractionRequired  = admit.Forbidden.New("interaction_required", "The person must do something first.")
 	ErrUnmetAuthentication  = admit.Forbidden.New("unmet_authentication_requirements", "The person cannot prove itself as strongly.")
-	ErrRequestNotSupported  = admit.Invalid.New("request_not_supported", "Request objects are not taken here.")
-	ErrRequestURIUnsupport  = admit.Invalid.New("request_uri_not_supported", "A request_uri is not taken here.")
+	ErrRequestNotSupported  = admit.Invalid.New("request_not_supported", "Request objects are taken of clients that have registered keys.")
+	ErrRequestURIUnsupport  = admit.Invalid.New("request_uri_not_supported", "A request_uri is taken where the request was pushed here, and is never fetched.")
+	ErrInvalidRequestURI    = admit.Invalid.New("invalid_request_uri", "The request_uri is not good, or no longer.")
+	ErrInvalidRequestObject = admit.Invalid.New("invalid_request_object", "The request object is not one that counts here.")
 	ErrRegistrationUnsupp   = admit.Invalid.New("registration_not_supported", "The parameter registration is not taken here.")
 	ErrInvalidToken         = admit.Unauthenticated.New("invalid_token", "This access token is not good, or no longer.")
 	ErrInsufficientScope    = admit.Forbidden.New("insufficient_scope", "This credential has no scope for this call.")

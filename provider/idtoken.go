@@ -35,6 +35,7 @@ type tokens struct {
 	ids        signers[map[string]any]
 	hints      *jose.PayloadVerifier
 	assertions *jose.Verifier[assertion]
+	objects    *jose.Verifier[objectClaims]
 	remote     sync.Map // jwks_uri → jose.KeySource
 }
 
@@ -43,11 +44,15 @@ func newTokens(o *Options) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects, err := newObjects()
+	if err != nil {
+		return nil, err
+	}
 	hints, err := jose.NewPayloadVerifier(o.Keys, signingAlgorithms, idType, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &tokens{hints: hints, assertions: assertions}, nil
+	return &tokens{hints: hints, assertions: assertions, objects: objects}, nil
 }
 
 // signers are one for each algorithm, of the key that signs now.

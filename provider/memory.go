@@ -41,6 +41,7 @@ type Memory struct {
 	sessions   map[string]Session
 	consents   map[pair]Consent
 	codes      map[string]Code
+	pushed     map[string]Pushed
 	grants     map[string]Grant
 	tokens     map[string]Token
 	spent      map[pair]time.Time
@@ -65,7 +66,7 @@ type MemoryOptions struct {
 func NewMemory(o *MemoryOptions) *Memory {
 	m := &Memory{
 		clients: map[string]*Client{}, users: map[string]User{}, sessions: map[string]Session{}, consents: map[pair]Consent{},
-		codes: map[string]Code{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
+		codes: map[string]Code{}, pushed: map[string]Pushed{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
 		of: map[string]map[string]bool{}, behind: map[string]map[string]bool{},
 	}
 	if o != nil {
@@ -212,7 +213,7 @@ func (tx *memoryTx) room() error {
 }
 
 func (m *Memory) size() int {
-	return len(m.codes) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
+	return len(m.codes) + len(m.pushed) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
 }
 
 // hear keeps the latest time that was told.
@@ -310,6 +311,31 @@ func (tx *memoryTx) SpendCode(selector, grant string) (bool, error) {
 	}
 	c.Grant = grant
 	put(tx, tx.codes, selector, c)
+	return true, nil
+}
+
+// Pushed implements [Tx].
+func (tx *memoryTx) Pushed(selector string) (*Pushed, error) { return found(tx.pushed, selector) }
+
+// AddPushed implements [Tx].
+func (tx *memoryTx) AddPushed(p *Pushed) error {
+	if tx.writes {
+		tx.hear(p.At)
+	}
+	return add(tx, tx.pushed, p.Selector, *p, expiry{p.Expires, ofPushed, pair{a: p.Selector}})
+}
+
+// DropPushed implements [Tx].
+func (tx *memoryTx) DropPushed(selector string) (bool, error) {
+	p, ok := tx.pushed[selector]
+	switch {
+	case !tx.writes:
+		return false, errReadOnly
+	case !ok:
+		return false, nil
+	}
+	delete(tx.pushed, selector)
+	tx.undo = append(tx.undo, func() { tx.pushed[selector] = p })
 	return true, nil
 }
 
@@ -541,6 +567,7 @@ const (
 	ofGrant
 	ofToken
 	ofSpent
+	ofPushed
 )
 
 // expiries is a heap, the next one first, so that no sweep looks at what stays.
@@ -578,6 +605,8 @@ func (m *Memory) sweep(most int) {
 			delete(m.tokens, e.name.a)
 		case ofSpent:
 			delete(m.spent, e.name)
+		case ofPushed:
+			delete(m.pushed, e.name.a)
 		}
 	}
 }

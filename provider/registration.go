@@ -38,7 +38,7 @@ const (
 // addresses as with [Options.InsecureLoopback].
 func (c *Client) Check(insecureLoopback bool) error {
 	for _, check := range []func(insecure bool) (field, why string){
-		c.checkName, c.checkProof, c.checkGrants, c.checkScopes, c.checkLives,
+		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives,
 	} {
 		if field, why := check(insecureLoopback); why != "" {
 			return &admit.FieldError{Field: field, Err: ErrInvalidMetadata.WithHint(why)}
@@ -194,6 +194,19 @@ func (c *Client) checkGrants(bool) (field, why string) {
 		return "access_token_format", "A JWT says who somebody is, which a client with pairwise subjects must not know."
 	case c.Native && c.Auth != NoAuth:
 		return "auth_method", "A program on people's devices keeps no secret (RFC 8252 section 8.5): it is a public client."
+	}
+	return "", ""
+}
+
+// checkRequests looks at how the client's authorization requests come.
+func (c *Client) checkRequests(bool) (field, why string) {
+	switch {
+	case c.RequirePushed && !c.may(AuthorizationCode):
+		return "require_pushed_authorization_requests", "Without authorization_code there are no requests to push."
+	case c.RequireSigned && !c.may(AuthorizationCode):
+		return "require_signed_request_object", "Without authorization_code there are no requests to sign."
+	case c.RequireSigned && !c.signsRequests():
+		return "require_signed_request_object", "A client that signs its requests has keys."
 	}
 	return "", ""
 }

@@ -20,9 +20,12 @@ const (
 type request struct {
 	form
 	flow
+	object   signedRequest
+	sent     form   // what goes on where the request is sent once more, nil for all of it
 	sealed   string // the flow as it came, "" where this is the first visit
 	decision string // of the person: "allow", "deny" or none
 	err      error  // of a parameter
+	pushing  bool   // it is pushed just now
 	unknown  error  // why nobody can tell who is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
@@ -34,10 +37,11 @@ type request struct {
 // facts alone, sealed, so that every tab has its own. It counts nothing and spends
 // nothing.
 type flow struct {
-	Query string `json:"q"`
-	At    int64  `json:"at"`           // when it was first here, Unix milliseconds
-	Back  bool   `json:"re,omitempty"` // it has been at a sign-in
-	Shown string `json:"to,omitempty"` // the session that its consent page was made for
+	Query  string `json:"q,omitempty"`
+	Pushed string `json:"p,omitempty"`  // the selector of what was pushed, in place of Query
+	At     int64  `json:"at"`           // when it was first here, Unix milliseconds
+	Back   bool   `json:"re,omitempty"` // it has been at a sign-in
+	Shown  string `json:"to,omitempty"` // the session that its consent page was made for
 }
 
 const flowName = "oauth flow"
@@ -83,6 +87,9 @@ func (q *request) again() string {
 	if q.sealed != "" {
 		return "flow=" + url.QueryEscape(q.sealed)
 	}
+	if q.sent != nil {
+		return url.Values(q.sent).Encode()
+	}
 	return url.Values(q.form).Encode()
 }
 
@@ -92,14 +99,18 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 	switch mode := q.get("response_mode"); {
 	case q.err != nil:
 		return a, nil, q.err
-	// To pass over them would be to do something else than what was asked for (OpenID
-	// Connect Core section 6.1).
+	// To pass over what could not be unpacked would be to do something else than what was
+	// asked for (OpenID Connect Core section 6.1).
 	case q.get("request") != "":
 		return a, nil, ErrRequestNotSupported
 	case q.get("request_uri") != "":
 		return a, nil, ErrRequestURIUnsupport
 	case q.get("registration") != "":
 		return a, nil, ErrRegistrationUnsupp
+	case c.RequirePushed && q.Pushed == "" && !q.pushing:
+		return a, nil, because(ErrInvalidRequest, "This client pushes its requests (RFC 9126).")
+	case c.RequireSigned && q.Pushed == "" && !q.object.signed: // what was pushed was looked at then
+		return a, nil, because(ErrInvalidRequest, "This client signs its requests (RFC 9101).")
 	case q.get("response_type") == "":
 		return a, nil, because(ErrInvalidRequest, "There is no response_type.")
 	case q.get("response_type") != "code":

@@ -44,6 +44,12 @@ type Tx interface {
 	// SpendCode notes which grant a code became, and reports whether it was the first to.
 	SpendCode(selector, grant string) (first bool, err error)
 
+	// Pushed is a request that was pushed, found by its selector. DropPushed removes it,
+	// and reports whether it was there: it is the first.
+	Pushed(selector string) (*Pushed, error)
+	AddPushed(*Pushed) error
+	DropPushed(selector string) (first bool, err error)
+
 	Grant(id string) (*Grant, error)
 	AddGrant(*Grant) error
 	// RotateGrant puts the next refresh token in the place of the current one, where

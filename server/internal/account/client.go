@@ -68,6 +68,8 @@ type NewClient struct {
 	Audiences            []string
 	FirstParty           bool
 	DPoP                 bool // it gets no tokens without a proof of a key (RFC 9449)
+	RequirePushed        bool // every authorization request (RFC 9126)
+	RequireSigned        bool // likewise (RFC 9101)
 	JWT                  bool
 	Signs                jose.Algorithm
 	AccessLife, CodeLife time.Duration
@@ -78,7 +80,8 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	c = &provider.Client{
 		ID: in.ID, Name: strings.TrimSpace(in.Name),
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, JWT: in.JWT, Signs: in.Signs,
+		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		JWT: in.JWT, Signs: in.Signs,
 		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
 	}
 	for _, g := range in.Grants {

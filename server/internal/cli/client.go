@@ -53,6 +53,8 @@ Where no scope is named, a client may ask for every standard one that they allow
 	code := spanFlag(cmd, "code-ttl", 0, "how long a code is good, as `TIME` (default 60s)")
 	flags.BoolVar(&in.FirstParty, "first-party", false, "nobody is asked for consent: it is yours")
 	flags.BoolVar(&in.DPoP, "dpop", false, "it gets no tokens without a proof of a key that they are bound to; any client may send one")
+	flags.BoolVar(&in.RequirePushed, "require-par", false, "it pushes its authorization requests: no other ones are taken")
+	flags.BoolVar(&in.RequireSigned, "require-signed-request", false, "it signs its authorization requests with its keys: no other ones are taken")
 	because(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.Args = cobra.MatchAll(takes(), needs("id", "name", "grant"), func(cmd *cobra.Command, _ []string) error {
@@ -252,7 +254,8 @@ func reportClient(c server.Client) table {
 		{"scopes", strings.Join(c.Scopes, " ")}, {"must bind tokens to a key", yes(c.DPoP)},
 		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
 		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
-		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)}, {"created", moment(c.CreatedAt)},
+		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)},
+		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)}, {"created", moment(c.CreatedAt)},
 	}...)
 }
 

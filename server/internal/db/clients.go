@@ -25,7 +25,7 @@ const (
 
 // sqlForgetClient removes what names a client; its consents go with it. What was made
 // of its grants is refused for want of them, also where another client gets the id.
-var sqlForgetClient = []string{"DELETE FROM grants WHERE client_id = ?", "DELETE FROM codes WHERE client_id = ?", "DELETE FROM clients WHERE id = ?"}
+var sqlForgetClient = []string{"DELETE FROM grants WHERE client_id = ?", "DELETE FROM codes WHERE client_id = ?", "DELETE FROM pushed WHERE client_id = ?", "DELETE FROM clients WHERE id = ?"}
 
 // maxCopies bounds how many clients are kept at hand: some 2 KB each.
 const maxCopies = 4096
@@ -145,6 +145,8 @@ type clientRow struct {
 	Audiences            []string             `json:"audiences,omitempty"`
 	FirstParty           bool                 `json:"first_party,omitempty"`
 	DPoP                 bool                 `json:"dpop,omitempty"`
+	RequirePushed        bool                 `json:"require_pushed,omitempty"`
+	RequireSigned        bool                 `json:"require_signed,omitempty"`
 
 	JWT        bool           `json:"jwt,omitempty"`
 	Signs      jose.Algorithm `json:"signs,omitempty"`

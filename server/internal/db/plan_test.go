@@ -18,6 +18,7 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		sqlSweepProvider[1]: "grants_expires",
 		sqlSweepProvider[2]: "codes_expires",
 		sqlSweepProvider[3]: "spent_until",
+		sqlSweepProvider[4]: "pushed_expires",
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		rows, err := d.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)

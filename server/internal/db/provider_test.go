@@ -426,7 +426,7 @@ func TestWhatHasExpiredGoesInSmallSteps(t *testing.T) {
 			}
 			id := fmt.Sprint("n", i)
 			_, spent := tx.Spend("x", id, end)
-			err = errors.Join(err, spent, tx.AddCode(&provider.Code{Selector: id, Expires: end}), tx.AddToken(&provider.Token{Selector: id, Expires: end}),
+			err = errors.Join(err, spent, tx.AddCode(&provider.Code{Selector: id, Expires: end}), tx.AddPushed(&provider.Pushed{Selector: id, Expires: end}), tx.AddToken(&provider.Token{Selector: id, Expires: end}),
 				tx.AddGrant(&provider.Grant{ID: id, Client: "app", Expires: end}))
 		}
 		return err
@@ -452,10 +452,11 @@ func TestWhatHasExpiredGoesInSmallSteps(t *testing.T) {
 			g, err2 := tx.Grant(id)
 			a, err3 := tx.Token(id)
 			first, err4 := tx.Spend("x", id, now)
-			if err := errors.Join(err, err2, err3, err4); err != nil {
+			p, err5 := tx.Pushed(id)
+			if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 				return err
 			}
-			for _, there := range []bool{c != nil, g != nil, a != nil, !first} {
+			for _, there := range []bool{c != nil, g != nil, a != nil, !first, p != nil} {
 				if there {
 					left++
 				}
@@ -463,8 +464,8 @@ func TestWhatHasExpiredGoesInSmallSteps(t *testing.T) {
 		}
 		return nil
 	})
-	if left != 4 {
-		t.Errorf("%d rows are left, want the 4 that have not expired", left)
+	if left != 5 {
+		t.Errorf("%d rows are left, want the 5 that have not expired", left)
 	}
 }
 

@@ -79,6 +79,8 @@ type Client struct {
 	CodeTTL              int64           `json:"code_ttl" doc:"Seconds that a code is good."`
 	FirstParty           bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
 	DPoP                 bool            `json:"dpop_bound_access_tokens" doc:"Whether it gets no tokens without a proof of a key that they are bound to (RFC 9449)."`
+	RequirePushed        bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
+	RequireSigned        bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
 	CreatedAt            time.Time       `json:"created_at"`
 }
 
@@ -121,6 +123,8 @@ type NewClient struct {
 	CodeTTL              int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
 	FirstParty           bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
 	DPoP                 bool            `json:"dpop_bound_access_tokens,omitempty" doc:"It gets no tokens without a proof of a key that they are bound to (RFC 9449). Any client may send one."`
+	RequirePushed        bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
+	RequireSigned        bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
 	Reason               string          `json:"reason,omitempty"`
 }
 
@@ -135,6 +139,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP,
+		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
 		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
 	}, nil
@@ -157,7 +162,7 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
-		FirstParty: c.FirstParty, DPoP: c.DPoP, CreatedAt: shown(c.CreatedAt),
+		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, CreatedAt: shown(c.CreatedAt),
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:

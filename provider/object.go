@@ -1,0 +1,164 @@
+package provider
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/jose"
+)
+
+const (
+	// objectType keeps what else a client signs, such as its assertions, from being taken
+	// for a request (RFC 9101 section 10.8).
+	objectType = "oauth-authz-req+jwt"
+	// maxObjectLife bounds for how long an id must be remembered.
+	maxObjectLife = time.Hour
+	objectLeeway  = 30 * time.Second
+)
+
+// signsRequests reports whether the client can sign requests: with the keys that it
+// proves itself by.
+func (c *Client) signsRequests() bool { return c.Keys != nil || c.KeysURI != "" }
+
+// A signedRequest is one that its client has signed (RFC 9101), after it was found good.
+type signedRequest struct {
+	signed bool
+	id     string // by which it is good once, "" where it has no jti
+	until  time.Time
+}
+
+// An objectClaims is what an object says.
+type objectClaims struct {
+	audience string
+	all      map[string]json.RawMessage
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *objectClaims) UnmarshalJSON(text []byte) error {
+	if err := json.Unmarshal(text, &o.all); err != nil {
+		return err
+	}
+	var a assertion // whose aud is read as narrowly
+	err := json.Unmarshal(text, &a)
+	o.audience = a.audience
+	return err
+}
+
+func newObjects() (*jose.Verifier[objectClaims], error) {
+	return jose.NewVerifier(contextKeys{}, jose.Expected{Algorithms: assertionAlgorithms, Type: objectType}, &jose.VerifierOptions[objectClaims]{
+		Leeway: objectLeeway,
+		// unwrap looks at them, more narrowly.
+		InsecureAnyIssuer: true, InsecureAnyAudience: true,
+	})
+}
+
+// unwrap puts the parameters that a client has signed in the place of a request. It counts
+// as it did when the request came: a person may take longer to sign in than it is good.
+func (p *Provider) unwrap(ctx context.Context, q *request, c *Client) error {
+	keys, err := p.keysFor(c)
+	if err != nil {
+		return err
+	}
+	o, err := p.objects.VerifyAt(context.WithValue(ctx, keysOf{}, keys), q.get("request"), q.at())
+	bad := func(why string) error { return because(ErrInvalidRequestObject, why) }
+	switch {
+	case errors.Is(err, admit.Unavailable):
+		return err
+	case err != nil:
+		why := ErrInvalidRequestObject.Error()
+		if e, ok := errors.AsType[*admit.Error](err); ok && e.Kind() == admit.Unauthenticated {
+			why = e.Error()
+		}
+		return bad("The request object does not count. " + why)
+	case o.Issuer != c.ID || jsonString(o.Data.all["client_id"]) != c.ID:
+		return bad("The request object's iss and client_id are not both the client_id of the request.")
+	case o.Data.audience != p.o.Issuer:
+		return bad("The request object's aud is not the issuer, as one string and no list.")
+	case o.Expires.Sub(q.at()) > maxObjectLife:
+		return bad("The request object expires later than in an hour.")
+	case o.Data.all["request"] != nil || o.Data.all["request_uri"] != nil:
+		return bad("There is a request or a request_uri in the request object.")
+	}
+	values, ok := parameters(o.Data.all)
+	if !ok {
+		return bad("A resource in the request object is no text.")
+	}
+	text := values.Encode()
+	if q.form, err = parseForm(text); err != nil {
+		return bad(err.Error())
+	}
+	q.object.signed = true
+	if o.ID != "" {
+		// A digest: whatever the client's ids look like, a store has them of one length.
+		sum := sha256.Sum256([]byte(c.ID + "\x00" + o.ID))
+		// A person whom it has led here a moment before it expires may be at a page for long.
+		q.object.id, q.object.until = base64.RawURLEncoding.EncodeToString(sum[:]), o.Expires.Add(objectLeeway+flowLife)
+	}
+	return nil
+}
+
+// parameters are the claims of an object as a form has them: a JSON value of another kind
+// is its text, such as claims, max_age and authorization_details.
+func parameters(claims map[string]json.RawMessage) (url.Values, bool) {
+	v := url.Values{}
+	for name, raw := range claims {
+		switch name {
+		case "iss", "sub", "aud", "exp", "nbf", "iat", "jti":
+			continue
+		}
+		var s string
+		var list []string
+		switch {
+		case string(raw) == "null":
+		case name == "resource" && raw[0] == '[':
+			if json.Unmarshal(raw, &list) != nil {
+				return nil, false
+			}
+			v[name] = list
+		case json.Unmarshal(raw, &s) == nil:
+			v.Set(name, s)
+		default:
+			v.Set(name, string(raw))
+		}
+	}
+	return v, true
+}
+
+func jsonString(raw json.RawMessage) (s string) {
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+var errObjectUsed = because(ErrInvalidRequestObject, "The request object was used before. Begin again where you came from.")
+
+// spendObject has the object of a request be good no more.
+func (q *request) spendObject(tx Tx) error {
+	if q.object.id == "" {
+		return nil
+	}
+	first, err := tx.Spend("request_object", q.object.id, q.object.until)
+	if err == nil && !first {
+		err = errObjectUsed
+	}
+	return err
+}
+
+// objectIsSpent refuses a request whose object was used, before anybody is asked.
+func (q *request) objectIsSpent(tx Tx) error {
+	if q.object.id == "" {
+		return nil
+	}
+	spent, err := tx.Spent("request_object", q.object.id)
+	if err == nil && spent {
+		err = errObjectUsed
+	}
+	return err
+}
