@@ -161,7 +161,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 	if c == nil || c.Disabled {
 		return v, because(ErrInvalidRequest, "No application is registered by this client_id.")
 	}
-	if err := q.objectIsSpent(tx); err != nil {
+	if err := q.once.check(tx); err != nil {
 		return v, err
 	}
 	if v.to, err = p.destinationOf(c, q); err != nil {
@@ -189,7 +189,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		return v, ErrLoginRequired
 	case lacks:
 		v.step = askSignIn
-		v.flow, err = p.seal(flow{Query: q.Query, Pushed: q.Pushed, At: q.At, Back: true}, now)
+		v.flow, err = p.seal(q.onward(true, ""), now)
 		return v, err
 	case c.FirstParty:
 		return v, nil
@@ -209,7 +209,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		return v, ErrConsentRequired
 	}
 	v.step = askConsent
-	v.flow, err = p.seal(flow{Query: q.Query, Pushed: q.Pushed, At: q.At, Back: q.Back, Shown: s.SID}, now)
+	v.flow, err = p.seal(q.onward(q.Back, s.SID), now)
 	return v, err
 }
 

@@ -300,31 +300,45 @@ func TestTheAuthorizationRequestNamesTheKeyOfItsCode(t *testing.T) {
 	}
 }
 
-// RFC 9449 section 10.1.
+// RFC 9449 section 10.1: nobody but its holder can redeem the code.
 func TestARequestThatIsPushedWithAProofIsBoundToItsKey(t *testing.T) {
-	d, h := newDesk(t), newHolder(t)
-	pushed := func(f form, change ...any) (string, string, error) {
-		r := httptest.NewRequest("POST", deskIssuer+"/oauth/par", nil)
-		h.sends(d, append(change, "htu", deskIssuer+"/oauth/par")...)(r)
-		key, err := d.pushed(r, f, d.now)
-		return f.get("dpop_jkt"), key.ID, err
-	}
-	if jkt, id, err := pushed(form{}); jkt != h.jkt || id == "" || err != nil {
-		t.Errorf("%q, %q, %v", jkt, id, err)
-	}
-	if jkt, _, err := pushed(form{"dpop_jkt": {h.jkt}}); jkt != h.jkt || err != nil {
-		t.Errorf("%q, %v", jkt, err)
-	}
-	if _, _, err := pushed(form{"dpop_jkt": {newHolder(t).jkt}}); err == nil {
-		t.Error("a proof of another key than dpop_jkt is taken")
-	}
-	if _, _, err := pushed(form{}, "htm", "GET"); err == nil {
-		t.Error("a proof for another method is taken")
-	}
-	r := httptest.NewRequest("POST", deskIssuer+"/oauth/par", nil)
-	f := form{}
-	if key, err := d.pushed(r, f, d.now); key.ID != "" || err != nil || len(f) > 0 {
-		t.Errorf("without a proof: %v, %v, %v", key, err, f)
+	for _, public := range []bool{false, true} {
+		s, h := newPusher(t), newHolder(t)
+		if public {
+			s.change("shop", func(c *Client) { c.Auth, c.Secrets = NoAuth, nil })
+		}
+		// A nonce of the moment in which the provider was made does not count.
+		d := &desk{TB: t, Provider: s.Provider, now: time.Now().Add(2 * time.Second)}
+		push := func(query string, change ...any) *httptest.ResponseRecorder {
+			return s.par(query, func(r *http.Request) {
+				if !public {
+					r.SetBasicAuth("shop", s.secret)
+				}
+				h.sends(d, append([]any{"htu", "https://id.example.org/oauth/par"}, change...)...)(r)
+			})
+		}
+		for name, c := range map[string]struct {
+			w    *httptest.ResponseRecorder
+			want string
+		}{
+			"no nonce":                         {push(ask(), "nonce", nil), "use_dpop_nonce"},
+			"a proof for the token endpoint":   {push(ask(), "htu", "https://id.example.org/oauth/token"), "invalid_dpop_proof"},
+			"another key than that of the jkt": {push(ask("dpop_jkt", newHolder(t).jkt)), "invalid_dpop_proof"},
+		} {
+			if c.w.Code != 400 || object(t, c.w)["error"] != c.want || c.w.Header().Get("DPoP-Nonce") == "" {
+				t.Errorf("%s: %d %s", name, c.w.Code, c.w.Body)
+			}
+		}
+		for _, query := range []string{ask(), ask("dpop_jkt", h.jkt)} {
+			w := push(query)
+			if w.Code != 201 {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			uri, _ := object(t, w)["request_uri"].(string)
+			if c := s.code(s.get(url.Values{"client_id": {"shop"}, "request_uri": {uri}}.Encode(), "s1"), callback); c.Asked.JKT != h.jkt {
+				t.Errorf("the code is bound to %q", c.Asked.JKT)
+			}
+		}
 	}
 }
 

@@ -26,13 +26,6 @@ const (
 // proves itself by.
 func (c *Client) signsRequests() bool { return c.Keys != nil || c.KeysURI != "" }
 
-// A signedRequest is one that its client has signed (RFC 9101), after it was found good.
-type signedRequest struct {
-	signed bool
-	id     string // by which it is good once, "" where it has no jti
-	until  time.Time
-}
-
 // An objectClaims is what an object says.
 type objectClaims struct {
 	audience string
@@ -93,12 +86,12 @@ func (p *Provider) unwrap(ctx context.Context, q *request, c *Client) error {
 	if q.form, err = parseForm(text); err != nil {
 		return bad(err.Error())
 	}
-	q.object.signed = true
+	q.signed = true
 	if o.ID != "" {
 		// A digest: whatever the client's ids look like, a store has them of one length.
 		sum := sha256.Sum256([]byte(c.ID + "\x00" + o.ID))
 		// A person whom it has led here a moment before it expires may be at a page for long.
-		q.object.id, q.object.until = base64.RawURLEncoding.EncodeToString(sum[:]), o.Expires.Add(objectLeeway+flowLife)
+		q.once = once{"request_object", base64.RawURLEncoding.EncodeToString(sum[:]), o.Expires.Add(objectLeeway + flowLife), errObjectUsed}
 	}
 	return nil
 }
@@ -138,27 +131,3 @@ func jsonString(raw json.RawMessage) (s string) {
 }
 
 var errObjectUsed = because(ErrInvalidRequestObject, "The request object was used before. Begin again where you came from.")
-
-// spendObject has the object of a request be good no more.
-func (q *request) spendObject(tx Tx) error {
-	if q.object.id == "" {
-		return nil
-	}
-	first, err := tx.Spend("request_object", q.object.id, q.object.until)
-	if err == nil && !first {
-		err = errObjectUsed
-	}
-	return err
-}
-
-// objectIsSpent refuses a request whose object was used, before anybody is asked.
-func (q *request) objectIsSpent(tx Tx) error {
-	if q.object.id == "" {
-		return nil
-	}
-	spent, err := tx.Spent("request_object", q.object.id)
-	if err == nil && spent {
-		err = errObjectUsed
-	}
-	return err
-}

@@ -1,8 +1,8 @@
 package provider
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,10 +47,12 @@ type pushedAnswer struct {
 
 // par is where clients send authorization requests ahead (RFC 9126).
 func (p *Provider) par(w http.ResponseWriter, r *http.Request) {
+	now := p.now()
+	p.tellNonce(w, r, now)
 	var a *pushedAnswer
 	err := errTooLarge
 	if r.ContentLength <= maxForm {
-		a, err = p.push(w, r, p.now())
+		a, err = p.push(w, r, now)
 	}
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -87,6 +89,10 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 			return nil, err
 		}
 	}
+	key, err := p.pushed(r, q.form, now)
+	if err != nil {
+		return nil, err
+	}
 	query := url.Values(q.form).Encode()
 	if len(query) > maxPushed {
 		return nil, errTooLarge
@@ -94,9 +100,21 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 	if err := p.fits(r.Context(), q, c, now); err != nil {
 		return nil, err
 	}
+	if c.Auth == NoAuth {
+		// Anybody can say that he is that client, and would fill the store with what nobody
+		// ever asks for: its request travels in its name.
+		if len(query) > maxRequest/2 { // for the name is half as long again
+			return nil, errTooLarge
+		}
+		sealed, err := p.sealAs(pushedName, flow{Query: query, At: now.UnixMilli(), Once: token.New(token.OneTime).Selector()}, now)
+		return &pushedAnswer{pushedPrefix + sealed, int64(pushedLife / time.Second)}, err
+	}
 	t := token.New(token.OneTime)
 	if err := p.o.Store.Update(context.WithoutCancel(r.Context()), func(tx Tx) error {
-		if err := q.spendObject(tx); err != nil {
+		if err := q.once.spend(tx); err != nil {
+			return err
+		}
+		if err := spend(tx, key); err != nil {
 			return err
 		}
 		return tx.AddPushed(&Pushed{
@@ -128,57 +146,64 @@ func (p *Provider) fits(ctx context.Context, q *request, c *Client, now time.Tim
 //
 // An address elsewhere is never fetched: who may choose it would have this server call
 // whatever it can reach.
-func (p *Provider) unpack(ctx context.Context, q *request, now time.Time) error {
+func (p *Provider) unpack(ctx context.Context, q *request, now time.Time) (err error) {
 	uri, object := q.get("request_uri"), q.get("request")
-	ours := strings.HasPrefix(uri, pushedPrefix)
+	name, ours := strings.CutPrefix(uri, pushedPrefix)
 	switch {
-	case q.Pushed == "" && uri != "" && object != "":
-		return because(ErrInvalidRequest, "There are a request and a request_uri: which of them counts?")
-	case q.Pushed == "" && !ours && object == "":
+	case q.Pushed != "": // and it is back from a page
+		return p.unpackKept(ctx, q, func(tx Tx) (*Pushed, error) { return tx.Pushed(q.Pushed) })
+	case q.Once != "":
+		q.once = onceOf(q.flow)
 		return nil
-	case q.Pushed == "" && q.err != nil:
+	case uri != "" && object != "":
+		return because(ErrInvalidRequest, "There are a request and a request_uri: which of them counts?")
+	case !ours && object == "":
+		return nil
+	case q.err != nil:
 		return q.err
+	case ours:
+		q.keepOnly("request_uri")
+		if t, err := token.Parse(token.OneTime, name); err == nil {
+			client := q.get("client_id")
+			return p.unpackKept(ctx, q, func(tx Tx) (*Pushed, error) { return pushedAs(tx, t, client, now) })
+		}
+		return p.unpackSealed(q, name, now)
 	}
 	var c *Client
+	if err := p.o.Store.View(ctx, func(tx Tx) (err error) {
+		c, err = tx.Client(q.get("client_id"))
+		return err
+	}); err != nil {
+		return fmt.Errorf("load client: %w", err)
+	}
+	if c == nil || c.Disabled || !c.signsRequests() {
+		return nil // what is wrong with that is told elsewhere
+	}
+	q.keepOnly("request")
+	return p.unwrap(ctx, q, c)
+}
+
+// unpackKept puts a request that is kept here in the place of its name.
+func (p *Provider) unpackKept(ctx context.Context, q *request, find func(Tx) (*Pushed, error)) error {
 	var row *Pushed
 	err := p.o.Store.View(ctx, func(tx Tx) (err error) {
-		if q.Pushed != "" {
-			row, err = tx.Pushed(q.Pushed)
-			return err
-		}
-		if ours {
-			row, err = pushedAs(tx, uri, q.get("client_id"), now)
-			return err
-		}
-		c, err = tx.Client(q.get("client_id"))
+		row, err = find(tx)
 		return err
 	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("load a request: %w", err)
-	case ours || q.Pushed != "":
-		if row == nil {
-			return errPushed
-		}
-		q.keepOnly("request_uri")
-		q.Query, q.Pushed = "", row.Selector
-		q.form, err = parseForm(row.Query)
-		return err
-	case c == nil || c.Disabled || !c.signsRequests():
-		return nil // what is wrong with that is told elsewhere
+	case row == nil:
+		return errPushed
 	}
-	q.keepOnly("request")
-	q.Query = url.Values(q.sent).Encode()
-	return p.unwrap(ctx, q, c)
+	q.Query, q.Pushed = "", row.Selector
+	q.form, err = parseForm(row.Query)
+	return err
 }
 
-// pushedAs returns the request that a browser brings by its request_uri, nil for none
-// that is good.
-func pushedAs(tx Tx, uri, client string, now time.Time) (*Pushed, error) {
-	t, err := token.Parse(token.OneTime, strings.TrimPrefix(uri, pushedPrefix))
-	if err != nil {
-		return nil, nil
-	}
+// pushedAs returns the request that a browser brings by its name, nil for none that is
+// good.
+func pushedAs(tx Tx, t token.Token, client string, now time.Time) (*Pushed, error) {
 	row, err := tx.Pushed(t.Selector())
 	if err != nil || row == nil || !t.Matches(row.Digest) || row.Client != client || !now.Before(row.At.Add(pushedLife)) {
 		return nil, err
@@ -186,10 +211,27 @@ func pushedAs(tx Tx, uri, client string, now time.Time) (*Pushed, error) {
 	return row, nil
 }
 
+// unpackSealed puts a request that travels in its own name there.
+func (p *Provider) unpackSealed(q *request, name string, now time.Time) error {
+	var f flow
+	b, _, err := p.o.Secrets.Open(nil, pushedName, name, 0, now)
+	if err != nil || json.Unmarshal(b, &f) != nil || !now.Before(f.at().Add(pushedLife)) {
+		return errPushed
+	}
+	pushed, err := parseForm(f.Query)
+	if err != nil || pushed.get("client_id") != q.get("client_id") {
+		return errPushed
+	}
+	q.form, q.Query, q.Once = pushed, f.Query, f.Once
+	q.once = onceOf(q.flow)
+	return nil
+}
+
 // keepOnly notes what of a request goes on when it is sent once more.
 func (q *request) keepOnly(name string) {
 	if q.sealed == "" {
 		q.sent = form{"client_id": q.form["client_id"], name: q.form[name]}
+		q.Query = url.Values(q.sent).Encode()
 	}
 }
 
@@ -197,7 +239,7 @@ func (q *request) keepOnly(name string) {
 // client was told why not. Until then a person may load its page again, and sign in.
 func (q *request) answered(tx Tx) error {
 	if q.Pushed == "" {
-		return q.spendObject(tx)
+		return q.once.spend(tx)
 	}
 	first, err := tx.DropPushed(q.Pushed)
 	if err == nil && !first {
@@ -206,17 +248,52 @@ func (q *request) answered(tx Tx) error {
 	return err
 }
 
-// isOnce reports whether a request is good once.
-func (q *request) isOnce() bool { return cmp.Or(q.Pushed, q.object.id) != "" }
-
 // close has a request be good no more whose client is told why it came to nothing.
 func (p *Provider) close(ctx context.Context, q *request) error {
-	if !q.isOnce() {
+	if q.Pushed+q.once.id == "" {
 		return nil
 	}
 	err := p.o.Store.Update(context.WithoutCancel(ctx), q.answered)
 	if k := admit.KindOf(err); k == admit.Internal || k == admit.Unavailable {
 		p.o.Log.ErrorContext(ctx, "close a request", "error", err)
+	}
+	return err
+}
+
+// A once is by what a request is good once that is not kept here. Without an id it is good
+// as often as it comes.
+type once struct {
+	purpose, id string
+	until       time.Time
+	used        error
+}
+
+// onceOf is that of a request which was pushed and not kept: as long as somebody else may
+// be at its pages.
+func onceOf(f flow) once {
+	return once{"pushed_request", f.Once, f.at().Add(pushedLife + flowLife), errPushed}
+}
+
+// check refuses what was used, before anybody is asked.
+func (o *once) check(tx Tx) error {
+	if o.id == "" {
+		return nil
+	}
+	spent, err := tx.Spent(o.purpose, o.id)
+	if err == nil && spent {
+		err = o.used
+	}
+	return err
+}
+
+// spend uses it.
+func (o *once) spend(tx Tx) error {
+	if o.id == "" {
+		return nil
+	}
+	first, err := tx.Spend(o.purpose, o.id, o.until)
+	if err == nil && !first {
+		err = o.used
 	}
 	return err
 }

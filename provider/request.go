@@ -20,7 +20,8 @@ const (
 type request struct {
 	form
 	flow
-	object   signedRequest
+	signed   bool   // by its client (RFC 9101)
+	once     once   // what is spent when it is answered
 	sent     form   // what goes on where the request is sent once more, nil for all of it
 	sealed   string // the flow as it came, "" where this is the first visit
 	decision string // of the person: "allow", "deny" or none
@@ -39,21 +40,27 @@ type request struct {
 type flow struct {
 	Query  string `json:"q,omitempty"`
 	Pushed string `json:"p,omitempty"`  // the selector of what was pushed, in place of Query
+	Once   string `json:"o,omitempty"`  // by which Query is good once, that was pushed and not kept
 	At     int64  `json:"at"`           // when it was first here, Unix milliseconds
 	Back   bool   `json:"re,omitempty"` // it has been at a sign-in
 	Shown  string `json:"to,omitempty"` // the session that its consent page was made for
 }
 
-const flowName = "oauth flow"
+const (
+	flowName   = "oauth flow"
+	pushedName = "oauth pushed request"
+)
 
-func (p *Provider) seal(f flow, now time.Time) (string, error) {
+func (p *Provider) seal(f flow, now time.Time) (string, error) { return p.sealAs(flowName, f, now) }
+
+func (p *Provider) sealAs(name string, f flow, now time.Time) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // an & would be six bytes
 	if err := e.Encode(f); err != nil {
 		return "", err
 	}
-	return string(p.o.Secrets.Seal(nil, flowName, b.Bytes(), now)), nil
+	return string(p.o.Secrets.Seal(nil, name, b.Bytes(), now)), nil
 }
 
 // open reads a flow, and the request in it.
@@ -76,6 +83,15 @@ func (p *Provider) open(sealed string, now time.Time) (*request, error) {
 
 // at is when the request was first here.
 func (f flow) at() time.Time { return time.UnixMilli(f.At) }
+
+// onward is the flow as it goes on to a page.
+func (f flow) onward(back bool, shown string) flow {
+	f.Back, f.Shown = back, shown
+	return f
+}
+
+// wasPushed reports whether the request was pushed, and found good then.
+func (f flow) wasPushed() bool { return f.Pushed+f.Once != "" }
 
 // silent reports whether no page may be shown.
 func (q *request) silent() bool { return slices.Contains(q.words("prompt"), "none") }
@@ -107,9 +123,9 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, ErrRequestURIUnsupport
 	case q.get("registration") != "":
 		return a, nil, ErrRegistrationUnsupp
-	case c.RequirePushed && q.Pushed == "" && !q.pushing:
+	case c.RequirePushed && !q.wasPushed() && !q.pushing:
 		return a, nil, because(ErrInvalidRequest, "This client pushes its requests (RFC 9126).")
-	case c.RequireSigned && q.Pushed == "" && !q.object.signed: // what was pushed was looked at then
+	case c.RequireSigned && !q.wasPushed() && !q.signed: // what was pushed was looked at then
 		return a, nil, because(ErrInvalidRequest, "This client signs its requests (RFC 9101).")
 	case q.get("response_type") == "":
 		return a, nil, because(ErrInvalidRequest, "There is no response_type.")
