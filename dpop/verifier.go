@@ -166,9 +166,10 @@ func (v *Verifier) Prove(r *http.Request, now time.Time) (jkt string, err error)
 
 // A Proof is one that was taken.
 type Proof struct {
-	JKT   string    // thumbprint of the key that its sender has
-	ID    string    // what it is called: of 43 characters, and no other proof's by any key
-	Until time.Time // it counts nowhere from then on
+	JKT      string    // thumbprint of the key that its sender has
+	ID       string    // what it is called: of 43 characters, and no other proof's by any key
+	IssuedAt time.Time // by the sender's clock, which may be wrong where there are nonces
+	Until    time.Time // it counts nowhere from then on
 }
 
 // Take is Prove, or Check before whose key it is was compared, for a service of
@@ -183,7 +184,7 @@ func (v *Verifier) Take(r *http.Request, token string, now time.Time) (Proof, er
 		return Proof{}, v.Challenged(err)
 	}
 	sum := sha256.Sum256([]byte(p.jkt + p.jti)) // a jkt is always of 43 characters
-	return Proof{p.jkt, base64.RawURLEncoding.EncodeToString(sum[:]), time.UnixMilli(p.at + v.window + 1)}, nil
+	return Proof{p.jkt, base64.RawURLEncoding.EncodeToString(sum[:]), p.issued, time.UnixMilli(p.at + v.window + 1)}, nil
 }
 
 // Algorithms are those that proofs may be signed with, by every name that they
@@ -221,6 +222,7 @@ func Has(r *http.Request) bool { return len(r.Header[header]) > 0 }
 // A proof is one that is good but for its key and that it may have been used.
 type proof struct {
 	jkt, jti string
+	issued   time.Time
 	at       int64 // in milliseconds
 }
 
@@ -234,7 +236,7 @@ func (v *Verifier) read(r *http.Request, token string, now time.Time) (p proof, 
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", ErrProof, err)
 	}
-	p = proof{jkt: key.Thumbprint(), jti: c.ID}
+	p = proof{jkt: key.Thumbprint(), jti: c.ID, issued: c.IssuedAt}
 	d := &c.Data
 	switch {
 	case c.ID == "" || c.IssuedAt.IsZero() || d.Method == "" || d.URI == "": // 3
@@ -245,7 +247,7 @@ func (v *Verifier) read(r *http.Request, token string, now time.Time) (p proof, 
 		return p, fmt.Errorf("htu is %q: %w", d.URI, ErrProof)
 	case token != "" && !same(d.TokenHash, hashOf(token)): // 12; the key is compared by Check
 		return p, fmt.Errorf("ath is of another token: %w", ErrProof)
-	case !c.Expires.IsZero() && !now.Before(c.Expires) || now.Before(c.NotBefore):
+	case !c.Expires.IsZero() && !now.Before(c.Expires) || now.Add(ahead*time.Millisecond).Before(c.NotBefore):
 		return p, fmt.Errorf("exp or nbf: %w", ErrProof)
 	}
 	if p.at, err = v.made(&c, now); err != nil { // 10, 11

@@ -82,8 +82,11 @@ func schemeOf(r *http.Request) string {
 
 // pushed is the proof that an authorization request was pushed with, which is then bound
 // to that key as if it had said dpop_jkt (section 10.1).
-func (p *Provider) pushed(r *http.Request, f form, now time.Time) (dpop.Proof, error) {
+func (p *Provider) pushed(r *http.Request, f form, c *Client, now time.Time) (dpop.Proof, error) {
 	key, err := p.proven(r, "", now)
+	if err == nil {
+		err = c.timely(key, now)
+	}
 	if err != nil || key.JKT == "" {
 		return key, err
 	}
@@ -97,10 +100,13 @@ func (p *Provider) pushed(r *http.Request, f form, now time.Time) (dpop.Proof, e
 // keyed says whether a client that asks for tokens has proved its key, where it has to or
 // has tried to.
 func (x *exchange) keyed() error {
-	if x.unproved == nil && x.client.DPoP && x.key.JKT == "" {
+	switch {
+	case x.unproved != nil:
+		return x.unproved
+	case x.client.mustBind() && x.key.JKT == "":
 		return errProofMissing
 	}
-	return x.unproved
+	return x.client.timely(x.key, x.now)
 }
 
 // boundTo is the key that the refresh tokens of a new grant are bound to, "" for none.
@@ -125,7 +131,7 @@ func (x *exchange) holds(g *Grant) error {
 
 // present says whether who presents an access token may: with a proof for this request
 // and token by the key that it is bound to, or where it is bound to none without.
-func (p *Provider) present(r *http.Request, text string, proves bool, t *Token, now time.Time) error {
+func (p *Provider) present(r *http.Request, text string, proves bool, t *live, now time.Time) error {
 	switch {
 	case t.JKT != "" && !proves:
 		return errDowngrade
@@ -142,6 +148,9 @@ func (p *Provider) present(r *http.Request, text string, proves bool, t *Token, 
 		return err
 	case key.JKT != t.JKT:
 		return errOtherKey
+	}
+	if err := t.client.timely(key, now); err != nil {
+		return err
 	}
 	return p.o.Store.Update(context.WithoutCancel(r.Context()), func(tx Tx) error { return spend(tx, key) })
 }

@@ -123,10 +123,12 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, ErrRequestURIUnsupport
 	case q.get("registration") != "":
 		return a, nil, ErrRegistrationUnsupp
-	case c.RequirePushed && !q.wasPushed() && !q.pushing:
+	case c.mustPush() && !q.wasPushed() && !q.pushing:
 		return a, nil, because(ErrInvalidRequest, "This client pushes its requests (RFC 9126).")
 	case c.RequireSigned && !q.wasPushed() && !q.signed: // what was pushed was looked at then
 		return a, nil, because(ErrInvalidRequest, "This client signs its requests (RFC 9101).")
+	case c.FAPI && q.get("redirect_uri") == "":
+		return a, nil, because(ErrInvalidRequest, "There is no redirect_uri.")
 	case q.get("response_type") == "":
 		return a, nil, because(ErrInvalidRequest, "There is no response_type.")
 	case q.get("response_type") != "code":

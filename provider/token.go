@@ -394,6 +394,11 @@ func (x *exchange) rotate(tx Tx) error {
 	case replayed:
 		return x.end(tx, g.ID, reasonRefreshReplayed)
 	}
+	if x.client.FAPI && v == rotates {
+		// The profile wants them to stay as they are (section 5.3.2.1): a lost answer must
+		// cost nobody his grant, and a thief would need the client's keys as well.
+		v, next = repeats, x.presented
+	}
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
 		return err
 	}

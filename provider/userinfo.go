@@ -36,7 +36,7 @@ func (p *Provider) tell(w http.ResponseWriter, r *http.Request) (map[string]any,
 	}
 	l, err := p.lookUp(r.Context(), text, now)
 	if err == nil {
-		err = p.present(r, text, proves, l.Token, now)
+		err = p.present(r, text, proves, l, now)
 	}
 	switch {
 	case err != nil:

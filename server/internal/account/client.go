@@ -70,6 +70,7 @@ type NewClient struct {
 	DPoP                 bool // it gets no tokens without a proof of a key (RFC 9449)
 	RequirePushed        bool // every authorization request (RFC 9126)
 	RequireSigned        bool // likewise (RFC 9101)
+	FAPI                 bool // it is held to the FAPI 2.0 Security Profile
 	JWT                  bool
 	Signs                jose.Algorithm
 	AccessLife, CodeLife time.Duration
@@ -80,7 +81,7 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	c = &provider.Client{
 		ID: in.ID, Name: strings.TrimSpace(in.Name),
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		JWT: in.JWT, Signs: in.Signs,
 		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
 	}
@@ -89,6 +90,9 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 			g = string(provider.DeviceCode)
 		}
 		c.Grants = append(c.Grants, provider.GrantType(g))
+	}
+	if c.FAPI { // as it comes to by the profile, so that whoever looks at it reads so
+		c.DPoP, c.RequirePushed = true, slices.Contains(c.Grants, provider.AuthorizationCode)
 	}
 	if c.Scopes == nil {
 		c.Scopes = provider.DefaultScopes(c.Grants)

@@ -54,6 +54,7 @@ Where no scope is named, a client may ask for every standard one that they allow
 	flags.BoolVar(&in.FirstParty, "first-party", false, "nobody is asked for consent: it is yours")
 	flags.BoolVar(&in.DPoP, "dpop", false, "it gets no tokens without a proof of a key that they are bound to; any client may send one")
 	flags.BoolVar(&in.RequirePushed, "require-par", false, "it pushes its authorization requests: no other ones are taken")
+	flags.BoolVar(&in.FAPI, "fapi", false, "it is held to the FAPI 2.0 Security Profile; implies --dpop and --require-par, and wants --jwks-file")
 	flags.BoolVar(&in.RequireSigned, "require-signed-request", false, "it signs its authorization requests with its keys: no other ones are taken")
 	because(cmd)
 	asJSON := jsonFlag(cmd)
@@ -255,7 +256,8 @@ func reportClient(c server.Client) table {
 		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
 		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
 		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)},
-		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)}, {"created", moment(c.CreatedAt)},
+		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)},
+		{"held to FAPI 2.0", yes(c.FAPI)}, {"created", moment(c.CreatedAt)},
 	}...)
 }
 

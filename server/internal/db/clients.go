@@ -147,6 +147,7 @@ type clientRow struct {
 	DPoP                 bool                 `json:"dpop,omitempty"`
 	RequirePushed        bool                 `json:"require_pushed,omitempty"`
 	RequireSigned        bool                 `json:"require_signed,omitempty"`
+	FAPI                 bool                 `json:"fapi,omitempty"`
 
 	JWT        bool           `json:"jwt,omitempty"`
 	Signs      jose.Algorithm `json:"signs,omitempty"`

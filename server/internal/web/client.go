@@ -81,6 +81,7 @@ type Client struct {
 	DPoP                 bool            `json:"dpop_bound_access_tokens" doc:"Whether it gets no tokens without a proof of a key that they are bound to (RFC 9449)."`
 	RequirePushed        bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
 	RequireSigned        bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
+	FAPI                 bool            `json:"fapi" doc:"Whether it is held to the FAPI 2.0 Security Profile."`
 	CreatedAt            time.Time       `json:"created_at"`
 }
 
@@ -125,6 +126,7 @@ type NewClient struct {
 	DPoP                 bool            `json:"dpop_bound_access_tokens,omitempty" doc:"It gets no tokens without a proof of a key that they are bound to (RFC 9449). Any client may send one."`
 	RequirePushed        bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
 	RequireSigned        bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
+	FAPI                 bool            `json:"fapi,omitempty" doc:"It is held to the FAPI 2.0 Security Profile: it has keys, binds its tokens and pushes its requests."`
 	Reason               string          `json:"reason,omitempty"`
 }
 
@@ -139,7 +141,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 		ID: in.ID, Name: in.Name, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
 		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP,
-		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
 	}, nil
@@ -162,7 +164,7 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
-		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, CreatedAt: shown(c.CreatedAt),
+		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, FAPI: c.FAPI, CreatedAt: shown(c.CreatedAt),
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:
