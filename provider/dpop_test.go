@@ -329,6 +329,20 @@ func TestARequestThatIsPushedWithAProofIsBoundToItsKey(t *testing.T) {
 				t.Errorf("%s: %d %s", name, c.w.Code, c.w.Body)
 			}
 		}
+		if !public { // the proof counts once, also at a replica
+			replica, err := New(s.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := h.sends(d, "htu", "https://id.example.org/oauth/par")
+			for i, want := range []int{201, 400} {
+				s.Provider = []*Provider{d.Provider, replica}[i]
+				if w := s.par(ask(), seen, func(r *http.Request) { r.SetBasicAuth("shop", s.secret) }); w.Code != want {
+					t.Errorf("%d %s, want %d", w.Code, w.Body, want)
+				}
+			}
+			s.Provider = d.Provider
+		}
 		for _, query := range []string{ask(), ask("dpop_jkt", h.jkt)} {
 			w := push(query)
 			if w.Code != 201 {

@@ -112,7 +112,10 @@ func TestAClientOfTheProfileIsRegisteredAsItDemands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, change := range map[string]func(*Client){
-		"auth_method":   func(c *Client) { _, kept := NewSecret(); c.Auth, c.Keys, c.Secrets = AnySecret, nil, []ClientSecret{kept} },
+		"auth_method": func(c *Client) {
+			_, kept := NewSecret()
+			c.Auth, c.Keys, c.Secrets = AnySecret, nil, []ClientSecret{kept}
+		},
 		"auth_method ":  func(c *Client) { c.Auth, c.Keys, c.Grants = NoAuth, nil, []GrantType{AuthorizationCode} },
 		"jwks":          func(c *Client) { c.Keys = jose.NewKeySet(curve.Public()) },
 		"grant_types":   func(c *Client) { c.Grants = append([]GrantType{DeviceCode}, c.Grants...) },
