@@ -110,7 +110,7 @@ func NewVerifier(origin string, o *Options) (*Verifier, error) {
 	case o.NonceKeys != nil && o.NonceKey != nil:
 		return nil, errors.New("dpop: NonceKey and NonceKeys are both set")
 	case o.NonceKeys != nil:
-		v.nonces = &nonces{o.NonceKeys}
+		v.nonces = &nonces{keys: o.NonceKeys}
 		v.replays.forget(time.Now().UnixMilli())
 	case o.NonceKey == nil:
 		v.nonces = newNonces(random())
