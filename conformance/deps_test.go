@@ -22,7 +22,7 @@ var policy = map[string]string{
 	"memcached": "admit/conformance/linear admit/session admit/session/memcachestore admit/session/mongostore admit/session/mongostore/mongotest" +
 		" go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options",
 	"redis":   "admit admit/conformance/linear admit/cookie admit/session admit/session/express admit/session/express/expresstest admit/session/redisstore admit/session/sessiontest github.com/gomodule/redigo/redis github.com/redis/go-redis/v9 github.com/redis/rueidis",
-	"relying": "admit/server github.com/coreos/go-oidc/v3/oidc golang.org/x/oauth2",
+	"relying": "admit/otp github.com/chromedp/chromedp github.com/coreos/go-oidc/v3/oidc github.com/zitadel/oidc/v3/pkg/client/rp github.com/zitadel/oidc/v3/pkg/http github.com/zitadel/oidc/v3/pkg/oidc golang.org/x/oauth2",
 	"sql":     "admit admit/conformance/linear admit/session admit/session/express admit/session/express/expresstest admit/session/sessiontest admit/session/sqlstore github.com/go-sql-driver/mysql github.com/jackc/pgx/v5/stdlib modernc.org/sqlite",
 	"browser": "admit admit/otp admit/server admit/session github.com/chromedp/cdproto/browser github.com/chromedp/cdproto/cdp github.com/chromedp/cdproto/emulation github.com/chromedp/cdproto/network github.com/chromedp/cdproto/page github.com/chromedp/cdproto/webauthn github.com/chromedp/chromedp github.com/chromedp/chromedp/kb",
 }

@@ -21,14 +21,14 @@ func TestMemoryForgetsWhatHasExpired(t *testing.T) {
 		if err := m.Update(t.Context(), func(tx Tx) error {
 			g := &Grant{ID: fmt.Sprint(i), Subject: "alice", SID: "s", BegunAt: at, Expires: at.Add(5 * time.Second)}
 			_, err := tx.Spend("x", g.ID, g.Expires)
-			return errors.Join(err, tx.AddGrant(g), tx.AddCode(&Code{Selector: g.ID, Expires: g.Expires}),
+			return errors.Join(err, tx.AddGrant(g), tx.AddCode(&Code{Selector: g.ID, Expires: g.Expires}), tx.AddPushed(&Pushed{Selector: g.ID, At: at, Expires: g.Expires}),
 				tx.AddToken(&Token{Selector: g.ID, Grant: g.ID, Issued: at, Expires: g.Expires}))
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := m.size(); n > 4*7 {
-		t.Errorf("of %d records of which 20 live there are %d", 4*each, n)
+	if n := m.size(); n > 5*7 {
+		t.Errorf("of %d records of which 25 live there are %d", 5*each, n)
 	}
 	if len(m.expiries) != m.size() || len(m.of["alice"]) != len(m.grants) || len(m.behind["s"]) != len(m.grants) {
 		t.Errorf("%d expiries, %d and %d names of grants, %d grants", len(m.expiries), len(m.of["alice"]), len(m.behind["s"]), len(m.grants))

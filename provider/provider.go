@@ -176,7 +176,7 @@ func New(o Options) (*Provider, error) {
 	p.routes = map[string]route{
 		// No HEAD: who looks at a link before somebody follows it would get the code.
 		p.base + "/authorize":  {p.authorize, both, false},
-		p.base + "/par":        {p.par, post, false},
+		p.base + "/par":        {p.par, post, true},
 		p.base + "/token":      {p.token, post, true},
 		p.base + "/introspect": {p.introspect, post, false},
 		p.base + "/revoke":     {p.revoke, post, true},

@@ -37,7 +37,7 @@ type Pushed struct {
 var errPushed = because(ErrInvalidRequestURI, "The request_uri is not one that this client has pushed, or no longer good. Begin again where you came from.")
 
 // errTooLarge is for a request that is not kept (RFC 9126 section 2.3).
-var errTooLarge = because(ErrInvalidRequest, "The request is longer than 16 KiB.")
+var errTooLarge = because(ErrInvalidRequest, "The request is longer than is taken: 16 KiB, or 4 of a public client.")
 
 // A pushedAnswer is what a client gets for a request (RFC 9126 section 2.2).
 type pushedAnswer struct {

@@ -207,6 +207,36 @@ func TestTheSecondStepOfASignInLeadsOnToTheApp(t *testing.T) {
 	})
 }
 
+// Each tab goes on with the sign-in that it began, whichever is the newest.
+func TestTwoPeopleAtTheSecondStepInTwoTabsNeverMix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).withShop()
+		ann, _ := s.signedUp("ann").enrolled()
+		bea, _ := s.signedUp("bea").enrolled()
+		c := s.client()
+		steps := map[string]string{}
+		for _, name := range []string{"ann", "bea"} {
+			c.signsIn(c.page("GET", appAsks("state", "of-"+name), nil), name).leads("/signin/factor")
+			m := regexp.MustCompile(`name="step" value="([^"]+)"`).FindSubmatch(c.page("GET", "/signin/factor", nil).want(200).body)
+			if m == nil {
+				t.Fatal("the page does not say which step it is")
+			}
+			steps[name] = string(m[1])
+		}
+		step := func(name, code string) *reply {
+			return c.page("POST", "/signin/factor", url.Values{"factor": {"totp"}, "code": {code}, "step": {steps[name]}})
+		}
+		step("bea", ann.next()).want(401)
+		for name, a := range map[string]authenticator{"ann": ann, "bea": bea} {
+			page := c.page("GET", step(name, a.next()).onward(), nil).says(name)
+			if to := c.decides(page, "allow").target(); to.Query().Get("state") != "of-"+name {
+				t.Errorf("the tab of %s leads to %s", name, to)
+			}
+		}
+		step("ann", ann.next()).want(401) // it has been of use
+	})
+}
+
 // A request that no cookie holds is lost on the way through a second step, and nothing
 // else is: who begins again is signed in.
 func TestALongRequestOfAnAppLocksNobodyOut(t *testing.T) {
@@ -449,7 +479,7 @@ func TestAnEndpointForProgramsAnswersPrograms(t *testing.T) {
 func TestScriptsOfAClientsPagesAreAnsweredAndNoOthers(t *testing.T) {
 	s := newSite(t).withShop()
 	for path, shared := range map[string]bool{
-		"/oauth/token": true, "/oauth/revoke": true, "/oauth/userinfo": true, "/.well-known/openid-configuration": true, "/.well-known/oauth-authorization-server": true,
+		"/oauth/par": true, "/oauth/token": true, "/oauth/revoke": true, "/oauth/userinfo": true, "/.well-known/openid-configuration": true, "/.well-known/oauth-authorization-server": true,
 		"/oauth/introspect": false, "/oauth/authorize": false, "/oauth/logout": false,
 	} {
 		for origin, known := range map[string]bool{"https://shop.example.net": true, "https://evil.example": false} {

@@ -43,6 +43,7 @@ func TestEveryStoryIsAccessibleAndFits(t *testing.T) {
 		{"on a tiny one without scripts, from right to left", mode{width: 320, height: 568, noScript: true}, "?dir=rtl"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // a page waits for more than it computes
 			p := s.profile(t, tt.mode)
 			for _, path := range p.stories() {
 				p.open(path + tt.query)

@@ -1,120 +1,56 @@
 package relying
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
-
-	"github.com/admit-auth/admit/server"
 )
 
 const redirect = "https://app.example.org/callback"
 
-// A house is a development server with one client, and a browser in which ann is signed in.
-type house struct {
-	*testing.T
-	issuer  string
-	secret  string
-	browser *http.Client
-}
-
-func newHouse(t *testing.T, alg string) *house {
-	t.Helper()
-	data := t.TempDir()
-	s, err := server.New(t.Context(), server.Config{Listen: "localhost:0", Data: data, Dev: true, Log: slog.New(slog.DiscardHandler)})
+// leads follows a browser to a client, which is nowhere.
+func (p *person) leads(to string) url.Values {
+	p.t.Helper()
+	c := *p.http
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := c.Get(to)
 	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := errors.Join(<-done, s.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &house{T: t, issuer: s.Ready().URL, browser: &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(data, "admit.sock")); err == nil {
-			break // commands are heard
-		}
-	}
-	o, err := server.Connect(t.Context(), server.Config{Data: data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	made, err := o.AddClient(t.Context(), server.NewClient{
-		ID: "app", Name: "An app", RedirectURIs: []string{redirect}, GrantTypes: []string{"authorization_code", "refresh_token"},
-		SigningAlg: alg, FirstParty: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.secret = made.Secret
-	h.send("/api/v1/signup", `{"identifier":"ann","password":"a long password of ann","name":"Ann Example"}`)
-	return h
-}
-
-func (h *house) send(path, body string) {
-	h.Helper()
-	res, err := h.browser.Post(h.issuer+path, "application/json", strings.NewReader(body))
-	if err != nil {
-		h.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode/100 != 2 {
-		h.Fatalf("%s: %s", path, res.Status)
-	}
-}
-
-// leads follows a browser to the client.
-func (h *house) leads(to string) url.Values {
-	h.Helper()
-	res, err := h.browser.Get(to)
-	if err != nil {
-		h.Fatal(err)
+		p.t.Fatal(err)
 	}
 	res.Body.Close()
 	u, err := res.Location()
 	if err != nil || !strings.HasPrefix(u.String(), redirect+"?") {
-		h.Fatalf("%s leads to %v, %v", res.Status, u, err)
+		p.t.Fatalf("%s leads to %v, %v", res.Status, u, err)
 	}
 	return u.Query()
 }
 
-// What most Go programs use, with its default settings.
+// What most Go programs use, with its default settings, and each algorithm of ID tokens.
 func TestGoOIDCSignsInRefreshesAndCallsUserInfo(t *testing.T) {
+	h, ctx := home(t), t.Context()
+	h.user(t, "gopher", "Ann Example")
+	b := newPerson(t)
+	b.open(h.url + "/signin")
+	b.signIn("gopher")
 	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
 		t.Run(alg, func(t *testing.T) {
-			h, ctx := newHouse(t, alg), t.Context()
-			p, err := oidc.NewProvider(ctx, h.issuer)
+			client := "gopher-" + strings.ToLower(alg)
+			secret := h.client(t, client, "--grant", "authorization_code,refresh_token", "--redirect", redirect, "--signing-alg", alg, "--first-party")
+			p, err := oidc.NewProvider(ctx, h.url)
 			if err != nil {
 				t.Fatal(err)
 			}
 			app := oauth2.Config{
-				ClientID: "app", ClientSecret: h.secret, RedirectURL: redirect, Endpoint: p.Endpoint(),
+				ClientID: client, ClientSecret: secret, RedirectURL: redirect, Endpoint: p.Endpoint(),
 				Scopes: []string{oidc.ScopeOpenID, "profile", oidc.ScopeOfflineAccess},
 			}
 			verifier := oauth2.GenerateVerifier()
-			q := h.leads(app.AuthCodeURL("a state", oauth2.S256ChallengeOption(verifier), oidc.Nonce("a nonce")))
-			if q.Get("state") != "a state" || q.Get("iss") != h.issuer {
+			q := b.leads(app.AuthCodeURL("a state", oauth2.S256ChallengeOption(verifier), oidc.Nonce("a nonce")))
+			if q.Get("state") != "a state" || q.Get("iss") != h.url {
 				t.Fatalf("the answer is %v", q)
 			}
 			tokens, err := app.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(verifier))
@@ -122,7 +58,7 @@ func TestGoOIDCSignsInRefreshesAndCallsUserInfo(t *testing.T) {
 				t.Fatal(err)
 			}
 			text, _ := tokens.Extra("id_token").(string)
-			id, err := p.Verifier(&oidc.Config{ClientID: "app"}).Verify(ctx, text)
+			id, err := p.Verifier(&oidc.Config{ClientID: client}).Verify(ctx, text)
 			if err != nil || id.Nonce != "a nonce" || id.VerifyAccessToken(tokens.AccessToken) != nil {
 				t.Fatalf("the ID token: %v, %+v", err, id)
 			}

@@ -324,7 +324,8 @@ func TestWithAClientAllGoesThatItWasAllowed(t *testing.T) {
 	own := s.grant("app", "", "")
 	code := token.New(token.OneTime)
 	s.update(func(tx provider.Tx) error {
-		return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: now.Add(time.Minute), Asked: provider.Asked{Client: "app", At: now}})
+		return errors.Join(tx.AddPushed(&provider.Pushed{Selector: code.Selector(), Client: "app", Expires: now.Add(time.Minute)}),
+			tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: now.Add(time.Minute), Asked: provider.Asked{Client: "app", At: now}}))
 	})
 	remove := func(id string) (lived bool) {
 		s.do(func(tx account.Tx) (err error) {
@@ -344,10 +345,11 @@ func TestWithAClientAllGoesThatItWasAllowed(t *testing.T) {
 		c, err := tx.Consent(ann, "app")
 		d, err2 := tx.Consent(ann, "other")
 		e, err3 := tx.Code(code.Selector())
-		if c != nil || d == nil || e != nil {
-			t.Errorf("consents %v and %v, code %v", c, d, e)
+		p, err4 := tx.Pushed(code.Selector())
+		if c != nil || d == nil || e != nil || p != nil {
+			t.Errorf("consents %v and %v, code %v, pushed request %v", c, d, e, p)
 		}
-		return errors.Join(err, err2, err3)
+		return errors.Join(err, err2, err3, err4)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -502,7 +504,8 @@ func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
 		g := s.grant("app", s.user(), "")
 		code := token.New(token.OneTime)
 		s.update(func(tx provider.Tx) error {
-			return tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: time.Now().Add(time.Minute)})
+			return errors.Join(tx.AddCode(&provider.Code{Selector: code.Selector(), Digest: code.Digest(), Expires: time.Now().Add(time.Minute)}),
+				tx.AddPushed(&provider.Pushed{Selector: code.Selector(), Expires: time.Now().Add(time.Minute)}))
 		})
 		if _, err := s.Renew(s.ctx, keep, time.Now()); err != nil {
 			t.Fatal(err)
@@ -512,10 +515,11 @@ func TestARestoredBackupRevivesNoGrantUnlessSessionsAreKept(t *testing.T) {
 		}
 		if err := s.store.View(s.ctx, func(tx provider.Tx) error {
 			c, err := tx.Code(code.Selector())
-			if c != nil {
-				t.Error("a code is good that may have been spent since")
+			p, err2 := tx.Pushed(code.Selector())
+			if c != nil || p != nil {
+				t.Error("a code or a pushed request is good that may have been spent since")
 			}
-			return err
+			return errors.Join(err, err2)
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,8 @@ package web
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +61,7 @@ func (c *call) gate(user *account.User, in guise, remember bool, amr []string) e
 	}
 	err = c.Accounts.Gate(c.r.Context(), user, account.First{AMR: amr, Trusts: c.trustTokens(), Keep: string(keep), Browser: in == asCookie}, c.knownOrigin(), c.now)
 	if needed, ok := errors.AsType[*account.FactorNeeded](err); ok && needed.Browser != "" {
-		if err := c.step.Set(c.w, []byte(needed.Flow+" "+needed.Browser+" "+keepable(c.target))); err != nil {
+		if err := c.keepHalves(append([]half{{needed.Flow, needed.Browser, keepable(c.target)}}, c.halves()...)); err != nil {
 			return err
 		}
 	}
@@ -75,19 +77,75 @@ func (c *call) trustTokens() []string {
 	return strings.Fields(string(value))
 }
 
-// A half is what this browser keeps of its sign-in's first step.
+// A half is what this browser keeps of a sign-in's first step. Each tab has its own: who
+// signs in for three applications at once is led to all three.
 type half struct{ flow, browser, target string }
 
-func (c *call) half() (h half, ok bool) {
+// maxHalves bounds them, in bytes of the cookie before it is sealed: the oldest go.
+const maxHalves = 2400
+
+// name tells the page of one half from that of another. It is no secret.
+func (h half) name() string {
+	sum := sha256.Sum256([]byte(h.flow))
+	return base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+// halves returns those of this browser, the newest first.
+func (c *call) halves() (all []half) {
 	value, err := c.step.Get(nil, c.r)
 	if err != nil {
-		return h, false
+		return nil
 	}
-	parts := strings.SplitN(string(value), " ", 3)
-	if len(parts) != 3 {
-		return h, false
+	for line := range strings.SplitSeq(string(value), "\n") {
+		if parts := strings.SplitN(line, " ", 3); len(parts) == 3 {
+			all = append(all, half{parts[0], parts[1], parts[2]})
+		}
 	}
-	return half{parts[0], parts[1], parts[2]}, true
+	return all
+}
+
+func (c *call) keepHalves(all []half) error {
+	var b strings.Builder
+	for _, h := range all {
+		line := h.flow + " " + h.browser + " " + h.target // a target has no end of line
+		if b.Len() > 0 && b.Len()+len(line) >= maxHalves {
+			break
+		}
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(line)
+	}
+	if b.Len() == 0 {
+		c.step.Delete(c.w)
+		return nil
+	}
+	return c.step.Set(c.w, []byte(b.String()))
+}
+
+// dropHalf forgets one that has been of use.
+func (c *call) dropHalf(flow string) error {
+	return c.keepHalves(slices.DeleteFunc(c.halves(), func(h half) bool { return h.flow == flow }))
+}
+
+// half returns the one that a page names, the newest where it names none.
+func (c *call) half(name string) (h half, ok bool) {
+	for _, h := range c.halves() {
+		if name == "" || h.name() == name {
+			return h, true
+		}
+	}
+	return h, false
+}
+
+// browserOf is this browser's secret of a flow, "" where it has none.
+func (c *call) browserOf(flow string) string {
+	for _, h := range c.halves() {
+		if h.flow == flow {
+			return h.browser
+		}
+	}
+	return ""
 }
 
 // pass takes the second step, and gives the session out as the first step asked.
@@ -117,8 +175,7 @@ func (c *call) pass(p account.Passing, trust bool) (*account.User, *session.Sess
 	if keep.As != asCookie {
 		return passed.User, s, keep, nil
 	}
-	c.step.Delete(c.w)
-	if trust {
+	if err = c.dropHalf(p.Flow); err == nil && trust {
 		err = c.trust(passed)
 	}
 	return passed.User, s, keep, err
@@ -166,17 +223,18 @@ func (c *call) apiFactor(in *passFactor) error {
 
 // A factorChoice is what the page of the second step offers beside its form.
 type factorChoice struct {
+	Step   string   // the half that it is about, by its name
 	By     string   // the factor that is asked for
 	Others []string // what would do as well
 }
 
-// factors is the page of the second step.
-func (c *call) factors(kinds []account.FactorKind, by string) *page {
+// factors is the page of the second step of the half of this name.
+func (c *call) factors(kinds []account.FactorKind, by, name string) *page {
 	p := c.page("factor")
 	if by == "" || !slices.Contains(kinds, account.FactorKind(by)) {
 		by = string(kinds[0])
 	}
-	d := &factorChoice{By: by}
+	d := &factorChoice{Step: name, By: by}
 	for _, kind := range kinds {
 		if string(kind) != by {
 			d.Others = append(d.Others, string(kind))
@@ -185,51 +243,69 @@ func (c *call) factors(kinds []account.FactorKind, by string) *page {
 	p.Data = d
 	code := field{Name: "code", Label: c.say("factor.totp"), Type: "text", Complete: "one-time-code", Hint: c.say("factor.totp.hint"), Digits: true, Focus: true}
 	if by == string(account.Passkey) {
-		p.Form = &form{Action: "/signin/factor", Hidden: []wished{{"factor", by}}}
+		p.Form = &form{Action: "/signin/factor", Hidden: []wished{{"factor", by}, {"step", name}}}
 		return p
 	}
 	if by == string(account.Recovery) {
 		code = field{Name: "code", Label: c.say("factor.recovery"), Type: "text", Complete: "off", Hint: c.say("factor.recovery.hint"), Focus: true}
 	}
-	p.Form = &form{Action: "/signin/factor", Submit: c.say("factor.submit"), Proof: "code", Trust: true, Fields: []field{code}, Hidden: []wished{{"factor", by}}}
+	p.Form = &form{Action: "/signin/factor", Submit: c.say("factor.submit"), Proof: "code", Trust: true, Fields: []field{code}, Hidden: []wished{{"factor", by}, {"step", name}}}
 	return p
 }
 
-// stepped returns this browser's half of a sign-in, and what would do.
-func (c *call) stepped() (h half, kinds []account.FactorKind, err error) {
-	h, ok := c.half()
+// stepped returns the half of a sign-in that a page names, who that is, and what would do.
+func (c *call) stepped(name string) (h half, user *account.User, kinds []account.FactorKind, err error) {
+	h, ok := c.half(name)
 	if !ok {
-		return h, nil, account.ErrFactorEnded
+		return h, nil, nil, account.ErrFactorEnded
 	}
-	_, _, kinds, err = c.Accounts.PeekFactor(c.r.Context(), h.flow, h.browser, c.now)
+	user, _, kinds, err = c.Accounts.PeekFactor(c.r.Context(), h.flow, h.browser, c.now)
 	if err == nil && len(kinds) == 0 {
 		err = account.ErrFactorEnded
 	}
-	return h, kinds, err
+	return h, user, kinds, err
 }
 
 func (c *call) factorPage() error {
-	h, kinds, err := c.stepped()
+	q := c.r.URL.Query()
+	h, _, kinds, err := c.stepped(q.Get("step"))
 	if err != nil {
 		return err
 	}
-	p := c.factors(kinds, c.r.URL.Query().Get("by"))
+	p := c.factors(kinds, q.Get("by"), h.name())
 	if err := c.stepByPasskey(p, h); err != nil {
 		return err
 	}
 	return c.show(http.StatusOK, p)
 }
 
+// stepsWith reports whether a user has taken both steps in another tab of this browser,
+// while this one was waiting: that is asked for once.
+func (c *call) stepsWith(user *account.User) bool {
+	i, u, err := c.holder()
+	return err == nil && u.ID == user.ID && c.now.Sub(i.AuthTime) < stepLife && i.Principal().CheckProof(admit.TwoFactors, 0, c.now) == nil
+}
+
 func (c *call) factorForm() error {
-	h, kinds, err := c.stepped()
-	if err != nil {
-		return err
-	}
 	posted, err := c.posted()
 	if err != nil {
 		return err
 	}
-	p := c.factors(kinds, posted.Get("factor"))
+	h, waiting, kinds, err := c.stepped(posted.Get("step"))
+	if err != nil {
+		return err
+	}
+	if c.stepsWith(waiting) {
+		if err := c.dropHalf(h.flow); err != nil {
+			return err
+		}
+		target, err := c.returnTo(h.target)
+		if err != nil {
+			return err
+		}
+		return c.goOn(target)
+	}
+	p := c.factors(kinds, posted.Get("factor"), h.name())
 	in, err := c.input(p.Form)
 	var user *account.User
 	if err == nil {

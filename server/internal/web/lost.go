@@ -14,41 +14,42 @@ import (
 
 // A lostPage says how far the removal of factors is.
 type lostPage struct {
+	Step  string // the half that it is about, by its name
 	State string // "begin", "wait", "due", or "code": what the page offers
 	Until moment
 }
 
 // lost is the page, for how far it is.
-func (c *call) lost(l *account.FactorLoss) *page {
+func (c *call) lost(l *account.FactorLoss, name string) *page {
 	p := c.page("lost")
-	d := &lostPage{State: "begin"}
-	p.Form = &form{Action: "/signin/factor/lost", Submit: c.say("lost.begin")}
+	d := &lostPage{Step: name, State: "begin"}
+	p.Form = &form{Action: "/signin/factor/lost", Submit: c.say("lost.begin"), Hidden: []wished{{"step", name}}}
 	if l != nil {
 		d.State, d.Until = "wait", c.moment(l.DueAt)
 		p.Form = nil
 	}
 	if l.Due(c.now) {
 		d.State = "due"
-		p.Form = &form{Action: "/signin/factor/lost", Submit: c.say("lost.send")}
+		p.Form = &form{Action: "/signin/factor/lost", Submit: c.say("lost.send"), Hidden: []wished{{"step", name}}}
 	}
 	p.Data = d
 	return p
 }
 
 // lostCode is the page that asks for the mailed code.
-func (c *call) lostCode(proof string) *page {
+func (c *call) lostCode(proof, name string) *page {
 	p := c.page("lost")
-	p.Data = &lostPage{State: "code"}
+	p.Data = &lostPage{Step: name, State: "code"}
 	p.Form = &form{
-		Action: "/signin/factor/lost", Submit: c.say("lost.finish"), Proof: "code", Hidden: []wished{{"proof", proof}},
+		Action: "/signin/factor/lost", Submit: c.say("lost.finish"), Proof: "code", Hidden: []wished{{"proof", proof}, {"step", name}},
 		Fields: []field{{Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("recover.digits"), Digits: true, Focus: true}},
 	}
 	return p
 }
 
-// losing returns who is at the second step here, and how far it is.
-func (c *call) losing() (h half, l *account.FactorLoss, err error) {
-	h, ok := c.half()
+// losing returns the half that a page names, and how far that is.
+func (c *call) losing(name string) (h half, l *account.FactorLoss, err error) {
+	h, ok := c.half(name)
 	if !ok {
 		return h, nil, account.ErrFactorEnded
 	}
@@ -61,26 +62,26 @@ func (c *call) losing() (h half, l *account.FactorLoss, err error) {
 }
 
 func (c *call) lostPage() error {
-	_, l, err := c.losing()
+	h, l, err := c.losing(c.r.URL.Query().Get("step"))
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusOK, c.lost(l))
+	return c.show(http.StatusOK, c.lost(l, h.name()))
 }
 
 // lostForm begins it, mails a code once it is due, and takes that.
 func (c *call) lostForm() error {
-	h, l, err := c.losing()
+	posted, err := c.posted()
 	if err != nil {
 		return err
 	}
-	posted, err := c.posted()
+	h, l, err := c.losing(posted.Get("step"))
 	if err != nil {
 		return err
 	}
 	ctx := c.r.Context()
 	if proof := posted.Get("proof"); proof != "" {
-		p := c.lostCode(proof)
+		p := c.lostCode(proof, h.name())
 		in, err := c.input(p.Form)
 		if err == nil {
 			err = c.Accounts.FinishLoss(ctx, h.flow, h.browser, proof, in.Get("code"), c.origin(), c.now)
@@ -88,7 +89,9 @@ func (c *call) lostForm() error {
 		if err != nil {
 			return c.refuse(p, err)
 		}
-		c.step.Delete(c.w)
+		if err := c.dropHalf(h.flow); err != nil {
+			return err
+		}
 		return c.done("factors_reset", "/signin")
 	}
 	if l.Due(c.now) {
@@ -96,15 +99,15 @@ func (c *call) lostForm() error {
 		if err != nil {
 			return err
 		}
-		return c.show(http.StatusOK, c.lostCode(proof))
+		return c.show(http.StatusOK, c.lostCode(proof, h.name()))
 	}
 	if l, err = c.Accounts.BeginLoss(ctx, h.flow, h.browser, c.origin(), c.now); err != nil {
-		if p := c.lost(l); p.Form != nil && !errors.Is(err, account.ErrFactorEnded) {
+		if p := c.lost(l, h.name()); p.Form != nil && !errors.Is(err, account.ErrFactorEnded) {
 			return c.refuse(p, err)
 		}
 		return err
 	}
-	return c.show(http.StatusOK, c.lost(l))
+	return c.show(http.StatusOK, c.lost(l, h.name()))
 }
 
 // stopLink is where the mailed link arrives that stops it.
@@ -127,8 +130,8 @@ func (c *call) stopLinkForm(text string) error {
 
 // apiLost begins it, or once it is due mails the code.
 func (c *call) apiLost(in *loseFactors) error {
-	h, _ := c.half()
-	user, _, _, err := c.Accounts.PeekFactor(c.r.Context(), in.Flow, h.browser, c.now)
+	browser := c.browserOf(in.Flow)
+	user, _, _, err := c.Accounts.PeekFactor(c.r.Context(), in.Flow, browser, c.now)
 	if err != nil {
 		return err
 	}
@@ -137,13 +140,13 @@ func (c *call) apiLost(in *loseFactors) error {
 		return err
 	}
 	if l.Due(c.now) {
-		proof, err := c.Accounts.AskLossProof(c.r.Context(), in.Flow, h.browser, c.origin(), c.now)
+		proof, err := c.Accounts.AskLossProof(c.r.Context(), in.Flow, browser, c.origin(), c.now)
 		if err != nil {
 			return err
 		}
 		return c.json(http.StatusAccepted, lossState{State: "check_mail", Proof: proof, DueAt: shown(l.DueAt)})
 	}
-	if l, err = c.Accounts.BeginLoss(c.r.Context(), in.Flow, h.browser, c.origin(), c.now); err != nil {
+	if l, err = c.Accounts.BeginLoss(c.r.Context(), in.Flow, browser, c.origin(), c.now); err != nil {
 		return err
 	}
 	return c.json(http.StatusAccepted, lossState{State: "wait", DueAt: shown(l.DueAt)})
@@ -151,8 +154,7 @@ func (c *call) apiLost(in *loseFactors) error {
 
 // apiLostVerify removes the factors.
 func (c *call) apiLostVerify(in *verifyLoss) error {
-	h, _ := c.half()
-	if err := c.Accounts.FinishLoss(c.r.Context(), in.Flow, h.browser, in.Proof, in.Code, c.origin(), c.now); err != nil {
+	if err := c.Accounts.FinishLoss(c.r.Context(), in.Flow, c.browserOf(in.Flow), in.Proof, in.Code, c.origin(), c.now); err != nil {
 		return err
 	}
 	return c.noContent()

@@ -263,8 +263,7 @@ func (c *call) apiAskStep(in *askStep) error {
 	if in.Factor != string(account.Passkey) {
 		return &admit.FieldError{Field: "factor", Err: account.ErrFactorKind}
 	}
-	h, _ := c.half()
-	q, err := c.Accounts.AskForStep(c.r.Context(), in.Flow, h.browser, c.now)
+	q, err := c.Accounts.AskForStep(c.r.Context(), in.Flow, c.browserOf(in.Flow), c.now)
 	if err != nil {
 		return err
 	}
@@ -299,12 +298,11 @@ func (c *call) provePasskey(flow string, answer json.RawMessage) (*session.Sessi
 // passing is the second step with a code, or with the answer to the flow that
 // asked for a passkey.
 func (c *call) passing(flow, factor, code string, answer json.RawMessage) (p account.Passing, err error) {
-	h, _ := c.half()
 	if account.FactorKind(factor) != account.Passkey {
-		return account.Passing{Flow: flow, Browser: h.browser, Kind: account.FactorKind(factor), Code: code}, nil
+		return account.Passing{Flow: flow, Browser: c.browserOf(flow), Kind: account.FactorKind(factor), Code: code}, nil
 	}
 	p, err = c.Accounts.PasskeyStep(c.r.Context(), flow, answer, c.knownOrigin(), c.now)
-	p.Browser = h.browser
+	p.Browser = c.browserOf(p.Flow)
 	return p, err
 }
 
@@ -316,13 +314,13 @@ func (c *call) stepByPasskey(p *page, h half) error {
 	}
 	q, err := c.Accounts.AskForStep(c.r.Context(), h.flow, h.browser, c.now)
 	if err == nil {
-		p.Passkey = c.stepWith(requestOf(q, "preferred"))
+		p.Passkey = c.stepWith(requestOf(q, "preferred"), h.name())
 	}
 	return err
 }
 
-func (c *call) stepWith(o requestFlow) *passkeyForm {
-	return &passkeyForm{Kind: "get", Action: "/signin/factor", Factor: string(account.Passkey), Flow: o.Flow, Options: optionsText(o.PublicKey), Submit: c.say("passkey.step")}
+func (c *call) stepWith(o requestFlow, name string) *passkeyForm {
+	return &passkeyForm{Kind: "get", Action: "/signin/factor", Step: name, Factor: string(account.Passkey), Flow: o.Flow, Options: optionsText(o.PublicKey), Submit: c.say("passkey.step")}
 }
 
 // An OwnPasskey is one as the API shows it.
@@ -474,6 +472,7 @@ type passkeyForm struct {
 	Kind     string // "get" or "create"; "" where there are signals alone
 	Action   string
 	Flow     string
+	Step     string // the half of a sign-in that it is about, by its name
 	Factor   string // that a second step is taken with
 	Options  string // in JSON
 	ReturnTo string

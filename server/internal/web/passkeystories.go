@@ -21,8 +21,8 @@ var passkeyStories = []story{
 		return p
 	}},
 	{"factor-passkey", func(c *call) *page {
-		p := c.factors([]account.FactorKind{account.TOTP, account.Passkey, account.Recovery}, "passkey")
-		p.Passkey = c.stepWith(tellRequest())
+		p := c.factors([]account.FactorKind{account.TOTP, account.Passkey, account.Recovery}, "passkey", toldStep)
+		p.Passkey = c.stepWith(tellRequest(), toldStep)
 		return p
 	}},
 	{"passkeys", func(c *call) *page { return c.tellPasskeys() }},

@@ -24,7 +24,7 @@ const (
 // clientPaths are the endpoints that programs call, and how. OPTIONS is asked for
 // scripts of clients' pages (CORS). The set of keys is an operation.
 var clientPaths = map[string][]string{
-	"/oauth/par":                              {"POST"},
+	"/oauth/par":                              {"POST", "OPTIONS"},
 	"/oauth/token":                            {"POST", "OPTIONS"},
 	"/oauth/introspect":                       {"POST"},
 	"/oauth/revoke":                           {"POST", "OPTIONS"},

@@ -26,6 +26,9 @@ type story struct {
 // toldAt is the time of every story.
 var toldAt = time.Date(2026, time.March, 14, 9, 26, 53, 0, time.UTC)
 
+// toldStep names the half of a sign-in that every story of a second step is about.
+const toldStep = "QUJDREVGR0hJ"
+
 // teller returns a call that tells stories.
 func (s *server) teller(v *views, lang string, r *http.Request) *call {
 	return &call{server: s, views: v, r: r, now: toldAt, lang: lang, id: "1d3hk2q9x0v7f"}
@@ -72,21 +75,21 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 		return p
 	}},
 	{"factor", func(c *call) *page {
-		return c.factors([]account.FactorKind{account.TOTP, account.Passkey, account.Recovery}, "")
+		return c.factors([]account.FactorKind{account.TOTP, account.Passkey, account.Recovery}, "", toldStep)
 	}},
 	{"factor-recovery", func(c *call) *page {
-		return c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "recovery")
+		return c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "recovery", toldStep)
 	}},
-	{"factor-alone", func(c *call) *page { return c.factors([]account.FactorKind{account.TOTP}, "") }},
+	{"factor-alone", func(c *call) *page { return c.factors([]account.FactorKind{account.TOTP}, "", toldStep) }},
 	{"factor-wrong", func(c *call) *page {
-		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "")
+		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "", toldStep)
 		p.Form.Trusted = true
 		return c.tellWrong(p, "code", account.ErrBadFactor)
 	}},
-	{"lost", func(c *call) *page { return c.lost(nil) }},
-	{"lost-wait", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt.Add(72 * time.Hour)}) }},
-	{"lost-due", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt}) }},
-	{"lost-code", func(c *call) *page { return c.lostCode("adm_o_") }},
+	{"lost", func(c *call) *page { return c.lost(nil, toldStep) }},
+	{"lost-wait", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt.Add(72 * time.Hour)}, toldStep) }},
+	{"lost-due", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt}, toldStep) }},
+	{"lost-code", func(c *call) *page { return c.lostCode("adm_o_", toldStep) }},
 	{"stop", func(c *call) *page {
 		p := c.page("stop")
 		p.Form = &form{Action: "/link", Submit: c.say("stop.submit")}

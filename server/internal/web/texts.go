@@ -499,6 +499,7 @@ var phrases = map[string]phrase{
 	"status.415": {"Not like this", "请求方式不对"},
 	"status.421": {"Not this address", "地址不对"},
 	"status.429": {"Too many tries", "尝试次数过多"},
+	"status.431": {"Too large", "内容太大"},
 	"status.500": {"Something went wrong", "出错了"},
 	"status.503": {"Busy just now", "服务繁忙"},
 

@@ -2,9 +2,11 @@ package web
 
 import (
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -86,6 +88,24 @@ func TestEveryPhraseIsThereAndUsed(t *testing.T) {
 	for name := range phrases {
 		if !used[name] && !strings.HasPrefix(name, "status.") {
 			t.Errorf("nothing says %s", name)
+		}
+	}
+}
+
+// One without would end in a panic, and be 500 to who brought it about.
+func TestEveryStatusOfARefusalHasATitle(t *testing.T) {
+	named := map[string]int{}
+	for status := 400; status < 600; status++ {
+		named[strings.ReplaceAll(http.StatusText(status), " ", "")] = status
+	}
+	all := regexp.MustCompile(`http\.Status(\w+),`).FindAllStringSubmatch(sources(t, "../../../problem/problem.go"), -1)
+	if len(all) < 10 {
+		t.Fatalf("%d statuses found", len(all))
+	}
+	for _, m := range all {
+		status := named[m[1]]
+		if _, ok := phrases["status."+strconv.Itoa(status)]; !ok {
+			t.Errorf("no page is titled for status %d, %s", status, m[1])
 		}
 	}
 }
