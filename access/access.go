@@ -231,6 +231,9 @@ func (v *Verifier) check(ctx context.Context, c *jose.Claims[Claims], now time.T
 		return nil
 	}
 	err := v.ended.Check(&c.Data.known.ids, now)
+	for i := 0; err == nil && i < len(c.Data.known.through); i++ {
+		err = v.ended.Check(&c.Data.known.through[i], now)
+	}
 	if err == nil || !errors.Is(err, revocation.ErrStale) {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestAClaimThatIsAbsentIsNotWritten(t *testing.T) {
 	if err != nil || string(text) != "{}" {
 		t.Errorf("%s, %v", text, err)
 	}
-	const all = `{"client_id":"admit","scope":"a b","roles":["admin"],"sid":"s","gid":"g","sev":7,"auth_time":1,"acr":"1","amr":["pwd"],"status":{"status_list":{"idx":1,"uri":"u"}},"cnf":{"jkt":"t"}}`
+	const all = `{"client_id":"admit","scope":"a b","roles":["admin"],"sid":"s","gid":"g","sev":7,"auth_time":1,"acr":"1","amr":["pwd"],"status":{"status_list":{"idx":1,"uri":"u"}},"cnf":{"jkt":"t"},"act":{"sub":"b","act":{"sub":"a"}}}`
 	var c access.Claims
 	d := json.NewDecoder(strings.NewReader(all))
 	d.DisallowUnknownFields()
@@ -79,6 +79,7 @@ func TestOnlyATokenOfTheIssuerForThisServiceCounts(t *testing.T) {
 		"a token of another issuer":         {"Bearer " + with(func(c *jose.Claims[access.Claims]) { c.Issuer = "https://evil.example.org" }), 401, "jwt_issuer", invalid},
 		"an ID token":                       {"Bearer " + signWith(t, i.keys[0], "JWT", i.claims()), 401, "jwt_type", invalid},
 		"a logout token":                    {"Bearer " + signWith(t, i.keys[0], "logout+jwt", i.claims()), 401, "jwt_type", invalid},
+		"an answer to an introspection":     {"Bearer " + signWith(t, i.keys[0], "token-introspection+jwt", i.claims()), 401, "jwt_type", invalid},
 		"a status list":                     {"Bearer " + signWith(t, i.keys[0], "statuslist+jwt", i.claims()), 401, "jwt_type", invalid},
 		"an expired one":                    {"Bearer " + with(func(c *jose.Claims[access.Claims]) { c.Expires = time.Now() }), 401, "jwt_expired", invalid},
 		"nobody's":                          {"Bearer " + with(func(c *jose.Claims[access.Claims]) { c.Subject = "" }), 401, "jwt_claim_missing", invalid},
@@ -117,6 +118,25 @@ func TestThePrincipalSaysWhatTheTokenDoes(t *testing.T) {
 	c, err := v.Verify(t.Context(), i.sign(t, i.claims()))
 	if err != nil || c.Subject != "alice" || c.Data.GID != "g1" || c.Data.SEV != 3 {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// A service has exchanged a token of the shop's, and the shop is removed: what it had let
+// others do ends with it, though they are the ones that present it.
+func TestAttackATokenOutlivesAClientThatItCameThrough(t *testing.T) {
+	i := newIssuer(t)
+	v := i.run(t, access.Options{})
+	for at := range 3 {
+		names := [...]string{fmt.Sprint("stock", at), fmt.Sprint("orders", at), fmt.Sprint("shop", at)}
+		c := i.claims()
+		c.Data.ClientID = names[0]
+		c.Data.Act = &access.Actor{Subject: names[0], Act: &access.Actor{Subject: names[1], Act: &access.Actor{Subject: names[2]}}}
+		token := "Bearer " + i.sign(t, c)
+		if status, says, _ := ask(t, v, token); status != 200 {
+			t.Fatalf("before %s has gone: %d %s", names[at], status, says)
+		}
+		i.end(t, feed.ClientEnded(names[at], "client_removed", c.Expires))
+		await(t, "the refusal", func() bool { status, says, _ := ask(t, v, token); return status == 401 && says == "session_ended" })
 	}
 }
 

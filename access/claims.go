@@ -37,6 +37,9 @@ type Claims struct {
 	// must prove that he has it, so that it is no bearer token.
 	Confirmation *Confirmation `json:"cnf,omitempty"`
 
+	// Act is there where the token was exchanged: who acts for the subject.
+	Act *Actor `json:"act,omitempty"`
+
 	known *known
 }
 
@@ -45,9 +48,18 @@ type Confirmation struct {
 	JKT string `json:"jkt,omitempty"` // its SHA-256 thumbprint (RFC 9449 section 6.1)
 }
 
+// An Actor is a client that acts for a subject (RFC 8693 section 4.1). Within it is the
+// one that has let it, and innermost the one that the subject has let in. Only the first
+// one presents the token: the others are for the records.
+type Actor struct {
+	Subject string `json:"sub"` // its client_id
+	Act     *Actor `json:"act,omitempty"`
+}
+
 // known is what a Verifier makes of a token once, and looks at each time.
 type known struct {
 	ids       revocation.Digests
+	through   []revocation.Digests // clients that it was handed on by
 	principal admit.Principal
 	status    statuslist.Reference // its URI is "" where there is none
 }
@@ -67,6 +79,11 @@ func prepare(c *jose.Claims[Claims]) {
 	}
 	if len(d.Status) > 0 {
 		d.known.status, _ = statuslist.ParseReference(d.Status) // another way to tell it is none of ours
+	}
+	for a := d.Act; a != nil; a = a.Act {
+		if a.Subject != d.ClientID {
+			d.known.through = append(d.known.through, revocation.IDs{Client: a.Subject}.Digest())
+		}
 	}
 	if d.AuthTime > 0 {
 		d.known.principal.AuthTime = time.Unix(d.AuthTime, 0)

@@ -15,6 +15,7 @@
 package authn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,11 +52,14 @@ type Func func(r *http.Request) (p admit.Principal, found bool, err error)
 func (f Func) Authenticate(r *http.Request) (admit.Principal, bool, error) { return f(r) }
 
 // An Authenticator asks its sources. It is immutable.
-type Authenticator struct{ sources []Source }
+type Authenticator struct {
+	sources  []Source
+	resource *Resource // nil where nothing is told of it
+}
 
 // New returns an authenticator over these sources.
 func New(sources ...Source) *Authenticator {
-	return &Authenticator{slices.Clone(sources)}
+	return &Authenticator{sources: slices.Clone(sources)}
 }
 
 // Authenticate returns who sends a request. Every source is asked, and every
@@ -135,12 +139,16 @@ func challenged(err error) error {
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := a.Authenticate(r)
+		ctx := a.context(r.Context())
 		switch {
 		case err == nil:
-			r = r.WithContext(admit.NewContext(r.Context(), p))
+			ctx = admit.NewContext(ctx, p)
 		case !errors.Is(err, admit.Unauthenticated) || r.Header["Authorization"] != nil:
-			refuse(w, err)
+			refuse(ctx, w, err)
 			return
+		}
+		if ctx != r.Context() {
+			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -154,11 +162,12 @@ func (a *Authenticator) Require(next http.Handler) http.Handler {
 		if err == nil && p.Guest() {
 			err = ErrNobody
 		}
+		ctx := a.context(r.Context())
 		if err != nil {
-			refuse(w, err)
+			refuse(ctx, w, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(admit.NewContext(r.Context(), p)))
+		next.ServeHTTP(w, r.WithContext(admit.NewContext(ctx, p)))
 	})
 }
 
@@ -168,9 +177,9 @@ func RequireRole(role string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p, ok := admit.FromContext(r.Context()); {
 		case !ok || p.Guest():
-			refuse(w, ErrNobody)
+			refuse(r.Context(), w, ErrNobody)
 		case !p.HasRole(role):
-			refuse(w, ErrRole)
+			refuse(r.Context(), w, ErrRole)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -201,7 +210,7 @@ func RequireProof(acr string, maxAge time.Duration, next http.Handler) http.Hand
 			err = ErrNobody
 		}
 		if err != nil {
-			refuse(w, err)
+			refuse(r.Context(), w, err)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -212,6 +221,19 @@ func RequireProof(acr string, maxAge time.Duration, next http.Handler) http.Hand
 // list with spaces in between, in quotes.
 func unquotable(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }
 
-func refuse(w http.ResponseWriter, err error) {
-	problem.Write(w, err, w.Header().Get("X-Request-Id"))
+// context carries the resource to the handlers behind, which refuse too.
+func (a *Authenticator) context(ctx context.Context) context.Context {
+	if a.resource == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, resourceKey{}, a.resource)
+}
+
+func refuse(ctx context.Context, w http.ResponseWriter, err error) {
+	p := problem.Of(err)
+	p.RequestID = w.Header().Get("X-Request-Id")
+	if s, ok := ctx.Value(resourceKey{}).(*Resource); ok && p.Challenge != "" {
+		p.Challenge = s.pointed(p.Challenge)
+	}
+	p.Write(w)
 }

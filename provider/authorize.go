@@ -188,7 +188,9 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		return v, ErrLoginRequired
 	case lacks:
 		v.step = askSignIn
-		v.flow, err = p.seal(q.onward(true, ""), now)
+		f := q.onward(true, "")
+		f.Raised = q.Raised || v.Why == Stronger
+		v.flow, err = p.seal(f, now)
 		return v, err
 	case c.FirstParty:
 		return v, nil
@@ -236,10 +238,13 @@ func (p *Provider) lacks(q *request, a *Authorization, now time.Time) (bool, err
 			return false, because(ErrLoginRequired, "Somebody else is signed in.")
 		}
 		a.Why = Another
-	case q.prompts("login") && !fresh, limited && !fresh && now.Sub(s.AuthTime) > age:
-		a.Why = Again
 	default:
-		return p.tooWeak(q, a, now)
+		old := !fresh && (q.prompts("login") || limited && now.Sub(s.AuthTime) > age)
+		weak, err := p.tooWeak(q, a, old, now)
+		if old && !weak {
+			a.Why = Again
+		}
+		return old || weak, err
 	}
 	return true, nil
 }
@@ -267,25 +272,30 @@ func (p *Provider) wanted(q *request, a *Authorization) (string, error) {
 }
 
 // tooWeak reports whether a stronger proof is asked for. By acr_values it is a wish: it
-// is put to the person once. As an essential claim it is a demand (OpenID Connect Core
-// section 5.5.1.1).
-func (p *Provider) tooWeak(q *request, a *Authorization, now time.Time) (bool, error) {
+// is put to the person once, whoever has signed in meanwhile and how. As an essential
+// claim it is a demand (OpenID Connect Core section 5.5.1.1).
+//
+// Where the proof is too old as well, what is asked for is both (RFC 9470): who gave a
+// password anew would have to give the stronger proof after it.
+func (p *Provider) tooWeak(q *request, a *Authorization, old bool, now time.Time) (bool, error) {
 	values, essential := a.Asked.Claims.demands("acr")
 	if len(values) == 0 {
 		values, essential = a.ACRValues, false
 	}
 	a.ACRValues = values
-	enough := func(acr string) bool {
-		return admit.Principal{ACR: a.Session.ACR}.CheckProof(acr, 0, now) == nil
+	has := a.Session.ACR
+	if old {
+		has = admit.OneFactor // that which is given anew
 	}
+	enough := func(acr string) bool { return admit.Principal{ACR: has}.CheckProof(acr, 0, now) == nil }
 	if len(values) == 0 || slices.ContainsFunc(values, enough) {
 		return false, nil
 	}
 	possible := slices.ContainsFunc(values, func(acr string) bool { return slices.Contains(p.o.ACRs, acr) })
 	switch {
-	case essential && (q.Back || !possible):
+	case essential && (q.Raised || !possible):
 		return false, ErrUnmetAuthentication
-	case !essential && (q.Back || !possible || q.silent()):
+	case !essential && (q.Raised || !possible || q.silent()):
 		return false, nil
 	}
 	a.Why = Stronger

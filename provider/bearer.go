@@ -60,6 +60,7 @@ type live struct {
 	client  *Client
 	session *Session // nil where it outlives that, or is the client's own
 	user    *User    // nil where it is the client's own
+	foreign bool     // a client that it came through is not first-party
 }
 
 // find returns what a token stands on. It is ErrInvalidToken unless all of that lives:
@@ -77,14 +78,22 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 	if l.grant, err = tx.Grant(t.Grant); err != nil {
 		return nil, err
 	}
-	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != t.Client {
+	through := t.through()
+	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != through[len(through)-1] {
 		return nil, ErrInvalidToken
 	}
-	if l.client, err = tx.Client(t.Client); err != nil {
-		return nil, err
-	}
-	if l.client == nil || l.client.Disabled {
-		return nil, ErrInvalidToken
+	// Whoever it came through must be there still: it was handed on by each of them.
+	for i, id := range through {
+		c, err := tx.Client(id)
+		switch {
+		case err != nil:
+			return nil, err
+		case c == nil || c.Disabled:
+			return nil, ErrInvalidToken
+		case i == 0:
+			l.client = c
+		}
+		l.foreign = l.foreign || !c.FirstParty
 	}
 	// What a JWT does not say of these its grant does.
 	t.Subject, t.SID = l.grant.Subject, l.grant.session()
@@ -120,7 +129,7 @@ func (b bearer) row(tx Tx) (*Token, error) {
 	t := &Token{
 		Selector: c.ID, Grant: c.Data.GID, Client: c.Data.ClientID, SEV: c.Data.SEV,
 		Scopes: strings.Fields(c.Data.Scope), Audience: c.Audience,
-		ACR: c.Data.ACR, AMR: c.Data.AMR, Issued: c.IssuedAt, Expires: c.Expires,
+		ACR: c.Data.ACR, AMR: c.Data.AMR, Issued: c.IssuedAt, Expires: c.Expires, Actors: actorsOf(c.Data.Act),
 	}
 	if c.Data.AuthTime != 0 {
 		t.AuthTime = time.Unix(c.Data.AuthTime, 0)

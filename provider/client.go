@@ -34,6 +34,7 @@ const (
 	RefreshToken      GrantType = "refresh_token"
 	ClientCredentials GrantType = "client_credentials"
 	DeviceCode        GrantType = "urn:ietf:params:oauth:grant-type:device_code"
+	TokenExchange     GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
 // A Client is an application that is registered (RFC 7591 section 2).
@@ -51,14 +52,19 @@ type Client struct {
 	Native               bool     // of a program on a device: the port of a loopback URI may be any (RFC 8252 section 7.3)
 	PostLogoutURIs       []string
 	BackchannelLogoutURI string // "" for none
-	Grants               []GrantType
-	Scopes               []string // that it may ask for
-	Audiences            []string // resources that it may ask for (RFC 8707)
-	FirstParty           bool     // nobody is asked for consent
-	DPoP                 bool     // it gets no tokens without a proof of a key that they are bound to (RFC 9449 section 5.2)
-	RequirePushed        bool     // it pushes every authorization request (RFC 9126)
-	RequireSigned        bool     // it signs every one, with its keys (RFC 9101)
-	FAPI                 bool     // it is held to the FAPI 2.0 Security Profile, which implies DPoP and RequirePushed
+	// FrontchannelLogoutURI is shown in a frame of the sign-out page; "" for none.
+	FrontchannelLogoutURI string
+	Grants                []GrantType
+	Scopes                []string // that it may ask for
+	Audiences             []string // resources that it may ask for (RFC 8707)
+	// Resources are those that it is itself: it may look into the tokens for them, and
+	// exchange them. Only who runs the provider can say so.
+	Resources     []string
+	FirstParty    bool // nobody is asked for consent
+	DPoP          bool // it gets no tokens without a proof of a key that they are bound to (RFC 9449 section 5.2)
+	RequirePushed bool // it pushes every authorization request (RFC 9126)
+	RequireSigned bool // it signs every one, with its keys (RFC 9101)
+	FAPI          bool // it is held to the FAPI 2.0 Security Profile, which implies DPoP and RequirePushed
 
 	JWT        bool           // access tokens are JWTs (RFC 9068), and not opaque
 	Signs      jose.Algorithm // of ID tokens and access tokens; "" for ES256
@@ -98,6 +104,11 @@ func (c *Client) RotateSecret(overlap time.Duration, now time.Time) admit.Secret
 }
 
 func (c *Client) may(g GrantType) bool { return slices.Contains(c.Grants, g) }
+
+// is reports whether the client is one of the audiences of a token.
+func (c *Client) is(audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool { return a == c.ID || slices.Contains(c.Resources, a) })
+}
 
 // signs is the algorithm of what is signed for the client.
 func (c *Client) signs() jose.Algorithm { return cmp.Or(c.Signs, jose.ES256) }

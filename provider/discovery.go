@@ -124,6 +124,7 @@ type document struct {
 	RevocationSigns []jose.Algorithm `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	InspectionAuth  []AuthMethod     `json:"introspection_endpoint_auth_methods_supported"`
 	InspectionSigns []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	Inspections     []jose.Algorithm `json:"introspection_signing_alg_values_supported"`
 
 	ProofSigns []jose.Algorithm `json:"dpop_signing_alg_values_supported"`
 
@@ -140,6 +141,9 @@ type document struct {
 
 	Backchannel        bool `json:"backchannel_logout_supported"`
 	BackchannelSession bool `json:"backchannel_logout_session_supported"`
+
+	Frontchannel        bool `json:"frontchannel_logout_supported"`
+	FrontchannelSession bool `json:"frontchannel_logout_session_supported"`
 }
 
 func (p *Provider) describe(signs [3]bool) *document {
@@ -151,7 +155,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 		Revocation: at + "/revoke", UserInfo: at + "/userinfo", Keys: at + "/jwks", Pushed: at + "/par", EndSession: at + "/logout",
 
 		Responses: []string{"code"}, ResponseModes: []string{"query", "form_post"},
-		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials},
+		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials, TokenExchange},
 		Subjects: []string{"public", "pairwise"}, ACRs: p.o.ACRs, Locales: p.o.Locales,
 		Prompts:      []string{"none", "login", "consent", "select_account"},
 		IDTokenSigns: []jose.Algorithm{},
@@ -163,13 +167,14 @@ func (p *Provider) describe(signs [3]bool) *document {
 		Challenges: []string{"S256"}, IssInAnswers: true,
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
 		Request: true, RequestSigns: assertionAlgorithms,
-		Backchannel: true, BackchannelSession: true,
+		Backchannel: true, BackchannelSession: true, Frontchannel: true, FrontchannelSession: true,
 	}
 	for i, alg := range signingAlgorithms {
 		if signs[i] {
 			d.IDTokenSigns = append(d.IDTokenSigns, alg)
 		}
 	}
+	d.Inspections = d.IDTokenSigns // and of what else is signed for a client
 	claims := map[string]bool{"sub": true, "iss": true, "aud": true, "exp": true, "iat": true, "auth_time": true, "acr": true, "amr": true, "azp": true, "nonce": true, "sid": true, "at_hash": true}
 	for _, all := range [...]map[string][]string{standardClaims, p.o.Scopes} {
 		for scope, names := range all {

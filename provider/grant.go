@@ -118,6 +118,7 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		t := &Token{
 			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
 			Scopes: scopes, Audience: audience, JKT: x.key.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+			Actors: x.actors,
 		}
 		if u != nil {
 			t.SEV = u.Epoch
@@ -130,7 +131,7 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 	}
 	m.claims = &jose.Claims[access.Claims]{
 		Issuer: x.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
-		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR},
+		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR, Act: actor(x.actors)},
 	}
 	d := &m.claims.Data
 	if u == nil {
@@ -139,7 +140,7 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		d.SEV, d.AuthTime = u.Epoch, g.AuthTime.Unix()
 		// Somebody's roles go to no application of others': what that may do is what was
 		// allowed it, and a service that looks at roles alone must not give it more.
-		if c.FirstParty {
+		if c.FirstParty && !x.foreign {
 			d.Roles = u.Roles
 		}
 	}

@@ -1,13 +1,18 @@
 package provider
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"io"
+	"mime"
 	"net/http"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/admit-auth/admit/access"
+	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -31,6 +36,7 @@ type inspection struct {
 	ACR          string               `json:"acr,omitempty"`
 	AMR          []string             `json:"amr,omitempty"`
 	Confirmation *access.Confirmation `json:"cnf,omitempty"`
+	Act          *access.Actor        `json:"act,omitempty"` // RFC 8693 section 4.1
 }
 
 // introspect tells a client whether a token counts (RFC 7662).
@@ -44,17 +50,67 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	found, err := p.inspect(r, f, now)
-	if err != nil {
-		refuse(w, err)
-		return
+	found, asker, err := p.inspect(r, f, now)
+	var signed string
+	if err == nil && wantsSigned(r.Header.Values("Accept")) {
+		signed, err = p.signInspection(found, asker, now)
 	}
-	write(w, http.StatusOK, found)
+	switch {
+	case err != nil:
+		refuse(w, err)
+	case signed != "":
+		h := w.Header()
+		h.Set("Content-Type", "application/"+inspectionType)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		io.WriteString(w, signed)
+	default:
+		write(w, http.StatusOK, found)
+	}
+}
+
+// inspectionType is that of a signed answer, in its header and as its media type
+// (RFC 9701 sections 5 and 10).
+const inspectionType = "token-introspection+jwt"
+
+// wantsSigned reports whether an answer is to be signed, by the headers Accept: whoever
+// names the type wants it, and nobody gets it for */*.
+func wantsSigned(accept []string) bool {
+	for _, line := range accept {
+		for one := range strings.SplitSeq(line, ",") {
+			media, params, err := mime.ParseMediaType(one)
+			if err != nil || media != "application/"+inspectionType {
+				continue
+			}
+			q, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
+			return err == nil && q > 0
+		}
+	}
+	return false
+}
+
+// signInspection signs an answer for who keeps it as evidence. It has a type of its own,
+// no sub and no exp, and the asker for an audience: with its members at the top it would
+// look just like the token that it tells of (RFC 9701 section 8.1).
+func (p *Provider) signInspection(found *inspection, asker *Client, now time.Time) (string, error) {
+	if err := p.canSign(asker.signs()); err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(struct {
+		Issuer   string      `json:"iss"`
+		Audience string      `json:"aud"`
+		Issued   int64       `json:"iat"`
+		Found    *inspection `json:"token_introspection"`
+	}{p.o.Issuer, asker.ID, now.Unix(), found})
+	if err != nil {
+		return "", err
+	}
+	return jose.Sign(p.o.Keys.Signing(asker.signs()), jose.Header{Type: inspectionType}, text)
 }
 
 // inspect looks whether a token counts. What class a token is of it says itself, so that
 // a wrong token_type_hint hides none.
-func (p *Provider) inspect(r *http.Request, f form, now time.Time) (*inspection, error) {
+func (p *Provider) inspect(r *http.Request, f form, now time.Time) (*inspection, *Client, error) {
 	var look func(Tx, *Client) (*inspection, error)
 	text := f.get("token")
 	if t, err := token.Parse(token.Refresh, text); err == nil {
@@ -62,7 +118,7 @@ func (p *Provider) inspect(r *http.Request, f form, now time.Time) (*inspection,
 	} else if b, err := p.parseBearer(r.Context(), text, now); err == nil {
 		look = func(tx Tx, c *Client) (*inspection, error) { return p.inspectBearer(tx, c, b, now) }
 	} else if !errors.Is(err, ErrInvalidToken) {
-		return nil, err
+		return nil, nil, err
 	}
 	found := &inspection{}
 	c, err := p.asker(r, f, now, func(tx Tx, c *Client) (err error) {
@@ -73,16 +129,16 @@ func (p *Provider) inspect(r *http.Request, f form, now time.Time) (*inspection,
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	// Anybody can say that he is a public client, and try tokens (section 2.1).
 	case c.Auth == NoAuth:
-		return nil, because(ErrInvalidClient, "Only a client that proves itself is told about tokens.")
+		return nil, nil, because(ErrInvalidClient, "Only a client that proves itself is told about tokens.")
 	}
-	return found, nil
+	return found, c, nil
 }
 
 // inspectBearer tells of an access token to whom it was given to, and to whom it is for:
-// a service whose id is one of the token's audiences. To others it may as well not be.
+// a service that is one of the token's audiences. To others it may as well not be.
 func (p *Provider) inspectBearer(tx Tx, asker *Client, b bearer, now time.Time) (*inspection, error) {
 	l, err := b.find(tx, now)
 	switch {
@@ -90,13 +146,14 @@ func (p *Provider) inspectBearer(tx Tx, asker *Client, b bearer, now time.Time) 
 		return &inspection{}, nil
 	case err != nil:
 		return nil, err
-	case l.Client != asker.ID && !slices.Contains(l.Audience, asker.ID):
+	case l.Client != asker.ID && !asker.is(l.Audience):
 		return &inspection{}, nil
 	}
 	i := &inspection{
 		Active: true, Scope: strings.Join(l.Scopes, " "), ClientID: l.Client, Type: "Bearer", Issuer: p.o.Issuer,
 		Subject: l.Client, Audience: l.Audience, Issued: l.Issued.Unix(), Expires: l.Expires.Unix(), ID: l.Selector,
 		GID: l.Grant, SEV: l.SEV, ACR: l.ACR, AMR: l.AMR,
+		Act: actor(l.Actors),
 	}
 	if l.user != nil {
 		i.Subject, i.AuthTime = p.subject(asker, l.Subject), l.AuthTime.Unix()

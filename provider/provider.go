@@ -102,7 +102,8 @@ type People interface {
 	// SignOut asks whether to sign out, and of which session, ends it, and then leads to
 	// l.Resume(), or where that is "" shows that nobody is signed in. Where l.Asked is
 	// false the client has shown which session it means, and that is ended at once. The
-	// clients hear of it by [Provider.SessionEnded], or by the feed of [Provider.Run].
+	// clients hear of it by [Provider.SessionEnded], or by the feed of [Provider.Run];
+	// those that want to hear of it in the browser by the page that shows [Provider.Frames].
 	SignOut(w http.ResponseWriter, r *http.Request, l *Logout)
 }
 
@@ -188,6 +189,7 @@ func New(o Options) (*Provider, error) {
 		at.Path + "/.well-known/openid-configuration":       metadata,
 		"/.well-known/openid-configuration" + at.Path:       metadata,
 		"/.well-known/oauth-authorization-server" + at.Path: metadata,
+		ownResource + at.Path:                               {p.resource, get, true},
 	}
 	return p, nil
 }

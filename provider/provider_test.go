@@ -70,6 +70,7 @@ func TestEachEndpointHasItsPathAndItsMethods(t *testing.T) {
 			prefix + "/.well-known/openid-configuration":       "GET, HEAD",
 			"/.well-known/openid-configuration" + prefix:       "GET, HEAD",
 			"/.well-known/oauth-authorization-server" + prefix: "GET, HEAD",
+			"/.well-known/oauth-protected-resource" + prefix:   "GET, HEAD",
 		} {
 			w := httptest.NewRecorder()
 			p.ServeHTTP(w, httptest.NewRequest("PUT", path, nil))

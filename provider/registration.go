@@ -70,6 +70,9 @@ func (c *Client) Check(insecureLoopback bool) error {
 			return &admit.FieldError{Field: "backchannel_logout_uri", Err: ErrInvalidRedirectURI.WithHint(why)}
 		}
 	}
+	if why := c.checkFrontchannel(insecureLoopback); why != "" {
+		return &admit.FieldError{Field: "frontchannel_logout_uri", Err: ErrInvalidRedirectURI.WithHint(why)}
+	}
 	return nil
 }
 
@@ -171,24 +174,30 @@ func signsAssertions(k *jose.Key) bool {
 func (c *Client) checkGrants(bool) (field, why string) {
 	person := c.may(AuthorizationCode) || c.may(DeviceCode)
 	for _, g := range c.Grants {
-		if !slices.Contains([]GrantType{AuthorizationCode, RefreshToken, ClientCredentials, DeviceCode}, g) {
-			return "grant_types", "There are authorization_code, refresh_token, client_credentials and " + string(DeviceCode) + "."
+		if !slices.Contains([]GrantType{AuthorizationCode, RefreshToken, ClientCredentials, DeviceCode, TokenExchange}, g) {
+			return "grant_types", "There are authorization_code, refresh_token, client_credentials, " + string(DeviceCode) + " and " + string(TokenExchange) + "."
 		}
 	}
 	switch {
-	case len(c.Grants) == 0:
-		return "grant_types", "A client needs a grant type: without one there is nothing that it can ask for."
+	case len(c.Grants) == 0 && len(c.Resources) == 0:
+		return "grant_types", "A client needs a grant type: without one there is nothing that it can ask for. A resource that looks into tokens needs none."
 	case doubled(c.Grants):
 		return "grant_types", "One of them is there twice."
 	case c.may(RefreshToken) && !person:
 		return "grant_types", "Refresh tokens come with a person who allows it: refresh_token goes with authorization_code or the device grant. With client_credentials, a client asks again."
 	case c.may(ClientCredentials) && c.Auth == NoAuth:
 		return "grant_types", "A public client cannot prove itself, so it has no credentials: client_credentials needs a secret or keys."
+	case c.may(TokenExchange) && c.Auth == NoAuth:
+		return "grant_types", "A public client cannot prove itself, so that anybody could exchange a token that was stolen from it: the token exchange needs a secret or keys."
+	case c.may(TokenExchange) && len(c.Resources) == 0:
+		return "resources", "A service exchanges the tokens that are for it: name the resource that it is."
+	case len(c.Resources) > 0 && c.Auth == NoAuth:
+		return "resources", "A public client cannot prove that it is a resource."
 	case c.may(AuthorizationCode) && len(c.RedirectURIs) == 0:
 		return "redirect_uris", "With authorization_code, a client has an address where it is answered."
 	case !c.may(AuthorizationCode) && len(c.RedirectURIs) > 0:
 		return "redirect_uris", "A redirect URI is for authorization_code, which this client has not."
-	case !person && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != ""):
+	case !person && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != "" || c.FrontchannelLogoutURI != ""):
 		return "grant_types", "Nobody signs in at a client with these grant types, and so nobody signs out."
 	case c.JWT && c.Sector != "":
 		return "access_token_format", "A JWT says who somebody is, which a client with pairwise subjects must not know."
@@ -229,14 +238,20 @@ func (c *Client) checkScopes(bool) (field, why string) {
 			return "scopes", "The scope offline_access needs the grant type refresh_token."
 		}
 	}
-	for _, a := range c.Audiences {
-		u, err := url.Parse(a) // RFC 8707 section 2
-		if err != nil || !u.IsAbs() || strings.Contains(a, "#") || len(a) > maxURI || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return "audiences", printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
+	for _, list := range []struct {
+		field string
+		uris  []string
+	}{{"audiences", c.Audiences}, {"resources", c.Resources}} {
+		field, all := list.field, list.uris
+		for _, a := range all {
+			u, err := url.Parse(a) // RFC 8707 section 2
+			if err != nil || !u.IsAbs() || strings.Contains(a, "#") || len(a) > maxURI || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				return field, printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
+			}
 		}
-	}
-	if doubled(c.Audiences) || len(c.Audiences) > maxURIs {
-		return "audiences", "There are 50 at most, each of them once."
+		if doubled(all) || len(all) > maxURIs {
+			return field, "There are 50 at most, each of them once."
+		}
 	}
 	return "", ""
 }

@@ -67,6 +67,20 @@ func TestAClientIsRegisteredOnlyAsItMayAct(t *testing.T) {
 		{"scopes and resources of its own", "", []func(*Client){func(c *Client) {
 			c.Scopes, c.Audiences = []string{"openid", "orders:read"}, []string{"https://api.example.net/", "urn:example:api"}
 		}}},
+		{"a service that calls for people", "", []func(*Client){grants(TokenExchange), func(c *Client) {
+			c.Resources, c.Audiences = []string{"https://orders.example.net"}, []string{"https://stock.example.net"}
+		}}},
+		{"a service that only looks into tokens", "", []func(*Client){grants(), func(c *Client) { c.Resources = []string{"https://stock.example.net"} }}},
+		{"an exchange of nobody's tokens", "resources", []func(*Client){grants(TokenExchange)}},
+		{"an exchange by a public client", "grant_types", []func(*Client){asPublic, grants(TokenExchange), func(c *Client) { c.Resources = []string{"https://orders.example.net"} }}},
+		{"a resource that anybody may say he is", "resources", []func(*Client){asPublic, func(c *Client) { c.Resources = []string{"https://orders.example.net"} }}},
+		{"a resource that is no URI", "resources", []func(*Client){func(c *Client) { c.Resources = []string{"orders"} }}},
+		{"a resource twice", "resources", []func(*Client){func(c *Client) { c.Resources = []string{"https://a.example", "https://a.example"} }}},
+		{"a frame at a sign-out", "", []func(*Client){func(c *Client) { c.FrontchannelLogoutURI = "https://shop.example.net/out?a=b" }}},
+		{"a frame on another host", "frontchannel_logout_uri", []func(*Client){func(c *Client) { c.FrontchannelLogoutURI = "https://out.shop.example.net/out" }}},
+		{"a frame on another port", "frontchannel_logout_uri", []func(*Client){func(c *Client) { c.FrontchannelLogoutURI = "https://shop.example.net:8443/out" }}},
+		{"a frame in the clear", "frontchannel_logout_uri", []func(*Client){func(c *Client) { c.FrontchannelLogoutURI = "http://shop.example.net/out" }}},
+		{"a frame of nobody's", "grant_types", []func(*Client){grants(ClientCredentials), func(c *Client) { c.FrontchannelLogoutURI = "https://shop.example.net/out" }}},
 		{"no id", "id", []func(*Client){func(c *Client) { c.ID = "" }}},
 		{"an id with a colon", "id", []func(*Client){func(c *Client) { c.ID = "shop:x" }}},
 		{"an id that is long", "id", []func(*Client){func(c *Client) { c.ID = strings.Repeat("x", 129) }}},

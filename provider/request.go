@@ -43,6 +43,7 @@ type flow struct {
 	Once   string `json:"o,omitempty"`  // by which Query is good once, that was pushed and not kept
 	At     int64  `json:"at"`           // when it was first here, Unix milliseconds
 	Back   bool   `json:"re,omitempty"` // it has been at a sign-in
+	Raised bool   `json:"st,omitempty"` // a stronger proof was asked for
 	Shown  string `json:"to,omitempty"` // the session that its consent page was made for
 }
 

@@ -189,6 +189,10 @@ type Token struct {
 	AMR      []string
 	Issued   time.Time
 	Expires  time.Time
+	// Actors are the clients through which an exchange has handed on what it may do, the
+	// one that it was given to first, and that which was let in last. None where it was
+	// given for a grant itself.
+	Actors []string
 }
 
 // A Note is an event for the audit.

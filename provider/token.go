@@ -19,6 +19,7 @@ import (
 // A grantAnswer is what the token endpoint gives (RFC 6749 section 5.1).
 type grantAnswer struct {
 	AccessToken  string `json:"access_token"`
+	IssuedType   string `json:"issued_token_type,omitempty"` // of an exchange
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
@@ -59,6 +60,9 @@ type exchange struct {
 	presented token.Token // the refresh token
 	noted     bool        // something must stay though the request is refused
 	refused   error       // why it is, where something stays
+
+	actors  []string // of the token that is given (see Token); nil where nothing is exchanged
+	foreign bool     // it comes through a client that is not first-party
 
 	// What came of it.
 	grant            *Grant
@@ -122,6 +126,8 @@ func (x *exchange) look(tx Tx) error {
 		_, err = x.code(tx)
 	case x.kind == RefreshToken:
 		_, err = x.family(tx)
+	case x.kind == TokenExchange:
+		_, err = x.swap(tx)
 	}
 	return err
 }
@@ -131,7 +137,7 @@ func (x *exchange) allowed() error {
 	switch x.kind {
 	case "":
 		return because(ErrInvalidRequest, "The parameter grant_type is missing.")
-	case AuthorizationCode, RefreshToken, ClientCredentials:
+	case AuthorizationCode, RefreshToken, ClientCredentials, TokenExchange:
 	default:
 		return ErrUnsupportedGrant
 	}
@@ -186,6 +192,8 @@ func (x *exchange) act(tx Tx) error {
 		return x.redeem(tx)
 	case RefreshToken:
 		return x.rotate(tx)
+	case TokenExchange:
+		return x.trade(tx)
 	default:
 		return x.own(tx)
 	}
@@ -204,6 +212,9 @@ func (x *exchange) answer() (*grantAnswer, error) {
 	}
 	if x.key.JKT != "" {
 		a.TokenType = "DPoP"
+	}
+	if x.kind == TokenExchange {
+		a.IssuedType = accessTokenType
 	}
 	if x.refresh != (token.Token{}) {
 		a.RefreshToken = x.refresh.Reveal()

@@ -108,7 +108,7 @@ func isB64Token(text string) bool {
 // section 7.1). It says what is wrong by the scheme that the token should have come by.
 func (p *Provider) refuseBearer(w http.ResponseWriter, r *http.Request, err error) {
 	a, status := answerOf(err)
-	const bearer = `Bearer realm="userinfo"`
+	bearer := `Bearer realm="userinfo", resource_metadata="` + p.resourceAt() + `"`
 	algs := `algs="` + listed(p.proofs.Algorithms()) + `"`
 	switch e, _ := errors.AsType[*admit.Error](err); {
 	case e == errNoToken:

@@ -480,7 +480,8 @@ func TestScriptsOfAClientsPagesAreAnsweredAndNoOthers(t *testing.T) {
 	s := newSite(t).withShop()
 	for path, shared := range map[string]bool{
 		"/oauth/par": true, "/oauth/token": true, "/oauth/revoke": true, "/oauth/userinfo": true, "/.well-known/openid-configuration": true, "/.well-known/oauth-authorization-server": true,
-		"/oauth/introspect": false, "/oauth/authorize": false, "/oauth/logout": false,
+		"/.well-known/oauth-protected-resource": true,
+		"/oauth/introspect":                     false, "/oauth/authorize": false, "/oauth/logout": false,
 	} {
 		for origin, known := range map[string]bool{"https://shop.example.net": true, "https://evil.example": false} {
 			r := s.client().page("OPTIONS", path, nil, func(r *http.Request) {

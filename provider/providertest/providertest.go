@@ -238,6 +238,7 @@ func (k *kit) newToken(g *provider.Grant) *provider.Token {
 		Selector: t.Selector(), Digest: t.Digest(), Grant: g.ID, Client: g.Client, Subject: g.Subject, SID: g.SID, SEV: 1<<53 + 1,
 		Scopes: []string{"email"}, Audience: []string{"https://a.example", "https://b.example"}, JKT: g.JKT,
 		AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: k.now, Expires: k.now.Add(5 * time.Minute),
+		Actors: []string{g.Client, "another"},
 	}
 }
 

@@ -60,20 +60,22 @@ type NewClient struct {
 	JWKS   []byte       // a JWK set, or one JWK
 	Secret admit.Secret // that it has already; none: one is made
 
-	RedirectURIs         []string
-	PostLogoutURIs       []string
-	BackchannelLogoutURI string
-	Grants               []string // device_code is short for its URN
-	Scopes               []string // nil for every standard one that the grants allow
-	Audiences            []string
-	FirstParty           bool
-	DPoP                 bool // it gets no tokens without a proof of a key (RFC 9449)
-	RequirePushed        bool // every authorization request (RFC 9126)
-	RequireSigned        bool // likewise (RFC 9101)
-	FAPI                 bool // it is held to the FAPI 2.0 Security Profile
-	JWT                  bool
-	Signs                jose.Algorithm
-	AccessLife, CodeLife time.Duration
+	RedirectURIs          []string
+	PostLogoutURIs        []string
+	BackchannelLogoutURI  string
+	FrontchannelLogoutURI string
+	Resources             []string // that it is itself
+	Grants                []string // device_code and token_exchange are short for their URNs
+	Scopes                []string // nil for every standard one that the grants allow
+	Audiences             []string
+	FirstParty            bool
+	DPoP                  bool // it gets no tokens without a proof of a key (RFC 9449)
+	RequirePushed         bool // every authorization request (RFC 9126)
+	RequireSigned         bool // likewise (RFC 9101)
+	FAPI                  bool // it is held to the FAPI 2.0 Security Profile
+	JWT                   bool
+	Signs                 jose.Algorithm
+	AccessLife, CodeLife  time.Duration
 }
 
 // client returns the client that is asked for, and its secret where one was made.
@@ -84,10 +86,14 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		JWT: in.JWT, Signs: in.Signs,
 		AccessLife: in.AccessLife, CodeLife: in.CodeLife, CreatedAt: now,
+		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
 	}
 	for _, g := range in.Grants {
 		if g == "device_code" {
 			g = string(provider.DeviceCode)
+		}
+		if g == "token_exchange" {
+			g = string(provider.TokenExchange)
 		}
 		c.Grants = append(c.Grants, provider.GrantType(g))
 	}
@@ -236,7 +242,8 @@ func (s *Service) RemoveClient(ctx context.Context, id string, by By, now time.T
 			return err
 		}
 		lived, err := tx.DeleteClient(c.ID, reasonClientRemoved, now)
-		if err == nil && lived {
+		// What it has exchanged is of other clients' grants.
+		if err == nil && (lived || slices.Contains(c.Grants, provider.TokenExchange)) {
 			// One event for all grants. Where there were none, nobody need hear of it.
 			err = tx.Tell(feed.ClientEnded(c.ID, reasonClientRemoved, now.Add(ToldFor)))
 		}

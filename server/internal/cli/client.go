@@ -29,11 +29,14 @@ of a scheme such as org.example.app:, and it is then a program on people's devic
 server that people reach at http://localhost takes http on loopback addresses of any
 client.
 
-Grant types are authorization_code, refresh_token, client_credentials and device_code.
-Where no scope is named, a client may ask for every standard one that they allow.
+Grant types are authorization_code, refresh_token, client_credentials, device_code and
+token_exchange. A resource that only looks into tokens needs none. Where no scope is
+named, a client may ask for every standard one that they allow.
 ` + beside,
 		Example: `(umask 077; admit client add --id shop --name 'The shop' --grant authorization_code,refresh_token \
-  --redirect https://shop.example.net/callback > secret)`,
+  --redirect https://shop.example.net/callback > secret)
+(umask 077; admit client add --id orders --name 'The orders' --resource https://orders.example.net \
+  --grant token_exchange --scope orders:read --audience https://stock.example.net > secret)`,
 	}
 	in, flags := server.NewClient{}, cmd.Flags()
 	flags.StringVar(&in.ID, "id", "", "the client's `ID`, which it says with each request")
@@ -44,9 +47,11 @@ Where no scope is named, a client may ask for every standard one that they allow
 	flags.StringArrayVar(&in.RedirectURIs, "redirect", nil, "where it is answered: a `URI`; may be given again")
 	flags.StringArrayVar(&in.PostLogoutURIs, "post-logout", nil, "where people are sent when they have signed out: a `URI`; may be given again")
 	flags.StringVar(&in.BackchannelLogoutURI, "backchannel-logout", "", "where it is told that a session has ended: a `URI`")
+	flags.StringVar(&in.FrontchannelLogoutURI, "frontchannel-logout", "", "what is shown in a frame when people sign out: a `URI` on the origin of a redirect URI")
 	grants := flags.StringArray("grant", nil, "a grant `TYPE`, or several with commas between; may be given again")
 	scopes := flags.StringArray("scope", nil, "what it may ask for: a `SCOPE`, or several with spaces between; may be given again")
 	flags.StringArrayVar(&in.Audiences, "audience", nil, "a resource that it may ask for, as `URI`; may be given again")
+	flags.StringArrayVar(&in.Resources, "resource", nil, "a resource that it is itself, as `URI`: it may look into the tokens for it; may be given again")
 	format := oneOf(cmd, "access-token", "the `FORM` of access tokens: opaque or jwt (default opaque)", "opaque", "jwt")
 	alg := oneOf(cmd, "signing-alg", "the `ALG` that is signed with for it: ES256, RS256 or EdDSA (default ES256)", "ES256", "RS256", "EdDSA")
 	access := spanFlag(cmd, "access-ttl", 0, "how long an access token is good, as `TIME` such as 10m; a JWT 5m at most (default 5m)")
@@ -58,7 +63,10 @@ Where no scope is named, a client may ask for every standard one that they allow
 	flags.BoolVar(&in.RequireSigned, "require-signed-request", false, "it signs its authorization requests with its keys: no other ones are taken")
 	because(cmd)
 	asJSON := jsonFlag(cmd)
-	cmd.Args = cobra.MatchAll(takes(), needs("id", "name", "grant"), func(cmd *cobra.Command, _ []string) error {
+	cmd.Args = cobra.MatchAll(takes(), needs("id", "name"), func(cmd *cobra.Command, _ []string) error {
+		if !flags.Changed("grant") && !flags.Changed("resource") {
+			return misused(cmd, "%s: --grant is missing, or --resource", cmd.CommandPath())
+		}
 		ways := 0
 		for _, name := range []string{"secret-file", "public", "jwks-file"} {
 			if flags.Changed(name) {
@@ -242,7 +250,7 @@ func reportClient(c server.Client) table {
 		name string
 		of   []string
 	}{
-		{"redirect URI", c.RedirectURIs}, {"after a log-out", c.PostLogoutURIs}, {"grant type", c.GrantTypes}, {"audience", c.Audiences},
+		{"redirect URI", c.RedirectURIs}, {"after a log-out", c.PostLogoutURIs}, {"grant type", c.GrantTypes}, {"audience", c.Audiences}, {"is the resource", c.Resources},
 	} {
 		for _, v := range list.of {
 			out = append(out, []string{list.name, v})
@@ -250,6 +258,9 @@ func reportClient(c server.Client) table {
 	}
 	if c.BackchannelLogoutURI != "" {
 		out = append(out, []string{"told of log-outs at", c.BackchannelLogoutURI})
+	}
+	if c.FrontchannelLogoutURI != "" {
+		out = append(out, []string{"shown at sign-outs", c.FrontchannelLogoutURI})
 	}
 	return append(out, table{
 		{"scopes", strings.Join(c.Scopes, " ")}, {"must bind tokens to a key", yes(c.DPoP)},

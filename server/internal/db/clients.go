@@ -136,18 +136,22 @@ type clientRow struct {
 	Keys    *jose.KeySet            `json:"-"`
 	KeysURI string                  `json:"keys_uri,omitempty"`
 
-	RedirectURIs         []string             `json:"redirect_uris,omitempty"`
-	Native               bool                 `json:"native,omitempty"`
-	PostLogoutURIs       []string             `json:"post_logout_uris,omitempty"`
-	BackchannelLogoutURI string               `json:"backchannel_logout_uri,omitempty"`
-	Grants               []provider.GrantType `json:"grants,omitempty"`
-	Scopes               []string             `json:"scopes,omitempty"`
-	Audiences            []string             `json:"audiences,omitempty"`
-	FirstParty           bool                 `json:"first_party,omitempty"`
-	DPoP                 bool                 `json:"dpop,omitempty"`
-	RequirePushed        bool                 `json:"require_pushed,omitempty"`
-	RequireSigned        bool                 `json:"require_signed,omitempty"`
-	FAPI                 bool                 `json:"fapi,omitempty"`
+	RedirectURIs         []string `json:"redirect_uris,omitempty"`
+	Native               bool     `json:"native,omitempty"`
+	PostLogoutURIs       []string `json:"post_logout_uris,omitempty"`
+	BackchannelLogoutURI string   `json:"backchannel_logout_uri,omitempty"`
+
+	FrontchannelLogoutURI string `json:"frontchannel_logout_uri,omitempty"`
+
+	Grants        []provider.GrantType `json:"grants,omitempty"`
+	Scopes        []string             `json:"scopes,omitempty"`
+	Audiences     []string             `json:"audiences,omitempty"`
+	Resources     []string             `json:"resources,omitempty"`
+	FirstParty    bool                 `json:"first_party,omitempty"`
+	DPoP          bool                 `json:"dpop,omitempty"`
+	RequirePushed bool                 `json:"require_pushed,omitempty"`
+	RequireSigned bool                 `json:"require_signed,omitempty"`
+	FAPI          bool                 `json:"fapi,omitempty"`
 
 	JWT        bool           `json:"jwt,omitempty"`
 	Signs      jose.Algorithm `json:"signs,omitempty"`

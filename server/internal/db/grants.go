@@ -96,6 +96,7 @@ type tokenRow struct {
 	AMR      []string     `json:"amr,omitempty"`
 	Issued   time.Time    `json:"issued"`
 	Expires  time.Time    `json:"-"`
+	Actors   []string     `json:"actors,omitempty"`
 }
 
 // text is a row as JSON.

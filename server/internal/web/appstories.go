@@ -33,6 +33,9 @@ var appStories = []story{
 		p.Data = authorizePath + "?flow=a"
 		return p
 	}},
+	{"goodbye", func(c *call) *page {
+		return c.parting([]string{"https://shop.example.net/out?iss=http%3A%2F%2Flocalhost&sid=a"}, "/")
+	}},
 	{"leaving", func(c *call) *page {
 		return c.leaving(&provider.Logout{Client: c.tellAuthorization().Client, Asked: true}, ann())
 	}},

@@ -61,28 +61,30 @@ func clientCalls() []operation {
 
 // A Client is one as administrators see it.
 type Client struct {
-	ID                   string          `json:"id"`
-	Name                 string          `json:"name" doc:"As people know it."`
-	AuthMethod           string          `json:"auth_method" enum:"client_secret|private_key_jwt|none" doc:"How it proves itself; none of a public client."`
-	Secrets              []ClientSecret  `json:"secrets,omitempty" doc:"Those that are good, the newest first."`
-	JWKS                 json.RawMessage `json:"jwks,omitempty" doc:"Its public keys."`
-	Native               bool            `json:"native" doc:"Whether it is a program on people's devices: a public client that is answered on a loopback address, on any port, or by a scheme of its own."`
-	RedirectURIs         []string        `json:"redirect_uris"`
-	PostLogoutURIs       []string        `json:"post_logout_redirect_uris"`
-	BackchannelLogoutURI string          `json:"backchannel_logout_uri,omitempty"`
-	GrantTypes           []string        `json:"grant_types"`
-	Scopes               []string        `json:"scopes" doc:"That it may ask for."`
-	Audiences            []string        `json:"audiences" doc:"Resources that it may ask for (RFC 8707)."`
-	AccessTokenFormat    string          `json:"access_token_format" enum:"opaque|jwt"`
-	SigningAlg           string          `json:"signing_alg" enum:"ES256|RS256|EdDSA" doc:"Of what is signed for it."`
-	AccessTTL            int64           `json:"access_ttl" doc:"Seconds that an access token is good."`
-	CodeTTL              int64           `json:"code_ttl" doc:"Seconds that a code is good."`
-	FirstParty           bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
-	DPoP                 bool            `json:"dpop_bound_access_tokens" doc:"Whether it gets no tokens without a proof of a key that they are bound to (RFC 9449)."`
-	RequirePushed        bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
-	RequireSigned        bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
-	FAPI                 bool            `json:"fapi" doc:"Whether it is held to the FAPI 2.0 Security Profile."`
-	CreatedAt            time.Time       `json:"created_at"`
+	ID                    string          `json:"id"`
+	Name                  string          `json:"name" doc:"As people know it."`
+	AuthMethod            string          `json:"auth_method" enum:"client_secret|private_key_jwt|none" doc:"How it proves itself; none of a public client."`
+	Secrets               []ClientSecret  `json:"secrets,omitempty" doc:"Those that are good, the newest first."`
+	JWKS                  json.RawMessage `json:"jwks,omitempty" doc:"Its public keys."`
+	Native                bool            `json:"native" doc:"Whether it is a program on people's devices: a public client that is answered on a loopback address, on any port, or by a scheme of its own."`
+	RedirectURIs          []string        `json:"redirect_uris"`
+	PostLogoutURIs        []string        `json:"post_logout_redirect_uris"`
+	BackchannelLogoutURI  string          `json:"backchannel_logout_uri,omitempty"`
+	FrontchannelLogoutURI string          `json:"frontchannel_logout_uri,omitempty"`
+	GrantTypes            []string        `json:"grant_types"`
+	Scopes                []string        `json:"scopes" doc:"That it may ask for."`
+	Audiences             []string        `json:"audiences" doc:"Resources that it may ask for (RFC 8707)."`
+	Resources             []string        `json:"resources" doc:"Resources that it is itself."`
+	AccessTokenFormat     string          `json:"access_token_format" enum:"opaque|jwt"`
+	SigningAlg            string          `json:"signing_alg" enum:"ES256|RS256|EdDSA" doc:"Of what is signed for it."`
+	AccessTTL             int64           `json:"access_ttl" doc:"Seconds that an access token is good."`
+	CodeTTL               int64           `json:"code_ttl" doc:"Seconds that a code is good."`
+	FirstParty            bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
+	DPoP                  bool            `json:"dpop_bound_access_tokens" doc:"Whether it gets no tokens without a proof of a key that they are bound to (RFC 9449)."`
+	RequirePushed         bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
+	RequireSigned         bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
+	FAPI                  bool            `json:"fapi" doc:"Whether it is held to the FAPI 2.0 Security Profile."`
+	CreatedAt             time.Time       `json:"created_at"`
 }
 
 // A ClientSecret is one without what proves anything.
@@ -107,27 +109,29 @@ type ClientList struct {
 
 // A NewClient is what an administrator says of a client.
 type NewClient struct {
-	ID                   string          `json:"id" doc:"1 to 128 letters, digits, dots, dashes, underscores or tildes."`
-	Name                 string          `json:"name" doc:"As people are to know it."`
-	Public               bool            `json:"public,omitempty" doc:"It cannot keep a secret: a page's script, or a program on people's devices."`
-	Secret               admit.Secret    `json:"secret,omitempty" doc:"One that it has already, of 16 random characters or more."`
-	JWKS                 json.RawMessage `json:"jwks,omitempty" doc:"Its public keys, as a JWK set or one JWK: it proves itself by a signature."`
-	RedirectURIs         []string        `json:"redirect_uris,omitempty" doc:"Needed with authorization_code. They are compared letter by letter."`
-	PostLogoutURIs       []string        `json:"post_logout_redirect_uris,omitempty"`
-	BackchannelLogoutURI string          `json:"backchannel_logout_uri,omitempty"`
-	GrantTypes           []string        `json:"grant_types" doc:"Of authorization_code, refresh_token, client_credentials and device_code."`
-	Scopes               []string        `json:"scopes,omitempty" doc:"Where there are none: every standard one that the grant types allow."`
-	Audiences            []string        `json:"audiences,omitempty"`
-	AccessTokenFormat    string          `json:"access_token_format,omitempty" enum:"opaque|jwt" doc:"opaque where nothing is said."`
-	SigningAlg           string          `json:"signing_alg,omitempty" enum:"ES256|RS256|EdDSA" doc:"ES256 where nothing is said."`
-	AccessTTL            int64           `json:"access_ttl,omitempty" doc:"Seconds, 10 to 86400, of a JWT to 300; 300 where nothing is said."`
-	CodeTTL              int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
-	FirstParty           bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
-	DPoP                 bool            `json:"dpop_bound_access_tokens,omitempty" doc:"It gets no tokens without a proof of a key that they are bound to (RFC 9449). Any client may send one."`
-	RequirePushed        bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
-	RequireSigned        bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
-	FAPI                 bool            `json:"fapi,omitempty" doc:"It is held to the FAPI 2.0 Security Profile: it has keys, binds its tokens and pushes its requests."`
-	Reason               string          `json:"reason,omitempty"`
+	ID                    string          `json:"id" doc:"1 to 128 letters, digits, dots, dashes, underscores or tildes."`
+	Name                  string          `json:"name" doc:"As people are to know it."`
+	Public                bool            `json:"public,omitempty" doc:"It cannot keep a secret: a page's script, or a program on people's devices."`
+	Secret                admit.Secret    `json:"secret,omitempty" doc:"One that it has already, of 16 random characters or more."`
+	JWKS                  json.RawMessage `json:"jwks,omitempty" doc:"Its public keys, as a JWK set or one JWK: it proves itself by a signature."`
+	RedirectURIs          []string        `json:"redirect_uris,omitempty" doc:"Needed with authorization_code. They are compared letter by letter."`
+	PostLogoutURIs        []string        `json:"post_logout_redirect_uris,omitempty"`
+	BackchannelLogoutURI  string          `json:"backchannel_logout_uri,omitempty"`
+	FrontchannelLogoutURI string          `json:"frontchannel_logout_uri,omitempty" doc:"On the origin of a redirect URI: shown in a frame when people sign out."`
+	GrantTypes            []string        `json:"grant_types" doc:"Of authorization_code, refresh_token, client_credentials, device_code and token_exchange. A resource that only looks into tokens needs none."`
+	Scopes                []string        `json:"scopes,omitempty" doc:"Where there are none: every standard one that the grant types allow."`
+	Audiences             []string        `json:"audiences,omitempty"`
+	Resources             []string        `json:"resources,omitempty" doc:"Resources that it is itself: it may look into tokens for them, and exchange them."`
+	AccessTokenFormat     string          `json:"access_token_format,omitempty" enum:"opaque|jwt" doc:"opaque where nothing is said."`
+	SigningAlg            string          `json:"signing_alg,omitempty" enum:"ES256|RS256|EdDSA" doc:"ES256 where nothing is said."`
+	AccessTTL             int64           `json:"access_ttl,omitempty" doc:"Seconds, 10 to 86400, of a JWT to 300; 300 where nothing is said."`
+	CodeTTL               int64           `json:"code_ttl,omitempty" doc:"Seconds, 10 to 600; 60 where nothing is said."`
+	FirstParty            bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
+	DPoP                  bool            `json:"dpop_bound_access_tokens,omitempty" doc:"It gets no tokens without a proof of a key that they are bound to (RFC 9449). Any client may send one."`
+	RequirePushed         bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
+	RequireSigned         bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
+	FAPI                  bool            `json:"fapi,omitempty" doc:"It is held to the FAPI 2.0 Security Profile: it has keys, binds its tokens and pushes its requests."`
+	Reason                string          `json:"reason,omitempty"`
 }
 
 // Account is in as the core takes it.
@@ -144,6 +148,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		JWT: in.AccessTokenFormat == "jwt", Signs: jose.Algorithm(in.SigningAlg),
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL),
+		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
 	}, nil
 }
 
@@ -165,6 +170,7 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
 		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, FAPI: c.FAPI, CreatedAt: shown(c.CreatedAt),
+		FrontchannelLogoutURI: c.FrontchannelLogoutURI, Resources: list(c.Resources),
 	}
 	switch c.Auth {
 	case provider.AnySecret, provider.SecretBasic, provider.SecretPost:

@@ -503,10 +503,13 @@ func (c *call) signOutForm() error {
 	if err != nil {
 		return err
 	}
-	if err := c.signOut(); err != nil {
+	frames, err := c.signOutEverywhere()
+	switch {
+	case err != nil:
 		return err
-	}
-	if target != "" {
+	case len(frames) > 0:
+		return c.goodbye(frames, target)
+	case target != "":
 		return c.onward(target)
 	}
 	return c.done("signed_out", "/")

@@ -31,6 +31,7 @@ var clientPaths = map[string][]string{
 	"/oauth/userinfo":                         {"GET", "POST", "OPTIONS"},
 	"/.well-known/openid-configuration":       {"GET", "OPTIONS"},
 	"/.well-known/oauth-authorization-server": {"GET", "OPTIONS"},
+	"/.well-known/oauth-protected-resource":   {"GET", "OPTIONS"},
 }
 
 // forClients reports whether a path is an endpoint that programs call.
@@ -225,15 +226,76 @@ func (c *call) signOutFor(l *provider.Logout) error {
 	if l.Asked && user != nil {
 		return c.show(http.StatusOK, c.leaving(l, user))
 	}
+	var frames []string
 	if user != nil {
-		if err := c.signOut(); err != nil {
+		if frames, err = c.signOutEverywhere(); err != nil {
 			return err
 		}
 	}
-	if to := l.Resume(); to != "" {
-		return c.seeOther(to)
+	if to := l.Resume(); to != "" || len(frames) > 0 {
+		return c.goodbye(frames, to)
 	}
 	return c.done("signed_out", "/")
+}
+
+// signOutEverywhere ends the request's session, and returns what is shown in frames to
+// the applications that it was used for.
+func (c *call) signOutEverywhere() (frames []string, err error) {
+	i, err := c.Sessions.Check(c.r)
+	if err == nil && c.letsIn != nil && !i.Guest() {
+		if frames, err = c.letsIn.Frames(c.r.Context(), i.SID); err != nil {
+			return nil, err
+		}
+	}
+	return frames, c.signOut()
+}
+
+// goodbye leads on, to where nothing is said to the first page. With frames there is a page
+// in between: browsers follow Refresh once a page and its frames are loaded (HTML, shared
+// declarative refresh steps), so that nothing waits for longer than it must, and no script
+// is needed. Who does not want to wait has a link.
+func (c *call) goodbye(frames []string, to string) error {
+	if len(frames) == 0 {
+		return c.seeOther(to)
+	}
+	if to == "" {
+		to = "/"
+		if err := c.notice.Set(c.w, []byte("signed_out")); err != nil {
+			return err
+		}
+	}
+	h := c.w.Header()
+	h.Set("Refresh", "0;url="+to)
+	h.Set("Content-Security-Policy", c.headers[0].value[0]+"; frame-src"+frameSources(frames))
+	return c.show(http.StatusOK, c.parting(frames, to))
+}
+
+// A parting is what the page that says goodbye shows.
+type parting struct {
+	Frames []string
+	To     string
+}
+
+func (c *call) parting(frames []string, to string) *page {
+	p := c.page("goodbye")
+	p.Data = parting{frames, to}
+	return p
+}
+
+// frameSources are the sources of just these frames. A policy knows no queries, nor ";"
+// and "," in paths, and cannot name an IPv6 address (CSP 3 section 2.3.1).
+func frameSources(frames []string) (sources string) {
+	for _, frame := range frames {
+		u, err := url.Parse(frame)
+		switch {
+		case err != nil:
+		case strings.Contains(u.Host, "["):
+			sources += " " + u.Scheme + ":"
+		default:
+			sources += " " + u.Scheme + "://" + u.Host + strings.NewReplacer(";", "%3B", ",", "%2C").Replace(u.EscapedPath())
+		}
+	}
+	return sources
 }
 
 // leaving is the page that asks whether to sign out.

@@ -463,6 +463,8 @@ var phrases = map[string]phrase{
 	"choose.same":     {"Go on as %s", "以 %s 继续"},
 	"choose.other":    {"Use another account", "使用其他账号"},
 	"onward.title":    {"Back to the app", "正在返回应用"},
+	"goodbye.title":   {"You are signed out", "您已退出登录"},
+	"goodbye.lead":    {"The apps that you used hear of it now. This page then goes on by itself.", "正在通知您使用过的应用，完成后本页会自动继续。"},
 	"onward.go":       {"Go on", "继续"},
 	"leaving.title":   {"Sign out here, too?", "也要在这里退出登录吗？"},
 	"leaving.app":     {"%s asks to sign you out here.", "“%s”请求在这里退出您的登录。"},
