@@ -715,3 +715,19 @@ func TestDiscoveryTellsWhatProofsAreSignedWith(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// What a service exchanges a token for is bound to the service's own key; a token that is
+// bound to its app's it cannot hand on.
+func TestWhatATokenIsExchangedForIsBoundToTheServicesKey(t *testing.T) {
+	for _, jwt := range []bool{false, true} {
+		hall, h, service := trading(t, jwt), newHolder(t), newHolder(t)
+		swap := func(text string, more ...func(*http.Request)) *reply {
+			f := fields("grant_type", string(TokenExchange), "subject_token", text, "subject_token_type", accessTokenType)
+			return hall.post(f, append(more, basic("orders", hall.secrets["orders"]))...)
+		}
+		service.bound(hall.desk, swap(hall.tokens("app", forOrders).string("access_token"), service.sends(hall.desk)))
+		bound := h.bound(hall.desk, hall.post(redeeming(hall.code("app", forOrders)), basic("app", hall.secrets["app"]), h.sends(hall.desk)))
+		hall.refused(swap(bound.string("access_token"), service.sends(hall.desk)), "invalid_request")
+		hall.refused(swap(bound.string("access_token")), "invalid_request")
+	}
+}
