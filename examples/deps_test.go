@@ -16,6 +16,7 @@ var policy = map[string]string{
 	"concepts": "admit admit/authn admit/cookie admit/feed admit/jose admit/password admit/revocation admit/session admit/token",
 	"express-peer": "admit admit/cookie admit/problem admit/session admit/session/express admit/session/memcachestore admit/session/mongostore admit/session/redisstore admit/session/sqlstore" +
 		" github.com/jackc/pgx/v5/stdlib github.com/redis/rueidis go.mongodb.org/mongo-driver/v2/mongo go.mongodb.org/mongo-driver/v2/mongo/options go.mongodb.org/mongo-driver/v2/x/mongo/driver/connstring",
+	"device-client":   "admit/server",
 	"embedded":        "admit admit/authn admit/server",
 	"mobile-client":   "admit admit/access admit/authn admit/problem admit/revocation admit/server",
 	"resource-server": "admit admit/access admit/authn admit/feed admit/jose",

@@ -309,21 +309,9 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 		return admit.Secret{}, err
 	}
 	c, s := v.Client, v.Session
-	if k := v.consent; !c.FirstParty && (q.decision == "allow" || now.Sub(k.LastUsed) > useNoted) {
-		if k == nil {
-			k = &Consent{Subject: s.Subject, Client: c.ID}
-		}
-		if q.decision == "allow" {
-			// Clipped, for what the store returned is not ours to write to.
-			k.Scopes, k.Audiences = union(slices.Clip(k.Scopes), v.Scopes...), union(slices.Clip(k.Audiences), v.Asked.Audiences...)
-			k.GivenAt = now
-			if err := tx.Note(Note{At: now, Event: "client_authorized", Subject: s.Subject, Client: c.ID}); err != nil {
-				return admit.Secret{}, fmt.Errorf("note a consent: %w", err)
-			}
-		}
-		k.LastUsed = now
-		if err := tx.PutConsent(k); err != nil {
-			return admit.Secret{}, fmt.Errorf("keep a consent: %w", err)
+	if !c.FirstParty && (q.decision == "allow" || now.Sub(v.consent.LastUsed) > useNoted) {
+		if err := remember(tx, v.consent, s.Subject, c, v.Scopes, v.Asked.Audiences, q.decision == "allow", now); err != nil {
+			return admit.Secret{}, err
 		}
 	}
 	t := token.New(token.OneTime)
@@ -335,6 +323,27 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 		return admit.Secret{}, fmt.Errorf("keep a code: %w", err)
 	}
 	return admit.NewSecret(t.Reveal()), nil
+}
+
+// remember keeps what was allowed beside what was before, k or nil for nothing, or that it
+// was used.
+func remember(tx Tx, k *Consent, subject string, c *Client, scopes, audiences []string, allowed bool, now time.Time) error {
+	if k == nil {
+		k = &Consent{Subject: subject, Client: c.ID}
+	}
+	if allowed {
+		// Clipped, for what the store returned is not ours to write to.
+		k.Scopes, k.Audiences = union(slices.Clip(k.Scopes), scopes...), union(slices.Clip(k.Audiences), audiences...)
+		k.GivenAt = now
+		if err := tx.Note(Note{At: now, Event: "client_authorized", Subject: subject, Client: c.ID}); err != nil {
+			return fmt.Errorf("note a consent: %w", err)
+		}
+	}
+	k.LastUsed = now
+	if err := tx.PutConsent(k); err != nil {
+		return fmt.Errorf("keep a consent: %w", err)
+	}
+	return nil
 }
 
 // turnDown tells of an error: the client, where it is known and is the one to know. Of

@@ -101,6 +101,7 @@ type document struct {
 	Issuer        string `json:"issuer"`
 	Authorization string `json:"authorization_endpoint"`
 	Token         string `json:"token_endpoint"`
+	Device        string `json:"device_authorization_endpoint,omitempty"`
 	Introspection string `json:"introspection_endpoint"`
 	Revocation    string `json:"revocation_endpoint"`
 	UserInfo      string `json:"userinfo_endpoint"`
@@ -168,6 +169,9 @@ func (p *Provider) describe(signs [3]bool) *document {
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
 		Request: true, RequestSigns: assertionAlgorithms,
 		Backchannel: true, BackchannelSession: true, Frontchannel: true, FrontchannelSession: true,
+	}
+	if p.o.DevicePage != "" {
+		d.Device, d.Grants = at+"/device", append(d.Grants, DeviceCode)
 	}
 	for i, alg := range signingAlgorithms {
 		if signs[i] {

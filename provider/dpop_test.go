@@ -731,3 +731,19 @@ func TestWhatATokenIsExchangedForIsBoundToTheServicesKey(t *testing.T) {
 		hall.refused(swap(bound.string("access_token")), "invalid_request")
 	}
 }
+
+func TestADeviceBindsItsTokensToItsKey(t *testing.T) {
+	l, h, thief := newLiving(t), newHolder(t), newHolder(t)
+	a := l.begins("tv", "openid offline_access")
+	poll := func(by *holder) *reply {
+		l.now = l.now.Add(6 * time.Second)
+		return l.post(fields("grant_type", string(DeviceCode), "client_id", "tv", "device_code", a.string("device_code")), by.sends(l.desk))
+	}
+	l.refused(poll(h), "authorization_pending")
+	l.decides("s1", a.string("user_code"), true)
+	tokens := h.bound(l.desk, poll(h))
+	id := fields("client_id", "tv")
+	l.refused(l.post(and(refreshing(tokens), id), thief.sends(l.desk)), "invalid_grant")
+	l.refused(l.post(and(refreshing(tokens), id)), "invalid_grant")
+	h.bound(l.desk, l.post(and(refreshing(tokens), id), h.sends(l.desk)))
+}

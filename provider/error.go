@@ -8,7 +8,7 @@ import (
 	"github.com/admit-auth/admit"
 )
 
-// The refusals, by the names of RFC 6749, 6750, 8707, 9101 and OpenID Connect Core. What is
+// The refusals, by the names of RFC 6749, 6750, 8628, 8707, 9101 and OpenID Connect Core. What is
 // wrong in particular stands in their text: clients go by the code.
 var (
 	ErrInvalidRequest       = admit.Invalid.New("invalid_request", "The request is not one that counts here.")
@@ -31,6 +31,9 @@ var (
 	ErrRegistrationUnsupp   = admit.Invalid.New("registration_not_supported", "The parameter registration is not taken here.")
 	ErrInvalidToken         = admit.Unauthenticated.New("invalid_token", "This access token is not good, or no longer.")
 	ErrInsufficientScope    = admit.Forbidden.New("insufficient_scope", "This credential has no scope for this call.")
+	ErrAuthorizationPending = admit.Invalid.New("authorization_pending", "Nobody has decided yet. Ask again.")
+	ErrSlowDown             = admit.Invalid.New("slow_down", "Ask less often: wait five seconds longer each time.")
+	ErrExpiredToken         = admit.Invalid.New("expired_token", "Nobody has decided in time. Begin again.")
 	ErrUnsupportedTokenType = admit.Invalid.New("unsupported_token_type", "Such a token cannot be revoked here.")
 )
 

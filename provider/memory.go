@@ -42,6 +42,8 @@ type Memory struct {
 	consents   map[pair]Consent
 	codes      map[string]Code
 	pushed     map[string]Pushed
+	devices    map[string]Device
+	userCodes  map[string]string // user code → selector
 	grants     map[string]Grant
 	tokens     map[string]Token
 	spent      map[pair]time.Time
@@ -66,7 +68,7 @@ type MemoryOptions struct {
 func NewMemory(o *MemoryOptions) *Memory {
 	m := &Memory{
 		clients: map[string]*Client{}, users: map[string]User{}, sessions: map[string]Session{}, consents: map[pair]Consent{},
-		codes: map[string]Code{}, pushed: map[string]Pushed{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
+		codes: map[string]Code{}, pushed: map[string]Pushed{}, devices: map[string]Device{}, userCodes: map[string]string{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
 		of: map[string]map[string]bool{}, behind: map[string]map[string]bool{},
 	}
 	if o != nil {
@@ -213,7 +215,7 @@ func (tx *memoryTx) room() error {
 }
 
 func (m *Memory) size() int {
-	return len(m.codes) + len(m.pushed) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
+	return len(m.codes) + len(m.pushed) + len(m.devices) + len(m.grants) + len(m.tokens) + len(m.spent) + len(m.consents) + len(m.deliveries)
 }
 
 // hear keeps the latest time that was told.
@@ -336,6 +338,71 @@ func (tx *memoryTx) DropPushed(selector string) (bool, error) {
 	}
 	delete(tx.pushed, selector)
 	tx.undo = append(tx.undo, func() { tx.pushed[selector] = p })
+	return true, nil
+}
+
+// Device implements [Tx].
+func (tx *memoryTx) Device(selector string) (*Device, error) { return found(tx.devices, selector) }
+
+// DeviceOf implements [Tx].
+func (tx *memoryTx) DeviceOf(userCode string) (*Device, error) {
+	return found(tx.devices, tx.userCodes[userCode])
+}
+
+// AddDevice implements [Tx].
+func (tx *memoryTx) AddDevice(d *Device) error {
+	if _, taken := tx.userCodes[d.UserCode]; taken && tx.writes {
+		return errTaken
+	}
+	if tx.writes {
+		tx.hear(d.Asked.At)
+	}
+	if err := add(tx, tx.devices, d.Selector, *d, expiry{d.Expires, ofDevice, pair{d.Selector, d.UserCode}}); err != nil {
+		return err
+	}
+	tx.userCodes[d.UserCode] = d.Selector
+	tx.undo = append(tx.undo, func() { delete(tx.userCodes, d.UserCode) })
+	return nil
+}
+
+// DecideDevice implements [Tx].
+func (tx *memoryTx) DecideDevice(selector string, decided Decision, by *Session) (bool, error) {
+	return tx.changeDevice(selector, func(d *Device) bool {
+		undecided := d.Decision == Undecided
+		if undecided {
+			d.Decision, d.Session = decided, *by
+		}
+		return undecided
+	})
+}
+
+// SpendDevice implements [Tx].
+func (tx *memoryTx) SpendDevice(selector, grant string) (bool, error) {
+	return tx.changeDevice(selector, func(d *Device) bool {
+		good := d.Decision == Allow && d.Grant == ""
+		if good {
+			d.Grant = grant
+		}
+		return good
+	})
+}
+
+// SlowDevice implements [Tx].
+func (tx *memoryTx) SlowDevice(selector string, interval time.Duration) error {
+	_, err := tx.changeDevice(selector, func(d *Device) bool { d.Interval = interval; return true })
+	return err
+}
+
+// changeDevice changes one that is there, and reports whether it did.
+func (tx *memoryTx) changeDevice(selector string, change func(*Device) bool) (bool, error) {
+	d, ok := tx.devices[selector]
+	switch {
+	case !tx.writes:
+		return false, errReadOnly
+	case !ok || !change(&d):
+		return false, nil
+	}
+	put(tx, tx.devices, selector, d)
 	return true, nil
 }
 
@@ -568,6 +635,7 @@ const (
 	ofToken
 	ofSpent
 	ofPushed
+	ofDevice
 )
 
 // expiries is a heap, the next one first, so that no sweep looks at what stays.
@@ -607,6 +675,9 @@ func (m *Memory) sweep(most int) {
 			delete(m.spent, e.name)
 		case ofPushed:
 			delete(m.pushed, e.name.a)
+		case ofDevice:
+			delete(m.devices, e.name.a)
+			delete(m.userCodes, e.name.b)
 		}
 	}
 }

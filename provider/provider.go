@@ -20,8 +20,9 @@
 // them sign somebody in or ask for consent where that is needed, and sends the browser
 // back with a code that is good once, for a minute. The application's server redeems it.
 //
-// There is one flow for people: the authorization code with PKCE (S256). What OAuth 2.1
-// has left behind is not here: no implicit flow, no passwords, no plain challenges, no
+// There is one flow for people: the authorization code with PKCE (S256); and, where
+// Options.DevicePage says so, another one for devices that have no browser (RFC 8628). What
+// OAuth 2.1 has left behind is not here: no implicit flow, no passwords, no plain challenges, no
 // patterns of redirect URIs.
 package provider
 
@@ -70,6 +71,14 @@ type Options struct {
 	// registered clients. Nil is for none.
 	Origin func(ctx context.Context, origin string) (bool, error)
 
+	// DevicePage is where people type the code that a device shows, such as
+	// https://id.example.org/device: a page that calls [Provider.Device]. Without it nothing
+	// of RFC 8628 is here.
+	DevicePage string
+	// Address is where a request comes from, for the page and for bounds; nil for
+	// RemoteAddr, which behind a proxy is the proxy's.
+	Address func(*http.Request) netip.Addr
+
 	// Locales are the languages that the pages of People are in, for discovery.
 	Locales []string
 
@@ -117,6 +126,7 @@ type Provider struct {
 	proofs *dpop.Verifier // of keys that tokens are bound to
 	*tokens
 	*rest
+	*devices
 }
 
 // A route is an endpoint.
@@ -163,11 +173,17 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	devices, err := newDevices(&o)
+	if err != nil {
+		return nil, err
+	}
 	proofs, err := newProofs(at, o.Secrets)
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), proofs: proofs, tokens: t, rest: rest}
+	p := &Provider{
+		o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), proofs: proofs, tokens: t, rest: rest, devices: devices,
+	}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
 		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)
@@ -190,6 +206,9 @@ func New(o Options) (*Provider, error) {
 		"/.well-known/openid-configuration" + at.Path:       metadata,
 		"/.well-known/oauth-authorization-server" + at.Path: metadata,
 		ownResource + at.Path:                               {p.resource, get, true},
+	}
+	if o.DevicePage != "" {
+		p.routes[p.base+"/device"] = route{p.device, post, false}
 	}
 	return p, nil
 }

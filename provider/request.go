@@ -154,24 +154,32 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		Client: c.ID, RedirectURI: q.get("redirect_uri"), Challenge: q.get("code_challenge"),
 		Nonce: q.get("nonce"), JKT: q.get("dpop_jkt"), At: q.at(),
 	}
-	for _, s := range q.words("scope") {
+	if err := a.ask(q.form, c); err != nil {
+		return a, nil, err
+	}
+	a.Claims, scopes, err = p.wishes(q.get("claims"), a.Scopes, c)
+	return a, scopes, err
+}
+
+// ask notes the scopes and resources that a client asks for, and may.
+func (a *Asked) ask(f form, c *Client) error {
+	for _, s := range f.words("scope") {
 		switch {
 		case !slices.Contains(c.Scopes, s):
-			return a, nil, because(ErrInvalidScope, "This client may not ask for the scope "+printable(s)+".")
+			return because(ErrInvalidScope, "This client may not ask for the scope "+printable(s)+".")
 		case s == scopeOffline && !slices.Contains(c.Grants, RefreshToken):
 			// It would come to nothing (OpenID Connect Core section 11).
 		default:
 			a.Scopes = union(a.Scopes, s)
 		}
 	}
-	for _, r := range q.form["resource"] {
+	for _, r := range f["resource"] {
 		if !slices.Contains(c.Audiences, r) {
-			return a, nil, because(ErrInvalidTarget, "This client may not ask for tokens for the resource "+printable(r)+".")
+			return because(ErrInvalidTarget, "This client may not ask for tokens for the resource "+printable(r)+".")
 		}
 		a.Audiences = union(a.Audiences, r)
 	}
-	a.Claims, scopes, err = p.wishes(q.get("claims"), a.Scopes, c)
-	return a, scopes, err
+	return nil
 }
 
 // checkPrompt refuses what contradicts itself (OpenID Connect Core section 3.1.2.1).

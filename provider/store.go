@@ -50,6 +50,18 @@ type Tx interface {
 	AddPushed(*Pushed) error
 	DropPushed(selector string) (first bool, err error)
 
+	// Device is found by the selector of its device code, and DeviceOf by its user code.
+	Device(selector string) (*Device, error)
+	DeviceOf(userCode string) (*Device, error)
+	AddDevice(*Device) error
+	// DecideDevice notes what somebody has decided, and reports whether that was the first
+	// decision: another one changes nothing.
+	DecideDevice(selector string, d Decision, by *Session) (first bool, err error)
+	// SpendDevice is SpendCode, of one that was allowed.
+	SpendDevice(selector, grant string) (first bool, err error)
+	// SlowDevice notes how long the device must wait between two polls.
+	SlowDevice(selector string, interval time.Duration) error
+
 	Grant(id string) (*Grant, error)
 	AddGrant(*Grant) error
 	// RotateGrant puts the next refresh token in the place of the current one, where

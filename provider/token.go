@@ -60,6 +60,7 @@ type exchange struct {
 	presented token.Token // the refresh token
 	noted     bool        // something must stay though the request is refused
 	refused   error       // why it is, where something stays
+	polled    *bool       // whether a device asks too early; nil until it was looked at
 
 	actors  []string // of the token that is given (see Token); nil where nothing is exchanged
 	foreign bool     // it comes through a client that is not first-party
@@ -128,6 +129,8 @@ func (x *exchange) look(tx Tx) error {
 		_, err = x.family(tx)
 	case x.kind == TokenExchange:
 		_, err = x.swap(tx)
+	case x.kind == DeviceCode:
+		err = x.lookAtDevice(tx)
 	}
 	return err
 }
@@ -138,6 +141,10 @@ func (x *exchange) allowed() error {
 	case "":
 		return because(ErrInvalidRequest, "The parameter grant_type is missing.")
 	case AuthorizationCode, RefreshToken, ClientCredentials, TokenExchange:
+	case DeviceCode:
+		if x.o.DevicePage == "" {
+			return ErrUnsupportedGrant
+		}
 	default:
 		return ErrUnsupportedGrant
 	}
@@ -194,6 +201,8 @@ func (x *exchange) act(tx Tx) error {
 		return x.rotate(tx)
 	case TokenExchange:
 		return x.trade(tx)
+	case DeviceCode:
+		return x.redeemDevice(tx)
 	default:
 		return x.own(tx)
 	}
@@ -267,6 +276,11 @@ func (x *exchange) redeem(tx Tx) error {
 	if err := checkVerifier(c.Asked.Challenge, x.f.get("code_verifier")); err != nil {
 		return err
 	}
+	return x.become(tx, c)
+}
+
+// become makes a grant of a code that is good.
+func (x *exchange) become(tx Tx, c *Code) (err error) {
 	refreshes := x.client.may(RefreshToken)
 	g := &Grant{
 		Client: x.client.ID, Subject: c.Session.Subject, SID: c.Session.SID, Scopes: c.Asked.Scopes, Asked: c.Asked,
@@ -295,12 +309,12 @@ func (x *exchange) redeem(tx Tx) error {
 	if err := x.narrow(g, nil); err != nil {
 		return err
 	}
-	first, err := tx.SpendCode(c.Selector, g.ID)
+	first, err := x.spend(tx, c.Selector, g.ID)
 	if err != nil {
 		return err
 	}
 	if !first { // by a store whose transactions see what others commit meanwhile
-		if c, err = tx.Code(c.Selector); err != nil || c == nil {
+		if c, err = x.spent(tx, c.Selector); err != nil || c == nil {
 			return err
 		}
 		return x.end(tx, c.Grant, reasonCodeReplayed)

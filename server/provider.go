@@ -8,12 +8,14 @@ import (
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/keyring"
+	"github.com/admit-auth/admit/server/internal/web"
 )
 
 // letsIn makes what lets applications in, whose people are those of the edge.
 func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 	p, err := provider.New(provider.Options{
 		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: ringKeys{s.keys}, Secrets: s.keys.Cookies(), People: people,
+		DevicePage: s.publicURL() + "/device", Address: web.AddressOf,
 		Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
 		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log,
 	})

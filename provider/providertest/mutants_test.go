@@ -33,6 +33,12 @@ var mutants = []struct {
 	{"the wishes for claims are forgotten", "a code"},
 	{"the method of the session is forgotten", "a code"},
 	{"times are whole seconds", "a code"},
+	{"a device is found by any code", "a device comes back"},
+	{"where a device has asked from is forgotten", "a device comes back"},
+	{"every decision is the first", "a device is decided"},
+	{"who decides is forgotten", "a device is decided"},
+	{"what is denied is spent", "what is denied"},
+	{"no device slows down", "a device slows"},
 	{"the key of a grant is forgotten", "a grant"},
 	{"epochs are floats", "a token"},
 	{"one audience is kept", "a token"},
@@ -255,6 +261,12 @@ func (tx *unlocked) Consents(s string) ([]*provider.Consent, error) {
 func (tx *unlocked) Code(s string) (*provider.Code, error) {
 	return looks(tx, func(in provider.Tx) (*provider.Code, error) { return in.Code(s) })
 }
+func (tx *unlocked) Device(s string) (*provider.Device, error) {
+	return looks(tx, func(in provider.Tx) (*provider.Device, error) { return in.Device(s) })
+}
+func (tx *unlocked) DeviceOf(s string) (*provider.Device, error) {
+	return looks(tx, func(in provider.Tx) (*provider.Device, error) { return in.DeviceOf(s) })
+}
 func (tx *unlocked) Grant(id string) (*provider.Grant, error) {
 	return looks(tx, func(in provider.Tx) (*provider.Grant, error) { return in.Grant(id) })
 }
@@ -356,6 +368,18 @@ func (tx *twice) Note(n provider.Note) error {
 }
 func (tx *twice) SpendCode(s, grant string) (bool, error) {
 	return tx.first(func(in provider.Tx) (bool, error) { return in.SpendCode(s, grant) })
+}
+func (tx *twice) AddDevice(d *provider.Device) error {
+	return tx.both(func(in provider.Tx) error { return in.AddDevice(d) })
+}
+func (tx *twice) DecideDevice(s string, d provider.Decision, by *provider.Session) (bool, error) {
+	return tx.first(func(in provider.Tx) (bool, error) { return in.DecideDevice(s, d, by) })
+}
+func (tx *twice) SpendDevice(s, grant string) (bool, error) {
+	return tx.first(func(in provider.Tx) (bool, error) { return in.SpendDevice(s, grant) })
+}
+func (tx *twice) SlowDevice(s string, interval time.Duration) error {
+	return tx.both(func(in provider.Tx) error { return in.SlowDevice(s, interval) })
 }
 func (tx *twice) Spend(purpose, id string, until time.Time) (bool, error) {
 	return tx.first(func(in provider.Tx) (bool, error) { return in.Spend(purpose, id, until) })
@@ -473,6 +497,42 @@ func (tx *faultyTx) SpendCode(selector, grant string) (bool, error) {
 	tx.s.mu.Unlock()
 	first, err := tx.Tx.SpendCode(selector, grant)
 	return first || tx.is("every code is spent first") && grant != "x", err
+}
+
+func (tx *faultyTx) DeviceOf(userCode string) (*provider.Device, error) {
+	if d, _ := tx.Tx.Device(userCode); d != nil && tx.is("a device is found by any code") {
+		return d, nil
+	}
+	return tx.Tx.DeviceOf(userCode)
+}
+
+func (tx *faultyTx) AddDevice(d *provider.Device) error {
+	e := *d
+	if tx.is("where a device has asked from is forgotten") {
+		e.Address = ""
+	}
+	return tx.Tx.AddDevice(&e)
+}
+
+func (tx *faultyTx) DecideDevice(selector string, d provider.Decision, by *provider.Session) (bool, error) {
+	if tx.is("who decides is forgotten") {
+		by = &provider.Session{}
+	}
+	first, err := tx.Tx.DecideDevice(selector, d, by)
+	return first || tx.is("every decision is the first"), err
+}
+
+func (tx *faultyTx) SpendDevice(selector, grant string) (bool, error) {
+	first, err := tx.Tx.SpendDevice(selector, grant)
+	d, _ := tx.Tx.Device(selector)
+	return first || d != nil && d.Decision == provider.Deny && tx.is("what is denied is spent"), err
+}
+
+func (tx *faultyTx) SlowDevice(selector string, interval time.Duration) error {
+	if tx.is("no device slows down") {
+		return nil
+	}
+	return tx.Tx.SlowDevice(selector, interval)
 }
 
 func (tx *faultyTx) AddGrant(g *provider.Grant) error {

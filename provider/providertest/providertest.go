@@ -48,12 +48,16 @@ var checks = []check{
 	{"a client comes back as it was registered", clientComesBack},
 	{"a session lives until its end", sessionLives},
 	{"a code comes back as it was added", codeComesBack},
+	{"a device comes back as it was added, by either code", deviceComesBack},
 	{"a grant comes back as it was added", grantComesBack},
 	{"a token comes back as it was added", tokenComesBack},
 	{"a consent comes back as it was put last", consentComesBack},
 	{"a consent ends once, and is listed until then", consentEnds},
 	{"no record is added in the place of another", notReplaced},
 	{"a code is spent once, and tells what it became", codeIsSpent},
+	{"a device is decided about once, and then spent once", deviceIsDecided},
+	{"what is denied becomes nothing", deniedIsNothing},
+	{"a device slows down", deviceSlows},
 	{"an id is spent once for each purpose", idIsSpent},
 	{"what was spent is known", spentIsKnown},
 	{"deliveries are due in their order, until they are dropped", deliveriesAreDue},
@@ -71,6 +75,8 @@ var checks = []check{
 	{"what is told is told once, with what it is about", tells},
 	{"an ended context does nothing", endedContext},
 	{"of 64 that spend a code at once one is the first", oneSpendsCode},
+	{"of 64 that decide about a device at once one is the first", oneDecides},
+	{"of 64 that spend a device at once one is the first", oneSpendsDevice},
 	{"of 64 that spend an id at once one is the first", oneSpendsID},
 	{"of 64 that drop a pushed request at once one is the first", oneDropsPushed},
 	{"of 64 parallel rotations none is lost", noLostRotation},
@@ -138,6 +144,11 @@ func read[V any](k *kit, fn func(provider.Tx) (V, error)) (v V) {
 func (k *kit) code(selector string) *provider.Code {
 	k.Helper()
 	return read(k, func(tx provider.Tx) (*provider.Code, error) { return tx.Code(selector) })
+}
+
+func (k *kit) device(selector string) *provider.Device {
+	k.Helper()
+	return read(k, func(tx provider.Tx) (*provider.Device, error) { return tx.Device(selector) })
 }
 
 func (k *kit) grant(id string) *provider.Grant {

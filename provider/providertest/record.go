@@ -467,7 +467,8 @@ func (k *kit) everything(tx provider.Tx, g *provider.Grant, c *provider.Code, t 
 	if !first || !one {
 		k.Errorf("SpendCode = %v, Spend = %v", first, one)
 	}
-	err = errors.Join(err, err2, tx.AddGrant(newG), tx.AddCode(newC), tx.AddToken(newT),
+	newD := k.newDevice()
+	err = errors.Join(err, err2, tx.AddGrant(newG), tx.AddCode(newC), tx.AddDevice(newD), tx.AddToken(newT),
 		tx.RotateGrant(g.ID, g.N, token.New(token.Refresh).Digest(), k.now.Add(time.Minute)), tx.EndToken(t.Selector),
 		tx.PutConsent(&provider.Consent{Subject: k.subject, Client: app, Scopes: []string{"openid"}, GivenAt: k.now, LastUsed: k.now}),
 		tx.Tell(feed.GrantEnded(g.ID, k.subject, "undone", k.now.Add(time.Hour))),
@@ -481,7 +482,7 @@ func (k *kit) everything(tx provider.Tx, g *provider.Grant, c *provider.Code, t 
 		same(k, k.grant(g.ID), g)
 		same(k, k.code(c.Selector), c)
 		same(k, k.token(t.Selector), t)
-		if k.grant(newG.ID) != nil || k.code(newC.Selector) != nil || k.token(newT.Selector) != nil {
+		if k.device(newD.Selector) != nil || k.deviceOf(newD.UserCode) != nil || k.grant(newG.ID) != nil || k.code(newC.Selector) != nil || k.token(newT.Selector) != nil {
 			k.Error("something that was added is there")
 		}
 		k.view(func(tx provider.Tx) error {

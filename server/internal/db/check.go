@@ -138,7 +138,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	// A device may have been distrusted since, and the removal of factors stopped by
 	// the owner, whose links are void now. What waited to be sent has been, most
 	// likely, and offers what is void.
-	statements := []string{"DELETE FROM challenges", "DELETE FROM codes", "DELETE FROM pushed", "DELETE FROM factors WHERE kind = 'device'", "DELETE FROM factor_losses", "DELETE FROM outbox"}
+	statements := []string{"DELETE FROM challenges", "DELETE FROM codes", "DELETE FROM pushed", "DELETE FROM devices", "DELETE FROM factors WHERE kind = 'device'", "DELETE FROM factor_losses", "DELETE FROM outbox"}
 	if !keepSessions {
 		statements = append(statements, "DELETE FROM sessions", "DELETE FROM refresh_families", "DELETE FROM grants", "DELETE FROM access_tokens", "DELETE FROM api_keys")
 	}

@@ -25,7 +25,7 @@ const (
 
 // sqlForgetClient removes what names a client; its consents go with it. What was made
 // of its grants is refused for want of them, also where another client gets the id.
-var sqlForgetClient = []string{"DELETE FROM grants WHERE client_id = ?", "DELETE FROM codes WHERE client_id = ?", "DELETE FROM pushed WHERE client_id = ?", "DELETE FROM clients WHERE id = ?"}
+var sqlForgetClient = []string{"DELETE FROM grants WHERE client_id = ?", "DELETE FROM codes WHERE client_id = ?", sqlForgetDevices, "DELETE FROM pushed WHERE client_id = ?", "DELETE FROM clients WHERE id = ?"}
 
 // maxCopies bounds how many clients are kept at hand: some 2 KB each.
 const maxCopies = 4096

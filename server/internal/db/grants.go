@@ -456,6 +456,7 @@ var sqlSweepProvider = [...]string{
 	"DELETE FROM codes WHERE id IN (SELECT id FROM codes WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
 	"DELETE FROM spent WHERE (purpose, id) IN (SELECT purpose, id FROM spent WHERE until <= ? ORDER BY until LIMIT ?)",
 	"DELETE FROM pushed WHERE id IN (SELECT id FROM pushed WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+	sqlSweepDevices,
 }
 
 // SweepProvider removes up to limit of each sort that have expired, and reports whether

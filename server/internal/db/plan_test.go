@@ -19,6 +19,8 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		sqlSweepProvider[2]: "codes_expires",
 		sqlSweepProvider[3]: "spent_until",
 		sqlSweepProvider[4]: "pushed_expires",
+		sqlSweepDevices:     "devices_expires",
+		sqlDeviceOf:         "sqlite_autoindex_devices_2",
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		rows, err := d.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)

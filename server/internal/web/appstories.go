@@ -21,6 +21,20 @@ var appStories = []story{
 			a.Scopes, a.New = nil, nil
 		})
 	}},
+	{"usercode", func(c *call) *page { return c.tellUserCode("") }},
+	{"usercode-linked", func(c *call) *page { return c.tellUserCode("WDJB-MJHT") }},
+	{"deviceask", func(c *call) *page { return c.tellDevice(true, nil) }},
+	{"deviceask-far", func(c *call) *page {
+		return c.tellDevice(false, func(d *provider.DeviceRequest) {
+			d.Client = &provider.Client{ID: "tv", Name: "Donaudampfschifffahrtsgesellschaftskapitänsmützenverwaltung"}
+			d.New, d.NewAudiences, d.Address = []string{"offline_access"}, []string{"https://orders.example.net"}, "2001:db8:85a3:8d3:1319:8a2e:370:7348"
+		})
+	}},
+	{"deviceask-nothing", func(c *call) *page {
+		return c.tellDevice(false, func(d *provider.DeviceRequest) { d.Scopes, d.New, d.Address = nil, nil, "" })
+	}},
+	{"device-allowed", func(c *call) *page { return c.tellDecided(true) }},
+	{"device-denied", func(c *call) *page { return c.tellDecided(false) }},
 	{"choose", func(c *call) *page { return c.choosing(c.tellAuthorization(), ann()) }},
 	{"confirm-app", func(c *call) *page {
 		p := c.tellConfirm()
@@ -75,5 +89,36 @@ func (c *call) tellConsent(change func(*provider.Authorization)) *page {
 	}
 	p := c.consents(a, ann())
 	p.Path = authorizePath
+	return p
+}
+
+func (c *call) tellUserCode(typed string) *page {
+	p := c.userCodes(ann(), typed)
+	p.Path = devicePath
+	return p
+}
+
+// tellDeviceRequest is what a command line asks for.
+func (c *call) tellDeviceRequest() *provider.DeviceRequest {
+	scopes := []string{"openid", "email", "offline_access"}
+	return &provider.DeviceRequest{
+		Client: &provider.Client{ID: "cli", Name: "Example CLI", URI: "https://cli.example.net/about"}, UserCode: "WDJB-MJHT",
+		Asked: provider.Asked{At: toldAt.Add(-2 * time.Minute)}, Address: "192.0.2.7", Scopes: scopes, New: scopes,
+	}
+}
+
+func (c *call) tellDevice(near bool, change func(*provider.DeviceRequest)) *page {
+	d := c.tellDeviceRequest()
+	if d.Near = near; change != nil {
+		change(d)
+	}
+	p := c.deviceAsks(d, ann())
+	p.Path = devicePath
+	return p
+}
+
+func (c *call) tellDecided(allowed bool) *page {
+	p := c.deviceDone(c.tellDeviceRequest(), ann(), allowed)
+	p.Path = devicePath
 	return p
 }

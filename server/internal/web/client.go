@@ -180,6 +180,9 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		out.AccessTokenFormat = "jwt"
 	}
 	for _, g := range c.Grants {
+		if g == provider.DeviceCode {
+			g = "device_code" // as it is named where a client is registered
+		}
 		out.GrantTypes = append(out.GrantTypes, string(g))
 	}
 	if c.Keys != nil {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -26,6 +25,7 @@ const (
 var clientPaths = map[string][]string{
 	"/oauth/par":                              {"POST", "OPTIONS"},
 	"/oauth/token":                            {"POST", "OPTIONS"},
+	"/oauth/device":                           {"POST"},
 	"/oauth/introspect":                       {"POST"},
 	"/oauth/revoke":                           {"POST", "OPTIONS"},
 	"/oauth/userinfo":                         {"GET", "POST", "OPTIONS"},
@@ -55,6 +55,7 @@ func (s *server) provide() (err error) {
 	for _, path := range []string{authorizePath, logoutPath} {
 		s.page(path, methods{"GET": (*call).byProvider, "POST": (*call).byProvider})
 	}
+	s.page(devicePath, methods{"GET": (*call).devicePage, "POST": (*call).deviceForm})
 	for path, allowed := range clientPaths {
 		m := methods{}
 		for _, method := range allowed {
@@ -74,7 +75,7 @@ func (c *call) byProvider() error {
 			return err
 		}
 	}
-	c.letsIn.ServeHTTP(&noted{c.w, c}, c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c)))
+	c.letsIn.ServeHTTP(&noted{c.w, c}, c.byPeople())
 	return nil
 }
 
@@ -131,7 +132,7 @@ func (people) Session(r *http.Request) (*provider.Session, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case c.shown(i) || user.MustChange && c.r.URL.Path == authorizePath: // who must may sign out
+	case c.shown(i) || user.MustChange && c.r.URL.Path != logoutPath: // who must may sign out
 		return nil, nil
 	}
 	return &provider.Session{SID: i.SID, Subject: i.Subject, AuthTime: i.AuthTime, ACR: i.ACR, AMR: i.AMR(), Expires: i.ExpiresAt}, nil

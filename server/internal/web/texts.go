@@ -7,6 +7,7 @@ import (
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/problem"
+	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/session/handover"
@@ -458,6 +459,28 @@ var phrases = map[string]phrase{
 	"may.address":     {"see your postal address", "查看您的通信地址"},
 	"may.offline":     {"do all this while you are away, until you take it back", "在您离开后继续这样做，直到您收回授权"},
 	"may.other":       {"use the permission", "使用权限"},
+	"usercode.title":     {"Let a device in", "授权设备"},
+	"usercode.lead":      {"Type the code that the device shows: a television, a command line, or whatever has no browser of its own.", "请输入设备上显示的代码，设备可以是电视、命令行或其他没有浏览器的设备。"},
+	"usercode.compare":   {"A link has filled in this code. Go on only if the device before you shows the very same one.", "链接已填好这个代码。只有您面前的设备显示完全相同的代码时，才继续。"},
+	"usercode.warn":      {"Type no code that somebody has sent you or told you: whoever has begun with it would get into your account. Nobody who works here asks for that.", "不要输入别人发给您或告诉您的代码，否则对方会进入您的账号。我们的工作人员从不这样要求。"},
+	"usercode.submit":    {"Continue", "继续"},
+	"label.usercode":     {"Code", "代码"},
+	"hint.usercode":      {"Eight letters, such as WDJB-MJHT.", "八个字母，例如 WDJB-MJHT。"},
+	"deviceask.title":    {"Let a device in", "授权设备"},
+	"deviceask.asks":     {"Let %s in on a device?", "要在设备上授权“%s”吗？"},
+	"deviceask.compare":  {"Does the device before you show this code?", "您面前的设备是否显示这个代码？"},
+	"deviceask.when":     {"Asked", "请求时间"},
+	"deviceask.near":     {"It was asked for from the network that you are in.", "请求来自您所在的网络。"},
+	"deviceask.far":      {"It was asked for from another network than yours.", "请求来自与您不同的网络。"},
+	"deviceask.warn":     {"If you have not begun this yourself a moment ago, or got the code from somebody else, do not allow it: they would get into your account.", "如果不是您本人刚刚发起，或者代码是别人给您的，请不要允许，否则对方会进入您的账号。"},
+	"devicedone.title":   {"The device is let in", "已授权设备"},
+	"devicedone.allowed": {"%s goes on by itself on your device, in a few seconds. You can close this page.", "“%s”几秒钟后会在您的设备上自动继续。您可以关闭本页面。"},
+	"devicedone.again":   {"You can take it back at any time: in your account, under Apps.", "您可以随时在账号的“应用”中收回授权。"},
+	"devicedone.apps":    {"See my apps", "查看我的应用"},
+	"devicedone.denied":  {"The device is not let in", "未授权设备"},
+	"devicedone.nothing": {"%s gets nothing, and is told so.", "“%s”什么也得不到，并会收到通知。"},
+	"devicedone.phished": {"If somebody has sent you the code, they meant to get into your account. Nothing has happened; type no other code of theirs.", "如果代码是别人发给您的，对方是想进入您的账号。目前没有发生任何事；请不要再输入对方给的代码。"},
+	"devicedone.account": {"To my account", "我的账号"},
 	"choose.title":    {"Who do you want to be?", "使用哪个账号？"},
 	"choose.lead":     {"%s asks as whom you want to go on.", "“%s”询问您要以哪个账号继续。"},
 	"choose.same":     {"Go on as %s", "以 %s 继续"},
@@ -625,6 +648,9 @@ type refusal struct{ Text, Hint string }
 
 // refusals are the sentences of admit.Error in Chinese, by their codes.
 var refusals = map[string]refusal{
+	provider.ErrUserCode.Code():       {"现在没有设备显示这个代码。", "请再看一下设备，并输入它显示的代码。代码十分钟内有效。"},
+	provider.ErrManyUserCodes.Code():  {"错误的代码太多了。", "请等一会儿再试。"},
+	provider.ErrDevicePage.Code():     {"这个页面已经太旧，或者不是为您生成的。", "请重新输入代码。"},
 	account.ErrBadCredentials.Code():  {"登录名或密码不正确。", ""},
 	account.ErrBadPassword.Code():     {"当前密码不正确。", ""},
 	account.ErrBadCode.Code():         {"验证码不正确。", "请查看最新的一条消息，并输入其中的全部数字。"},

@@ -152,6 +152,8 @@ type page struct {
 	Data  any
 	Flow  string // what the page is about comes in its address
 
+	UserCode string // and here the code of a device
+
 	// Set by show.
 	Lang, Dir string
 	Languages []choice
@@ -291,6 +293,9 @@ func (c *call) choices(p *page) []choice {
 	}
 	if p.Flow != "" {
 		q.Set("flow", p.Flow)
+	}
+	if p.UserCode != "" {
+		q.Set("user_code", p.UserCode)
 	}
 	if c.switches() {
 		q.Set("switch", "yes")
