@@ -78,6 +78,11 @@ type published struct {
 // metadata tells clients what there is here, and where (OpenID Connect Discovery 1.0,
 // RFC 8414). It is made once, and again when another algorithm has got a key.
 func (p *Provider) metadata(w http.ResponseWriter, r *http.Request) {
+	// Keys may be made when somebody asks for them: then they are there.
+	if _, err := p.o.Keys.Published(r.Context()); err != nil {
+		refuse(w, err)
+		return
+	}
 	var signs [3]bool
 	for i, alg := range signingAlgorithms {
 		signs[i] = p.o.Keys.Signing(alg) != nil

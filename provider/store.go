@@ -198,7 +198,8 @@ type Keys interface {
 	// As long as it is the same one, so is the pointer.
 	Signing(alg jose.Algorithm) *jose.Key
 	jose.KeySource // with every key that has signed what still lives
-	// Published is the set of public keys, for /oauth/jwks.
+	// Published is the set of public keys, for /oauth/jwks. What Signing returns is among
+	// them, and that before anybody needs it: who verifies keeps copies.
 	Published(ctx context.Context) (*jose.KeySet, error)
 }
 

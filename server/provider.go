@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
@@ -13,7 +14,7 @@ import (
 // letsIn makes what lets applications in, whose people are those of the edge.
 func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 	p, err := provider.New(provider.Options{
-		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: ringKeys{s.keys}, Secrets: s.keys.Cookies(), People: people,
+		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: s.keys.Cookies(), Salt: s.keys.Names(), People: people,
 		Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
 		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log,
 	})
@@ -53,12 +54,32 @@ func (s *Server) isOfClient(ctx context.Context, origin string) (bool, error) {
 }
 
 // ringKeys sign with the key ring.
-type ringKeys struct{ *keyring.Ring }
+type ringKeys struct {
+	*keyring.Ring
+	log *slog.Logger
+}
+
+// outward is the ring as others see it.
+func (s *Server) outward() ringKeys { return ringKeys{s.keys, s.log} }
 
 // Signing implements provider.Keys.
 func (k ringKeys) Signing(alg jose.Algorithm) *jose.Key { return k.SigningWith(alg) }
 
-// Published implements provider.Keys.
+// Published implements provider.Keys. A client may register for any algorithm that the
+// metadata name. Its keys are made before anybody has read a set without them: so none
+// is in use that somebody's copy has not, also where the client registers a moment later
+// or at another replica.
 func (k ringKeys) Published(ctx context.Context) (*jose.KeySet, error) {
+	if err := k.EnsureAll(ctx, time.Now()); err != nil { // nobody can register for them either
+		k.log.ErrorContext(ctx, "there are no keys of every algorithm yet", slog.Any("error", err))
+	}
 	return k.Settled().KeySet(ctx, "")
+}
+
+// publicKeys are what is published.
+type publicKeys struct{ ringKeys }
+
+// KeySet implements jose.KeySource.
+func (k publicKeys) KeySet(ctx context.Context, _ string) (*jose.KeySet, error) {
+	return k.Published(ctx)
 }

@@ -280,7 +280,7 @@ func (s *Server) show() error {
 		Proofs:      s.proofs,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
-		Published:   s.keys.Settled(),
+		Published:   publicKeys{s.outward()},
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,
