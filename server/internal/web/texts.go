@@ -416,9 +416,9 @@ var phrases = map[string]phrase{
 	"inbox.open":  {"Open the link", "打开链接"},
 
 	"done.signed_out":             {"You are signed out.", "您已退出登录。"},
-	"done.password_changed":       {"The password is changed. Your other sessions have ended, and apps that were let in from them are out.", "密码已修改。您的其他会话已结束，通过这些会话授权的应用已失去权限。"},
+	"done.password_changed":       {"The password is changed. Your other sessions have ended. Apps that were let in from them are out.", "密码已修改。您的其他会话已结束。通过这些会话授权的应用已失去权限。"},
 	"done.session_ended":          {"The session has ended.", "该会话已结束。"},
-	"done.other_sessions_ended":   {"All other sessions have ended, and apps that were let in from them are out.", "其他会话已全部结束，通过这些会话授权的应用已失去权限。"},
+	"done.other_sessions_ended":   {"All other sessions have ended. Apps that were let in from them are out.", "其他会话已全部结束。通过这些会话授权的应用已失去权限。"},
 	"done.profile_saved":          {"Saved.", "已保存。"},
 	"done.identifier_added":       {"Added: you can sign in with it now.", "已添加，现在可以用它登录了。"},
 	"done.identifier_primary_set": {"The primary one is changed.", "主登录名已更换。"},
