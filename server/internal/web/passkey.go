@@ -317,6 +317,7 @@ func (c *call) stepByPasskey(p *page, h half) error {
 	q, err := c.Accounts.AskForStep(c.r.Context(), h.flow, h.browser, c.now)
 	if err == nil {
 		p.Passkey = c.stepWith(requestOf(q, "preferred"))
+		p.Passkey.ReturnTo = p.Form.ReturnTo
 	}
 	return err
 }

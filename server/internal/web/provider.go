@@ -146,6 +146,7 @@ func (c *call) signInFor(a *provider.Authorization) error {
 	}
 	i, user, err := c.holder()
 	if err == nil && user.MustChange {
+		c.target = a.Resume()
 		return account.ErrMustChange
 	}
 	to := url.Values{"return_to": {a.Resume()}}
