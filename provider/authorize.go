@@ -332,11 +332,9 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 		p.o.People.Fault(w, r, err)
 		return
 	}
-	if ours {
-		p.o.Log.ErrorContext(r.Context(), "authorize", "error", err)
-		if admit.KindOf(err) != admit.Unavailable {
-			err = admit.Internal
-		}
+	p.tellRefusal(r, err)
+	if ours && admit.KindOf(err) != admit.Unavailable {
+		err = admit.Internal
 	}
 	a, _ := answerOf(err)
 	to.send(w, map[string]string{"error": a.Error, "error_description": a.Description})

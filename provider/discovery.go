@@ -80,7 +80,7 @@ type published struct {
 func (p *Provider) metadata(w http.ResponseWriter, r *http.Request) {
 	// Keys may be made when somebody asks for them: then they are there.
 	if _, err := p.o.Keys.Published(r.Context()); err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	var signs [3]bool
@@ -91,7 +91,7 @@ func (p *Provider) metadata(w http.ResponseWriter, r *http.Request) {
 	if d == nil || d.signs != signs {
 		text, err := json.Marshal(p.describe(signs))
 		if err != nil {
-			refuse(w, err)
+			p.refuse(w, r, err)
 			return
 		}
 		d = &described{signs, newPage("application/json", documentAge, text)}
@@ -185,14 +185,14 @@ func (p *Provider) describe(signs [3]bool) *document {
 func (p *Provider) jwks(w http.ResponseWriter, r *http.Request) {
 	set, err := p.o.Keys.Published(r.Context())
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	k := p.published.Load()
 	if k == nil || k.set != set {
 		text, err := json.Marshal(set)
 		if err != nil {
-			refuse(w, err)
+			p.refuse(w, r, err)
 			return
 		}
 		k = &published{set, newPage("application/jwk-set+json", keysAge, text)}

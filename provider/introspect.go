@@ -41,12 +41,12 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
 		err = because(ErrInvalidRequest, "The parameter token is missing.")
 	}
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	found, err := p.inspect(r, f, now)
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	write(w, http.StatusOK, found)

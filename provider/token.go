@@ -29,12 +29,12 @@ type grantAnswer struct {
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	f, err := posted(w, r)
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	a, err := p.exchange(r, f, p.now())
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	write(w, http.StatusOK, a)

@@ -19,7 +19,7 @@ var errNoToken = admit.Unauthenticated.New("no_token", "There is no access token
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	told, err := p.tell(w, r)
 	if err != nil {
-		refuseBearer(w, err)
+		p.refuseBearer(w, r, err)
 		return
 	}
 	write(w, http.StatusOK, told)
@@ -102,7 +102,8 @@ func isB64Token(text string) bool {
 }
 
 // refuseBearer refuses a request with an access token (RFC 6750 section 3).
-func refuseBearer(w http.ResponseWriter, err error) {
+func (p *Provider) refuseBearer(w http.ResponseWriter, r *http.Request, err error) {
+	p.tellRefusal(r, err)
 	a, status := answerOf(err)
 	tells := `Bearer realm="userinfo"`
 	switch e, _ := errors.AsType[*admit.Error](err); {

@@ -2,7 +2,10 @@ package server_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,5 +65,22 @@ func TestAKeyOfEveryAlgorithmIsPublishedBeforeAClientAsksForIt(t *testing.T) {
 	}
 	if _, err := v.VerifyAt(t.Context(), token, time.Now()); err != nil {
 		t.Errorf("the copy does not verify what is signed: %v", err)
+	}
+}
+
+func TestWhatTheTokenEndpointRefusesIsInTheLogByItsCode(t *testing.T) {
+	s := newSite(t).withShop()
+	before := len(s.log.String())
+	s.redeemCode("adm_o_secret-of-somebody").want(400)
+	s.client().page("POST", "/oauth/revoke", url.Values{"client_id": {"nobody"}, "token": {"secret-of-somebody"}}).want(401)
+	s.client().page("GET", "/oauth/userinfo", nil, func(r *http.Request) { r.Header.Set("Authorization", "Bearer secret-of-somebody") }).want(401)
+	log := s.log.String()[before:]
+	for _, want := range []string{"status=400", "code=invalid_grant", "code=invalid_client", "code=invalid_token"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log has no %s:\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "secret-of-somebody") {
+		t.Errorf("it tells secrets:\n%s", log)
 	}
 }

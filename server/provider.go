@@ -9,6 +9,7 @@ import (
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/keyring"
+	"github.com/admit-auth/admit/server/internal/web"
 )
 
 // letsIn makes what lets applications in, whose people are those of the edge.
@@ -16,7 +17,7 @@ func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 	p, err := provider.New(provider.Options{
 		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: s.keys.Cookies(), Salt: s.keys.Names(), People: people,
 		Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
-		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log,
+		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log, Refused: web.Refused,
 	})
 	if s.provider == nil { // one is enough to tell clients what ends
 		s.provider = p

@@ -77,6 +77,11 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 	{"factor-recovery", func(c *call) *page {
 		return c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "recovery")
 	}},
+	{"factor-app", func(c *call) *page {
+		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "")
+		p.Form.ReturnTo = authorizePath + "?flow=a"
+		return p
+	}},
 	{"factor-alone", func(c *call) *page { return c.factors([]account.FactorKind{account.TOTP}, "") }},
 	{"factor-wrong", func(c *call) *page {
 		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "")
