@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/jose"
@@ -32,26 +31,9 @@ func (s *Server) tellClients(ctx context.Context) {
 	}
 }
 
-// fewClients are looked at in one transaction.
-const fewClients = 200
-
 // isOfClient reports whether an origin is that of a registered client's pages.
 func (s *Server) isOfClient(ctx context.Context, origin string) (bool, error) {
-	for after := ""; ; {
-		all, err := s.accounts.FindClients(ctx, after, fewClients)
-		if err != nil {
-			return false, err
-		}
-		for _, c := range all {
-			if slices.Contains(c.Origins(), origin) {
-				return true, nil
-			}
-		}
-		if len(all) < fewClients {
-			return false, nil
-		}
-		after = all[len(all)-1].ID
-	}
+	return s.origins.has(ctx, origin, time.Now())
 }
 
 // ringKeys sign with the key ring.

@@ -88,6 +88,7 @@ type Server struct {
 	sessions  *session.Manager[web.Data]
 	codes     session.Store // of hand-overs: that of the sessions
 	provider  *provider.Provider
+	origins   origins // of clients' pages
 	proofs    *dpop.Verifier
 	inbox     *notify.Inbox            // nil but with --dev
 	senders   map[string]notify.Sender // by channel; the inbox with --dev
@@ -250,6 +251,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
+	s.origins.clients = s.accounts.FindClients
 	return s, s.accounts.ExpectHashes(ctx)
 }
 
