@@ -475,6 +475,13 @@ func TestWhatAnAppWasAllowedIsTakenBackAtOnce(t *testing.T) {
 		if got := string(c.get("activity").want(200).body); !strings.Contains(got, `"event":"`+event+`","text"`) || !strings.Contains(got, `"detail":"shop","by":"user"`) {
 			t.Errorf("the activity does not tell of %s: %s", event, got)
 		}
+		for _, r := range c.get("activity").m["records"].([]any) {
+			if r := r.(m); r["event"] == event {
+				if from, _ := r["device"].(m); from["address"] != "127.0.0.1" || from["name"] != "Firefox on Linux" {
+					t.Errorf("%s comes from %v", event, r)
+				}
+			}
+		}
 	}
 
 	other.delete("apps/shop").want(204)

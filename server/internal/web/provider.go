@@ -72,7 +72,7 @@ func (c *call) byProvider() error {
 			return err
 		}
 	}
-	c.letsIn.ServeHTTP(&noted{c.w, c}, c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c)))
+	c.letsIn.ServeHTTP(&noted{c.w, c}, c.r.WithContext(context.WithValue(account.From(c.r.Context(), c.origin()), callKey{}, c)))
 	return nil
 }
 
