@@ -80,6 +80,9 @@ func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // tellRefusal tells who runs the provider. A client is told of an error of ours nothing
 // but that it is one: so somebody else must be.
 func (p *Provider) tellRefusal(r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // who has hung up is told nothing
+	}
 	if p.o.Refused != nil {
 		p.o.Refused(r, err)
 		return
