@@ -346,10 +346,10 @@ func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
 	}
 	r := root.get("admin/keys").want(200) // and not more than is described
 	keys := r.m["keys"].([]any)
-	if len(keys) != 4 {
+	if len(keys) != 5 {
 		t.Fatalf("%s", r.body)
 	}
-	first, second := keys[0].(m), keys[3].(m)
+	first, second := keys[0].(m), keys[4].(m)
 	if first["id"] != made.ID || first["state"] != "active" || first["not_after"] != nil {
 		t.Errorf("the new key is %v", first)
 	}
