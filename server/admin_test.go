@@ -356,9 +356,12 @@ func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
 	if second["state"] != "retiring" || second["not_after"] == nil || second["purpose"] != "cookies" {
 		t.Errorf("the old key is %v", second)
 	}
+	if k := keys[1].(m); k["purpose"] != "names" || k["state"] != "active" {
+		t.Errorf("key 1 is %v", k)
+	}
 	for i, state := range []string{"active", "next"} {
-		if k := keys[1+i].(m); k["purpose"] != "signing" || k["state"] != state {
-			t.Errorf("key %d is %v", 1+i, k)
+		if k := keys[2+i].(m); k["purpose"] != "signing" || k["state"] != state {
+			t.Errorf("key %d is %v", 2+i, k)
 		}
 	}
 	if bytes.Contains(r.body, []byte(`"d"`)) {
