@@ -74,16 +74,18 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 		return nil, ErrInvalidToken
 	}
 	l := &live{Token: t}
-	if l.grant, err = tx.Grant(t.Grant); err != nil {
-		return nil, err
-	}
-	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != t.Client {
-		return nil, ErrInvalidToken
-	}
 	if l.client, err = tx.Client(t.Client); err != nil {
 		return nil, err
 	}
 	if l.client == nil || l.client.Disabled {
+		return nil, ErrInvalidToken
+	}
+	if l.grant = l.client.own(now); l.grant.ID != t.Grant {
+		if l.grant, err = tx.Grant(t.Grant); err != nil {
+			return nil, err
+		}
+	}
+	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != t.Client {
 		return nil, ErrInvalidToken
 	}
 	// What a JWT does not say of these its grant does.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,7 +61,7 @@ func (c *clientCopies) put(id string, one clientCopy) {
 
 // Client implements account.Clients and provider.Tx.
 func (t *txn) Client(id string) (*provider.Client, error) {
-	copies := &t.tx.pool.clients
+	copies := &t.tx().pool.clients
 	known := copies.get(id)
 	var text string
 	now := clientCopy{}
@@ -97,6 +98,7 @@ func (t *txn) PutClient(c *provider.Client) error {
 	if err != nil {
 		return err
 	}
+	t.tx().wrote(nearRow{ofClient, c.ID})
 	return t.exec(sqlPutClient, c.ID, rand.Int64N(1<<62)+1, c.AccessLife.Milliseconds(), c.BackchannelLogoutURI != "" && !c.Disabled, text)
 }
 
@@ -105,6 +107,13 @@ func (t *txn) DeleteClient(id, _ string, now time.Time) (lived bool, err error) 
 	if err := t.row(sqlClientLives, id, now.UnixMilli()).Scan(&lived); err != nil {
 		return false, err
 	}
+	// Of what it has of its own no grant is written down.
+	c, err := t.Client(id)
+	if err != nil {
+		return false, err
+	}
+	lived = lived || c != nil && slices.Contains(c.Grants, provider.ClientCredentials)
+	t.tx().all = true // copies of grants that another client of the id would find
 	for _, query := range sqlForgetClient {
 		if err := t.exec(query, id); err != nil {
 			return false, err

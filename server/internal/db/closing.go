@@ -94,5 +94,5 @@ func (t *txn) flush() error {
 	if len(c.records) == 0 {
 		return nil
 	}
-	return t.tx.conclude(t.ctx, t.now, c)
+	return t.tx().conclude(t.ctx, t.now, c)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,26 +25,56 @@ type SessionStore struct {
 // Swap implements session.Store.
 func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
 	e, ends := session.Ending(ctx)
+	var t *tx // the last that was tried
+	defer func() { s.forget(key, t) }()
 	if !ends {
 		return s.Store.Swap(ctx, key, old, it)
 	}
 	e.Until = e.At.Add(account.ToldFor)
 	// Also where it failed: a commit may have happened all the same.
 	defer s.db.feed.Wake()
-	return s.Store.Swap(s.db.along(ctx, e.At, func(ctx context.Context, t *tx, _ sqlstore.Write) (closing, error) {
+	return s.Store.Swap(s.db.along(ctx, e.At, func(ctx context.Context, in *tx, _ sqlstore.Write) (closing, error) {
+		t = in
 		grants, err := t.endedBy(ctx, e, it)
 		return closing{events: append(grants, e)}, err
 	}), key, old, it)
+}
+
+// Add implements session.Store. It may be the epoch of a subject that had none.
+func (s *SessionStore) Add(ctx context.Context, key string, it session.Item) (uint64, error) {
+	defer s.forget(key, nil)
+	return s.Store.Add(ctx, key, it)
+}
+
+// Delete implements session.Store.
+func (s *SessionStore) Delete(ctx context.Context, key string) error {
+	defer s.forget(key, nil)
+	return s.Store.Delete(ctx, key)
+}
+
+// forget forgets copies of what was written under a key, and beside it.
+func (s *SessionStore) forget(key string, beside *tx) {
+	if s.db.near == nil {
+		return
+	}
+	if subject, ok := strings.CutPrefix(key, session.EpochKey("")); ok {
+		s.db.near.forget(nearRow{ofEpoch, subject}, nearRow{ofUser, subject})
+	} else {
+		s.db.near.forget(nearRow{ofSession, key})
+	}
+	if beside != nil {
+		s.db.near.forget(beside.stale...)
+	}
 }
 
 // along returns a context under which what fn returns is written last in the
 // transaction of a session's.
 func (db *DB) along(ctx context.Context, now time.Time, fn func(context.Context, *tx, sqlstore.Write) (closing, error)) context.Context {
 	return sqlstore.Also(ctx, func(ctx context.Context, t *sql.Tx, w sqlstore.Write) error {
-		c, err := fn(ctx, &tx{t, db.write}, w)
+		c, err := fn(ctx, &tx{Tx: t, pool: db.write}, w)
 		if err == nil && len(c.records)+len(c.events) > 0 {
 			w.Last(func(ctx context.Context, t *sql.Tx) error {
-				return (&tx{t, db.write}).conclude(ctx, now, c)
+				return (&tx{Tx: t, pool: db.write}).conclude(ctx, now, c)
 			})
 		}
 		return err
@@ -63,7 +94,7 @@ const firstEpoch = 24 * time.Hour
 
 func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, err error) error {
 	if err == nil && n == 0 {
-		n, err = t.in.BeginEpoch(t.ctx, t.tx.Tx, user, now, now.Add(firstEpoch))
+		n, err = t.in.BeginEpoch(t.ctx, t.tx().Tx, user, now, now.Add(firstEpoch))
 	}
 	if err != nil {
 		return err

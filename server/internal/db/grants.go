@@ -196,7 +196,7 @@ func (t providerTx) SpendCode(selector, grant string) (bool, error) {
 
 // Grant implements provider.Tx.
 func (t providerTx) Grant(id string) (*provider.Grant, error) {
-	return found(scanGrant(t.row(sqlGrant, id)))
+	return copied(t, nearRow{ofGrant, id}, func() (*provider.Grant, error) { return found(scanGrant(t.row(sqlGrant, id))) })
 }
 
 func scanGrant(row interface{ Scan(...any) error }) (*provider.Grant, error) {
@@ -235,6 +235,7 @@ func (t providerTx) AddGrant(g *provider.Grant) error {
 
 // RotateGrant implements provider.Tx.
 func (t providerTx) RotateGrant(id string, n uint64, next token.Digest, now time.Time) error {
+	t.tx().wrote(nearRow{ofGrant, id})
 	rotated, err := changed(t.run(sqlRotateGrant, next[:], now.UnixMilli(), id, n))
 	if err == nil && rotated == 0 {
 		err = errOutdated
@@ -244,12 +245,14 @@ func (t providerTx) RotateGrant(id string, n uint64, next token.Digest, now time
 
 // EndGrant implements provider.Tx.
 func (t providerTx) EndGrant(id, reason string, _ time.Time) (bool, error) {
+	t.tx().wrote(nearRow{ofGrant, id})
 	n, err := changed(t.run(sqlEndGrant, reason, id))
 	return n == 1, err
 }
 
 // Outlive implements provider.Tx.
 func (t providerTx) Outlive(id string) error {
+	t.tx().wrote(nearRow{ofGrant, id})
 	return t.exec("UPDATE grants SET sid = '' WHERE id = ?", id)
 }
 
@@ -276,6 +279,10 @@ func (t providerTx) grants(where string, args ...any) (all []*provider.Grant, er
 
 // Token implements provider.Tx.
 func (t providerTx) Token(selector string) (*provider.Token, error) {
+	return copied(t, nearRow{ofToken, selector}, func() (*provider.Token, error) { return t.token(selector) })
+}
+
+func (t providerTx) token(selector string) (*provider.Token, error) {
 	var row tokenRow
 	var digest []byte
 	var expires int64
@@ -300,6 +307,7 @@ func (t providerTx) AddToken(a *provider.Token) error {
 
 // EndToken implements provider.Tx.
 func (t providerTx) EndToken(selector string) error {
+	t.tx().wrote(nearRow{ofToken, selector})
 	return t.exec("DELETE FROM access_tokens WHERE id = ?", selector)
 }
 
@@ -328,7 +336,7 @@ func (t providerTx) Deliveries(now time.Time, most int) (due []*provider.Deliver
 }
 
 // PutDelivery implements provider.Tx.
-func (t providerTx) PutDelivery(d *provider.Delivery) error { return t.tx.putDelivery(t.ctx, d) }
+func (t providerTx) PutDelivery(d *provider.Delivery) error { return t.tx().putDelivery(t.ctx, d) }
 
 func (t *tx) putDelivery(ctx context.Context, d *provider.Delivery) error {
 	_, err := t.ExecContext(ctx, `INSERT INTO deliveries (id, client_id, subject, sid, at, tries, due_at) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -407,6 +415,7 @@ func (t *tx) changeGrants(ctx context.Context, how, which string, args ...any) (
 		}
 		g.expires, g.life = time.UnixMilli(expires), time.Duration(life)*time.Millisecond
 		gone = append(gone, g)
+		t.wrote(nearRow{ofGrant, g.gid})
 	}
 	return gone, rows.Err()
 }
@@ -443,7 +452,7 @@ func (t *txn) tellEnded(told []feed.Event, err error) error {
 
 // forgetGrants removes what a user was behind, who is deleted.
 func (t *txn) forgetGrants(user string) error {
-	if err := t.tellEnded(t.tx.endGrantsOf(t.ctx, user, "", "account_deleted", t.now)); err != nil {
+	if err := t.tellEnded(t.tx().endGrantsOf(t.ctx, user, "", "account_deleted", t.now)); err != nil {
 		return err
 	}
 	return t.exec("DELETE FROM grants WHERE "+ofSubject, user)

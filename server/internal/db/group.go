@@ -142,6 +142,7 @@ func (db *DB) together(all []*update) (done bool) {
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(all[0].ctx), deadline)
 	defer cancel()
+	seen := db.near.now()
 	tx, err := db.write.beginWriting(ctx)
 	if err != nil {
 		failed = err
@@ -158,7 +159,7 @@ func (db *DB) together(all []*update) (done bool) {
 		// undo the whole transaction.
 		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
 		defer cancel()
-		t := &txn{ctx: own, tx: tx, in: db.write.sessions(), now: begun, before: &c}
+		t := &txn{ctx: own, under: tx, in: db.write.sessions(), now: begun, before: &c, began: seen, unsafe: len(all) > 1}
 		unwritten := c.records
 		db.one(u, t, len(all) > 1)
 		switch {
@@ -178,6 +179,8 @@ func (db *DB) together(all []*update) (done bool) {
 	if len(kept) == 0 {
 		return true
 	}
+	// Also where the commit failed: it may have happened all the same.
+	defer db.near.forgetOf(tx, c.accounts)
 	if failed = tx.conclude(ctx, begun, c); failed != nil {
 		if len(kept) > 1 {
 			return false
@@ -201,16 +204,17 @@ const (
 // one runs an update in a transaction that it may share.
 func (db *DB) one(u *update, t *txn, shared bool) {
 	u.kept, u.err, u.died = nil, nil, nil
-	if shared {
-		if u.err = t.exec(savepoint); u.err != nil {
-			return
-		}
-	}
 	func() {
 		defer func() { u.died = recover() }()
 		u.err = u.fn(t)
 	}()
-	if !shared || u.err != nil && !refused(u.err) {
+	switch {
+	case t.failed != nil:
+		u.err, u.died = t.failed, nil // all of it runs once more
+		return
+	case !shared || u.err != nil && !refused(u.err):
+		return
+	case t.unsafe: // it has done without a statement
 		return
 	}
 	var err error
