@@ -140,10 +140,14 @@ func (db *DB) together(all []*update) (done bool) {
 	if d, ok := all[0].ctx.Deadline(); ok && db.write.dialect == inPostgres && d.Before(deadline) {
 		deadline = d // who waits for a database that does not answer waits once
 	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(all[0].ctx), deadline)
+	ctx := context.WithoutCancel(all[0].ctx)
+	whole, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	if db.write.dialect == inPostgres {
+		ctx = whole
+	}
 	seen := db.near.now()
-	tx, err := db.write.beginWriting(ctx)
+	tx, err := db.write.beginWriting(whole)
 	if err != nil {
 		failed = err
 		for _, u := range all {
@@ -156,11 +160,16 @@ func (db *DB) together(all []*update) (done bool) {
 	var c closing // of those that are kept: last is what others wait for
 	for _, u := range all {
 		// What cancels one request must not interrupt a statement: SQLite would
-		// undo the whole transaction.
-		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
-		defer cancel()
+		// undo the whole transaction. The driver of SQLite would start a goroutine for
+		// each statement to watch for it, which is as much work as the statement.
+		own := context.WithoutCancel(u.ctx)
+		if db.write.dialect == inPostgres {
+			var cancel context.CancelFunc
+			own, cancel = context.WithDeadline(own, deadline)
+			defer cancel()
+		}
 		t := &txn{ctx: own, under: tx, in: db.write.sessions(), now: begun, before: &c, began: seen, unsafe: len(all) > 1}
-		unwritten := c.records
+		unwritten := c
 		db.one(u, t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
@@ -173,7 +182,7 @@ func (db *DB) together(all []*update) (done bool) {
 				return false
 			}
 		default:
-			c.records = unwritten // what it had flushed was undone with it
+			c = unwritten // what it had flushed was undone with it
 		}
 	}
 	if len(kept) == 0 {

@@ -22,7 +22,7 @@ type pool struct {
 // costs the database, and would double what an ending costs. The driver of
 // PostgreSQL does it by itself.
 var often = []string{sqlUser, sqlIdentifiers, sqlRoles, sqlFamily, sqlRotate, savepoint, release, sqlNumber, sqlTell,
-	sqlClient, sqlCode, sqlSpendCode, sqlGrant, sqlAddGrant, sqlRotateGrant, sqlToken, sqlAddToken}
+	sqlClient, sqlCode, sqlSpendCode, sqlGrant, sqlAddGrant, sqlRotateGrant, sqlToken, sqlAddTokens[0], sqlAddTokens[1], sqlAddTokens[2]}
 
 func (p *pool) prepare(ctx context.Context) error {
 	if p.dialect != inSQLite {

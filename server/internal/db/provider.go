@@ -35,6 +35,11 @@ func (s providerStore) View(ctx context.Context, fn func(provider.Tx) error) (er
 	}
 	ctx, span := trace.Start(ctx, "provider read")
 	defer func() { span.End(err) }()
+	// Rows by their keys are read as soon as somebody would have stopped it, and the driver
+	// of SQLite starts a goroutine for each statement that can be.
+	if s.db.read.dialect == inSQLite {
+		ctx = context.WithoutCancel(ctx)
+	}
 	ctx, cancel := s.db.read.bound(ctx)
 	defer cancel()
 	t := &txn{ctx: ctx, in: s.db.read.sessions().Reading(), begin: func() (uint64, *tx, error) {
