@@ -99,7 +99,10 @@ func (p *process) cpu() time.Duration {
 
 // addClient registers a client with the command line, and returns its secret.
 func (p *process) addClient(id string, args ...string) (secret string) {
-	return strings.TrimSpace(run(p.binary, append([]string{"client", "add", "--data", p.data, "--id", id, "--name", id}, args...)...))
+	cmd := exec.Command(p.binary, append([]string{"client", "add", "--data", p.data, "--id", id, "--name", id}, args...)...)
+	out, err := cmd.Output()
+	must(err)
+	return strings.TrimSpace(string(out))
 }
 
 // get returns a document as it is answered.

@@ -44,7 +44,8 @@ type Clients interface {
 	// PutClient makes a client be just as given.
 	PutClient(c *provider.Client) error
 	// DeleteClient removes a client with its consents, codes and tokens, ends its
-	// grants, and reports whether any of them was good. It does not tell the feed.
+	// grants, and reports whether any of them was good, or it may have had tokens of its
+	// own. It does not tell the feed.
 	DeleteClient(id, reason string, now time.Time) (lived bool, err error)
 	// ClientTold returns until when the feed tells that a client with this id has
 	// ended, the zero time where it does not.

@@ -3,12 +3,14 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -23,47 +25,66 @@ type SessionStore struct {
 }
 
 // Swap implements session.Store.
-func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
+func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (version uint64, err error) {
+	ctx = s.whole(ctx)
 	e, ends := session.Ending(ctx)
-	var t *tx // the last that was tried
-	defer func() { s.forget(key, t) }()
 	if !ends {
+		defer func() { s.forget(key, err, nil) }()
 		return s.Store.Swap(ctx, key, old, it)
 	}
+	var beside *tx // the last that was tried
 	e.Until = e.At.Add(account.ToldFor)
 	// Also where it failed: a commit may have happened all the same.
-	defer s.db.feed.Wake()
-	return s.Store.Swap(s.db.along(ctx, e.At, func(ctx context.Context, in *tx, _ sqlstore.Write) (closing, error) {
-		t = in
+	defer func() {
+		s.forget(key, err, &beside) // before anybody hears of it
+		s.db.feed.Wake()
+	}()
+	return s.Store.Swap(s.db.along(ctx, e.At, func(ctx context.Context, t *tx, _ sqlstore.Write) (closing, error) {
+		beside = t
 		grants, err := t.endedBy(ctx, e, it)
 		return closing{events: append(grants, e)}, err
 	}), key, old, it)
 }
 
 // Add implements session.Store. It may be the epoch of a subject that had none.
-func (s *SessionStore) Add(ctx context.Context, key string, it session.Item) (uint64, error) {
-	defer s.forget(key, nil)
+func (s *SessionStore) Add(ctx context.Context, key string, it session.Item) (version uint64, err error) {
+	ctx = s.whole(ctx)
+	defer func() { s.forget(key, err, nil) }()
 	return s.Store.Add(ctx, key, it)
 }
 
 // Delete implements session.Store.
-func (s *SessionStore) Delete(ctx context.Context, key string) error {
-	defer s.forget(key, nil)
+func (s *SessionStore) Delete(ctx context.Context, key string) (err error) {
+	ctx = s.whole(ctx)
+	defer func() { s.forget(key, err, nil) }()
 	return s.Store.Delete(ctx, key)
 }
 
-// forget forgets copies of what was written under a key, and beside it.
-func (s *SessionStore) forget(key string, beside *tx) {
-	if s.db.near == nil {
-		return
+// whole is a context for a write that is waited for even where nobody waits for the
+// answer: copies of what it has written are forgotten after it.
+func (s *SessionStore) whole(ctx context.Context) context.Context {
+	if s.db.near == nil || ctx.Err() != nil {
+		return ctx
 	}
-	if subject, ok := strings.CutPrefix(key, session.EpochKey("")); ok {
-		s.db.near.forget(nearRow{ofEpoch, subject}, nearRow{ofUser, subject})
-	} else {
-		s.db.near.forget(nearRow{ofSession, key})
-	}
-	if beside != nil {
-		s.db.near.forget(beside.stale...)
+	return context.WithoutCancel(ctx)
+}
+
+// forget forgets copies of what was written under a key, and beside it. A write that has
+// run out of time may happen yet.
+func (s *SessionStore) forget(key string, err error, beside **tx) {
+	switch n := s.db.near; {
+	case n == nil:
+	case errors.Is(err, admit.Unavailable):
+		n.doubt(time.Now())
+	default:
+		if subject, ok := strings.CutPrefix(key, session.EpochKey("")); ok {
+			n.forget(nearRow{ofEpoch, subject}, nearRow{ofUser, subject})
+		} else {
+			n.forget(nearRow{ofSession, key})
+		}
+		if beside != nil && *beside != nil {
+			n.forget((*beside).stale...)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ type near struct {
 	young, old map[nearRow]any // guarded by mu
 	forgotten  [256]nearRow    // the last ones, in a ring; guarded by mu
 	seq        uint64          // how many there were; guarded by mu
+	silent     time.Time       // until when nothing is kept; zero: it is; guarded by mu
 }
 
 // nearMost is how many copies are young: then they are old, and those that were old go,
@@ -83,6 +84,12 @@ func (n *near) fill(v any, since uint64, r nearRow, on ...nearRow) {
 	if n.seq-since > uint64(len(n.forgotten)) {
 		return
 	}
+	if !n.silent.IsZero() {
+		if time.Now().Before(n.silent) {
+			return
+		}
+		n.silent = time.Time{}
+	}
 	for i := since; i < n.seq; i++ {
 		if gone := n.forgotten[i%uint64(len(n.forgotten))]; gone == r || slices.Contains(on, gone) {
 			return
@@ -106,6 +113,18 @@ func (n *near) forget(all ...nearRow) {
 func (n *near) clear() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.drop()
+}
+
+// doubt keeps nothing until whatever may be under way has ended.
+func (n *near) doubt(now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.silent = now.Add(3 * writeTimeout)
+	n.drop()
+}
+
+func (n *near) drop() {
 	n.young, n.old = nil, nil
 	n.seq += uint64(len(n.forgotten)) + 1
 }

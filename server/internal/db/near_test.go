@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"net/http"
@@ -233,7 +234,8 @@ func TestACopyOfASessionProvesNoExpiry(t *testing.T) {
 		return found
 	}
 	now := time.Now()
-	if look(now) == nil || look(now) == nil || look(now.Add(3*time.Hour)) != nil {
+	first, second := look(now), look(now)
+	if first == nil || second == nil || look(now.Add(3*time.Hour)) != nil {
 		t.Error("a session counts for longer than it lives, or not at all")
 	}
 }
@@ -275,4 +277,47 @@ func TestNoCopyOutlivesAnEndingThatWasAcknowledged(t *testing.T) {
 		close(stop)
 	}
 	looking.Wait()
+}
+
+// Whoever hangs up in the middle of a sign-out is not told what became of it. Where it has
+// happened, it has happened to the copies, too.
+func TestASignOutThatIsGivenUpLeavesNoCopy(t *testing.T) {
+	d := newCounter(t)
+	for i := range 30 {
+		sid := d.session(d.ann, time.Now().Add(time.Hour))
+		look := func() (found *provider.Session) {
+			t.Helper()
+			if err := d.store.View(d.ctx, func(tx provider.Tx) (err error) {
+				found, err = tx.Session(sid, time.Now())
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		look()
+		ctx, hangUp := context.WithCancel(d.ctx)
+		var others sync.WaitGroup
+		for range 3 { // so that it waits for its turn
+			others.Go(func() { d.session(d.ann, time.Now().Add(time.Hour)) })
+		}
+		others.Go(func() {
+			time.Sleep(time.Duration(i) * 50 * time.Microsecond) // anywhere in it
+			hangUp()
+		})
+		_ = d.sessions.EndAny(ctx, sid, "signed_out") // whatever it says
+		look()
+		others.Wait()
+		var lives bool
+		if err := d.View(d.ctx, func(tx account.Tx) error {
+			_, err := tx.Session(sid, time.Now())
+			lives = err == nil
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got := look() != nil; got != lives {
+			t.Fatalf("by a copy the session lives: %v, by the database: %v", got, lives)
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package db
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestWhatWasForgottenWhileItWasReadIsNotKept(t *testing.T) {
 	r, on := nearRow{ofSession, "s"}, nearRow{ofEpoch, "ann"}
@@ -26,6 +29,23 @@ func TestWhatWasForgottenWhileItWasReadIsNotKept(t *testing.T) {
 	n.forget(nearRow{ofSession, "another"})
 	if n.fill(1, since, r, on); !n.has(r) {
 		t.Error("a row that nobody wrote is not kept")
+	}
+}
+
+func TestNothingIsKeptWhileAWriteMayHappenYet(t *testing.T) {
+	n := &near{}
+	r := nearRow{ofSession, "s"}
+	n.fill(1, n.now(), r)
+	n.doubt(time.Now())
+	if n.has(r) {
+		t.Error("a copy is used that may be of before")
+	}
+	if n.fill(1, n.now(), r); n.has(r) {
+		t.Error("a copy is made of what may be of before")
+	}
+	n.doubt(time.Now().Add(-time.Hour))
+	if n.fill(1, n.now(), r); !n.has(r) {
+		t.Error("nothing is kept any more")
 	}
 }
 
