@@ -169,5 +169,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if err := tx.conclude(ctx, now, c); err != nil {
 		return 0, classify(err)
 	}
+	tx.all = true
+	defer db.near.forgetOf(tx, true)
 	return sessions, classify(tx.Commit())
 }
