@@ -80,7 +80,10 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 	if l.client == nil || l.client.Disabled {
 		return nil, ErrInvalidToken
 	}
-	if l.grant = l.client.own(now); l.grant.ID != t.Grant {
+	if t.Subject == "" { // of a JWT it is not known yet
+		l.grant = l.client.own(now)
+	}
+	if l.grant == nil || l.grant.ID != t.Grant {
 		if l.grant, err = tx.Grant(t.Grant); err != nil {
 			return nil, err
 		}
