@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -320,7 +319,7 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 	t := token.New(token.OneTime)
 	err := tx.AddCode(&Code{
 		Selector: t.Selector(), Digest: t.Digest(), Asked: v.Asked, Session: *s,
-		Expires: now.Add(min(cmp.Or(c.CodeLife, codeLife), maxCodeLife)),
+		Expires: now.Add(c.codeLife()),
 	})
 	if err != nil {
 		return admit.Secret{}, fmt.Errorf("keep a code: %w", err)
@@ -370,11 +369,9 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 		p.o.People.Fault(w, r, err)
 		return
 	}
-	if ours {
-		p.o.Log.ErrorContext(r.Context(), "authorize", "error", err)
-		if admit.KindOf(err) != admit.Unavailable {
-			err = admit.Internal
-		}
+	p.tellRefusal(r, err)
+	if ours && admit.KindOf(err) != admit.Unavailable {
+		err = admit.Internal
 	}
 	if !ours {
 		if err := p.close(r.Context(), q); err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,19 @@ const (
 func gid(t token.Token) string {
 	sum := sha256.Sum256([]byte("gid:" + t.Selector()))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// OwnGrant is the "gid" of the tokens that the client has of its own. A client that takes
+// the id of one that was removed was made at another time, and has another.
+func (c *Client) OwnGrant() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "own:%d:%s", c.CreatedAt.UnixMilli(), c.ID))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// own is the client's own grant, which is there as long as the client and is written
+// down nowhere: a row for each token would double what that costs.
+func (c *Client) own(now time.Time) *Grant {
+	return &Grant{ID: c.OwnGrant(), Client: c.ID, BegunAt: now, RotatedAt: now, Expires: now.Add(c.accessLife())}
 }
 
 // successor returns the refresh token after t: HMAC(K, grant ‖ n ‖ t). Who has the
@@ -103,8 +117,8 @@ type minted struct {
 	life   time.Duration
 }
 
-// mint notes an access token of a grant. The user is nil where the client asks for
-// itself.
+// mint notes an access token of a grant, bound to the key that was proved. The user is
+// nil where the client asks for itself.
 func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
 	expires := now.Add(c.accessLife())
 	if g.Expires.Before(expires) {
@@ -117,7 +131,7 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		m.opaque = token.New(token.Access)
 		t := &Token{
 			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
-			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+			Scopes: scopes, Audience: audience, JKT: x.key.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
 			Actors: x.actors,
 		}
 		if u != nil {
@@ -144,8 +158,8 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 			d.Roles = u.Roles
 		}
 	}
-	if g.JKT != "" {
-		d.Confirmation = &access.Confirmation{JKT: g.JKT}
+	if x.key.JKT != "" {
+		d.Confirmation = &access.Confirmation{JKT: x.key.JKT}
 	}
 	var err error
 	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))

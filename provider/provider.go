@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/dpop"
 )
 
 // Options configure a Provider. Issuer, Store, Keys, Secrets and People are needed.
@@ -92,6 +93,11 @@ type Options struct {
 	// clients that are no native ones: for development.
 	InsecureLoopback bool
 
+	// Refused hears of each refusal that a client is told, and of each error of ours that
+	// it is not: for your log and your figures. Its code is that of the *admit.Error in it;
+	// there is no secret in its text. Nil has Log told, of refusals at level debug.
+	Refused func(r *http.Request, err error)
+
 	Log *slog.Logger // of what no client is told; nil for slog.Default()
 
 	now func() time.Time // of tests
@@ -129,6 +135,7 @@ type Provider struct {
 	base   string // path of the endpoints, such as /oauth
 	cross  *http.CrossOriginProtection
 	routes map[string]route
+	proofs *dpop.Verifier // of keys that tokens are bound to
 	*tokens
 	*rest
 	*devices
@@ -182,7 +189,13 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t, rest: rest, devices: devices}
+	proofs, err := newProofs(at, o.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{
+		o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), proofs: proofs, tokens: t, rest: rest, devices: devices,
+	}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
 		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)
