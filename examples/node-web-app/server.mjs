@@ -3,8 +3,8 @@
 //   admit serve --dev
 //   (umask 077; admit client add --id node-web-app --name 'My site' --grant authorization_code,refresh_token \
 //     --redirect http://127.0.0.1:8088/callback --post-logout http://127.0.0.1:8088/ \
-//     --backchannel-logout http://127.0.0.1:8088/backchannel-logout > secret)
-//   npm ci && SECRET_FILE=../../secret node server.mjs
+//     --backchannel-logout http://127.0.0.1:8088/backchannel-logout > examples/node-web-app/secret)
+//   cd examples/node-web-app && npm ci && node server.mjs
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
