@@ -89,7 +89,8 @@ const pages = {
       pkceCodeVerifier: begun.verifier, expectedState: begun.state, expectedNonce: begun.nonce, idTokenExpected: true,
     })
     const { sub, sid } = tokens.claims()
-    const { name = sub } = await oidc.fetchUserInfo(config, tokens.access_token, sub) // not everybody has told a name
+    const info = await oidc.fetchUserInfo(config, tokens.access_token, sub)
+    const name = info.name ?? info.preferred_username ?? sub // not everybody has told one
     sessions.delete(s.id) // a secret that was there before the sign-in is none
     begin(res, { begun: s.begun, sub, sid, name, tokens: keep(tokens), proof: tokens.id_token })
     redirect(res, '/')

@@ -146,7 +146,7 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.sessions.Load(r)
 	switch {
 	case err == nil && v.Subject != "":
-		name = cmp.Or(v.Data.Name, v.Subject) // not everybody has told a name
+		name = v.Data.Name
 	case err != nil && !errors.Is(err, admit.Unauthenticated):
 		return err
 	}
@@ -224,13 +224,17 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var profile struct{ Name string }
+	var profile struct {
+		Name     string
+		UserName string `json:"preferred_username"`
+	}
 	if err := info.Claims(&profile); err != nil {
 		return err
 	}
-	// The subject is what stays the same: names and addresses change.
+	// The subject is what stays the same: names and addresses change, and not everybody has
+	// told one.
 	_, err = s.sessions.StartWith(w, r, id.Subject, nil, func(v *Visit) {
-		*v = Visit{Begun: v.Begun, SID: claims.SID, Proof: proof, Name: profile.Name, Tokens: tokens}
+		*v = Visit{Begun: v.Begun, SID: claims.SID, Proof: proof, Name: cmp.Or(profile.Name, profile.UserName, id.Subject), Tokens: tokens}
 	})
 	if err != nil {
 		return err
