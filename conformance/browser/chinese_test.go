@@ -48,7 +48,7 @@ var inChinese = map[string]string{
 	"Allow":                           "允许",
 	"Do not allow":                    "不允许",
 	"see your e-mail address":         "查看您的邮箱",
-	"see your name and your language": "查看您的名字和语言",
+	"see your name, your user name and your language": "查看您的名字、用户名和语言",
 	"Sign out here, too?":             "也要在这里退出登录吗？",
 	"Stay signed in":                  "保持登录",
 	"Take back":                       "收回授权",
