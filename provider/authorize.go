@@ -51,6 +51,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	if err != nil || s != nil && s.Subject == "" {
 		s, q.unknown = nil, err // or a guest
 	}
+	q.nobody = s == nil
 	// What was posted has no effect, but for a decision that comes from our own page and
 	// from whom that was shown to. Another site's page posts without the session's
 	// cookie (SameSite), and so a client's own request goes on as a GET, too.

@@ -515,7 +515,7 @@ func TestAttackAFlowIsForgedOrOld(t *testing.T) {
 		other := newStage(t)
 		other.signIn("s1", "ann")
 		other.get(ask(), "s1")
-		bad := []string{"x", good[:len(good)-1], good + "A", "A" + good[1:], other.a.Flow(), strings.Repeat("A", 20<<10)}
+		bad := []string{"x", good[:len(good)-1], good + "A", string(good[0]^1) + good[1:], other.a.Flow(), strings.Repeat("A", 20<<10)}
 		check := func(flows ...string) {
 			t.Helper()
 			for _, flow := range flows {

@@ -185,8 +185,9 @@ func (p *Provider) tellClient(ctx context.Context, all []*Delivery, now time.Tim
 	var failed error
 	notes := map[string]string{}
 	for _, d := range all {
-		if c == nil || c.Disabled || c.BackchannelLogoutURI == "" {
-			over = append(over, d) // it wants to hear nothing any more
+		// It wants to hear nothing any more, or is another one that has got its id.
+		if c == nil || c.Disabled || c.BackchannelLogoutURI == "" || c.CreatedAt.After(d.At) {
+			over = append(over, d)
 			continue
 		}
 		if failed != nil { // one that does not answer the one does not answer the next

@@ -359,6 +359,23 @@ func TestAClientThatRefusesIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+// The attack: whoever gets the id of a client that was removed hears for a day who has
+// signed out of the one before.
+func TestAttackAnIDOfARemovedClientHearsOfItsPeople(t *testing.T) {
+	h, e := listening(t, nil)
+	h.tokens("app", nil)
+	if err := h.SessionEnded(t.Context(), "s1"); err != nil {
+		t.Fatal(err)
+	}
+	h.m.RemoveClient("app")
+	h.now = h.now.Add(time.Minute)
+	h.app("app", func(c *Client) { c.BackchannelLogoutURI, c.CreatedAt = e.URL, h.now })
+	h.delivers()
+	if len(e.all()) > 0 || h.waiting() > 0 {
+		t.Errorf("it has heard %q, and %d wait", e.all(), h.waiting())
+	}
+}
+
 func TestADeliveryIsGivenUpAfterADay(t *testing.T) {
 	h, e := listening(t, nil)
 	h.tokens("app", nil)

@@ -241,7 +241,9 @@ func (q *request) answered(tx Tx) error {
 
 // close has a request be good no more whose client is told why it came to nothing.
 func (p *Provider) close(ctx context.Context, q *request) error {
-	if q.Pushed+q.once.id == "" {
+	// Else who is not even signed in could have a record kept for each request of a public
+	// client that he has come to nothing. It gives nothing for its 90 seconds, either.
+	if q.Pushed+q.once.id == "" || q.Once != "" && q.nobody {
 		return nil
 	}
 	err := p.o.Store.Update(context.WithoutCancel(ctx), q.answered)

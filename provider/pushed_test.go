@@ -468,6 +468,15 @@ func TestAttackPushFloodByAPublicClient(t *testing.T) {
 	if n := len(s.shelf.pushed) + len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
 		t.Errorf("%d records and %d writes", n, s.shelf.writes)
 	}
+	// Nor by having each come to nothing, for which nobody need be signed in.
+	for range 100 {
+		if w := s.get(s.pushed(askPhone("prompt", "none"), nobody), ""); s.answer(w, "http://127.0.0.1:5/cb").Get("error") != "login_required" {
+			t.Errorf("the answer is %v", w.Header())
+		}
+	}
+	if n := len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
+		t.Errorf("%d records and %d writes", n, s.shelf.writes)
+	}
 	s.told(s.par(askPhone("x", strings.Repeat("a", 5<<10)), nobody), 413, "invalid_request")
 }
 
@@ -501,9 +510,11 @@ func TestAttackAPublicClientsPushedRequestIsMisused(t *testing.T) {
 		for _, client := range []string{"shop", "home", ""} {
 			s.faults(s.get(url.Values{"client_id": {client}, "request_uri": v["request_uri"]}.Encode(), "s1"), "invalid_request_uri")
 		}
-		if w := s.get(at, ""); s.answer(w, back).Get("error") != "login_required" {
+		s.change("phone", func(c *Client) { c.Scopes = nil })
+		if w := s.get(at, "s1"); s.answer(w, back).Get("error") != "invalid_scope" {
 			t.Errorf("the answer is %v", w.Header())
 		}
+		s.change("phone", func(c *Client) { c.Scopes = []string{"openid"} })
 		s.faults(s.get(at, "s1"), "invalid_request_uri")
 
 		at = s.pushed(askPhone(), nobody)

@@ -28,6 +28,7 @@ type request struct {
 	err      error  // of a parameter
 	pushing  bool   // it is pushed just now
 	unknown  error  // why nobody can tell who is signed in
+	nobody   bool   // is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
 	hintFor string // that client
