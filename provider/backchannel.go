@@ -250,7 +250,7 @@ func (p *Provider) tellOne(ctx context.Context, c *Client, d *Delivery) (final b
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	// A round trip and no client: no redirect is followed.
-	answer, err := p.send.RoundTrip(r)
+	answer, err := p.sends(c).RoundTrip(r)
 	if err != nil {
 		return false, err
 	}

@@ -209,7 +209,7 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 // keysFor are the keys that a client signs with.
 func (p *Provider) keysFor(c *Client) (jose.KeySource, error) {
 	if c.Keys == nil {
-		return p.remoteKeys(c.KeysURI)
+		return p.remoteKeys(c)
 	}
 	return c.Keys, nil
 }
@@ -218,12 +218,20 @@ func (p *Provider) keysFor(c *Client) (jose.KeySource, error) {
 // its keys are, and may say it anew each time.
 const maxRemote = 1000
 
+// A place is a jwks_uri, and who gets there: a stranger has not what is inside fetched by
+// naming what a client of ours has there.
+type place struct {
+	uri string
+	by  *http.Client
+}
+
 // remoteKeys are those behind a client's jwks_uri.
-func (p *Provider) remoteKeys(from string) (jose.KeySource, error) {
+func (p *Provider) remoteKeys(c *Client) (jose.KeySource, error) {
+	from := place{c.KeysURI, p.reach(c)}
 	if known, ok := p.remote.Load(from); ok {
 		return known.(jose.KeySource), nil
 	}
-	set, err := jose.NewRemoteKeySet(from, &jose.RemoteOptions{Client: p.o.HTTP})
+	set, err := jose.NewRemoteKeySet(from.uri, &jose.RemoteOptions{Client: from.by})
 	if err != nil {
 		return nil, err
 	}
