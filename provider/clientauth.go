@@ -21,7 +21,10 @@ const (
 	assertionLeeway = 30 * time.Second
 	// maxAssertionLife bounds for how long an id must be remembered.
 	maxAssertionLife = time.Hour
-	maxClientID      = 2048 // it may be a URL
+	// strangersAssertionLife is that of clients that anybody can register: each assertion
+	// is a record, whatever comes of it.
+	strangersAssertionLife = 5 * time.Minute
+	maxClientID            = 2048 // it may be a URL
 )
 
 // assertionAlgorithms are those of private_key_jwt. There is none with a shared secret.
@@ -199,6 +202,8 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 		return because(ErrInvalidClient, "The assertion has no jti.")
 	case a.Expires.Sub(now) > maxAssertionLife:
 		return because(ErrInvalidClient, "The assertion expires later than in an hour.")
+	case a.Expires.Sub(now) > strangersAssertionLife && c.Unverified():
+		return because(ErrInvalidClient, "The assertion expires later than in 5 minutes, for a client that nobody knows.")
 	}
 	// A digest: whatever the client's ids look like, a store has them of one length.
 	sum := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))

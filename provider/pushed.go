@@ -37,7 +37,7 @@ type Pushed struct {
 var errPushed = because(ErrInvalidRequestURI, "The request_uri is not one that this client has pushed, or no longer good. Begin again where you came from.")
 
 // errTooLarge is for a request that is not kept (RFC 9126 section 2.3).
-var errTooLarge = because(ErrInvalidRequest, "The request is longer than is taken: 16 KiB, or 4 of a public client.")
+var errTooLarge = because(ErrInvalidRequest, "The request is longer than is taken: 16 KiB, or 4 of a client that anybody can be.")
 
 // A pushedAnswer is what a client gets for a request (RFC 9126 section 2.2).
 type pushedAnswer struct {
@@ -94,9 +94,9 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 	if err := p.fits(r.Context(), q, c, now); err != nil {
 		return nil, err
 	}
-	if c.Auth == NoAuth {
-		// Anybody can say that he is that client, and would fill the store with what nobody
-		// ever asks for: its request travels in its name.
+	if c.Auth == NoAuth || c.Unverified() {
+		// Anybody can say that he is that client, or register one, and would fill the store
+		// with what nobody ever asks for: its request travels in its name.
 		if len(query) > maxRequest/2 { // for the name is half as long again
 			return nil, errTooLarge
 		}

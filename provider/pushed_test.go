@@ -480,6 +480,26 @@ func TestAttackPushFloodByAPublicClient(t *testing.T) {
 	s.told(s.par(askPhone("x", strings.Repeat("a", 5<<10)), nobody), 413, "invalid_request")
 }
 
+// The attack: where clients register themselves, a stranger has a secret like any other,
+// and pushes with that.
+func TestAttackPushFloodByAClientThatRegisteredItself(t *testing.T) {
+	s := newPusher(t)
+	s.change("shop", func(c *Client) { c.Registered = &Registered{} })
+	at := ""
+	for range 100 {
+		at = s.pushed(ask())
+	}
+	if n := len(s.shelf.pushed) + len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
+		t.Errorf("%d records and %d writes", n, s.shelf.writes)
+	}
+	s.code(s.get(at, "s1"), callback)
+	s.change("shop", func(c *Client) { c.Registered.Invite = "x" })
+	s.pushed(ask())
+	if len(s.shelf.pushed) != 1 {
+		t.Error("what an invited client pushes is not kept")
+	}
+}
+
 // askPhone is a good request of the phone, which is a public client.
 func askPhone(changes ...string) string {
 	return ask(append([]string{"client_id", "phone", "redirect_uri", "http://127.0.0.1:5/cb", "scope", "openid"}, changes...)...)
