@@ -176,6 +176,10 @@ func (a *Asked) ask(f form, c *Client) error {
 		}
 		a.Audiences = union(a.Audiences, r)
 	}
+	if len(a.Audiences) == 0 && len(c.Audiences) == 1 {
+		// It is what the tokens are for, and so the person is told (see audienceOf).
+		a.Audiences = slices.Clone(c.Audiences)
+	}
 	return nil
 }
 
