@@ -23,7 +23,7 @@ var policy = map[string]string{
 	"otp":                 ".",
 	"password":            ".",
 	"problem":             ".",
-	"provider":            ". access feed internal/remote jose token",
+	"provider":            ". access dpop feed internal/remote jose token",
 	"revocation":          ". feed",
 	"session":             ". cookie feed token",
 	"session/express":     ". cookie session",

@@ -30,6 +30,10 @@ type Options struct {
 	// used, each process knows for itself: with a common key a proof counts once
 	// at each.
 	NonceKey []byte
+	// NonceKeys, in the place of NonceKey, returns the keys that count now, of
+	// which nonces are made with the first: for keys that are replaced while the
+	// process runs. It is called for each nonce, and returns one or more.
+	NonceKeys func() [][]byte
 	// MaxReplays is how many used proofs are remembered: 262,144 unless set.
 	// Each takes some 40 bytes while it could be used again.
 	MaxReplays int
@@ -103,6 +107,11 @@ func NewVerifier(origin string, o *Options) (*Verifier, error) {
 	switch {
 	case o.InsecureNoNonce:
 		return v, nil
+	case o.NonceKeys != nil && o.NonceKey != nil:
+		return nil, errors.New("dpop: NonceKey and NonceKeys are both set")
+	case o.NonceKeys != nil:
+		v.nonces = &nonces{keys: o.NonceKeys}
+		v.replays.forget(time.Now().UnixMilli())
 	case o.NonceKey == nil:
 		v.nonces = newNonces(random())
 	case len(o.NonceKey) < 32:
@@ -151,14 +160,43 @@ func (v *Verifier) checkAt(r *http.Request, token, jkt string, now time.Time) er
 // goes into its cnf.jkt. The proof is spent. The token endpoint of OAuth answers
 // a refusal with status 400 (RFC 9449 section 8).
 func (v *Verifier) Prove(r *http.Request, now time.Time) (jkt string, err error) {
-	p, err := v.read(r, "", now)
+	p, err := v.Take(r, "", now)
+	return p.JKT, err
+}
+
+// A Proof is one that was taken.
+type Proof struct {
+	JKT      string    // thumbprint of the key that its sender has
+	ID       string    // what it is called: of 43 characters, and no other proof's by any key
+	IssuedAt time.Time // by the sender's clock, which may be wrong where there are nonces
+	Until    time.Time // it counts nowhere from then on
+}
+
+// Take is Prove, or Check before whose key it is was compared, for a service of
+// several processes that share the keys of nonces and a store: what ID says is
+// to be spent there until Until, or the proof counts once at each of them.
+func (v *Verifier) Take(r *http.Request, token string, now time.Time) (Proof, error) {
+	p, err := v.read(r, token, now)
 	if err == nil {
 		err = v.spend(p, now)
 	}
 	if err != nil {
-		return "", v.Challenged(err)
+		return Proof{}, v.Challenged(err)
 	}
-	return p.jkt, nil
+	sum := sha256.Sum256([]byte(p.jkt + p.jti)) // a jkt is always of 43 characters
+	return Proof{p.jkt, base64.RawURLEncoding.EncodeToString(sum[:]), p.issued, time.UnixMilli(p.at + v.window + 1)}, nil
+}
+
+// Algorithms are those that proofs may be signed with, by every name that they
+// have: for dpop_signing_alg_values_supported of RFC 9449 section 5.1.
+func (v *Verifier) Algorithms() []jose.Algorithm {
+	var all []jose.Algorithm
+	for name := range strings.FieldsSeq(v.algs) {
+		if all = append(all, jose.Algorithm(name)); name == string(jose.EdDSA) {
+			all = append(all, jose.Ed25519) // its name in RFC 9864
+		}
+	}
+	return all
 }
 
 // Challenged gives a refusal its challenge: of a proof, or of a token that needed
@@ -184,6 +222,7 @@ func Has(r *http.Request) bool { return len(r.Header[header]) > 0 }
 // A proof is one that is good but for its key and that it may have been used.
 type proof struct {
 	jkt, jti string
+	issued   time.Time
 	at       int64 // in milliseconds
 }
 
@@ -197,7 +236,7 @@ func (v *Verifier) read(r *http.Request, token string, now time.Time) (p proof, 
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", ErrProof, err)
 	}
-	p = proof{jkt: key.Thumbprint(), jti: c.ID}
+	p = proof{jkt: key.Thumbprint(), jti: c.ID, issued: c.IssuedAt}
 	d := &c.Data
 	switch {
 	case c.ID == "" || c.IssuedAt.IsZero() || d.Method == "" || d.URI == "": // 3
@@ -208,7 +247,7 @@ func (v *Verifier) read(r *http.Request, token string, now time.Time) (p proof, 
 		return p, fmt.Errorf("htu is %q: %w", d.URI, ErrProof)
 	case token != "" && !same(d.TokenHash, hashOf(token)): // 12; the key is compared by Check
 		return p, fmt.Errorf("ath is of another token: %w", ErrProof)
-	case !c.Expires.IsZero() && !now.Before(c.Expires) || now.Before(c.NotBefore):
+	case !c.Expires.IsZero() && !now.Before(c.Expires) || now.Add(ahead*time.Millisecond).Before(c.NotBefore):
 		return p, fmt.Errorf("exp or nbf: %w", ErrProof)
 	}
 	if p.at, err = v.made(&c, now); err != nil { // 10, 11

@@ -507,6 +507,9 @@ func TestRFC9449Check11TheProofIsRecent(t *testing.T) {
 		}
 	}
 	refused(t, "exp says no", ErrProof, func(_ forge, x *trial) { x.claims["exp"] = fmt.Sprint(x.now.Unix() - 1) })
+	if err := try(t, nil, func(_ forge, x *trial) { x.claims["nbf"] = fmt.Sprint(x.now.Unix() + 10) }); err != nil {
+		t.Errorf("a clock that is ahead by what clocks may: %v", err)
+	}
 	refused(t, "nbf says not yet", ErrProof, func(_ forge, x *trial) { x.claims["nbf"] = fmt.Sprint(x.now.Unix() + 100) })
 }
 
@@ -709,5 +712,81 @@ func TestACheckTakesFewAllocations(t *testing.T) {
 		i++
 	}); n > 46 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Keys of nonces are replaced while the program runs: the one before counts until it is
+// taken away.
+func TestTheKeysOfNoncesAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := func(b string) []byte { return []byte(strings.Repeat(b, 32)) }
+		ring := [][]byte{key("a")}
+		v, f := newVerifier(t, &Options{NonceKeys: func() [][]byte { return ring }}), newForge(t)
+		time.Sleep(time.Second)
+		now := time.Now()
+		old := v.Nonce(now)
+		check := func(nonce string) error {
+			return v.Check(request(f.sign(f.header(), object(claims(now, nonce)))), token, f.jkt)
+		}
+		if err := check(old); err != nil {
+			t.Error(err)
+		}
+		ring = [][]byte{key("b"), key("a")}
+		if v.Nonce(now) == old {
+			t.Error("nonces are made with the key before still")
+		}
+		if err := errors.Join(check(old), check(v.Nonce(now))); err != nil {
+			t.Error(err)
+		}
+		ring = [][]byte{key("b")}
+		if err := check(old); !errors.Is(err, ErrNonce) {
+			t.Errorf("a nonce of a key that was taken away: %v", err)
+		}
+		if _, err := NewVerifier(origin, &Options{NonceKey: key("a"), NonceKeys: func() [][]byte { return ring }}); err == nil {
+			t.Error("there may be two sorts of keys")
+		}
+	})
+}
+
+// What a proof is called is the same at every process, and no other proof's; and it is
+// remembered for as long as it would be taken.
+func TestAProofThatIsTakenHasANameEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &Options{NonceKey: []byte(strings.Repeat("k", 32))}
+		a, b, f := newVerifier(t, o), newVerifier(t, o), newForge(t)
+		time.Sleep(time.Second)
+		made := time.Now()
+		c := claims(made, a.Nonce(made))
+		r := request(f.sign(f.header(), object(c)))
+		one, err := a.Take(r, token, made)
+		if err != nil || one.JKT != f.jkt || len(one.ID) != 43 {
+			t.Fatalf("%+v, %v", one, err)
+		}
+		if _, err := a.Take(r, token, made); !errors.Is(err, ErrReplayed) {
+			t.Errorf("it is taken twice: %v", err)
+		}
+		if same, err := b.Take(r, token, made); err != nil || same != one {
+			t.Errorf("another process calls it %+v, %v", same, err)
+		}
+		c["jti"] = `"another"`
+		if other, err := a.Take(request(f.sign(f.header(), object(c))), token, made); err != nil || other.ID == one.ID {
+			t.Errorf("another proof is called %+v, %v", other, err)
+		}
+		if _, err := newVerifier(t, o).Take(r, token, one.Until); !errors.Is(err, ErrNonce) {
+			t.Errorf("it counts when it may be forgotten: %v", err)
+		}
+		if _, err := a.Take(r, "another token", made); !errors.Is(err, ErrProof) {
+			t.Errorf("with another token: %v", err)
+		}
+	})
+}
+
+func TestTheAlgorithmsAreToldByEveryNameOfTheirs(t *testing.T) {
+	for want, algs := range map[string][]jose.Algorithm{
+		"[ES256 EdDSA Ed25519]": nil, "[PS256 ES384]": {jose.PS256, jose.ES384},
+	} {
+		if got := fmt.Sprint(newVerifier(t, &Options{Algorithms: algs}).Algorithms()); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }

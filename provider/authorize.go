@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -321,7 +320,7 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 	t := token.New(token.OneTime)
 	err := tx.AddCode(&Code{
 		Selector: t.Selector(), Digest: t.Digest(), Asked: v.Asked, Session: *s,
-		Expires: now.Add(min(cmp.Or(c.CodeLife, codeLife), maxCodeLife)),
+		Expires: now.Add(c.codeLife()),
 	})
 	if err != nil {
 		return admit.Secret{}, fmt.Errorf("keep a code: %w", err)

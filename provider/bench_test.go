@@ -121,3 +121,39 @@ func BenchmarkCodeToTokens(b *testing.B) {
 		d.now = d.now.Add(-time.Second) // the session is one for all
 	}
 }
+
+// What a proof costs at the token endpoint: its signature, and a row that says that it was
+// used. To make it is the client's work, and not counted.
+func BenchmarkClientCredentialsWithAProof(b *testing.B) {
+	for name, proves := range map[string]bool{"without": false, "with a proof": true} {
+		b.Run(name, func(b *testing.B) {
+			d, h := newDesk(b), newHolder(b)
+			_, secret := d.client("app", nil)
+			r := httptest.NewRequest(http.MethodPost, deskIssuer+"/oauth/token", nil)
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			basic("app", secret)(r)
+			body := strings.NewReader("")
+			w := &nowhere{h: http.Header{}}
+			const made = 500
+			var sent []func(*http.Request)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if d.now = d.now.Add(time.Millisecond); proves && i%made == 0 {
+					b.StopTimer()
+					for sent = sent[:0]; len(sent) < made; {
+						sent = append(sent, h.sends(d))
+					}
+					b.StartTimer()
+				}
+				if proves {
+					sent[i%made](r)
+				}
+				body.Reset("grant_type=client_credentials")
+				r.Body = readCloser{body}
+				if d.Provider.token(w, r); w.status != 200 {
+					b.Fatalf("status %d", w.status)
+				}
+			}
+		})
+	}
+}

@@ -61,8 +61,10 @@ type Client struct {
 	// exchange them. Only who runs the provider can say so.
 	Resources     []string
 	FirstParty    bool // nobody is asked for consent
+	DPoP          bool // it gets no tokens without a proof of a key that they are bound to (RFC 9449 section 5.2)
 	RequirePushed bool // it pushes every authorization request (RFC 9126)
 	RequireSigned bool // it signs every one, with its keys (RFC 9101)
+	FAPI          bool // it is held to the FAPI 2.0 Security Profile, which implies DPoP and RequirePushed
 
 	JWT        bool           // access tokens are JWTs (RFC 9068), and not opaque
 	Signs      jose.Algorithm // of ID tokens and access tokens; "" for ES256

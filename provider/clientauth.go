@@ -194,6 +194,8 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 		return because(ErrInvalidClient, "The assertion does not count. "+why)
 	case a.Header.Type != "" && !strings.EqualFold(a.Header.Type, "JWT") && a.Header.Type != "client-authentication+jwt":
 		return because(ErrInvalidClient, "The assertion is a token of another type.")
+	case !c.mayProve(a.Header.Algorithm):
+		return because(ErrInvalidClient, "The assertion is signed with an algorithm that this client may not use.")
 	case a.Issuer != c.ID || a.Subject != c.ID:
 		return because(ErrInvalidClient, "The assertion's iss and sub are not both the client_id.")
 	case a.Data.audience != p.o.Issuer:

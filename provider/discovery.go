@@ -128,6 +128,8 @@ type document struct {
 	InspectionSigns []jose.Algorithm `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 	Inspections     []jose.Algorithm `json:"introspection_signing_alg_values_supported"`
 
+	ProofSigns []jose.Algorithm `json:"dpop_signing_alg_values_supported"`
+
 	Challenges   []string `json:"code_challenge_methods_supported"`
 	IssInAnswers bool     `json:"authorization_response_iss_parameter_supported"`
 	ClaimTypes   []string `json:"claim_types_supported"`
@@ -163,6 +165,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 		TokenAuth: any, TokenSigns: assertionAlgorithms, RevocationAuth: any, RevocationSigns: assertionAlgorithms,
 		InspectionAuth: proved, InspectionSigns: assertionAlgorithms,
 
+		ProofSigns: p.proofs.Algorithms(),
 		Challenges: []string{"S256"}, IssInAnswers: true,
 		ClaimTypes: []string{"normal"}, ClaimsParam: true,
 		Request: true, RequestSigns: assertionAlgorithms,

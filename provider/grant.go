@@ -103,8 +103,8 @@ type minted struct {
 	life   time.Duration
 }
 
-// mint notes an access token of a grant. The user is nil where the client asks for
-// itself.
+// mint notes an access token of a grant, bound to the key that was proved. The user is
+// nil where the client asks for itself.
 func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
 	expires := now.Add(c.accessLife())
 	if g.Expires.Before(expires) {
@@ -117,7 +117,7 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		m.opaque = token.New(token.Access)
 		t := &Token{
 			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
-			Scopes: scopes, Audience: audience, JKT: g.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+			Scopes: scopes, Audience: audience, JKT: x.key.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
 			Actors: x.actors,
 		}
 		if u != nil {
@@ -144,8 +144,8 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 			d.Roles = u.Roles
 		}
 	}
-	if g.JKT != "" {
-		d.Confirmation = &access.Confirmation{JKT: g.JKT}
+	if x.key.JKT != "" {
+		d.Confirmation = &access.Confirmation{JKT: x.key.JKT}
 	}
 	var err error
 	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))

@@ -69,6 +69,8 @@ func (p *Provider) unwrap(ctx context.Context, q *request, c *Client) error {
 			why = e.Error()
 		}
 		return bad("The request object does not count. " + why)
+	case !c.mayProve(o.Header.Algorithm):
+		return bad("The request object is signed with an algorithm that this client may not use.")
 	case o.Issuer != c.ID || jsonString(o.Data.all["client_id"]) != c.ID:
 		return bad("The request object's iss and client_id are not both the client_id of the request.")
 	case o.Data.audience != p.o.Issuer:

@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/dpop"
 )
 
 // Options configure a Provider. Issuer, Store, Keys, Secrets and People are needed.
@@ -131,6 +132,7 @@ type Provider struct {
 	base   string // path of the endpoints, such as /oauth
 	cross  *http.CrossOriginProtection
 	routes map[string]route
+	proofs *dpop.Verifier // of keys that tokens are bound to
 	*tokens
 	*rest
 	*devices
@@ -186,7 +188,13 @@ func New(o Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), tokens: t, rest: rest, devices: devices}
+	proofs, err := newProofs(at, o.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{
+		o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), proofs: proofs, tokens: t, rest: rest, devices: devices,
+	}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {
 		return nil, fmt.Errorf("provider: the issuer %q: %w", o.Issuer, err)

@@ -47,10 +47,12 @@ type pushedAnswer struct {
 
 // par is where clients send authorization requests ahead (RFC 9126).
 func (p *Provider) par(w http.ResponseWriter, r *http.Request) {
+	now := p.now()
+	p.tellNonce(w, r, now)
 	var a *pushedAnswer
 	err := errTooLarge
 	if r.ContentLength <= maxForm {
-		a, err = p.push(w, r, p.now())
+		a, err = p.push(w, r, now)
 	}
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -87,6 +89,10 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 			return nil, err
 		}
 	}
+	key, err := p.pushed(r, q.form, c, now)
+	if err != nil {
+		return nil, err
+	}
 	query := url.Values(q.form).Encode()
 	if len(query) > maxPushed {
 		return nil, errTooLarge
@@ -106,6 +112,9 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 	t := token.New(token.OneTime)
 	if err := p.o.Store.Update(context.WithoutCancel(r.Context()), func(tx Tx) error {
 		if err := q.once.spend(tx); err != nil {
+			return err
+		}
+		if err := spend(tx, key); err != nil {
 			return err
 		}
 		return tx.AddPushed(&Pushed{

@@ -102,6 +102,7 @@ type metadata struct {
 	PostLogoutURIs []string        `json:"post_logout_redirect_uris,omitempty"`
 	Backchannel    string          `json:"backchannel_logout_uri,omitempty"`
 	Frontchannel   string          `json:"frontchannel_logout_uri,omitempty"`
+	DPoP           bool            `json:"dpop_bound_access_tokens,omitempty"`
 	RequirePushed  bool            `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSigned  bool            `json:"require_signed_request_object,omitempty"`
 }
@@ -345,7 +346,7 @@ func (p *Provider) fill(ctx context.Context, c *Client, in *claimed, now time.Ti
 			c.Name = u.Host + u.Opaque
 		}
 	}
-	c.FrontchannelLogoutURI, c.RequirePushed, c.RequireSigned = in.Frontchannel, in.RequirePushed, in.RequireSigned
+	c.FrontchannelLogoutURI, c.DPoP, c.RequirePushed, c.RequireSigned = in.Frontchannel, in.DPoP, in.RequirePushed, in.RequireSigned
 	c.Audiences = c.Registered.Audiences
 	if c.Grants = in.Grants; c.Grants == nil {
 		c.Grants = []GrantType{AuthorizationCode}
@@ -602,7 +603,7 @@ func (p *Provider) tellOf(c *Client, t token.Token, secret admit.Secret) *regist
 		metadata: metadata{
 			RedirectURIs: c.RedirectURIs, Auth: &auth, Grants: c.Grants, Name: c.Name, URI: c.URI, Scope: &scope, KeysURI: c.KeysURI,
 			Application: "web", Subjects: "public", Signs: c.signs(), PostLogoutURIs: c.PostLogoutURIs, Backchannel: c.BackchannelLogoutURI,
-			Frontchannel: c.FrontchannelLogoutURI, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned,
+			Frontchannel: c.FrontchannelLogoutURI, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned,
 		},
 	}
 	if len(c.Secrets) > 0 {

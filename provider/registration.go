@@ -38,7 +38,7 @@ const (
 // addresses as with [Options.InsecureLoopback].
 func (c *Client) Check(insecureLoopback bool) error {
 	for _, check := range []func(insecure bool) (field, why string){
-		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives, c.checkStranger,
+		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives, c.checkStranger, c.checkProfile,
 	} {
 		if field, why := check(insecureLoopback); why != "" {
 			return &admit.FieldError{Field: field, Err: ErrInvalidMetadata.WithHint(why)}

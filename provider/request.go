@@ -125,10 +125,12 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, ErrRequestURIUnsupport
 	case q.get("registration") != "":
 		return a, nil, ErrRegistrationUnsupp
-	case c.RequirePushed && !q.wasPushed() && !q.pushing:
+	case c.mustPush() && !q.wasPushed() && !q.pushing:
 		return a, nil, because(ErrInvalidRequest, "This client pushes its requests (RFC 9126).")
 	case c.RequireSigned && !q.wasPushed() && !q.signed: // what was pushed was looked at then
 		return a, nil, because(ErrInvalidRequest, "This client signs its requests (RFC 9101).")
+	case c.FAPI && q.get("redirect_uri") == "":
+		return a, nil, because(ErrInvalidRequest, "There is no redirect_uri.")
 	case q.get("response_type") == "":
 		return a, nil, because(ErrInvalidRequest, "There is no response_type.")
 	case q.get("response_type") != "code":
@@ -143,13 +145,15 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, because(ErrInvalidRequest, "The code_challenge_method must be S256.")
 	case !isSHA256(q.get("code_challenge")):
 		return a, nil, because(ErrInvalidRequest, "The code_challenge is not a SHA-256 in base64url.")
+	case q.get("dpop_jkt") != "" && !isSHA256(q.get("dpop_jkt")):
+		return a, nil, because(ErrInvalidRequest, "The dpop_jkt is not the SHA-256 thumbprint of a key in base64url.")
 	}
 	if err := q.checkPrompt(); err != nil {
 		return a, nil, err
 	}
 	a = Asked{
 		Client: c.ID, RedirectURI: q.get("redirect_uri"), Challenge: q.get("code_challenge"),
-		Nonce: q.get("nonce"), At: q.at(),
+		Nonce: q.get("nonce"), JKT: q.get("dpop_jkt"), At: q.at(),
 	}
 	if err := a.ask(q.form, c); err != nil {
 		return a, nil, err

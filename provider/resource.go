@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/admit-auth/admit/jose"
 )
 
 // ownResource is what goes before the issuer's path (RFC 9728 section 3.1).
@@ -23,7 +25,9 @@ func (p *Provider) resource(w http.ResponseWriter, r *http.Request) {
 		Keys     string   `json:"jwks_uri"`
 		Scopes   []string `json:"scopes_supported"`
 		Methods  []string `json:"bearer_methods_supported"`
-	}{p.o.Issuer, []string{p.o.Issuer}, p.o.Issuer + p.o.Path + "/jwks", scopes, []string{"header", "body"}})
+
+		ProofSigns []jose.Algorithm `json:"dpop_signing_alg_values_supported"`
+	}{p.o.Issuer, []string{p.o.Issuer}, p.o.Issuer + p.o.Path + "/jwks", scopes, []string{"header", "body"}, p.proofs.Algorithms()})
 	if err != nil {
 		refuse(w, err)
 		return

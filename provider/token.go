@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit"
+	"github.com/admit-auth/admit/dpop"
 	"github.com/admit-auth/admit/token"
 )
 
@@ -28,12 +29,14 @@ type grantAnswer struct {
 
 // token is the endpoint where clients get tokens (RFC 6749 section 3.2).
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
+	now := p.now()
+	p.tellNonce(w, r, now)
 	f, err := posted(w, r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	a, err := p.exchange(r, f, p.now())
+	a, err := p.exchange(r, f, now)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -49,6 +52,9 @@ type exchange struct {
 	now   time.Time
 	asks  context.Context // of who waits for the answer
 	shows *showing
+	key   dpop.Proof // that tokens are bound to; the zero Proof for none
+
+	unproved error // why it does not count
 
 	client    *Client
 	presented token.Token // the refresh token
@@ -92,6 +98,12 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	}
 	// What is refused without a write costs none, but for an assertion: whoever saw it
 	// on its way must not use it though nothing came of it.
+	if early == nil || x.shows.spent != "" {
+		x.key, x.unproved = p.proven(r, "", now)
+		if early == nil {
+			early = x.keyed()
+		}
+	}
 	if early != nil && x.shows.spent == "" {
 		return nil, early
 	}
@@ -162,7 +174,10 @@ func (x *exchange) decide(tx Tx, proved *Client) (err error) {
 	if err := x.shows.spend(tx); err != nil {
 		return err
 	}
-	x.noted = x.shows.spent != ""
+	if err := spend(tx, x.key); err != nil {
+		return err
+	}
+	x.noted = x.shows.spent != "" || x.key.ID != ""
 	err = x.act(tx)
 	if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
 		return err
@@ -174,6 +189,9 @@ func (x *exchange) decide(tx Tx, proved *Client) (err error) {
 // act does what is asked for. It refuses before it writes, but where noted says so.
 func (x *exchange) act(tx Tx) error {
 	if err := x.allowed(); err != nil {
+		return err
+	}
+	if err := x.keyed(); err != nil {
 		return err
 	}
 	switch x.kind {
@@ -200,6 +218,9 @@ func (x *exchange) answer() (*grantAnswer, error) {
 	a := &grantAnswer{
 		AccessToken: access.Reveal(), TokenType: "Bearer", ExpiresIn: int64(x.made.life / time.Second),
 		Scope: strings.Join(x.scopes, " "),
+	}
+	if x.key.JKT != "" {
+		a.TokenType = "DPoP"
 	}
 	if x.kind == TokenExchange {
 		a.IssuedType = accessTokenType
@@ -249,7 +270,7 @@ func (x *exchange) redeem(tx Tx) error {
 	if c.Asked.RedirectURI != x.f.get("redirect_uri") {
 		return because(ErrInvalidGrant, "The redirect_uri is not the one that the code was sent to.")
 	}
-	if c.Asked.JKT != "" {
+	if c.Asked.JKT != "" && c.Asked.JKT != x.key.JKT {
 		return errUnproved
 	}
 	if err := checkVerifier(c.Asked.Challenge, x.f.get("code_verifier")); err != nil {
@@ -263,7 +284,7 @@ func (x *exchange) become(tx Tx, c *Code) (err error) {
 	refreshes := x.client.may(RefreshToken)
 	g := &Grant{
 		Client: x.client.ID, Subject: c.Session.Subject, SID: c.Session.SID, Scopes: c.Asked.Scopes, Asked: c.Asked,
-		AuthTime: c.Session.AuthTime, ACR: c.Session.ACR, AMR: c.Session.AMR, BegunAt: x.now, RotatedAt: x.now, JKT: c.Asked.JKT,
+		AuthTime: c.Session.AuthTime, ACR: c.Session.ACR, AMR: c.Session.AMR, BegunAt: x.now, RotatedAt: x.now, JKT: x.boundTo(),
 	}
 	// Who has signed out since wants nothing to come of it, whatever was asked for.
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
@@ -359,10 +380,6 @@ func isVerifier(text string) bool {
 	})
 }
 
-// errUnproved is for what is bound to a key (RFC 9449 section 10): whoever stole it has
-// none, and here nobody can show that he has it.
-var errUnproved = because(ErrInvalidGrant, "It is bound to a key, of which no proof is taken here.")
-
 var errRefresh = because(ErrInvalidGrant, "The refresh token is not one of this client's, or no longer good.")
 
 // family returns the grant of the refresh token that is presented.
@@ -392,6 +409,9 @@ func (x *exchange) rotate(tx Tx) error {
 	if err != nil {
 		return err
 	}
+	if err := x.holds(g); err != nil {
+		return err
+	}
 	v, next := x.judge(g, x.presented, x.now)
 	switch v {
 	case unknown:
@@ -399,8 +419,10 @@ func (x *exchange) rotate(tx Tx) error {
 	case replayed:
 		return x.end(tx, g.ID, reasonRefreshReplayed)
 	}
-	if g.JKT != "" {
-		return errUnproved
+	if x.client.FAPI && v == rotates {
+		// The profile wants them to stay as they are (section 5.3.2.1): a lost answer must
+		// cost nobody his grant, and a thief would need the client's keys as well.
+		v, next = repeats, x.presented
 	}
 	if x.session, x.user, err = behind(tx, g, x.now); err != nil {
 		return err

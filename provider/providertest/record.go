@@ -58,7 +58,7 @@ func clientComesBack(k *kit) {
 		RedirectURIs: []string{"https://app.example/back?a=b", "app:/x"}, Native: true,
 		PostLogoutURIs: []string{"https://app.example/out"}, BackchannelLogoutURI: "https://app.example/logout",
 		Grants: []provider.GrantType{provider.AuthorizationCode, provider.RefreshToken}, Scopes: []string{"openid", "read"},
-		Audiences: []string{"https://api.example"}, FirstParty: true, RequirePushed: true, RequireSigned: true, JWT: true, Signs: jose.RS256,
+		Audiences: []string{"https://api.example"}, FirstParty: true, DPoP: true, RequirePushed: true, RequireSigned: true, FAPI: true, JWT: true, Signs: jose.RS256,
 		CodeLife: 30 * time.Second, AccessLife: time.Minute, GrantLife: time.Hour, CreatedAt: k.now, Disabled: true,
 	}
 	keyed := provider.Client{

@@ -83,8 +83,10 @@ type NewClient struct {
 	Scopes                []string // nil for every standard one that the grants allow
 	Audiences             []string
 	FirstParty            bool
+	DPoP                  bool // it gets no tokens without a proof of a key (RFC 9449)
 	RequirePushed         bool // every authorization request (RFC 9126)
 	RequireSigned         bool // likewise (RFC 9101)
+	FAPI                  bool // it is held to the FAPI 2.0 Security Profile
 	JWT                   bool
 	Signs                 jose.Algorithm
 	Sector                string // host of pairwise subjects
@@ -97,11 +99,12 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 	c = &provider.Client{
 		ID: in.ID, Name: strings.TrimSpace(in.Name), URI: in.URI, KeysURI: in.JWKSURI, Sector: in.Sector,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		JWT: in.JWT, Signs: in.Signs,
 		AccessLife: in.AccessLife, CodeLife: in.CodeLife, GrantLife: in.GrantLife, Grants: grantTypes(in.Grants), CreatedAt: now,
 		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
 	}
+	profiled(c)
 	if c.Scopes == nil {
 		c.Scopes = provider.DefaultScopes(c.Grants)
 	}
@@ -134,6 +137,13 @@ func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, m
 		return nil, admit.Secret{}, err
 	}
 	return c, made, nil
+}
+
+// profiled has a client say what its profile comes to, so that whoever looks at it reads so.
+func profiled(c *provider.Client) {
+	if c.FAPI {
+		c.DPoP, c.RequirePushed = true, slices.Contains(c.Grants, provider.AuthorizationCode)
+	}
 }
 
 func grantTypes(names []string) (all []provider.GrantType) {

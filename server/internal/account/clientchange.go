@@ -30,8 +30,10 @@ type ClientChange struct {
 	Audiences             *[]string       `name:"audiences"`
 	Resources             *[]string       `name:"resources"`
 	FirstParty            *bool           `name:"first_party"`
+	DPoP                  *bool           `name:"dpop_bound_access_tokens"`
 	RequirePushed         *bool           `name:"require_pushed_authorization_requests"`
 	RequireSigned         *bool           `name:"require_signed_request_object"`
+	FAPI                  *bool           `name:"fapi"`
 	JWT                   *bool           `name:"access_token_format"`
 	Signs                 *jose.Algorithm `name:"signing_alg"`
 	Sector                *string         `name:"sector"`
@@ -61,8 +63,10 @@ func (in *ClientChange) apply(c provider.Client) (*provider.Client, error) {
 	set(&c.Audiences, in.Audiences)
 	set(&c.Resources, in.Resources)
 	set(&c.FirstParty, in.FirstParty)
+	set(&c.DPoP, in.DPoP)
 	set(&c.RequirePushed, in.RequirePushed)
 	set(&c.RequireSigned, in.RequireSigned)
+	set(&c.FAPI, in.FAPI)
 	set(&c.JWT, in.JWT)
 	set(&c.Signs, in.Signs)
 	set(&c.Sector, in.Sector)
@@ -84,6 +88,7 @@ func (in *ClientChange) apply(c provider.Client) (*provider.Client, error) {
 	if in.Grants != nil {
 		c.Grants = grantTypes(*in.Grants)
 	}
+	profiled(&c)
 	if in.RedirectURIs != nil && c.Auth == provider.NoAuth {
 		c.Native = slices.ContainsFunc(c.RedirectURIs, onDevice)
 	}

@@ -83,15 +83,15 @@ named, a client may ask for every standard one that they allow.
 
 // clientSaid is what flags say of a client, when it is registered and when it is changed.
 type clientSaid struct {
-	name, uri, backchannel, sector   string
-	frontchannel                     string
-	jwksFile, jwksURI                string
-	redirects, postLogout, audiences []string
-	resources                        []string
-	grants, scopes                   []string
-	format, alg                      *string
-	access, code, grant              *span
-	firstParty, pushed, signed       bool
+	name, uri, backchannel, sector         string
+	frontchannel                           string
+	jwksFile, jwksURI                      string
+	redirects, postLogout, audiences       []string
+	resources                              []string
+	grants, scopes                         []string
+	format, alg                            *string
+	access, code, grant                    *span
+	firstParty, dpop, pushed, signed, fapi bool
 }
 
 // clientFlags gives cmd the flags of what may be said of a client.
@@ -116,7 +116,9 @@ func clientFlags(cmd *cobra.Command) *clientSaid {
 	in.code = spanFlag(cmd, "code-ttl", 0, "how long a code is good, as `TIME` (default 60s)")
 	in.grant = spanFlag(cmd, "grant-ttl", 0, "how long what it was allowed with offline_access lasts, as `TIME` (default 30d)")
 	flags.BoolVar(&in.firstParty, "first-party", false, "nobody is asked for consent: it is yours")
+	flags.BoolVar(&in.dpop, "dpop", false, "it gets no tokens without a proof of a key that they are bound to; any client may send one")
 	flags.BoolVar(&in.pushed, "require-par", false, "it pushes its authorization requests: no other ones are taken")
+	flags.BoolVar(&in.fapi, "fapi", false, "it is held to the FAPI 2.0 Security Profile; implies --dpop and --require-par, and wants --jwks-file")
 	flags.BoolVar(&in.signed, "require-signed-request", false, "it signs its authorization requests with its keys: no other ones are taken")
 	return in
 }
@@ -146,7 +148,7 @@ func (said *clientSaid) fill(cmd *cobra.Command, in *server.NewClient) (err erro
 	in.BackchannelLogoutURI, in.GrantTypes, in.Scopes, in.Audiences = said.backchannel, said.grantTypes(), words(said.scopes), said.audiences
 	in.FrontchannelLogoutURI, in.Resources = said.frontchannel, said.resources
 	in.AccessTokenFormat, in.SigningAlg, in.Sector = *said.format, *said.alg, said.sector
-	in.FirstParty, in.RequirePushed, in.RequireSigned = said.firstParty, said.pushed, said.signed
+	in.FirstParty, in.DPoP, in.RequirePushed, in.RequireSigned, in.FAPI = said.firstParty, said.dpop, said.pushed, said.signed, said.fapi
 	in.AccessTTL, in.CodeTTL, in.GrantTTL = said.access.seconds(), said.code.seconds(), said.grant.seconds()
 	in.JWKS, err = said.readKeys(cmd)
 	return err
@@ -200,7 +202,10 @@ func (said *clientSaid) change(cmd *cobra.Command) (in server.ClientChange, err 
 		flag string
 		to   **bool
 		of   *bool
-	}{{"first-party", &in.FirstParty, &said.firstParty}, {"require-par", &in.RequirePushed, &said.pushed}, {"require-signed-request", &in.RequireSigned, &said.signed}} {
+	}{
+		{"first-party", &in.FirstParty, &said.firstParty}, {"dpop", &in.DPoP, &said.dpop}, {"require-par", &in.RequirePushed, &said.pushed},
+		{"require-signed-request", &in.RequireSigned, &said.signed}, {"fapi", &in.FAPI, &said.fapi},
+	} {
 		if given(yes.flag) {
 			*yes.to = yes.of
 		}
@@ -454,12 +459,13 @@ func reportClient(c server.Client) table {
 		out = append(out, []string{"shown at sign-outs", c.FrontchannelLogoutURI})
 	}
 	return append(out, table{
-		{"scopes", strings.Join(c.Scopes, " ")},
+		{"scopes", strings.Join(c.Scopes, " ")}, {"must bind tokens to a key", yes(c.DPoP)},
 		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
 		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
 		{"offline access", "for " + (time.Duration(c.GrantTTL) * time.Second).String()},
 		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)},
-		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)}, {"disabled", yes(c.Disabled)}, {"verified", yes(!c.Unverified)}, {"created", moment(c.CreatedAt)},
+		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)},
+		{"held to FAPI 2.0", yes(c.FAPI)}, {"disabled", yes(c.Disabled)}, {"verified", yes(!c.Unverified)}, {"created", moment(c.CreatedAt)},
 	}...)
 }
 

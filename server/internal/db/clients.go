@@ -156,8 +156,10 @@ type clientRow struct {
 	Audiences     []string             `json:"audiences,omitempty"`
 	Resources     []string             `json:"resources,omitempty"`
 	FirstParty    bool                 `json:"first_party,omitempty"`
+	DPoP          bool                 `json:"dpop,omitempty"`
 	RequirePushed bool                 `json:"require_pushed,omitempty"`
 	RequireSigned bool                 `json:"require_signed,omitempty"`
+	FAPI          bool                 `json:"fapi,omitempty"`
 
 	JWT        bool           `json:"jwt,omitempty"`
 	Signs      jose.Algorithm `json:"signs,omitempty"`

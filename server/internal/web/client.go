@@ -91,11 +91,13 @@ type Client struct {
 	GrantTTL              int64           `json:"grant_ttl" doc:"Seconds that what it was allowed with offline_access lasts."`
 	Sector                string          `json:"sector,omitempty" doc:"Clients of one sector know people by ids that nobody else knows them by; without one, by the ids that all do."`
 	FirstParty            bool            `json:"first_party" doc:"Whether nobody is asked for consent."`
+	DPoP                  bool            `json:"dpop_bound_access_tokens" doc:"Whether it gets no tokens without a proof of a key that they are bound to (RFC 9449)."`
 	RequirePushed         bool            `json:"require_pushed_authorization_requests" doc:"Whether every authorization request must be pushed (RFC 9126)."`
 	RequireSigned         bool            `json:"require_signed_request_object" doc:"Whether every one must be signed (RFC 9101)."`
 	Disabled              bool            `json:"disabled"`
 	Unverified            bool            `json:"unverified" doc:"It has registered itself without an invite, and nobody has looked at what it says of itself."`
 	Invite                string          `json:"invite,omitempty" doc:"The id of the invite that it has registered itself with."`
+	FAPI                  bool            `json:"fapi" doc:"Whether it is held to the FAPI 2.0 Security Profile."`
 	CreatedAt             time.Time       `json:"created_at"`
 }
 
@@ -143,8 +145,10 @@ type NewClient struct {
 	GrantTTL              int64           `json:"grant_ttl,omitempty" doc:"Seconds that what it was allowed with offline_access lasts, 10 to ten years; 30 days where nothing is said."`
 	Sector                string          `json:"sector,omitempty" doc:"A host, such as example.net: it knows people by ids that only clients of this sector know them by (OpenID Connect Core, section 8.1)."`
 	FirstParty            bool            `json:"first_party,omitempty" doc:"Nobody is asked for consent."`
+	DPoP                  bool            `json:"dpop_bound_access_tokens,omitempty" doc:"It gets no tokens without a proof of a key that they are bound to (RFC 9449). Any client may send one."`
 	RequirePushed         bool            `json:"require_pushed_authorization_requests,omitempty" doc:"Every authorization request must be pushed (RFC 9126)."`
 	RequireSigned         bool            `json:"require_signed_request_object,omitempty" doc:"Every one must be signed, with one of its keys (RFC 9101)."`
+	FAPI                  bool            `json:"fapi,omitempty" doc:"It is held to the FAPI 2.0 Security Profile: it has keys, binds its tokens and pushes its requests."`
 	Reason                string          `json:"reason,omitempty"`
 }
 
@@ -171,8 +175,10 @@ type ClientChange struct {
 	GrantTTL              *int64          `json:"grant_ttl,omitempty"`
 	Sector                *string         `json:"sector,omitempty" doc:"With another one it knows everybody by another id."`
 	FirstParty            *bool           `json:"first_party,omitempty"`
+	DPoP                  *bool           `json:"dpop_bound_access_tokens,omitempty"`
 	RequirePushed         *bool           `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSigned         *bool           `json:"require_signed_request_object,omitempty"`
+	FAPI                  *bool           `json:"fapi,omitempty" doc:"With true, dpop_bound_access_tokens and require_pushed_authorization_requests are, too."`
 	Reason                string          `json:"reason,omitempty"`
 }
 
@@ -181,8 +187,8 @@ func (in *ClientChange) Account() (account.ClientChange, error) {
 	out := account.ClientChange{
 		Name: in.Name, URI: in.URI, Disabled: in.Disabled, Verified: in.Verified, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
 		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
-		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP,
+		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
 		Signs: (*jose.Algorithm)(in.SigningAlg), Sector: in.Sector,
 	}
@@ -228,7 +234,7 @@ func (in *NewClient) Account() (account.NewClient, error) {
 		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
 		JWT: jwt, Signs: jose.Algorithm(in.SigningAlg), Sector: in.Sector,
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL), GrantLife: seconds(in.GrantTTL),
-		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned,
+		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, DPoP: in.DPoP, FAPI: in.FAPI,
 	}, nil
 }
 
@@ -250,7 +256,7 @@ func ClientOf(c *provider.Client, now time.Time) Client {
 		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
 		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
 		GrantTTL: int64(cmp.Or(c.GrantLife, 30*24*time.Hour).Seconds()), Sector: c.Sector,
-		FirstParty: c.FirstParty, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, CreatedAt: shown(c.CreatedAt),
+		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, FAPI: c.FAPI, CreatedAt: shown(c.CreatedAt),
 		FrontchannelLogoutURI: c.FrontchannelLogoutURI, Resources: list(c.Resources),
 	}
 	if c.Registered != nil {
