@@ -86,7 +86,7 @@ func wrongRedirect(uri string, native, insecure bool) string {
 		return "is none"
 	case strings.Contains(uri, "#") || u.User != nil:
 		return "has a fragment or a user name"
-	case strings.ContainsFunc(u.Host, notInHost):
+	case strings.HasPrefix(u.Scheme, "http") && strings.ContainsFunc(u.Host, notInHost):
 		return "has a host that is none"
 	case u.Scheme == "https" && u.Host != "":
 		return ""
