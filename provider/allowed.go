@@ -37,6 +37,9 @@ func (p *Provider) Allowed(ctx context.Context, subject string) (all []Allowed, 
 			return fmt.Errorf("load grants: %w", err)
 		}
 		for _, g := range grants {
+			if g.Ended != "" {
+				continue
+			}
 			a := byClient[g.Client]
 			if a == nil {
 				a = &Allowed{Since: g.BegunAt}
@@ -79,6 +82,7 @@ func (p *Provider) TakeBack(ctx context.Context, subject, client string) (there 
 		if err != nil {
 			return fmt.Errorf("load grants: %w", err)
 		}
+		grants = slices.DeleteFunc(grants, func(g *Grant) bool { return g.Ended != "" })
 		if len(grants) == 0 && !there {
 			return nil
 		}

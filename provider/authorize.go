@@ -370,11 +370,9 @@ func (p *Provider) turnDown(w http.ResponseWriter, r *http.Request, q *request, 
 		p.o.People.Fault(w, r, err)
 		return
 	}
-	if ours {
-		p.o.Log.ErrorContext(r.Context(), "authorize", "error", err)
-		if admit.KindOf(err) != admit.Unavailable {
-			err = admit.Internal
-		}
+	p.tellRefusal(r, err)
+	if ours && admit.KindOf(err) != admit.Unavailable {
+		err = admit.Internal
 	}
 	if !ours {
 		if err := p.close(r.Context(), q); err != nil {

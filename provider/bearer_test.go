@@ -158,7 +158,7 @@ func TestWhatATokenStandsOnEndsIt(t *testing.T) {
 		"the epoch rises":          func(h *hall) { h.m.PutUser(User{Subject: "alice", Epoch: 8}) },
 		"the token expires":        func(h *hall) { h.now = h.now.Add(5 * time.Minute) },
 		"its session is told over": func(h *hall) { h.SessionEnded(h.Context(), "s1") },
-		"its user is told over":    func(h *hall) { h.SubjectEnded(h.Context(), "alice") },
+		"its user is told over":    func(h *hall) { h.SubjectEnded(h.Context(), "alice", "") },
 	} {
 		for _, jwt := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {

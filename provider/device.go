@@ -112,12 +112,12 @@ func (p *Provider) device(w http.ResponseWriter, r *http.Request) {
 	now := p.now()
 	f, err := posted(w, r)
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	a, err := p.begin(r, f, now)
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	write(w, http.StatusOK, a)

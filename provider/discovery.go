@@ -78,6 +78,11 @@ type published struct {
 // metadata tells clients what there is here, and where (OpenID Connect Discovery 1.0,
 // RFC 8414). It is made once, and again when another algorithm has got a key.
 func (p *Provider) metadata(w http.ResponseWriter, r *http.Request) {
+	// Keys may be made when somebody asks for them: then they are there.
+	if _, err := p.o.Keys.Published(r.Context()); err != nil {
+		p.refuse(w, r, err)
+		return
+	}
 	var signs [3]bool
 	for i, alg := range signingAlgorithms {
 		signs[i] = p.o.Keys.Signing(alg) != nil
@@ -86,7 +91,7 @@ func (p *Provider) metadata(w http.ResponseWriter, r *http.Request) {
 	if d == nil || d.signs != signs {
 		text, err := json.Marshal(p.describe(signs))
 		if err != nil {
-			refuse(w, err)
+			p.refuse(w, r, err)
 			return
 		}
 		d = &described{signs, newPage("application/json", documentAge, text)}
@@ -201,14 +206,14 @@ func (p *Provider) describe(signs [3]bool) *document {
 func (p *Provider) jwks(w http.ResponseWriter, r *http.Request) {
 	set, err := p.o.Keys.Published(r.Context())
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	k := p.published.Load()
 	if k == nil || k.set != set {
 		text, err := json.Marshal(set)
 		if err != nil {
-			refuse(w, err)
+			p.refuse(w, r, err)
 			return
 		}
 		k = &published{set, newPage("application/jwk-set+json", keysAge, text)}

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -11,32 +12,45 @@ import (
 const reasonSessionEnded = "session_ended"
 
 // SessionEnded ends what stood on a session that has ended, but for offline access, and has
-// the clients told that were let in with it. It may be called again: what has ended stays so, and nobody is told
-// twice.
+// the clients told that were let in with it: also those whose access has ended before, for
+// who was let in is signed in there still. It may be called again: what has ended stays so,
+// and nobody is told twice.
 func (p *Provider) SessionEnded(ctx context.Context, sid string) error {
-	now := p.now()
-	return p.ended(ctx, func(tx Tx) ([]*Grant, error) { return tx.GrantsBehind(sid) }, false, now)
+	return p.ended(ctx, ending{find: func(tx Tx) ([]*Grant, error) { return tx.GrantsBehind(sid) }}, p.now())
 }
 
 // SubjectEnded ends whatever somebody has allowed, offline access too, and has every client
-// told: who was removed, or disabled.
-func (p *Provider) SubjectEnded(ctx context.Context, subject string) error {
-	now := p.now()
-	return p.ended(ctx, func(tx Tx) ([]*Grant, error) { return tx.GrantsOf(subject, "") }, true, now)
+// told. It is for who signs out everywhere, sets a new password because of a thief, is
+// disabled or removed: nobody can tell what a thief has allowed from what its owner has, so
+// all of it goes, and applications ask again. The session with the sid except goes on, and
+// what was allowed in it; "" is for none.
+func (p *Provider) SubjectEnded(ctx context.Context, subject, except string) error {
+	return p.ended(ctx, ending{everywhere: true, subject: subject, except: except, find: func(tx Tx) ([]*Grant, error) {
+		all, err := tx.GrantsOf(subject, "")
+		return slices.DeleteFunc(all, func(g *Grant) bool { return except != "" && g.SID == except }), err
+	}}, p.now())
 }
 
-// settle ends what somebody has allowed in sessions that are no more, and everything of
-// who is no more: for news that says of a subject only that something has changed.
+// settle ends what somebody has allowed in sessions that are no more, as SessionEnded does,
+// and everything of who is no more. It is for news that says of a subject only that
+// something has changed: that may be its roles, for which no application is to lose what
+// it was allowed.
 func (p *Provider) settle(ctx context.Context, subject string) error {
 	now := p.now()
-	return p.ended(ctx, func(tx Tx) (gone []*Grant, err error) {
+	var u *User
+	if err := p.o.Store.View(ctx, func(tx Tx) (err error) {
+		u, err = tx.User(subject)
+		return err
+	}); err != nil {
+		return err
+	}
+	if u == nil {
+		return p.SubjectEnded(ctx, subject, "")
+	}
+	return p.ended(ctx, ending{find: func(tx Tx) (gone []*Grant, err error) {
 		all, err := tx.GrantsOf(subject, "")
-		if err != nil || len(all) == 0 {
+		if err != nil {
 			return nil, err
-		}
-		u, err := tx.User(subject)
-		if err != nil || u == nil {
-			return all, err
 		}
 		for _, g := range all {
 			if g.SID == "" {
@@ -51,22 +65,34 @@ func (p *Provider) settle(ctx context.Context, subject string) error {
 			}
 		}
 		return gone, nil
-	}, false, now)
+	}}, now)
+}
+
+// An ending is what ends grants.
+type ending struct {
+	find       func(Tx) ([]*Grant, error)
+	everywhere bool // every session of a subject, but one where it is not ""
+	subject    string
+	except     string
 }
 
 // ended ends grants, and notes for each client's session that it must be told. A look comes
 // first: most sessions have nothing behind them.
-func (p *Provider) ended(ctx context.Context, find func(Tx) ([]*Grant, error), everywhere bool, now time.Time) error {
+func (p *Provider) ended(ctx context.Context, e ending, now time.Time) error {
 	any := false
 	if err := p.o.Store.View(ctx, func(tx Tx) error {
-		all, err := find(tx)
-		any = len(all) > 0
+		all, err := e.find(tx)
+		if any = len(all) > 0; err == nil && e.everywhere && !any {
+			var asked []*Consent
+			asked, err = tx.Consents(e.subject)
+			any = len(asked) > 0
+		}
 		return err
 	}); err != nil || !any {
 		return err
 	}
 	err := p.o.Store.Update(ctx, func(tx Tx) error {
-		all, err := find(tx)
+		all, err := e.find(tx)
 		if err != nil {
 			return err
 		}
@@ -80,17 +106,20 @@ func (p *Provider) ended(ctx context.Context, find func(Tx) ([]*Grant, error), e
 			if c == nil {
 				c = &Client{ID: g.Client} // removed, and with it all that it had
 			}
-			if g.Offline && !everywhere {
-				err = tx.Outlive(g.ID)
-			} else {
-				err = endGrant(tx, g, c, reasonSessionEnded, now)
+			if g.Ended == "" && (e.everywhere || !g.Offline) {
+				if err := endGrant(tx, g, c, reasonSessionEnded, now); err != nil {
+					return err
+				}
 			}
-			if err != nil {
+			if err := tx.Outlive(g.ID); err != nil {
 				return err
 			}
 			at := place{g.Client, g.SID}
-			if everywhere {
+			switch {
+			case e.everywhere && e.except == "":
 				at.sid = "" // every session of the person's
+			case g.SID == "":
+				continue // it was told then
 			}
 			if c.BackchannelLogoutURI == "" || c.Disabled || g.Subject == "" || told[at] {
 				continue
@@ -100,6 +129,9 @@ func (p *Provider) ended(ctx context.Context, find func(Tx) ([]*Grant, error), e
 				return err
 			}
 		}
+		if e.everywhere {
+			return forgetConsents(tx, e.subject, e.except)
+		}
 		return nil
 	})
 	if err == nil {
@@ -108,8 +140,40 @@ func (p *Provider) ended(ctx context.Context, find func(Tx) ([]*Grant, error), e
 	return err
 }
 
-// hear takes in news of what has ended.
+// forgetConsents has clients ask again but for those that a session has let in: who would
+// be led to a thief's application is not asked where the thief has answered.
+func forgetConsents(tx Tx, subject, except string) error {
+	all, err := tx.Consents(subject)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	stay := map[string]bool{}
+	if except != "" {
+		behind, err := tx.GrantsBehind(except)
+		if err != nil {
+			return err
+		}
+		for _, g := range behind {
+			stay[g.Client] = stay[g.Client] || g.Ended == ""
+		}
+	}
+	for _, c := range all {
+		if stay[c.Client] {
+			continue
+		}
+		if _, err := tx.EndConsent(subject, c.Client); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hear takes in news of what has ended. A store may have noted already, with the end, whom
+// to tell.
 func (p *Provider) hear(ctx context.Context, n feed.News) error {
+	if len(n.Events) > 0 {
+		defer p.rouse()
+	}
 	for _, e := range n.Events {
 		var err error
 		switch e.Kind {

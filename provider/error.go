@@ -3,6 +3,7 @@ package provider
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/admit-auth/admit"
@@ -75,7 +76,31 @@ func answerOf(err error) (a answer, status int) {
 	return answer{e.Code(), why}, status
 }
 
-// refuse answers an endpoint that clients call themselves.
+// refuse answers an endpoint that clients call themselves, and tells of it.
+func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p.tellRefusal(r, err)
+	refuse(w, err)
+}
+
+// tellRefusal tells who runs the provider. A client is told of an error of ours nothing
+// but that it is one: so somebody else must be.
+func (p *Provider) tellRefusal(r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // who has hung up is told nothing
+	}
+	if p.o.Refused != nil {
+		p.o.Refused(r, err)
+		return
+	}
+	level := slog.LevelDebug
+	a, status := answerOf(err)
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	p.o.Log.Log(r.Context(), level, "refused", "path", r.URL.Path, "code", a.Error, "error", err)
+}
+
+// refuse answers with a refusal.
 func refuse(w http.ResponseWriter, err error) {
 	a, status := answerOf(err)
 	h := w.Header()

@@ -47,7 +47,7 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
 		err = because(ErrInvalidRequest, "The parameter token is missing.")
 	}
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	found, asker, err := p.inspect(r, f, now)
@@ -57,7 +57,7 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil:
-		refuse(w, err)
+		p.refuse(w, r, err)
 	case signed != "":
 		h := w.Header()
 		h.Set("Content-Type", "application/"+inspectionType)

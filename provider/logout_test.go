@@ -302,7 +302,7 @@ func TestASubjectsEndTakesOfflineAccessToo(t *testing.T) {
 	if !h.active("app", a.string("refresh_token")) {
 		t.Error("offline access has ended with the session")
 	}
-	if err := h.SubjectEnded(t.Context(), "alice"); err != nil {
+	if err := h.SubjectEnded(t.Context(), "alice", ""); err != nil {
 		t.Fatal(err)
 	}
 	h.silent("app", a.string("refresh_token"))

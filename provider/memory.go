@@ -546,8 +546,10 @@ func (tx *memoryTx) EndGrant(id, reason string, now time.Time) (bool, error) {
 	tx.hear(now)
 	g.Ended = reason
 	put(tx, tx.grants, id, g)
-	tx.forget(g.Subject, g.SID, id)
-	tx.undo = append(tx.undo, func() { tx.index(g.Subject, g.SID, id) })
+	if g.SID == "" {
+		tx.forget(g.Subject, "", id)
+		tx.undo = append(tx.undo, func() { tx.index(g.Subject, "", id) })
+	}
 	return true, nil
 }
 
@@ -564,7 +566,9 @@ func (tx *memoryTx) Outlive(id string) error {
 	g.SID = ""
 	put(tx, tx.grants, id, g)
 	tx.forget(subject, sid, id)
-	tx.index(subject, "", id)
+	if g.Ended == "" {
+		tx.index(subject, "", id)
+	}
 	tx.undo = append(tx.undo, func() { tx.index(subject, sid, id) })
 	return nil
 }

@@ -93,6 +93,11 @@ type Options struct {
 	// clients that are no native ones: for development.
 	InsecureLoopback bool
 
+	// Refused hears of each refusal that a client is told, and of each error of ours that
+	// it is not: for your log and your figures. Its code is that of the *admit.Error in it;
+	// there is no secret in its text. Nil has Log told, of refusals at level debug.
+	Refused func(r *http.Request, err error)
+
 	Log *slog.Logger // of what no client is told; nil for slog.Default()
 
 	outside *http.Client // to addresses of strangers

@@ -2,6 +2,8 @@ package provider
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -153,3 +155,30 @@ func TestScriptsOfClientsMayReadWhatClientsMay(t *testing.T) {
 		}
 	}
 }
+
+// A store that fails is told of to who runs the provider, and a client learns nothing.
+func TestAnErrorOfOursIsToldOnlyToWhoRunsTheProvider(t *testing.T) {
+	h := newHall(t)
+	h.app("app", nil)
+	var told []error
+	h.Provider.o.Refused = func(_ *http.Request, err error) { told = append(told, err) }
+	h.Provider.o.Store = brokenStore{}
+	w := h.ask("token", "app", "grant_type", "client_credentials")
+	if w.Code != 500 || strings.Contains(w.Body.String(), errBroken.Error()) || len(told) != 1 || !errors.Is(told[0], errBroken) {
+		t.Errorf("%d %s, told %v", w.Code, w.Body, told)
+	}
+	var log strings.Builder
+	h.Provider.o.Refused, h.Provider.o.Log = nil, slog.New(slog.NewTextHandler(&log, nil))
+	h.ask("token", "app", "grant_type", "client_credentials")
+	h.ask("token", "app", "grant_type", "password")
+	if got := log.String(); strings.Count(got, "level=ERROR") != 2 || !strings.Contains(got, errBroken.Error()) {
+		t.Errorf("the log says %s", got)
+	}
+}
+
+var errBroken = errors.New("the disk is on fire")
+
+type brokenStore struct{}
+
+func (brokenStore) View(context.Context, func(Tx) error) error   { return errBroken }
+func (brokenStore) Update(context.Context, func(Tx) error) error { return errBroken }

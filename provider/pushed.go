@@ -59,7 +59,7 @@ func (p *Provider) par(w http.ResponseWriter, r *http.Request) {
 		said, _ := answerOf(err)
 		write(w, http.StatusRequestEntityTooLarge, said)
 	case err != nil:
-		refuse(w, err)
+		p.refuse(w, r, err)
 	default:
 		write(w, http.StatusCreated, a)
 	}

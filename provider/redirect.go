@@ -90,7 +90,13 @@ func wrongRedirect(uri string, native, insecure bool) string {
 		return "has a host that is none"
 	case u.Scheme == "https" && u.Host != "":
 		return ""
-	case u.Scheme == "http" && loopback(u.Hostname()) && (native || insecure):
+	case u.Scheme == "http" && loopback(u.Hostname()) && insecure:
+		return ""
+	case u.Scheme == "http" && u.Hostname() == "localhost" && native:
+		// A name server may lead it elsewhere, and a program may listen on another interface
+		// by it (RFC 8252 section 8.3).
+		return "is at localhost: a program on a device is at http://127.0.0.1 or http://[::1], with any port"
+	case u.Scheme == "http" && loopback(u.Hostname()) && native:
 		return ""
 	case u.Scheme == "http" || u.Scheme == "https":
 		return "is not https"

@@ -76,7 +76,7 @@ func TestOnlyNativeClientsChooseAPortAndOnlyOnALoopbackAddress(t *testing.T) {
 		"http://127.0.0.1:54321/cb":        true,
 		"http://[::1]:54321/cb?x=y":        true,
 		"http://[::1]/cb?x=y":              true,
-		"http://localhost:7000/cb":         true, // as it is registered
+		"http://localhost:7000/cb":         false, // though it is registered: by an IP address alone
 		"org.example.phone:/cb":            true,
 		"http://localhost:7001/cb":         false,
 		"http://localhost/cb":              false,
@@ -147,7 +147,7 @@ func TestWhatNobodyMayBeSentToIsNotRegistered(t *testing.T) {
 		"http://shop.example.net/cb":          {},
 		"http://10.0.0.1/cb":                  {},
 		"http://127.0.0.1/cb":                 {false, true, true},
-		"http://localhost:3000/cb":            {false, true, true},
+		"http://localhost:3000/cb":            {false, true, false},
 		"http://localhost.example.net/cb":     {},
 		"org.example.phone:/cb":               {false, false, true},
 		"phone:/cb":                           {}, // anybody's

@@ -175,6 +175,7 @@ var fieldNames = map[string]string{
 
 // refuseRegistration tells what is wrong as RFC 7591 section 3.2.2 has it.
 func (p *Provider) refuseRegistration(w http.ResponseWriter, r *http.Request, err error) {
+	p.tellRefusal(r, err)
 	if f, ok := errors.AsType[*admit.FieldError](err); ok {
 		if e, ok := errors.AsType[*admit.Error](f.Err); ok {
 			name := f.Field
@@ -198,12 +199,9 @@ func (p *Provider) refuseRegistration(w http.ResponseWriter, r *http.Request, er
 		return
 	}
 	a, status := answerOf(err)
-	switch {
-	case errors.Is(err, ErrInvalidToken):
+	if errors.Is(err, ErrInvalidToken) {
 		status = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-	case status == http.StatusInternalServerError:
-		p.o.Log.ErrorContext(r.Context(), "register a client", "error", err)
 	}
 	write(w, status, a)
 }

@@ -143,7 +143,7 @@ func TestAddressesOfAClientAreExactAndOfNobodyElse(t *testing.T) {
 		"http://127.0.0.1/cb":                     "native insecure",
 		"http://127.0.0.1:8080/cb":                "native insecure",
 		"http://[::1]:8080/cb":                    "native insecure",
-		"http://localhost:8080/cb":                "native insecure",
+		"http://localhost:8080/cb":                "insecure",
 		"org.example.app:/cb":                     "native",
 		"org.example.app://cb":                    "native",
 		"app:/cb":                                 "",

@@ -29,7 +29,7 @@ func (p *Provider) resource(w http.ResponseWriter, r *http.Request) {
 		ProofSigns []jose.Algorithm `json:"dpop_signing_alg_values_supported"`
 	}{p.o.Issuer, []string{p.o.Issuer}, p.o.Issuer + p.o.Path + "/jwks", scopes, []string{"header", "body"}, p.proofs.Algorithms()})
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	about := newPage("application/json", documentAge, text)

@@ -29,7 +29,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) {
 		err = p.giveBack(r, f, now)
 	}
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")

@@ -78,10 +78,12 @@ type Tx interface {
 	RotateGrant(id string, n uint64, next token.Digest, now time.Time) error
 	// EndGrant ends a grant that lives, and reports whether it did.
 	EndGrant(id, reason string, now time.Time) (bool, error)
-	// Outlive takes the session from an offline grant: it has ended, and the client was told.
+	// Outlive takes the session from a grant, alive or not: it has ended, and the client
+	// was told.
 	Outlive(id string) error
-	// GrantsOf returns the grants that live: of a subject with a client, "" for every
-	// one, or of a session.
+	// GrantsOf returns grants of a subject with a client, "" for every one, and GrantsBehind
+	// those of a session: that live, or have ended and have their session still. A client
+	// that revokes a token has nobody signed out, and is told when somebody does.
 	GrantsOf(subject, client string) ([]*Grant, error)
 	GrantsBehind(sid string) ([]*Grant, error)
 
@@ -229,7 +231,8 @@ type Keys interface {
 	// As long as it is the same one, so is the pointer.
 	Signing(alg jose.Algorithm) *jose.Key
 	jose.KeySource // with every key that has signed what still lives
-	// Published is the set of public keys, for /oauth/jwks.
+	// Published is the set of public keys, for /oauth/jwks. What Signing returns is among
+	// them, and that before anybody needs it: who verifies keeps copies.
 	Published(ctx context.Context) (*jose.KeySet, error)
 }
 

@@ -33,12 +33,12 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	p.tellNonce(w, r, now)
 	f, err := posted(w, r)
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	a, err := p.exchange(r, f, now)
 	if err != nil {
-		refuse(w, err)
+		p.refuse(w, r, err)
 		return
 	}
 	write(w, http.StatusOK, a)

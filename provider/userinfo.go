@@ -107,6 +107,7 @@ func isB64Token(text string) bool {
 // refuseBearer refuses a request with an access token (RFC 6750 section 3, RFC 9449
 // section 7.1). It says what is wrong by the scheme that the token should have come by.
 func (p *Provider) refuseBearer(w http.ResponseWriter, r *http.Request, err error) {
+	p.tellRefusal(r, err)
 	a, status := answerOf(err)
 	bearer := `Bearer realm="userinfo", resource_metadata="` + p.resourceAt() + `"`
 	algs := `algs="` + listed(p.proofs.Algorithms()) + `"`

@@ -346,19 +346,22 @@ func TestAnAdministratorSeesTheKeysOfTheServerAndNoSecret(t *testing.T) {
 	}
 	r := root.get("admin/keys").want(200) // and not more than is described
 	keys := r.m["keys"].([]any)
-	if len(keys) != 4 {
+	if len(keys) != 5 {
 		t.Fatalf("%s", r.body)
 	}
-	first, second := keys[0].(m), keys[3].(m)
+	first, second := keys[0].(m), keys[4].(m)
 	if first["id"] != made.ID || first["state"] != "active" || first["not_after"] != nil {
 		t.Errorf("the new key is %v", first)
 	}
 	if second["state"] != "retiring" || second["not_after"] == nil || second["purpose"] != "cookies" {
 		t.Errorf("the old key is %v", second)
 	}
+	if k := keys[1].(m); k["purpose"] != "names" || k["state"] != "active" {
+		t.Errorf("key 1 is %v", k)
+	}
 	for i, state := range []string{"active", "next"} {
-		if k := keys[1+i].(m); k["purpose"] != "signing" || k["state"] != state {
-			t.Errorf("key %d is %v", 1+i, k)
+		if k := keys[2+i].(m); k["purpose"] != "signing" || k["state"] != state {
+			t.Errorf("key %d is %v", 2+i, k)
 		}
 	}
 	if bytes.Contains(r.body, []byte(`"d"`)) {

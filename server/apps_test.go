@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -237,21 +238,72 @@ func TestTwoPeopleAtTheSecondStepInTwoTabsNeverMix(t *testing.T) {
 	})
 }
 
-// A request that no cookie holds is lost on the way through a second step, and nothing
-// else is: who begins again is signed in.
-func TestALongRequestOfAnAppLocksNobodyOut(t *testing.T) {
+var returnField = regexp.MustCompile(`name="return_to" value="([^"]+)"`)
+
+// fills fills in the form of the page that a redirect leads to, which carries where it
+// leads on to.
+func (c *client) fills(at *reply, form url.Values) *reply {
+	c.t.Helper()
+	to := at.target()
+	page := c.page("GET", to.RequestURI(), nil).want(200)
+	m := returnField.FindSubmatch(page.body)
+	if m == nil {
+		c.t.Fatalf("%s carries nothing on:\n%s", page.what, page.body)
+	}
+	form.Set("return_to", html.UnescapeString(string(m[1])))
+	return c.page("POST", to.Path, form)
+}
+
+// A request that is longer than a cookie goes through every step of a sign-in whole.
+func TestALongRequestOfAnAppSurvivesASignInOfTwoSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t).withShop()
 		s.signedUp("bea")
 		a, _ := s.signedUp("ann").enrolled()
-		long := appAsks("state", strings.Repeat("s", 3000))
+		state := strings.Repeat("s", 3000)
 		c := s.client()
-		c.page("GET", c.signsIn(c.page("GET", long, nil), "bea").onward(), nil).says("Let The Shop in?")
+		c.page("GET", c.signsIn(c.page("GET", appAsks("state", state), nil), "bea").onward(), nil).says("Let The Shop in?")
 		c = s.client()
-		c.signsIn(c.page("GET", long, nil), "ann").leads("/signin/factor")
-		c.page("POST", "/signin/factor", url.Values{"factor": {"totp"}, "code": {a.next()}}).leads("/account")
-		c.page("GET", long, nil).says("Let The Shop in?")
+		at := c.signsIn(c.page("GET", appAsks("state", state), nil), "ann")
+		c.page("POST", "/signin/factor", url.Values{"factor": {"totp"}, "code": {a.next()}, "return_to": {"https://evil.example/"}}).want(400)
+		asked := c.page("GET", c.fills(at, url.Values{"factor": {"totp"}, "code": {a.next()}}).onward(), nil).says("Let The Shop in?")
+		if to := c.decides(asked, "allow").target(); to.Query().Get("code") == "" || to.Query().Get("state") != state {
+			t.Errorf("it leads to %s", to)
+		}
 	})
+}
+
+func TestALongRequestOfAnAppSurvivesASignUp(t *testing.T) {
+	s := newSite(t).withShop()
+	s.run()
+	state := strings.Repeat("s", 3000)
+	c := s.client()
+	back := c.page("GET", appAsks("state", state), nil).target().Query().Get("return_to")
+	at := c.page("POST", "/signup", url.Values{"identifier": {"ann@example.org"}, "password": {goodPassword}, "return_to": {back}})
+	code, _, _ := s.mailTo("ann@example.org")
+	at = c.fills(at, url.Values{"code": {code}})
+	if to := c.decides(c.page("GET", at.onward(), nil), "allow").target(); to.Query().Get("code") == "" || to.Query().Get("state") != state {
+		t.Errorf("it leads to %s", to)
+	}
+}
+
+func TestWhoChoosesANewPasswordGoesOnToTheApp(t *testing.T) {
+	s := newSite(t).withShop()
+	s.signedUp("ann").disown(m{}).want(204)
+	newPassword := url.Values{"password": {goodPassword}, "new_password": {"another long pass phrase"}}
+	c := s.client()
+	at := c.signsIn(c.page("GET", appAsks(), nil), "ann")
+	if at.target().Path != "/account/security" {
+		t.Fatalf("it leads to %s", at.target())
+	}
+	c.page("GET", c.fills(at, newPassword).onward(), nil).says("Let The Shop in?")
+
+	// So does who was signed in before, and only to an app.
+	s.signedUp("bea").disown(m{}).want(204)
+	c = s.client()
+	c.page("POST", "/signin", signingIn("bea")).leads("/account/security")
+	c.page("GET", c.fills(c.page("GET", appAsks(), nil), newPassword).onward(), nil).says("Let The Shop in?")
+	c.page("GET", "/account/security?return_to=https://evil.example/", nil).want(400)
 }
 
 func TestAFreshAndAStrongerProofAreAskedForOnThePagesThatThereAre(t *testing.T) {
@@ -411,7 +463,9 @@ func TestWhoMustChooseANewPasswordLetsNobodyIn(t *testing.T) {
 	c.disown(m{}).want(204)
 	c = s.client()
 	c.page("POST", "/signin", signingIn("ann"))
-	c.page("GET", appAsks(), nil).leads("/account/security")
+	if to := c.page("GET", appAsks(), nil).target(); to.Path != "/account/security" {
+		t.Errorf("it leads to %s", to)
+	}
 	if to := c.page("GET", appAsks("prompt", "none"), nil).target(); to.Query().Get("error") != "login_required" {
 		t.Errorf("silently it is %s", to)
 	}
@@ -450,6 +504,13 @@ func TestWhatAnAppWasAllowedIsTakenBackAtOnce(t *testing.T) {
 	for _, event := range []string{"client_authorized", "client_taken_back"} {
 		if got := string(c.get("activity").want(200).body); !strings.Contains(got, `"event":"`+event+`","text"`) || !strings.Contains(got, `"detail":"shop","by":"user"`) {
 			t.Errorf("the activity does not tell of %s: %s", event, got)
+		}
+		for _, r := range c.get("activity").m["records"].([]any) {
+			if r := r.(m); r["event"] == event {
+				if from, _ := r["device"].(m); from["address"] != "127.0.0.1" || from["name"] != "Firefox on Linux" {
+					t.Errorf("%s comes from %v", event, r)
+				}
+			}
 		}
 	}
 

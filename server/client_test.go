@@ -114,17 +114,20 @@ func TestLoopbackAddressesOfSitesAreForDevelopment(t *testing.T) {
 	root.post("admin/clients", local).want(400, "invalid_redirect_uri")
 	native := aClient(m{"public": true, "redirect_uris": []string{"http://127.0.0.1/cb"}})
 	root.post("admin/clients", native).want(201)
+	root.post("admin/clients", aClient(m{"id": "named", "public": true, "redirect_uris": []string{"http://localhost:3000/cb"}})).want(400, "invalid_redirect_uri")
 }
 
 func TestKeysOfAnAlgorithmAreMadeWithTheFirstClientThatAsks(t *testing.T) {
 	s, root := administered(t)
-	algorithms := func() string { return string(s.client().do("GET", "/oauth/jwks", nil).want(200).body) }
-	if strings.Contains(algorithms(), "EdDSA") {
+	if strings.Contains(string(root.get("admin/keys").want(200).body), "signing-eddsa") {
 		t.Fatal("there are keys that nobody asked for")
 	}
 	root.post("admin/clients", aClient(m{"signing_alg": "EdDSA"})).want(201)
-	if !strings.Contains(algorithms(), `"EdDSA"`) {
-		t.Errorf("the keys are %s", algorithms())
+	if got := root.get("admin/keys").want(200); !strings.Contains(string(got.body), "signing-eddsa") {
+		t.Errorf("the keys are %s", got.body)
+	}
+	if set := s.client().do("GET", "/oauth/jwks", nil).want(200); !strings.Contains(string(set.body), `"EdDSA"`) {
+		t.Errorf("published are %s", set.body)
 	}
 	root.post("admin/clients", aClient(m{"id": "other", "signing_alg": "HS256"})).want(400, "invalid_client_metadata")
 }

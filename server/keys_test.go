@@ -109,6 +109,9 @@ func TestNobodyIsSignedOutByThreeRotationsUnderLoad(t *testing.T) {
 	}
 	// Even when they all leak and are erased, sessions go on.
 	for _, k := range all {
+		if k.Purpose == "names" { // it stays
+			continue
+		}
 		if _, err := o.RetireKey(t.Context(), k.ID, true); err != nil {
 			t.Error(err)
 		}
@@ -223,6 +226,9 @@ func TestNoFileHoldsAKeyThatAMasterKeySeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range all {
+		if k.Purpose == "names" { // it stays
+			continue
+		}
 		if _, err := o.RetireKey(t.Context(), k.ID, true); err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/jose"
@@ -23,10 +22,10 @@ func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 	}
 	p, err := provider.New(provider.Options{
 		Registration: register,
-		Issuer:       s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: ringKeys{s.keys}, Secrets: s.keys.Cookies(), People: people,
+		Issuer:       s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: s.keys.Cookies(), Salt: s.keys.Names(), People: people,
 		DevicePage: s.publicURL() + "/device", Address: web.AddressOf,
 		Networks: s.cfg.networks(), Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
-		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log,
+		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log, Refused: web.Refused,
 	})
 	if s.provider == nil { // one is enough to tell clients what ends
 		s.provider = p
@@ -41,37 +40,40 @@ func (s *Server) tellClients(ctx context.Context) {
 	}
 }
 
-// fewClients are looked at in one transaction.
-const fewClients = 200
-
 // isOfClient reports whether an origin is that of a registered client's pages. Those of
 // strangers have none: each question is a look at every client, and their number is for
 // anybody to raise.
 func (s *Server) isOfClient(ctx context.Context, origin string) (bool, error) {
-	for after := ""; ; {
-		all, err := s.accounts.FindKnownClients(ctx, after, fewClients)
-		if err != nil {
-			return false, err
-		}
-		for _, c := range all {
-			if slices.Contains(c.Origins(), origin) {
-				return true, nil
-			}
-		}
-		if len(all) < fewClients {
-			return false, nil
-		}
-		after = all[len(all)-1].ID
-	}
+	return s.origins.has(ctx, origin, time.Now())
 }
 
 // ringKeys sign with the key ring.
-type ringKeys struct{ *keyring.Ring }
+type ringKeys struct {
+	*keyring.Ring
+	log *slog.Logger
+}
+
+// outward is the ring as others see it.
+func (s *Server) outward() ringKeys { return ringKeys{s.keys, s.log} }
 
 // Signing implements provider.Keys.
 func (k ringKeys) Signing(alg jose.Algorithm) *jose.Key { return k.SigningWith(alg) }
 
-// Published implements provider.Keys.
+// Published implements provider.Keys. A client may register for any algorithm that the
+// metadata name. Its keys are made before anybody has read a set without them: so none
+// is in use that somebody's copy has not, also where the client registers a moment later
+// or at another replica.
 func (k ringKeys) Published(ctx context.Context) (*jose.KeySet, error) {
+	if err := k.EnsureAll(ctx, time.Now()); err != nil { // nobody can register for them either
+		k.log.ErrorContext(ctx, "there are no keys of every algorithm yet", slog.Any("error", err))
+	}
 	return k.Settled().KeySet(ctx, "")
+}
+
+// publicKeys are what is published.
+type publicKeys struct{ ringKeys }
+
+// KeySet implements jose.KeySource.
+func (k publicKeys) KeySet(ctx context.Context, _ string) (*jose.KeySet, error) {
+	return k.Published(ctx)
 }

@@ -88,6 +88,7 @@ type Server struct {
 	sessions  *session.Manager[web.Data]
 	codes     session.Store // of hand-overs: that of the sessions
 	provider  *provider.Provider
+	origins   origins // of clients' pages
 	proofs    *dpop.Verifier
 	inbox     *notify.Inbox            // nil but with --dev
 	senders   map[string]notify.Sender // by channel; the inbox with --dev
@@ -250,6 +251,7 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
+	s.origins.clients = s.accounts.FindKnownClients
 	return s, s.accounts.ExpectHashes(ctx)
 }
 
@@ -280,7 +282,7 @@ func (s *Server) show() error {
 		Proofs:      s.proofs,
 		Keys:        s.keys.Cookies(),
 		Ring:        s.listKeys,
-		Published:   s.keys.Settled(),
+		Published:   publicKeys{s.outward()},
 		PublicURL:   s.publicURL(),
 		CookieName:  s.cookieName,
 		CORSOrigins: s.live.CORSOrigins,

@@ -349,9 +349,14 @@ func grantsAreFound(k *kit) {
 	c, d := add(other, k.subject, sid2), add(app, subject2, "")
 	add(app, "", "") // the client's own
 	ended, alone := add(app, k.subject, k.sid), add(other, k.subject, k.sid)
+	over, told := add(app, k.subject, ""), add(app, k.subject, k.sid)
 	k.update(func(tx provider.Tx) error {
-		_, err := tx.EndGrant(ended, "gone", k.now)
-		return errors.Join(err, tx.Outlive(alone), tx.Outlive("nobody's"))
+		var errs []error
+		for _, id := range []string{ended, over, told} {
+			_, err := tx.EndGrant(id, "gone", k.now)
+			errs = append(errs, err)
+		}
+		return errors.Join(append(errs, tx.Outlive(alone), tx.Outlive(told), tx.Outlive("nobody's"))...)
 	})
 	if g := k.grant(alone); g == nil || g.SID != "" {
 		k.Errorf("a grant that has outlived its session: %+v", g)
@@ -375,17 +380,17 @@ func grantsAreFound(k *kit) {
 		none, err4 := tx.GrantsOf(subject2, other)
 		behind, err5 := tx.GrantsBehind(k.sid)
 		behind2, err6 := tx.GrantsBehind(sid2)
-		found("of a subject", all, a, b, c, alone)
-		found("of a subject with a client", of, a, b)
+		found("of a subject", all, a, b, c, alone, ended)
+		found("of a subject with a client", of, a, b, ended)
 		found("of another subject", second, d)
 		found("of a subject with a client that it has nothing with", none)
-		found("behind a session", behind, a)
+		found("behind a session, the one that has ended before it too", behind, a, ended)
 		found("behind another session", behind2, c)
 		return errors.Join(err, err2, err3, err4, err5, err6)
 	})
 	k.view(func(tx provider.Tx) error {
 		all, err := tx.GrantsBehind(k.sid)
-		if len(all) == 1 {
+		if len(all) > 0 {
 			one, err := tx.Grant(all[0].ID)
 			if err != nil {
 				return err

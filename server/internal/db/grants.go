@@ -41,6 +41,13 @@ const (
 	behindSession = "sid = ? AND sid <> ''"
 	ofSubject     = "subject = ? AND subject <> ''"
 
+	// Where its session lives, a grant that has ended has a client that is not told yet.
+	notOver = " AND (ended = '' OR sid <> '')"
+
+	// Apps ask again, but for those that live behind a session that is spared.
+	sqlForgetConsents = `DELETE FROM consents WHERE user_id = ? AND client_id NOT IN
+		(SELECT client_id FROM grants WHERE subject = ? AND subject <> '' AND sid = ? AND sid <> '' AND ended = '')`
+
 	consentColumns = "SELECT user_id, client_id, scopes, audiences, created_at, used_at FROM consents "
 )
 
@@ -257,14 +264,14 @@ func (t providerTx) Outlive(id string) error {
 // GrantsOf implements provider.Tx.
 func (t providerTx) GrantsOf(subject, client string) ([]*provider.Grant, error) {
 	if client == "" {
-		return t.grants("WHERE "+ofSubject+" AND ended = ''", subject)
+		return t.grants("WHERE "+ofSubject+notOver, subject)
 	}
-	return t.grants("WHERE "+ofSubject+" AND client_id = ? AND ended = ''", subject, client)
+	return t.grants("WHERE "+ofSubject+" AND client_id = ?"+notOver, subject, client)
 }
 
 // GrantsBehind implements provider.Tx.
 func (t providerTx) GrantsBehind(sid string) ([]*provider.Grant, error) {
-	return t.grants("WHERE "+behindSession+" AND ended = ''", sid)
+	return t.grants("WHERE "+behindSession, sid)
 }
 
 func (t providerTx) grants(where string, args ...any) (all []*provider.Grant, err error) {
@@ -353,49 +360,68 @@ func (t providerTx) DropDelivery(id string) error {
 // endGrantsBehind ends the grants that end with a session. Those for offline access
 // outlive it.
 func (t *tx) endGrantsBehind(ctx context.Context, sid, reason string, now time.Time) ([]feed.Event, error) {
-	gone, err := t.endGrants(ctx, reason, behindSession+" AND offline = 0", sid)
+	gone, err := t.changeGrants(ctx, "ended = ?, sid = ''", behindSession+" AND offline = 0 AND ended = ''", reason, sid)
 	if err != nil {
 		return nil, err
 	}
-	outlive, err := t.changeGrants(ctx, "sid = ''", behindSession+" AND offline <> 0", sid)
+	// Those that have ended before are of clients where the person is signed in still.
+	parted, err := t.changeGrants(ctx, "sid = ''", behindSession, sid)
 	if err != nil {
 		return nil, err
 	}
-	for i := range outlive {
-		outlive[i].sid, outlive[i].lives = sid, true
+	all := append(gone, parted...)
+	for i := range all {
+		all[i].sid, all[i].known = sid, i >= len(gone)
 	}
-	return t.tellOf(ctx, append(gone, outlive...), reason, now)
+	return t.tellOf(ctx, all, reason, now)
 }
 
 // endGrantsOf ends those of a subject whose sessions all end but one, offline access too:
 // whoever signs out everywhere, or sets a new password, may do so because of what a thief
-// has allowed.
+// has allowed. For that reason each app asks again, too. It is what
+// [provider.Provider.SubjectEnded] does.
 func (t *tx) endGrantsOf(ctx context.Context, subject, spared, reason string, now time.Time) ([]feed.Event, error) {
-	gone, err := t.endGrants(ctx, reason, ofSubject+" AND (sid = '' OR sid <> ?)", subject, spared)
+	before, err := t.goneGrants(ctx, "SELECT "+goneColumns+" FROM grants WHERE "+ofSubject+" AND ended <> '' AND sid <> '' AND sid <> ?", subject, spared)
 	if err != nil {
 		return nil, err
 	}
-	return t.tellOf(ctx, gone, reason, now)
+	for i := range before {
+		before[i].known = true
+	}
+	gone, err := t.changeGrants(ctx, "ended = ?", ofSubject+" AND (sid = '' OR sid <> ?) AND ended = ''", reason, subject, spared)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.changeGrants(ctx, "sid = ''", ofSubject+" AND sid <> '' AND sid <> ?", subject, spared); err != nil {
+		return nil, err
+	}
+	if _, err := t.ExecContext(ctx, sqlForgetConsents, subject, subject, spared); err != nil {
+		return nil, fmt.Errorf("forget consents: %w", err)
+	}
+	return t.tellOf(ctx, append(gone, before...), reason, now)
 }
 
 // A goneGrant is one that has ended, or lost its session.
 type goneGrant struct {
 	gid, client, subject, sid string
-	lives                     bool
+	known                     bool // nothing of it ends now, or verifiers have heard that it has
 	expires                   time.Time
 	life                      time.Duration // of the client's access tokens
 	hears                     bool          // the client wants to be told
 }
 
-func (t *tx) endGrants(ctx context.Context, reason, which string, args ...any) ([]goneGrant, error) {
-	return t.changeGrants(ctx, "ended = ?", which, append([]any{reason}, args...)...)
+// goneColumns are what is known of a grant to tell of its end.
+const goneColumns = `id, client_id, subject, sid, expires_at,
+	COALESCE((SELECT c.access_life FROM clients c WHERE c.id = grants.client_id), 0),
+	COALESCE((SELECT c.hears FROM clients c WHERE c.id = grants.client_id), 0)`
+
+// changeGrants changes grants, and returns them as they are then.
+func (t *tx) changeGrants(ctx context.Context, how, which string, args ...any) ([]goneGrant, error) {
+	return t.goneGrants(ctx, "UPDATE grants SET "+how+" WHERE "+which+" RETURNING "+goneColumns, args...)
 }
 
-// changeGrants changes grants that live, and returns them as they are then.
-func (t *tx) changeGrants(ctx context.Context, how, which string, args ...any) (gone []goneGrant, err error) {
-	const ofClient = "COALESCE((SELECT c.%s FROM clients c WHERE c.id = grants.client_id), 0)"
-	rows, err := t.QueryContext(ctx, "UPDATE grants SET "+how+" WHERE "+which+" AND ended = '' RETURNING id, client_id, subject, sid, expires_at, "+
-		fmt.Sprintf(ofClient, "access_life")+", "+fmt.Sprintf(ofClient, "hears"), args...)
+func (t *tx) goneGrants(ctx context.Context, query string, args ...any) (gone []goneGrant, err error) {
+	rows, err := t.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("end grants: %w", err)
 	}
@@ -419,7 +445,7 @@ func (t *tx) tellOf(ctx context.Context, gone []goneGrant, reason string, now ti
 	noted := map[place]bool{}
 	for _, g := range gone {
 		// What came of one that has expired has expired as well.
-		if !g.lives && now.Before(g.expires) {
+		if !g.known && now.Before(g.expires) {
 			told = append(told, feed.GrantEnded(g.gid, g.subject, reason, now.Add(max(account.ToldFor, g.life+account.ToldAfter))))
 		}
 		// Of one that had outlived its session the client was told then.

@@ -12,6 +12,8 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 	for query, index := range map[string]string{
 		"UPDATE grants SET ended = ? WHERE " + behindSession + " AND ended = ''": "grants_sid",
 		"UPDATE grants SET ended = ? WHERE " + ofSubject + " AND ended = ''":     "grants_subject",
+		"UPDATE grants SET sid = '' WHERE " + behindSession:                      "grants_sid",
+		sqlForgetConsents:   "consents",
 		sqlForgetClient[0]:  "grants_client",
 		sqlClientJWTs:       "grants_client",
 		sqlSweepProvider[0]: "access_tokens_expires",

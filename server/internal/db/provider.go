@@ -132,13 +132,14 @@ func (t providerTx) Place(subject string, claims *provider.IDs, until time.Time)
 // Tell implements provider.Tx.
 func (t providerTx) Tell(e feed.Event) error { return t.txn.Tell(e) }
 
-// Note implements provider.Tx. Who did it is the client, but for what people do.
+// Note implements provider.Tx. Who did it is the client, but for what people do; from
+// where says the context.
 func (t providerTx) Note(n provider.Note) error {
 	r := &account.Record{At: n.At, Subject: n.Subject, Actor: n.Client, Event: n.Event, Detail: n.Detail}
 	if strings.HasPrefix(n.Event, "client_") { // what the person has done, with a client
 		r.Actor, r.Detail = cmp.Or(n.Subject, n.Client), n.Client
 	}
-	return t.Record(r)
+	return t.Record(account.Placed(t.ctx, r))
 }
 
 // endedBy is what a swap of a session's record ends beside it: the grants behind the

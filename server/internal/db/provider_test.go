@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/provider/providertest"
@@ -565,5 +566,78 @@ func TestAStrangersClientGoesWhenNobodyUsesIt(t *testing.T) {
 	}
 	if !slices.Equal(known, []string{"invited", "ours"}) {
 		t.Errorf("known are %v", known)
+	}
+}
+
+// A client whose access has ended before the session is told of its end as well, and once.
+func TestAClientWhoseGrantHasEndedBeforeIsToldOnce(t *testing.T) {
+	for name, end := range map[string]func(s *shop, ann, sid string) error{
+		"a session":     func(s *shop, _, sid string) error { return s.sessions.EndAny(s.ctx, sid, "signed_out") },
+		"every session": func(s *shop, ann, _ string) error { return s.sessions.EndAll(s.ctx, ann, "", "ended_by_user") },
+		"an epoch of account": func(s *shop, ann, _ string) error {
+			return s.Update(s.ctx, func(tx account.Tx) error { return tx.RaiseEpoch(ann, "") })
+		},
+	} {
+		s := newShop(t)
+		s.client(provider.Client{ID: "app", BackchannelLogoutURI: "https://app.example.org/out", CreatedAt: time.Now()})
+		ann := s.user()
+		sid := s.session(ann, time.Now().Add(time.Hour))
+		g := s.grant("app", ann, sid)
+		s.update(func(tx provider.Tx) error {
+			_, err := tx.EndGrant(g.ID, "revoked", time.Now())
+			return err
+		})
+		for range 2 {
+			if err := end(s, ann, sid); err != nil && admit.KindOf(err) != admit.Unauthenticated && admit.KindOf(err) != admit.NotFound {
+				t.Fatal(err)
+			}
+		}
+		if all := s.deliveries(); len(all) != 1 || all[0].SID != sid {
+			t.Errorf("%s: deliveries %+v", name, all)
+		}
+		for _, e := range s.told() {
+			if e.Target == g.ID {
+				t.Errorf("%s: a grant ends twice", name)
+			}
+		}
+	}
+}
+
+// What a thief has answered is asked again, but for the apps of the session that goes on.
+func TestAppsAskAgainAfterASignOutEverywhereElse(t *testing.T) {
+	s := newShop(t)
+	for _, id := range []string{"app", "evil"} {
+		s.client(provider.Client{ID: id, CreatedAt: time.Now()})
+	}
+	ann, end := s.user(), time.Now().Add(time.Hour)
+	sid := s.session(ann, end)
+	s.grant("app", ann, sid)
+	s.grant("evil", ann, s.session(ann, end))
+	s.update(func(tx provider.Tx) error {
+		return errors.Join(tx.PutConsent(&provider.Consent{Subject: ann, Client: "app", GivenAt: time.Now()}), tx.PutConsent(&provider.Consent{Subject: ann, Client: "evil", GivenAt: time.Now()}))
+	})
+	remembered := func() (all []string) {
+		if err := s.store.View(s.ctx, func(tx provider.Tx) error {
+			consents, err := tx.Consents(ann)
+			for _, c := range consents {
+				all = append(all, c.Client)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if err := s.sessions.EndAll(s.ctx, ann, sid, "ended_by_user"); err != nil {
+		t.Fatal(err)
+	}
+	if got := remembered(); !slices.Equal(got, []string{"app"}) {
+		t.Errorf("remembered are %q", got)
+	}
+	if err := s.Update(s.ctx, func(tx account.Tx) error { return tx.RaiseEpoch(ann, "") }); err != nil {
+		t.Fatal(err)
+	}
+	if got := remembered(); len(got) > 0 {
+		t.Errorf("after a new password remembered are %q", got)
 	}
 }

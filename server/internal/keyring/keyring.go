@@ -65,6 +65,7 @@ type Ring struct {
 	store   account.Store
 	o       Options
 	cookies *cookie.Keys
+	names   admit.Secret // set by Open
 	public  atomic.Pointer[published]
 	settle  sync.RWMutex // held while a change is written and before it is seen
 
@@ -207,6 +208,9 @@ func (r *Ring) see(rows []row) error {
 	} else {
 		r.cookies.Replace(keys)
 	}
+	if one := active(rows, Names); one != nil && r.names.IsZero() {
+		r.names = admit.NewSecret(string(one.secret))
+	}
 	r.publish(rows)
 	r.seen = rows
 	return nil
@@ -214,7 +218,7 @@ func (r *Ring) see(rows []row) error {
 
 // complete reports whether there is all that a ring needs.
 func complete(rows []row) bool {
-	return active(rows, Cookies) != nil && !slices.ContainsFunc(signing(rows), func(purpose string) bool {
+	return active(rows, Cookies) != nil && active(rows, Names) != nil && !slices.ContainsFunc(signing(rows), func(purpose string) bool {
 		return active(rows, purpose) == nil || next(rows, purpose) == nil
 	})
 }
@@ -292,6 +296,9 @@ func (r *Ring) begin(tx account.Tx, rows []row, now time.Time) error {
 		if err := r.make(tx, rows, byServer, now); err != nil {
 			return err
 		}
+	}
+	if err := r.beginNames(tx, rows, now); err != nil {
+		return err
 	}
 	for _, purpose := range signing(rows) {
 		if err := r.beginSigning(tx, rows, purpose, byServer, now); err != nil {
@@ -462,6 +469,8 @@ func (r *Ring) Rotate(ctx context.Context, purpose, actor string, now time.Time)
 	rotate := r.rotate
 	switch {
 	case purpose == Cookies:
+	case purpose == Names:
+		return Key{}, ErrPermanent
 	case algorithmOf(purpose) != "":
 		rotate = r.rotation(purpose)
 	default:
@@ -571,6 +580,8 @@ func (r *Ring) Retire(ctx context.Context, id string, force bool, actor string, 
 			return ErrUnknown
 		case one.State == account.KeyRetired:
 			return nil
+		case one.Purpose == Names:
+			return ErrPermanent
 		case r.inUse(rows, *one, now) && !force:
 			return ErrActive
 		}

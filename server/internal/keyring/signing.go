@@ -35,7 +35,7 @@ const (
 
 // algorithms are what there are keys for. The first signs from the first start on, the
 // others since [Ring.Ensure] was asked for them: a key that nobody needs is one more to
-// lose. Each has a purpose of its own, and so a turn, a next one and a rotation.
+// lose, and one of RS256 takes a tenth of a second. Each has a purpose of its own, and so a turn, a next one and a rotation.
 var algorithms = []struct {
 	alg     jose.Algorithm
 	purpose string
@@ -114,6 +114,19 @@ func (r *Ring) Ensure(ctx context.Context, alg jose.Algorithm, now time.Time) er
 	return r.change(ctx, r.masters, func(tx account.Tx, rows []row) error {
 		return r.beginSigning(tx, rows, purpose, byServer, now)
 	})
+}
+
+// EnsureAll makes the keys of every algorithm where there are none.
+func (r *Ring) EnsureAll(ctx context.Context, now time.Time) error {
+	for _, a := range algorithms {
+		if r.public.Load().signers[a.alg] != nil {
+			continue
+		}
+		if err := r.Ensure(ctx, a.alg, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare makes RSA keys that a change will need: one takes half a second, for which

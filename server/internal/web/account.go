@@ -50,6 +50,9 @@ func (c *call) securityPage() error {
 	if err != nil {
 		return err
 	}
+	if p.Form.ReturnTo, err = c.carried(""); err != nil {
+		return err
+	}
 	return c.show(http.StatusOK, p)
 }
 
@@ -64,6 +67,9 @@ func (c *call) securityForm() error {
 	}
 	if err != nil {
 		return c.refuse(p, err)
+	}
+	if leadsToApp(p.Form.ReturnTo) { // it had to be changed before an application could be let in
+		return c.onward(p.Form.ReturnTo)
 	}
 	return c.done("password_changed", "/account/security")
 }

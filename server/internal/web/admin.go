@@ -615,7 +615,7 @@ type KeyList struct {
 // A Key is one of the server's own, without its secret.
 type Key struct {
 	ID        string           `json:"id"`
-	Purpose   string           `json:"purpose" enum:"cookies|signing|signing-rs256|signing-eddsa"`
+	Purpose   string           `json:"purpose" enum:"cookies|names|signing|signing-rs256|signing-eddsa"`
 	State     account.KeyState `json:"state" enum:"next|active|retiring|retired" doc:"A next key is published and makes nothing yet, an active one makes new values, a retiring one opens or verifies what it made, and a retired one is erased."`
 	CreatedAt time.Time        `json:"created_at"`
 	NotBefore *time.Time       `json:"not_before,omitempty" doc:"When a next key begins to sign, once that is decided."`

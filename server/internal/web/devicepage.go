@@ -22,7 +22,7 @@ const devicePath = "/device"
 
 // byPeople is a request as the provider's people are asked about it.
 func (c *call) byPeople() *http.Request {
-	return c.r.WithContext(context.WithValue(c.r.Context(), callKey{}, c))
+	return c.r.WithContext(context.WithValue(account.From(c.r.Context(), c.origin()), callKey{}, c))
 }
 
 // AddressOf is where a request that the provider answers comes from.

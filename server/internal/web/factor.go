@@ -273,6 +273,9 @@ func (c *call) factorPage() error {
 		return err
 	}
 	p := c.factors(kinds, q.Get("by"), h.name())
+	if p.Form.ReturnTo, err = c.carried(""); err != nil {
+		return err
+	}
 	if err := c.stepByPasskey(p, h); err != nil {
 		return err
 	}
@@ -314,6 +317,7 @@ func (c *call) factorForm() error {
 			user, _, _, err = c.pass(step, in.Has("trust"))
 		}
 		if err == nil && user.MustChange {
+			c.target = cmp.Or(c.target, h.target)
 			err = account.ErrMustChange
 		}
 	}
@@ -323,7 +327,7 @@ func (c *call) factorForm() error {
 		}
 		return c.refuse(p, err)
 	}
-	target, err := c.returnTo(h.target)
+	target, err := c.returnTo(cmp.Or(p.Form.ReturnTo, h.target))
 	if err != nil {
 		return err
 	}

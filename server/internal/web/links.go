@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -211,7 +212,7 @@ func (c *call) askForm() error {
 	if err := c.keepAsking(asking{flow, id.Value, p.Form.ReturnTo, p.Form.Checked}); err != nil {
 		return err
 	}
-	return c.seeOther("/signin/code")
+	return c.seeOther(carrying("/signin/code", p.Form.ReturnTo))
 }
 
 // codes is the page that waits for the code.
@@ -238,6 +239,9 @@ func (c *call) codePage() error {
 		return err
 	}
 	a, ok := c.askedHere()
+	if a.target, err = c.carried(a.target); err != nil {
+		return err
+	}
 	switch {
 	case user != nil:
 		return c.goOn(a.target)
@@ -245,6 +249,7 @@ func (c *call) codePage() error {
 		return c.seeOther("/signin/link")
 	}
 	p := c.codes(a)
+	p.Form.ReturnTo = a.target
 	if _, err := c.Accounts.SignInFlow(c.r.Context(), a.flow, c.now); err != nil {
 		return c.refuse(p, err)
 	}
@@ -266,6 +271,7 @@ func (c *call) codeForm() error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
+	a.target = cmp.Or(p.Form.ReturnTo, a.target)
 	return c.enter(user, a, amr)
 }
 

@@ -38,9 +38,12 @@ func ownPages() map[string]methods {
 func (c *call) detour(err error) string {
 	switch {
 	case errors.Is(err, account.ErrMustChange):
+		if leadsToApp(c.target) {
+			return "/account/security?" + url.Values{"return_to": {c.target}}.Encode()
+		}
 		return "/account/security"
 	case errors.Is(err, account.ErrFactor):
-		return "/signin/factor"
+		return carrying("/signin/factor", c.target)
 	case errors.Is(err, admit.ErrProof):
 		to := url.Values{"return_to": {c.r.URL.Path}}
 		if needed, ok := errors.AsType[*admit.ProofError](err); ok && needed.ACR != "" {

@@ -303,7 +303,7 @@ func (c *call) signUp(p *page, setup string) error {
 	if err := c.flow.Set(c.w, []byte(flow+" "+id.Value+" "+keepable(p.Form.ReturnTo))); err != nil {
 		return err
 	}
-	return c.seeOther("/signup/verify")
+	return c.seeOther(carrying("/signup/verify", p.Form.ReturnTo))
 }
 
 // welcome signs in who has just signed up.
@@ -367,7 +367,12 @@ func (c *call) verifyPage() error {
 	if !ok {
 		return account.ErrFlowEnded
 	}
-	return c.show(http.StatusOK, c.verifications(b))
+	p := c.verifications(b)
+	var err error
+	if p.Form.ReturnTo, err = c.carried(""); err != nil {
+		return err
+	}
+	return c.show(http.StatusOK, p)
 }
 
 func (c *call) verifyForm() error {
@@ -384,7 +389,7 @@ func (c *call) verifyForm() error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
-	return c.welcome(user, b.target)
+	return c.welcome(user, cmp.Or(p.Form.ReturnTo, b.target))
 }
 
 // takeLink takes the secret of a mailed link out of the address, where the

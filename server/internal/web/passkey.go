@@ -315,6 +315,7 @@ func (c *call) stepByPasskey(p *page, h half) error {
 	q, err := c.Accounts.AskForStep(c.r.Context(), h.flow, h.browser, c.now)
 	if err == nil {
 		p.Passkey = c.stepWith(requestOf(q, "preferred"), h.name())
+		p.Passkey.ReturnTo = p.Form.ReturnTo
 	}
 	return err
 }

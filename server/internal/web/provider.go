@@ -83,8 +83,23 @@ func (c *call) byProvider() error {
 // OriginOf is where a request came from that the provider has in hand.
 func OriginOf(r *http.Request) account.Origin { return r.Context().Value(callKey{}).(*call).origin() }
 
+// Refused notes for the log and the figures what the provider refuses in a call, and what
+// has failed in it.
+func Refused(r *http.Request, err error) {
+	c, ok := r.Context().Value(callKey{}).(*call)
+	if !ok {
+		return
+	}
+	c.cause, c.code = err, "server_error"
+	if e, ok := errors.AsType[*admit.Error](err); ok {
+		c.code = e.Code()
+	}
+}
+
 // A noted writer tells the log with what status the provider answers, and is otherwise
-// the one behind it.
+// the one behind it. Nothing else here wraps a writer, and this one hides nothing of it
+// (Unwrap): the provider is a handler that others mount, too, and to tell its status by
+// other means each of its answers would have to pass through ours.
 type noted struct {
 	http.ResponseWriter
 	c *call
@@ -153,6 +168,7 @@ func (c *call) signInFor(a *provider.Authorization) error {
 	}
 	i, user, err := c.holder()
 	if err == nil && user.MustChange {
+		c.target = a.Resume()
 		return account.ErrMustChange
 	}
 	to := url.Values{"return_to": {a.Resume()}}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 
@@ -113,7 +114,7 @@ func (c *call) forgotForm() error {
 	if err := c.recovery.Set(c.w, []byte(flow+" "+id.Value+" "+keepable(p.Form.ReturnTo))); err != nil {
 		return err
 	}
-	return c.seeOther("/recover/code")
+	return c.seeOther(carrying("/recover/code", p.Form.ReturnTo))
 }
 
 // recoveries is the page that asks for the code and the new password.
@@ -144,7 +145,12 @@ func (c *call) recoverPage() error {
 	if !ok {
 		return c.seeOther("/recover")
 	}
-	return c.show(http.StatusOK, c.recoveries(b))
+	p := c.recoveries(b)
+	var err error
+	if p.Form.ReturnTo, err = c.carried(""); err != nil {
+		return err
+	}
+	return c.show(http.StatusOK, p)
 }
 
 func (c *call) recoverForm() error {
@@ -162,7 +168,7 @@ func (c *call) recoverForm() error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
-	return c.recovered(b.target)
+	return c.recovered(cmp.Or(p.Form.ReturnTo, b.target))
 }
 
 // recovered leads to the sign-in, which asks for all that it always does.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,13 +27,27 @@ func leadsToApp(target string) bool {
 	return strings.HasPrefix(target, authorizePath+"?flow=") || strings.HasPrefix(target, logoutPath+"?flow=")
 }
 
-// keepable is a target as a cookie keeps it. A longer one is lost where somebody proves
-// itself in two steps, who then begins again at the application, signed in.
+// keepable is a target as a cookie keeps it, "" for one that is too long.
 func keepable(target string) string {
 	if len(target) > maxKept {
 		return ""
 	}
 	return target
+}
+
+// carrying is a page of the next step, with the target in its address where no cookie
+// keeps it: what an application asks for may be longer than any cookie.
+func carrying(path, target string) string {
+	if keepable(target) == target {
+		return path
+	}
+	return path + "?" + url.Values{"return_to": {target}}.Encode()
+}
+
+// carried is where a step leads on to: by the address that it has come by, and else by
+// what a cookie has kept.
+func (c *call) carried(kept string) (string, error) {
+	return c.returnTo(cmp.Or(c.r.URL.Query().Get("return_to"), kept))
 }
 
 // returnTo returns where return_to may lead: a path of ours, or an https

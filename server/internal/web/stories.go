@@ -80,6 +80,11 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 	{"factor-recovery", func(c *call) *page {
 		return c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "recovery", toldStep)
 	}},
+	{"factor-app", func(c *call) *page {
+		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "", toldStep)
+		p.Form.ReturnTo = authorizePath + "?flow=a"
+		return p
+	}},
 	{"factor-alone", func(c *call) *page { return c.factors([]account.FactorKind{account.TOTP}, "", toldStep) }},
 	{"factor-wrong", func(c *call) *page {
 		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "", toldStep)

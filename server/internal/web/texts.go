@@ -203,7 +203,7 @@ var phrases = map[string]phrase{
 	"short":            {"The password is too short: it needs at least %d characters.", "密码太短：至少需要 %d 个字符。"},
 	"hint.code":        {"Six digits", "六位数字"},
 	"security.change":  {"Change the password", "修改密码"},
-	"security.lead":    {"All your other sessions end when the password changes.", "修改密码后，您的其他会话会全部结束。"},
+	"security.lead":    {"All your other sessions end when the password changes. Apps that were let in from them lose their access.", "修改密码后，您的其他会话会全部结束，通过这些会话授权的应用也会失去权限。"},
 	"security.submit":  {"Change the password", "修改密码"},
 
 	"ask.title":         {"Sign in without a password", "免密码登录"},
@@ -250,6 +250,7 @@ var phrases = map[string]phrase{
 	"sessions.end":     {"End", "结束"},
 	"sessions.ending":  {"the session of %s, signed in %s", "%s 的会话，登录于 %s"},
 	"sessions.others":  {"End all other sessions", "结束其他所有会话"},
+	"sessions.apps":    {"Apps that were let in from them lose their access too, and ask again. Those that you let in here keep it.", "通过这些会话授权的应用也会失去权限，需要重新申请。您在当前会话中授权的应用不受影响。"},
 	"sessions.alone":   {"There is no other session.", "没有其他会话。"},
 	"activity.lead":    {"What happened to your account, latest first.", "您账号的操作记录，最新的在前。"},
 	"activity.none":    {"Nothing yet.", "暂无记录。"},
@@ -416,9 +417,9 @@ var phrases = map[string]phrase{
 	"inbox.open":  {"Open the link", "打开链接"},
 
 	"done.signed_out":             {"You are signed out.", "您已退出登录。"},
-	"done.password_changed":       {"The password is changed. Your other sessions have ended.", "密码已修改。您的其他会话已结束。"},
+	"done.password_changed":       {"The password is changed. Your other sessions have ended. Apps that were let in from them are out.", "密码已修改。您的其他会话已结束。通过这些会话授权的应用已失去权限。"},
 	"done.session_ended":          {"The session has ended.", "该会话已结束。"},
-	"done.other_sessions_ended":   {"All other sessions have ended.", "其他会话已全部结束。"},
+	"done.other_sessions_ended":   {"All other sessions have ended. Apps that were let in from them are out.", "其他会话已全部结束。通过这些会话授权的应用已失去权限。"},
 	"done.profile_saved":          {"Saved.", "已保存。"},
 	"done.identifier_added":       {"Added: you can sign in with it now.", "已添加，现在可以用它登录了。"},
 	"done.identifier_primary_set": {"The primary one is changed.", "主登录名已更换。"},
