@@ -75,14 +75,8 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 		return nil, ErrInvalidToken
 	}
 	l := &live{Token: t}
-	if l.grant, err = tx.Grant(t.Grant); err != nil {
-		return nil, err
-	}
-	through := t.through()
-	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != through[len(through)-1] {
-		return nil, ErrInvalidToken
-	}
 	// Whoever it came through must be there still: it was handed on by each of them.
+	through := t.through()
 	for i, id := range through {
 		c, err := tx.Client(id)
 		switch {
@@ -94,6 +88,17 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 			l.client = c
 		}
 		l.foreign = l.foreign || !c.FirstParty
+	}
+	if t.Subject == "" { // of a JWT it is not known yet
+		l.grant = l.client.own(now)
+	}
+	if l.grant == nil || l.grant.ID != t.Grant {
+		if l.grant, err = tx.Grant(t.Grant); err != nil {
+			return nil, err
+		}
+	}
+	if g := l.grant; g == nil || g.Ended != "" || !now.Before(g.Expires) || g.Client != through[len(through)-1] {
+		return nil, ErrInvalidToken
 	}
 	// What a JWT does not say of these its grant does.
 	t.Subject, t.SID = l.grant.Subject, l.grant.session()

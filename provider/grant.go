@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,19 @@ const (
 func gid(t token.Token) string {
 	sum := sha256.Sum256([]byte("gid:" + t.Selector()))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// OwnGrant is the "gid" of the tokens that the client has of its own. A client that takes
+// the id of one that was removed was made at another time, and has another.
+func (c *Client) OwnGrant() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "own:%d:%s", c.CreatedAt.UnixMilli(), c.ID))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// own is the client's own grant, which is there as long as the client and is written
+// down nowhere: a row for each token would double what that costs.
+func (c *Client) own(now time.Time) *Grant {
+	return &Grant{ID: c.OwnGrant(), Client: c.ID, BegunAt: now, RotatedAt: now, Expires: now.Add(c.accessLife())}
 }
 
 // successor returns the refresh token after t: HMAC(K, grant ‖ n ‖ t). Who has the

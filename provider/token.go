@@ -471,7 +471,7 @@ func (x *exchange) give(tx Tx, g *Grant) (err error) {
 	return err
 }
 
-// own makes a grant of the client's own (RFC 6749 section 4.4), for one token.
+// own gives a token of the client's own grant (RFC 6749 section 4.4).
 func (x *exchange) own(tx Tx) (err error) {
 	if x.client.Auth == NoAuth { // anybody can say that he is that client
 		return because(ErrUnauthorizedClient, "A client that cannot prove itself has nothing of its own.")
@@ -488,14 +488,8 @@ func (x *exchange) own(tx Tx) (err error) {
 	if x.audience, err = x.audienceOf(x.client, may, asked, false); err != nil {
 		return err
 	}
-	g := &Grant{
-		ID: newGID(), Client: x.client.ID, Scopes: x.scopes, BegunAt: x.now, RotatedAt: x.now, Expires: x.now.Add(x.client.accessLife()),
-	}
-	if err := tx.AddGrant(g); err != nil {
-		return err
-	}
-	x.grant = g
-	x.made, err = x.mint(tx, g, x.client, nil, x.scopes, x.audience, x.now)
+	x.grant = x.client.own(x.now)
+	x.made, err = x.mint(tx, x.grant, x.client, nil, x.scopes, x.audience, x.now)
 	return err
 }
 

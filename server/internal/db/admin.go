@@ -41,7 +41,7 @@ func (t *txn) FindUsers(q *account.UserQuery) ([]*account.User, error) {
 	if q.Search != "" {
 		name, value := strings.Join(strings.Fields(q.Search), " "), strings.ToLower(strings.TrimSpace(q.Search))
 		w.and(`u.id IN (SELECT id FROM users WHERE id = ?
-			UNION SELECT id FROM users WHERE `+t.tx.pool.of(named)+`
+			UNION SELECT id FROM users WHERE `+t.tx().pool.of(named)+`
 			UNION SELECT user_id FROM identifiers WHERE value >= ? AND value < ?)`,
 			strings.TrimSpace(q.Search), name, name+last, value, value+last)
 	}

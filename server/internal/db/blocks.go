@@ -95,7 +95,7 @@ func (db *DB) survey(ctx context.Context, number int64) error {
 		return classify(err)
 	}
 	defer tx.Rollback()
-	t := &txn{ctx: ctx, tx: tx}
+	t := &txn{ctx: ctx, under: tx}
 	f, first, last, n := make(filter, filterBytes), int64(0), int64(0), 0
 	err = t.query(func(rows *sql.Rows) error {
 		var at int64

@@ -148,7 +148,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 		}
 	}
 	// What has been spent since is not known.
-	t := &txn{ctx: ctx, tx: tx, in: db.write.sessions()}
+	t := &txn{ctx: ctx, under: tx, in: db.write.sessions()}
 	if err := t.PutChallenge(account.SpentBefore(now)); err != nil {
 		return 0, classify(err)
 	}
@@ -169,5 +169,7 @@ func (db *DB) Renew(ctx context.Context, keepSessions bool, now time.Time) (sess
 	if err := tx.conclude(ctx, now, c); err != nil {
 		return 0, classify(err)
 	}
+	tx.all = true
+	defer db.near.forgetOf(tx, true)
 	return sessions, classify(tx.Commit())
 }

@@ -22,6 +22,7 @@ const (
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, hears = excluded.hears,
 		stranger_since = excluded.stranger_since, data = excluded.data`
 	// Each JWT has a place, for as long as any verifier may take it.
+	sqlOwnJWTs    = "SELECT EXISTS (SELECT 1 FROM status_places WHERE until > ? AND grant_id = ?)" // of all JWTs that are good
 	sqlClientJWTs = "SELECT EXISTS (SELECT 1 FROM grants g JOIN status_places p ON p.grant_id = g.id WHERE g.client_id = ? AND p.until > ?)"
 )
 
@@ -62,7 +63,7 @@ func (c *clientCopies) put(id string, one clientCopy) {
 
 // Client implements account.Clients and provider.Tx.
 func (t *txn) Client(id string) (*provider.Client, error) {
-	copies := &t.tx.pool.clients
+	copies := &t.tx().pool.clients
 	known := copies.get(id)
 	var text string
 	now := clientCopy{}
@@ -103,11 +104,13 @@ func (t *txn) PutClient(c *provider.Client) error {
 	if err != nil {
 		return err
 	}
+	t.tx().wrote(nearRow{ofClient, c.ID})
 	return t.exec(sqlPutClient, c.ID, rand.Int64N(1<<62)+1, c.AccessLife.Milliseconds(), c.BackchannelLogoutURI != "" && !c.Disabled, strangerSince(c), text)
 }
 
 // DeleteClient implements account.Clients.
 func (t *txn) DeleteClient(id string) error {
+	t.tx().all = true // copies of grants that another client of the id would find
 	for _, query := range sqlForgetClient {
 		if err := t.exec(query, id); err != nil {
 			return err
@@ -118,7 +121,15 @@ func (t *txn) DeleteClient(id string) error {
 
 // ClientJWTs implements account.Clients.
 func (t *txn) ClientJWTs(id string, now time.Time) (live bool, err error) {
-	return live, t.row(sqlClientJWTs, id, now.UnixMilli()).Scan(&live)
+	if err := t.row(sqlClientJWTs, id, now.UnixMilli()).Scan(&live); err != nil || live {
+		return live, err
+	}
+	c, err := t.Client(id)
+	if err != nil || c == nil {
+		return false, err
+	}
+	// Of what it has of its own no grant is written down.
+	return live, t.row(sqlOwnJWTs, now.UnixMilli(), c.OwnGrant()).Scan(&live)
 }
 
 // ClientTold implements account.Clients.

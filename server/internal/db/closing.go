@@ -17,6 +17,7 @@ import (
 // earlier one. And it is the last row that is locked, for all others to wait for
 // it as short as can be.
 type closing struct {
+	tokens  []any // of access tokens: the values of sqlAddToken for each
 	records []account.Record
 	events  []feed.Event
 
@@ -27,6 +28,7 @@ type closing struct {
 
 // add is what two transactions in one write last.
 func (c *closing) add(other closing) {
+	c.tokens = append(c.tokens, other.tokens...)
 	c.records = append(c.records, other.records...)
 	c.events = append(c.events, other.events...)
 	c.accounts = c.accounts || other.accounts
@@ -45,6 +47,9 @@ const (
 
 // conclude writes a closing.
 func (t *tx) conclude(ctx context.Context, now time.Time, c closing) error {
+	if err := t.addTokens(ctx, c.tokens); err != nil {
+		return err
+	}
 	shared := t.pool.dialect == inPostgres // by other writers
 	news := len(c.events) > 0 || shared && (c.accounts || c.keys)
 	var id feed.ID
@@ -94,5 +99,5 @@ func (t *txn) flush() error {
 	if len(c.records) == 0 {
 		return nil
 	}
-	return t.tx.conclude(t.ctx, t.now, c)
+	return t.tx().conclude(t.ctx, t.now, c)
 }

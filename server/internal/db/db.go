@@ -50,6 +50,7 @@ type DB struct {
 	write, read *pool
 	counts      counts
 	group       group
+	near        *near // nil where others write to the database
 
 	feed  Feed
 	heard atomic.Int64 // when Heed read last, in nanoseconds since begun
@@ -96,7 +97,7 @@ func openFile(ctx context.Context, file string) (*DB, error) {
 		f.Close()
 	}
 	keepLocks()
-	db := &DB{file: file, begun: time.Now(), checked: fresh || info.Size() <= quickCheck}
+	db := &DB{file: file, near: &near{}, begun: time.Now(), checked: fresh || info.Size() <= quickCheck}
 	if db.write, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)", "_pragma=journal_mode(WAL)", "_pragma=secure_delete(FAST)"); err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (db *DB) View(ctx context.Context, fn func(account.Tx) error) (err error) {
 		return classify(err)
 	}
 	defer tx.Rollback()
-	return classify(fn(&txn{ctx: ctx, tx: tx, in: db.read.sessions().Reading()}))
+	return classify(fn(&txn{ctx: ctx, under: tx, in: db.read.sessions().Reading()}))
 }
 
 // Update implements account.Store.

@@ -10,11 +10,11 @@ import (
 )
 
 func (t *txn) Session(sid string, now time.Time) (session.Info, error) {
-	return t.in.Look(t.ctx, t.tx.Tx, sid, now)
+	return t.in.Look(t.ctx, t.tx().Tx, sid, now)
 }
 
 func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
-	info, wrote, err := t.in.Use(t.ctx, t.tx.Tx, sid, now)
+	info, wrote, err := t.in.Use(t.ctx, t.tx().Tx, sid, now)
 	if wrote {
 		t.sessions = append(t.sessions, sid)
 	}
@@ -23,9 +23,10 @@ func (t *txn) UseSession(sid string, now time.Time) (session.Info, error) {
 
 func (t *txn) EndSession(sid, reason string, now time.Time) error {
 	t.sessions = append(t.sessions, sid)
-	info, err := t.in.End(t.ctx, t.tx.Tx, sid, reason, now)
+	t.tx().wrote(nearRow{ofSession, sid})
+	info, err := t.in.End(t.ctx, t.tx().Tx, sid, reason, now)
 	if err == nil {
-		err = t.tellEnded(t.tx.endGrantsBehind(t.ctx, sid, reason, now))
+		err = t.tellEnded(t.tx().endGrantsBehind(t.ctx, sid, reason, now))
 	}
 	if err != nil {
 		return err

@@ -3,11 +3,14 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/server/internal/account"
 	"github.com/admit-auth/admit/session"
@@ -22,28 +25,77 @@ type SessionStore struct {
 }
 
 // Swap implements session.Store.
-func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
+func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (version uint64, err error) {
+	ctx = s.whole(ctx)
 	e, ends := session.Ending(ctx)
 	if !ends {
+		defer func() { s.forget(key, err, nil) }()
 		return s.Store.Swap(ctx, key, old, it)
 	}
+	var beside *tx // the last that was tried
 	e.Until = e.At.Add(account.ToldFor)
 	// Also where it failed: a commit may have happened all the same.
-	defer s.db.feed.Wake()
+	defer func() {
+		s.forget(key, err, &beside) // before anybody hears of it
+		s.db.feed.Wake()
+	}()
 	return s.Store.Swap(s.db.along(ctx, e.At, func(ctx context.Context, t *tx, _ sqlstore.Write) (closing, error) {
+		beside = t
 		grants, err := t.endedBy(ctx, e, it)
 		return closing{events: append(grants, e)}, err
 	}), key, old, it)
+}
+
+// Add implements session.Store. It may be the epoch of a subject that had none.
+func (s *SessionStore) Add(ctx context.Context, key string, it session.Item) (version uint64, err error) {
+	ctx = s.whole(ctx)
+	defer func() { s.forget(key, err, nil) }()
+	return s.Store.Add(ctx, key, it)
+}
+
+// Delete implements session.Store.
+func (s *SessionStore) Delete(ctx context.Context, key string) (err error) {
+	ctx = s.whole(ctx)
+	defer func() { s.forget(key, err, nil) }()
+	return s.Store.Delete(ctx, key)
+}
+
+// whole is a context for a write that is waited for even where nobody waits for the
+// answer: copies of what it has written are forgotten after it.
+func (s *SessionStore) whole(ctx context.Context) context.Context {
+	if s.db.near == nil || ctx.Err() != nil {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// forget forgets copies of what was written under a key, and beside it. A write that has
+// run out of time may happen yet.
+func (s *SessionStore) forget(key string, err error, beside **tx) {
+	switch n := s.db.near; {
+	case n == nil:
+	case errors.Is(err, admit.Unavailable):
+		n.doubt(time.Now())
+	default:
+		if subject, ok := strings.CutPrefix(key, session.EpochKey("")); ok {
+			n.forget(nearRow{ofEpoch, subject}, nearRow{ofUser, subject})
+		} else {
+			n.forget(nearRow{ofSession, key})
+		}
+		if beside != nil && *beside != nil {
+			n.forget((*beside).stale...)
+		}
+	}
 }
 
 // along returns a context under which what fn returns is written last in the
 // transaction of a session's.
 func (db *DB) along(ctx context.Context, now time.Time, fn func(context.Context, *tx, sqlstore.Write) (closing, error)) context.Context {
 	return sqlstore.Also(ctx, func(ctx context.Context, t *sql.Tx, w sqlstore.Write) error {
-		c, err := fn(ctx, &tx{t, db.write}, w)
+		c, err := fn(ctx, &tx{Tx: t, pool: db.write}, w)
 		if err == nil && len(c.records)+len(c.events) > 0 {
 			w.Last(func(ctx context.Context, t *sql.Tx) error {
-				return (&tx{t, db.write}).conclude(ctx, now, c)
+				return (&tx{Tx: t, pool: db.write}).conclude(ctx, now, c)
 			})
 		}
 		return err
@@ -63,7 +115,7 @@ const firstEpoch = 24 * time.Hour
 
 func (t *txn) tellRaised(user string, n uint64, reason string, now time.Time, err error) error {
 	if err == nil && n == 0 {
-		n, err = t.in.BeginEpoch(t.ctx, t.tx.Tx, user, now, now.Add(firstEpoch))
+		n, err = t.in.BeginEpoch(t.ctx, t.tx().Tx, user, now, now.Add(firstEpoch))
 	}
 	if err != nil {
 		return err

@@ -140,9 +140,14 @@ func (db *DB) together(all []*update) (done bool) {
 	if d, ok := all[0].ctx.Deadline(); ok && db.write.dialect == inPostgres && d.Before(deadline) {
 		deadline = d // who waits for a database that does not answer waits once
 	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(all[0].ctx), deadline)
+	ctx := context.WithoutCancel(all[0].ctx)
+	whole, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	tx, err := db.write.beginWriting(ctx)
+	if db.write.dialect == inPostgres {
+		ctx = whole
+	}
+	seen := db.near.now()
+	tx, err := db.write.beginWriting(whole)
 	if err != nil {
 		failed = err
 		for _, u := range all {
@@ -155,11 +160,16 @@ func (db *DB) together(all []*update) (done bool) {
 	var c closing // of those that are kept: last is what others wait for
 	for _, u := range all {
 		// What cancels one request must not interrupt a statement: SQLite would
-		// undo the whole transaction.
-		own, cancel := context.WithDeadline(context.WithoutCancel(u.ctx), deadline)
-		defer cancel()
-		t := &txn{ctx: own, tx: tx, in: db.write.sessions(), now: begun, before: &c}
-		unwritten := c.records
+		// undo the whole transaction. The driver of SQLite would start a goroutine for
+		// each statement to watch for it, which is as much work as the statement.
+		own := context.WithoutCancel(u.ctx)
+		if db.write.dialect == inPostgres {
+			var cancel context.CancelFunc
+			own, cancel = context.WithDeadline(own, deadline)
+			defer cancel()
+		}
+		t := &txn{ctx: own, under: tx, in: db.write.sessions(), now: begun, before: &c, began: seen, unsafe: len(all) > 1}
+		unwritten := c
 		db.one(u, t, len(all) > 1)
 		switch {
 		case u.err == nil && u.died == nil:
@@ -172,12 +182,14 @@ func (db *DB) together(all []*update) (done bool) {
 				return false
 			}
 		default:
-			c.records = unwritten // what it had flushed was undone with it
+			c = unwritten // what it had flushed was undone with it
 		}
 	}
 	if len(kept) == 0 {
 		return true
 	}
+	// Also where the commit failed: it may have happened all the same.
+	defer db.near.forgetOf(tx, c.accounts)
 	if failed = tx.conclude(ctx, begun, c); failed != nil {
 		if len(kept) > 1 {
 			return false
@@ -201,16 +213,17 @@ const (
 // one runs an update in a transaction that it may share.
 func (db *DB) one(u *update, t *txn, shared bool) {
 	u.kept, u.err, u.died = nil, nil, nil
-	if shared {
-		if u.err = t.exec(savepoint); u.err != nil {
-			return
-		}
-	}
 	func() {
 		defer func() { u.died = recover() }()
 		u.err = u.fn(t)
 	}()
-	if !shared || u.err != nil && !refused(u.err) {
+	switch {
+	case t.failed != nil:
+		u.err, u.died = t.failed, nil // all of it runs once more
+		return
+	case !shared || u.err != nil && !refused(u.err):
+		return
+	case t.unsafe: // it has done without a statement
 		return
 	}
 	var err error

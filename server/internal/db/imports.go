@@ -110,7 +110,7 @@ const (
 )
 
 func (t *txn) AddUsers(all []account.Arrived, now time.Time) error {
-	if len(all) > many && t.tx.pool.dialect == inSQLite {
+	if len(all) > many && t.tx().pool.dialect == inSQLite {
 		if err := t.exec(sqlWide); err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (t *txn) PutImport(s account.ImportState, refused []account.LineRefusal) er
 	if err != nil {
 		return err
 	}
-	if s.Done && t.tx.pool.dialect == inSQLite {
+	if s.Done && t.tx().pool.dialect == inSQLite {
 		if err := t.exec(sqlNarrow); err != nil {
 			return err
 		}

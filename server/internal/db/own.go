@@ -14,7 +14,8 @@ func (t *txn) Erase(id, pseudonym string) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if err := t.in.Forget(t.ctx, t.tx.Tx, id); err != nil {
+	t.tx().wrote(nearRow{ofEpoch, id}, nearRow{ofUser, id})
+	if err := t.in.Forget(t.ctx, t.tx().Tx, id); err != nil {
 		return err
 	}
 	if err := t.forgetGrants(id); err != nil {

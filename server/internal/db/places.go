@@ -104,7 +104,7 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 		p.SEV = uint64(sev)
 		fn(uint64(n-from), p)
 		return nil
-	}, fmt.Sprintf(sqlPlaces, t.tx.pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
+	}, fmt.Sprintf(sqlPlaces, t.tx().pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
 }
 
 // Told implements account.Places.

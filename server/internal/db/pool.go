@@ -22,7 +22,7 @@ type pool struct {
 // costs the database, and would double what an ending costs. The driver of
 // PostgreSQL does it by itself.
 var often = []string{sqlUser, sqlIdentifiers, sqlRoles, sqlFamily, sqlRotate, savepoint, release, sqlNumber, sqlTell,
-	sqlClient, sqlCode, sqlSpendCode, sqlGrant, sqlAddGrant, sqlRotateGrant, sqlToken, sqlAddToken}
+	sqlClient, sqlCode, sqlSpendCode, sqlGrant, sqlAddGrant, sqlRotateGrant, sqlToken, sqlAddTokens[0], sqlAddTokens[1], sqlAddTokens[2]}
 
 func (p *pool) prepare(ctx context.Context) error {
 	if p.dialect != inSQLite {
@@ -60,7 +60,7 @@ func (p *pool) BeginTx(ctx context.Context, o *sql.TxOptions) (*tx, error) {
 	for try := 1; ; try++ {
 		t, err := p.DB.BeginTx(ctx, o)
 		if err == nil {
-			return &tx{t, p}, nil
+			return &tx{Tx: t, pool: p}, nil
 		}
 		if try == beginTries || p.dialect == inSQLite || ctx.Err() != nil {
 			return nil, err
@@ -71,8 +71,16 @@ func (p *pool) BeginTx(ctx context.Context, o *sql.TxOptions) (*tx, error) {
 // A tx is a transaction of a pool.
 type tx struct {
 	*sql.Tx
-	pool *pool
+	pool  *pool
+	stale []nearRow // whose copies are forgotten when it ends
+	all   bool      // and all others
 }
+
+// wrote has copies of rows be forgotten.
+func (t *tx) wrote(rows ...nearRow) { t.stale = append(t.stale, rows...) }
+
+// touched reports whether there is anything to forget.
+func (t *tx) touched() bool { return t.all || len(t.stale) > 0 }
 
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	if stmt := t.pool.often[query]; stmt != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/account"
+	"github.com/admit-auth/admit/server/internal/trace"
 	"github.com/admit-auth/admit/session"
 	"github.com/admit-auth/admit/statuslist"
 )
@@ -29,8 +30,37 @@ type providerStore struct {
 func (db *DB) Provider(lists string) provider.Store { return providerStore{db, lists} }
 
 // View implements provider.Store.
-func (s providerStore) View(ctx context.Context, fn func(provider.Tx) error) error {
-	return s.db.View(ctx, func(tx account.Tx) error { return fn(providerTx{tx.(*txn), s.lists}) })
+func (s providerStore) View(ctx context.Context, fn func(provider.Tx) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err // where copies do, nobody else says so
+	}
+	ctx, span := trace.Start(ctx, "provider read")
+	defer func() { span.End(err) }()
+	// Rows by their keys are read as soon as somebody would have stopped it, and the driver
+	// of SQLite starts a goroutine for each statement that can be.
+	if s.db.read.dialect == inSQLite {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := s.db.read.bound(ctx)
+	defer cancel()
+	t := &txn{ctx: ctx, in: s.db.read.sessions().Reading(), begin: func() (uint64, *tx, error) {
+		began := s.db.near.now()
+		tx, err := s.db.read.BeginTx(ctx, s.db.read.reading())
+		return began, tx, err
+	}}
+	defer func() {
+		if t.under != nil {
+			t.under.Rollback()
+		}
+		if died := recover(); died != nil {
+			u, ok := died.(unbegun)
+			if !ok {
+				panic(died)
+			}
+			err = classify(u.err)
+		}
+	}()
+	return classify(fn(providerTx{t, s.lists, s.db.near, false}))
 }
 
 // errOutdated says that a grant has changed between two statements of one transaction:
@@ -44,7 +74,7 @@ func (s providerStore) Update(ctx context.Context, fn func(provider.Tx) error) e
 		return err // who leads a group would do it all the same
 	}
 	for try := 1; ; try++ {
-		err := s.db.Update(ctx, func(tx account.Tx) error { return fn(providerTx{tx.(*txn), s.lists}) })
+		err := s.db.Update(ctx, func(tx account.Tx) error { return fn(providerTx{tx.(*txn), s.lists, s.db.near, true}) })
 		if !errors.Is(err, errOutdated) {
 			return err
 		}
@@ -57,12 +87,17 @@ func (s providerStore) Update(ctx context.Context, fn func(provider.Tx) error) e
 // A providerTx is a provider.Tx. Clients are those of accounts.
 type providerTx struct {
 	*txn
-	lists string
+	lists  string
+	near   *near
+	writes bool
 }
 
 // Session implements provider.Tx. In an Update it stays as it is until the commit: so
 // nothing is given behind a session that ends meanwhile.
 func (t providerTx) Session(sid string, now time.Time) (*provider.Session, error) {
+	if s := t.nearSession(sid, now); s != nil {
+		return s, nil
+	}
 	info, err := t.txn.Session(sid, now)
 	if admit.KindOf(err) == admit.Unauthenticated {
 		return nil, nil
@@ -70,11 +105,16 @@ func (t providerTx) Session(sid string, now time.Time) (*provider.Session, error
 	if err != nil || info.Guest() {
 		return nil, err
 	}
-	return &provider.Session{SID: info.SID, Subject: info.Subject, AuthTime: info.AuthTime, ACR: info.ACR, AMR: info.AMR(), Expires: info.ExpiresAt}, nil
+	s := &provider.Session{SID: info.SID, Subject: info.Subject, AuthTime: info.AuthTime, ACR: info.ACR, AMR: info.AMR(), Expires: info.ExpiresAt}
+	t.keepSession(s, info.IdleExpiresAt)
+	return s, nil
 }
 
 // User implements provider.Tx.
 func (t providerTx) User(subject string) (*provider.User, error) {
+	if u := t.nearUser(subject); u != nil {
+		return u, nil
+	}
 	u, err := t.txn.User(subject)
 	if errors.Is(err, account.ErrUnknownUser) || err == nil && u.Disabled {
 		return nil, nil
@@ -83,7 +123,12 @@ func (t providerTx) User(subject string) (*provider.User, error) {
 		return nil, err
 	}
 	epoch, _, err := t.Epoch(subject)
-	return &provider.User{Subject: u.ID, Epoch: epoch, Roles: u.Roles, Claims: claimsOf(u)}, err
+	if err != nil {
+		return nil, err
+	}
+	of := &provider.User{Subject: u.ID, Epoch: epoch, Roles: u.Roles, Claims: claimsOf(u)}
+	t.keepUser(of)
+	return of, nil
 }
 
 // claimsOf is what a user's own data are as claims. An address that nobody has proved

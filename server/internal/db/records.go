@@ -81,7 +81,7 @@ func (s *search) conditions() {
 		s.where.and("at < ?", q.Until.UnixMilli())
 	}
 	if q.Text != "" {
-		s.where.and(s.tx.pool.of(hasText), q.Text, q.Text)
+		s.where.and(s.tx().pool.of(hasText), q.Text, q.Text)
 	}
 }
 

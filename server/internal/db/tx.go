@@ -15,7 +15,12 @@ import (
 // A txn is an account.Tx.
 type txn struct {
 	ctx    context.Context
-	tx     *tx
+	under  *tx                         // what it is in, nil before the first statement of one that reads
+	begin  func() (uint64, *tx, error) // makes that
+	began  uint64                      // what copies had been forgotten before it began
+	unsafe bool                        // the savepoint before its first statement is yet to be made
+	failed error                       // it could not be made
+
 	in     sqlstore.Dialect // what is done with sessions
 	now    time.Time        // when the transaction began; zero in one that only reads
 	raised []raise
@@ -33,6 +38,26 @@ type raise struct {
 
 func (t *txn) Trace() string { return trace.Parent(t.ctx) }
 
+// tx returns the transaction for a statement. One that does without any costs the
+// database nothing: a look at copies, or a refusal.
+func (t *txn) tx() *tx {
+	if t.under == nil {
+		var err error
+		if t.began, t.under, err = t.begin(); err != nil {
+			panic(unbegun{err})
+		}
+	}
+	if t.unsafe {
+		t.unsafe = false
+		_, t.failed = t.under.ExecContext(t.ctx, savepoint)
+	}
+	return t.under
+}
+
+// An unbegun is thrown by what cannot begin, at whoever can tell of it: most statements
+// return a row, which has no room for it.
+type unbegun struct{ err error }
+
 func noRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
 func (t *txn) exec(query string, args ...any) error {
@@ -41,7 +66,7 @@ func (t *txn) exec(query string, args ...any) error {
 }
 
 func (t *txn) run(query string, args ...any) (sql.Result, error) {
-	return t.tx.ExecContext(t.ctx, query, args...)
+	return t.tx().ExecContext(t.ctx, query, args...)
 }
 
 // changed returns how many rows a statement has changed.
@@ -54,12 +79,12 @@ func changed(res sql.Result, err error) (int, error) {
 }
 
 func (t *txn) row(query string, args ...any) *sql.Row {
-	return t.tx.QueryRowContext(t.ctx, query, args...)
+	return t.tx().QueryRowContext(t.ctx, query, args...)
 }
 
 // query calls scan for each row.
 func (t *txn) query(scan func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := t.tx.QueryContext(t.ctx, query, args...)
+	rows, err := t.tx().QueryContext(t.ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -202,24 +227,26 @@ const reasonRaised = "account_changed"
 
 func (t *txn) RaiseEpoch(user, except string) error {
 	t.raised = append(t.raised, raise{user, true})
-	n, err := t.in.RaiseEpoch(t.ctx, t.tx.Tx, user, except)
+	t.tx().wrote(nearRow{ofEpoch, user}, nearRow{ofUser, user})
+	n, err := t.in.RaiseEpoch(t.ctx, t.tx().Tx, user, except)
 	if err == nil {
 		err = t.DeleteFactors(user, account.Trusted)
 	}
 	if err == nil {
-		err = t.tellEnded(t.tx.endGrantsOf(t.ctx, user, except, reasonRaised, t.now))
+		err = t.tellEnded(t.tx().endGrantsOf(t.ctx, user, except, reasonRaised, t.now))
 	}
 	return t.tellRaised(user, n, reasonRaised, t.now, err)
 }
 
 func (t *txn) RaiseClaims(user string, now time.Time) error {
 	t.raised = append(t.raised, raise{user, false})
-	n, err := t.in.RaiseClaims(t.ctx, t.tx.Tx, user)
+	t.tx().wrote(nearRow{ofEpoch, user}, nearRow{ofUser, user})
+	n, err := t.in.RaiseClaims(t.ctx, t.tx().Tx, user)
 	return t.tellRaised(user, n, "claims_changed", now, err)
 }
 
 func (t *txn) Epoch(user string) (n uint64, own bool, err error) {
-	epoch, err := t.in.ReadEpoch(t.ctx, t.tx.Tx, user)
+	epoch, err := t.in.ReadEpoch(t.ctx, t.tx().Tx, user)
 	if err != nil || epoch.N > 0 {
 		return epoch.N, epoch.N > 0, err
 	}

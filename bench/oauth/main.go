@@ -1,0 +1,154 @@
+// Command oauth measures the provider of OAuth of the binary admit: the processor time
+// that the whole process takes for one request, over HTTP with keep-alive and with
+// SQLite on disk behind it.
+//
+//	go run ./oauth                   everything, about three minutes
+//	go run ./oauth -seconds 2        a first impression
+//	go run ./oauth -only introspect  the rows whose name begins so
+//	go run ./oauth -admit ./admit    that binary, and not one that is built here
+//
+// wrk asks, from the same machine, with 2 threads and 32 connections: so the peers were
+// measured whose figures stand beside ours. Rows take turns in rounds, and medians count.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A row is one sort of request.
+type row struct {
+	name string
+	goal string
+	peer string // the figures of those that were measured before
+	// ask asks for so long, and returns how often it was answered.
+	ask  func(time.Duration) int
+	of   *process
+	cpu  []float64 // µs for one, in each round
+	rate []float64 // a second
+}
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("oauth: ")
+	binary := flag.String("admit", "", "measure this `binary`; without one it is built")
+	seconds := flag.Int("seconds", 6, "how long a row is asked in each round")
+	rounds := flag.Int("rounds", 3, "how often each row has its turn")
+	only := flag.String("only", "", "only the rows whose name begins with this `text`")
+	bare := flag.String("bare", "", "serve this `file` and nothing else: for the command itself")
+	flag.Parse()
+	if *bare != "" {
+		serveBare(*bare)
+		return
+	}
+
+	dir, err := os.MkdirTemp("", "oauth")
+	must(err)
+	defer os.RemoveAll(dir)
+	if *binary == "" {
+		*binary = filepath.Join(dir, "admit")
+		run("go", "build", "-C", "../server", "-o", *binary, "./cmd/admit")
+	}
+	s := startAdmit(*binary, dir)
+	defer s.stop()
+	all, stop := rows(s, dir)
+	defer stop()
+	all = slices.DeleteFunc(all, func(r *row) bool { return !strings.HasPrefix(r.name, *only) })
+	for range *rounds {
+		for _, r := range all {
+			r.turn(time.Duration(*seconds) * time.Second)
+		}
+	}
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "what\tCPU µs each\ta second\tgoal\tpeers, CPU µs each")
+	for _, r := range all {
+		fmt.Fprintf(t, "%s\t%.1f (%.1f to %.1f)\t%.0f\t%s\t%s\n", r.name, median(r.cpu), slices.Min(r.cpu), slices.Max(r.cpu), median(r.rate), r.goal, r.peer)
+	}
+	t.Flush()
+}
+
+func (r *row) turn(d time.Duration) {
+	log.Print(r.name)
+	r.ask(d / 10) // what is made at the first request is not what is measured
+	begun, cpu := time.Now(), r.of.cpu()
+	n := r.ask(d)
+	r.cpu = append(r.cpu, float64((r.of.cpu()-cpu).Microseconds())/float64(n))
+	r.rate = append(r.rate, float64(n)/time.Since(begun).Seconds())
+}
+
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
+}
+
+// A request is what wrk sends again and again.
+type request struct {
+	method, path, body string
+	header             map[string]string
+}
+
+var (
+	counted = regexp.MustCompile(`(\d+) requests in`)
+	failed  = regexp.MustCompile(`(?m)^ +(Non-2xx.*|Socket errors.*)$`)
+)
+
+// wrk has a request sent over 32 connections, and returns how often it was answered with
+// 2xx: anything else ends the measurement.
+func wrk(dir, url string, q request) func(time.Duration) int {
+	var script strings.Builder
+	fmt.Fprintf(&script, "wrk.method = %q\nwrk.body = %q\n", q.method, q.body)
+	for name, value := range q.header {
+		fmt.Fprintf(&script, "wrk.headers[%q] = %q\n", name, value)
+	}
+	f, err := os.CreateTemp(dir, "*.lua")
+	must(err)
+	_, err = f.WriteString(script.String())
+	must(err)
+	must(f.Close())
+	return func(d time.Duration) int {
+		out := run("wrk", "-t2", "-c32", "-d"+strconv.Itoa(max(1, int(d.Seconds()))), "-s", f.Name(), url+q.path)
+		if why := failed.FindString(out); why != "" {
+			log.Fatalf("%s: %s", q.path, strings.TrimSpace(why))
+		}
+		n, err := strconv.Atoi(counted.FindStringSubmatch(out)[1])
+		must(err)
+		return n
+	}
+}
+
+// serveBare is the floor: a handler of net/http that writes the same bytes.
+func serveBare(file string) {
+	body, err := os.ReadFile(file)
+	must(err)
+	must(listen(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(body)
+	}))
+}
+
+func run(name string, args ...string) string {
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		log.Fatalf("%s: %v", name, err)
+	}
+	return string(out)
+}
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
