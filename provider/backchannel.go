@@ -209,6 +209,11 @@ func (p *Provider) tellClient(ctx context.Context, all []*Delivery, now time.Tim
 	if failed != nil {
 		p.o.Log.WarnContext(ctx, "a client does not hear of sign-outs", "client", all[0].Client, "error", failed)
 	}
+	// A stranger is told once. He could register clients that never answer, and sign in and
+	// out: what is tried for a day would be in the way of all that is due to others.
+	if c != nil && c.Unverified() {
+		over, later = append(over, later...), nil
+	}
 	// What was delivered is noted though ctx has ended.
 	return p.o.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		for _, d := range over {

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -345,6 +346,25 @@ func TestADeliveryIsTriedAgainUntilItIsTaken(t *testing.T) {
 	all := e.all()
 	if h.waiting() != 0 || payload(t, all[0])["jti"] != payload(t, all[3])["jti"] {
 		t.Errorf("%d waiting; a try is another message", h.waiting())
+	}
+}
+
+// The attack: clients of strangers that never answer, for people who sign in and out, fill
+// every round of a day.
+func TestAttackAStrangersClientKeepsOthersFromHearing(t *testing.T) {
+	h, e := listening(t, func(c *Client) { c.Registered = &Registered{} })
+	e.answers(500)
+	for n := range 3 {
+		sid := fmt.Sprint("x", n)
+		h.m.PutSession(Session{SID: sid, Subject: "alice", Expires: h.now.Add(time.Hour)})
+		h.tokens("app", func(c *Code) { c.Session.SID = sid })
+		if err := h.SessionEnded(t.Context(), sid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.delivers()
+	if n := len(e.all()); n != 1 || h.waiting() != 0 {
+		t.Errorf("it was tried %d times, and %d wait", n, h.waiting())
 	}
 }
 
