@@ -492,7 +492,8 @@ func TestAttackPushFloodByAClientThatRegisteredItself(t *testing.T) {
 	if n := len(s.shelf.pushed) + len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
 		t.Errorf("%d records and %d writes", n, s.shelf.writes)
 	}
-	s.code(s.get(at, "s1"), callback)
+	s.get(at, "s1")
+	s.code(s.decide("allow", "s1"), callback)
 	s.change("shop", func(c *Client) { c.Registered.Invite = "x" })
 	s.pushed(ask())
 	if len(s.shelf.pushed) != 1 {

@@ -489,11 +489,13 @@ func TestAttackAStrangerIsAnOpenRedirector(t *testing.T) {
 			}
 		}
 	}
-	// Who has let it in before is sent back, and so is who says no.
+	// Nor is who has let it in before, but who says no is sent back.
 	s.allowed("ann", "shop")
-	if w := s.send(httptest.NewRequest("GET", "/oauth/authorize?"+ask("prompt", "none"), nil), "s1"); !strings.HasPrefix(w.Header().Get("Location"), callback+"?code=") {
-		t.Errorf("who has let it in: %d to %q", w.Code, w.Header().Get("Location"))
+	if w := s.get(ask("prompt", "none"), "s1"); s.shown != "fault" || w.Header().Get("Location") != "" {
+		t.Errorf("who has let it in: page %q, led to %q", s.shown, w.Header().Get("Location"))
 	}
+	s.get(ask(), "s1")
+	s.refused(s.decide("deny", "s1"), "access_denied")
 	// Not with an ID token either: a stranger has one of his own, and what was sealed when it
 	// signed him out.
 	for _, q := range []leaving{{}, {Subject: "mallory"}, {Subject: "mallory", SID: "x"}, {Subject: "mallory", SID: "x", Shown: "s9"}} {
@@ -502,6 +504,24 @@ func TestAttackAStrangerIsAnOpenRedirector(t *testing.T) {
 			t.Errorf("a log-out leads to %s", to)
 		}
 	}
+}
+
+// The attack: a stranger registers the address of a well-known site beside his own, shows
+// people that they are led there, and once they have allowed that leads them to his own.
+func TestAttackAStrangerHasPeopleAllowAWellKnownHost(t *testing.T) {
+	const evil = "https://evil.example.org/cb"
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.change("shop", func(c *Client) { c.Registered, c.RedirectURIs = &Registered{}, []string{callback, evil} })
+	s.get(ask(), "s1")
+	s.code(s.decide("allow", "s1"), callback)
+	s.get(ask("redirect_uri", evil), "s1")
+	if s.shows("consent"); s.a.Asked.RedirectURI != evil || len(s.a.New) > 0 {
+		t.Errorf("the person is asked about %+v", s.a)
+	}
+	// A client that somebody has looked at is remembered.
+	s.change("shop", func(c *Client) { c.Registered = nil })
+	s.code(s.get(ask("redirect_uri", evil), "s1"), evil)
 }
 
 // The attack: who people are to a client is what they were told when they let it in. It
