@@ -75,9 +75,9 @@ func (c *call) byProvider() error {
 		if err := c.overheard(); err != nil {
 			return err
 		}
-		c.letsIn.ServeHTTP(&noted{c.w, c}, c.r) // programs see no pages
-		return nil
 	}
+	// Programs see no pages, but what they are refused is logged, and devices and strangers
+	// are counted by where they ask from.
 	c.letsIn.ServeHTTP(&noted{c.w, c}, c.byPeople())
 	return nil
 }
