@@ -50,6 +50,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	if err != nil || s != nil && s.Subject == "" {
 		s, q.unknown = nil, err // or a guest
 	}
+	q.nobody = s == nil
 	// What was posted has no effect, but for a decision that comes from our own page and
 	// from whom that was shown to. Another site's page posts without the session's
 	// cookie (SameSite), and so a client's own request goes on as a GET, too.
@@ -201,10 +202,12 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 	}
 	v.New, v.NewAudiences = v.Scopes, v.Asked.Audiences
 	if had := v.consent; had != nil {
-		v.to.withheld = false
 		v.New, v.NewAudiences = without(v.New, had.Scopes), without(v.NewAudiences, had.Audiences)
 	}
-	remembered := v.consent != nil && len(v.New)+len(v.NewAudiences) == 0 && !q.prompts("consent")
+	// Of a stranger's client the host that it leads to is all that is true, and he may have
+	// another one besides, or later: nobody is led there who was not asked (RFC 8252 section
+	// 8.6).
+	remembered := v.consent != nil && len(v.New)+len(v.NewAudiences) == 0 && !q.prompts("consent") && !c.Unverified()
 	if remembered || q.decision == "allow" {
 		return v, nil
 	}

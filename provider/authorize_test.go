@@ -497,6 +497,25 @@ func TestAPostedRequestGoesOnAsAGETAndNeverBy307(t *testing.T) {
 
 // Every redirect of every test here is 303; this is the one after a decision, with which
 // 307 would post it to the client.
+// The attack: a client of one service asks for that by saying nothing, and the person hears
+// nothing of it.
+func TestAttackATokenOpensAServiceThatNobodyWasAskedAbout(t *testing.T) {
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.allowed("ann", "shop")
+	s.code(s.get(ask(), "s1"), callback)
+	s.change("shop", func(c *Client) { c.Audiences = []string{"https://vault.example.org"} })
+	s.get(ask(), "s1")
+	s.shows("consent")
+	if !slices.Equal(s.a.NewAudiences, []string{"https://vault.example.org"}) || len(s.a.New) > 0 {
+		t.Errorf("the person is asked for %v and %v", s.a.NewAudiences, s.a.New)
+	}
+	if c := s.code(s.decide("allow", "s1"), callback); !slices.Equal(c.Asked.Audiences, []string{"https://vault.example.org"}) {
+		t.Errorf("the code is for %v", c.Asked.Audiences)
+	}
+	s.code(s.get(ask(), "s1"), callback) // and not again
+}
+
 func TestAttackARedirectPostsTheDecisionOn(t *testing.T) {
 	s := newStage(t)
 	s.signIn("s1", "ann")
@@ -515,7 +534,7 @@ func TestAttackAFlowIsForgedOrOld(t *testing.T) {
 		other := newStage(t)
 		other.signIn("s1", "ann")
 		other.get(ask(), "s1")
-		bad := []string{"x", good[:len(good)-1], good + "A", "A" + good[1:], other.a.Flow(), strings.Repeat("A", 20<<10)}
+		bad := []string{"x", good[:len(good)-1], good + "A", string(good[0]^1) + good[1:], other.a.Flow(), strings.Repeat("A", 20<<10)}
 		check := func(flows ...string) {
 			t.Helper()
 			for _, flow := range flows {

@@ -185,8 +185,9 @@ func (p *Provider) tellClient(ctx context.Context, all []*Delivery, now time.Tim
 	var failed error
 	notes := map[string]string{}
 	for _, d := range all {
-		if c == nil || c.Disabled || c.BackchannelLogoutURI == "" {
-			over = append(over, d) // it wants to hear nothing any more
+		// It wants to hear nothing any more, or is another one that has got its id.
+		if c == nil || c.Disabled || c.BackchannelLogoutURI == "" || c.CreatedAt.After(d.At) {
+			over = append(over, d)
 			continue
 		}
 		if failed != nil { // one that does not answer the one does not answer the next
@@ -207,6 +208,11 @@ func (p *Provider) tellClient(ctx context.Context, all []*Delivery, now time.Tim
 	}
 	if failed != nil {
 		p.o.Log.WarnContext(ctx, "a client does not hear of sign-outs", "client", all[0].Client, "error", failed)
+	}
+	// A stranger is told once. He could register clients that never answer, and sign in and
+	// out: what is tried for a day would be in the way of all that is due to others.
+	if c != nil && c.Unverified() {
+		over, later = append(over, later...), nil
 	}
 	// What was delivered is noted though ctx has ended.
 	return p.o.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
@@ -249,7 +255,7 @@ func (p *Provider) tellOne(ctx context.Context, c *Client, d *Delivery) (final b
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	// A round trip and no client: no redirect is followed.
-	answer, err := p.send.RoundTrip(r)
+	answer, err := p.sends(c).RoundTrip(r)
 	if err != nil {
 		return false, err
 	}

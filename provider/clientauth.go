@@ -21,7 +21,10 @@ const (
 	assertionLeeway = 30 * time.Second
 	// maxAssertionLife bounds for how long an id must be remembered.
 	maxAssertionLife = time.Hour
-	maxClientID      = 2048 // it may be a URL
+	// strangersAssertionLife is that of clients that anybody can register: each assertion
+	// is a record, whatever comes of it.
+	strangersAssertionLife = 5 * time.Minute
+	maxClientID            = 2048 // it may be a URL
 )
 
 // assertionAlgorithms are those of private_key_jwt. There is none with a shared secret.
@@ -201,6 +204,8 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 		return because(ErrInvalidClient, "The assertion has no jti.")
 	case a.Expires.Sub(now) > maxAssertionLife:
 		return because(ErrInvalidClient, "The assertion expires later than in an hour.")
+	case a.Expires.Sub(now) > strangersAssertionLife && c.Unverified():
+		return because(ErrInvalidClient, "The assertion expires later than in 5 minutes, for a client that nobody knows.")
 	}
 	// A digest: whatever the client's ids look like, a store has them of one length.
 	sum := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
@@ -211,7 +216,7 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 // keysFor are the keys that a client signs with.
 func (p *Provider) keysFor(c *Client) (jose.KeySource, error) {
 	if c.Keys == nil {
-		return p.remoteKeys(c.KeysURI)
+		return p.remoteKeys(c)
 	}
 	return c.Keys, nil
 }
@@ -220,12 +225,20 @@ func (p *Provider) keysFor(c *Client) (jose.KeySource, error) {
 // its keys are, and may say it anew each time.
 const maxRemote = 1000
 
+// A place is a jwks_uri, and who gets there: a stranger has not what is inside fetched by
+// naming what a client of ours has there.
+type place struct {
+	uri string
+	by  *http.Client
+}
+
 // remoteKeys are those behind a client's jwks_uri.
-func (p *Provider) remoteKeys(from string) (jose.KeySource, error) {
+func (p *Provider) remoteKeys(c *Client) (jose.KeySource, error) {
+	from := place{c.KeysURI, p.reach(c)}
 	if known, ok := p.remote.Load(from); ok {
 		return known.(jose.KeySource), nil
 	}
-	set, err := jose.NewRemoteKeySet(from, &jose.RemoteOptions{Client: p.o.HTTP})
+	set, err := jose.NewRemoteKeySet(from.uri, &jose.RemoteOptions{Client: from.by})
 	if err != nil {
 		return nil, err
 	}

@@ -243,6 +243,26 @@ func TestAttackAssertionsThatAreNotForHere(t *testing.T) {
 	a.refused(a.post(f), "invalid_client")
 }
 
+// The attack: a stranger registers a client with a key and fills the store with assertions,
+// each of which has to be remembered until it expires, though nothing comes of it.
+func TestAttackAStrangersAssertionsAreRememberedForAnHour(t *testing.T) {
+	a := newAsserter(t, jose.ES256)
+	for _, stranger := range []bool{false, true} {
+		a.client("app", func(c *Client) {
+			c.Auth, c.Secrets, c.Keys = PrivateKeyJWT, nil, jose.NewKeySet(a.key.Public())
+			if stranger {
+				c.Registered = &Registered{}
+			}
+		})
+		for life, ok := range map[time.Duration]bool{5 * time.Minute: true, 5*time.Minute + time.Second: !stranger} {
+			got := a.ask(a.sign(a.key, "JWT", func(c map[string]any) { c["exp"] = a.now.Add(life).Unix() }))
+			if (got.status == 200) != ok {
+				t.Errorf("a stranger's %v, for %v: %d %s", stranger, life, got.status, got.text)
+			}
+		}
+	}
+}
+
 // unsigned is the claims of a JWT behind another header.
 func unsigned(header, of string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + strings.Split(of, ".")[1] + "."

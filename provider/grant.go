@@ -241,12 +241,12 @@ func narrowed(have, asked []string) ([]string, error) {
 }
 
 // audienceOf returns what a token is for: of the resources that may be asked for those
-// that are (RFC 8707 section 2.2), and all of them where none is. Where there is none to
-// ask for it is the only one of the client's, or the issuer: a token that is good in
-// several places can be presented by one of them at another.
+// that are (RFC 8707 section 2.2), and all of them where none is. Where there is none it is
+// the issuer: a token that is good in several places can be presented by one of them at
+// another.
 //
-// Who asks for people to be told of (scope openid) gets one that is good at the userinfo
-// endpoint, too.
+// Who asks for people to be told of (scope openid), and uses no more than one service, gets
+// one that is good at the userinfo endpoint, too.
 func (p *Provider) audienceOf(c *Client, may, asked []string, people bool) ([]string, error) {
 	for _, resource := range asked {
 		if !slices.Contains(may, resource) {
@@ -256,12 +256,10 @@ func (p *Provider) audienceOf(c *Client, may, asked []string, people bool) ([]st
 	switch {
 	case len(asked) > 0:
 		return slices.Compact(slices.Sorted(slices.Values(asked))), nil
+	case people && len(may) == 1 && len(c.Audiences) == 1 && may[0] != p.o.Issuer:
+		return []string{may[0], p.o.Issuer}, nil
 	case len(may) > 0:
 		return may, nil
-	case len(c.Audiences) == 1 && people && c.Audiences[0] != p.o.Issuer:
-		return []string{c.Audiences[0], p.o.Issuer}, nil
-	case len(c.Audiences) == 1:
-		return c.Audiences, nil
 	}
 	return []string{p.o.Issuer}, nil
 }

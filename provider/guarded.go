@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +36,22 @@ func guarded(loopback bool, networks ...netip.Prefix) http.RoundTripper {
 		DialContext: d.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 3 * time.Second,
 		MaxIdleConns: 64, MaxIdleConnsPerHost: 2, MaxConnsPerHost: 8, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 16 << 10,
 	}
+}
+
+// reach is how the addresses of a client are reached: those of a stranger outside alone.
+func (p *Provider) reach(c *Client) *http.Client {
+	if c.Unverified() {
+		return p.o.outside
+	}
+	return p.o.HTTP
+}
+
+// sends is reach without redirects.
+func (p *Provider) sends(c *Client) http.RoundTripper {
+	if c.Unverified() {
+		return cmp.Or(p.o.outside.Transport, http.DefaultTransport)
+	}
+	return p.send
 }
 
 // holds tells of a network whether an address is in it.

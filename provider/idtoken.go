@@ -37,7 +37,7 @@ type tokens struct {
 	hints      *jose.PayloadVerifier
 	assertions *jose.Verifier[assertion]
 	objects    *jose.Verifier[objectClaims]
-	remote     sync.Map     // jwks_uri → jose.KeySource
+	remote     sync.Map     // place → jose.KeySource
 	remotes    atomic.Int64 // about how many
 }
 

@@ -158,6 +158,9 @@ func (p *Provider) inspectBearer(tx Tx, asker *Client, b bearer, now time.Time) 
 	if l.user != nil {
 		i.Subject, i.AuthTime = p.subject(asker, l.Subject), l.AuthTime.Unix()
 	}
+	if asker.Sector != "" { // it is the same for every client, and hardly two people have one
+		i.SEV = 0
+	}
 	if l.JKT != "" {
 		i.Type, i.Confirmation = "DPoP", &access.Confirmation{JKT: l.JKT}
 	}

@@ -92,3 +92,34 @@ func FuzzWantsSigned(f *testing.F) {
 		}
 	})
 }
+
+// The attack: two clients that know people by ids of their own put together what each is
+// told, and find who is the same person. Epochs are times, to the millisecond.
+func TestAttackClientsFindOutWhoIsTheSamePerson(t *testing.T) {
+	h := newHall(t)
+	told := map[string][]map[string]any{}
+	for _, id := range []string{"a", "b"} {
+		h.app(id, func(c *Client) { c.Sector, c.Audiences = id+".example.org", nil })
+		r := h.tokens(id, scoped("openid", "offline_access"))
+		var user map[string]any
+		if w := h.userinfo(r.string("access_token")); json.Unmarshal(w.Body.Bytes(), &user) != nil || user["sub"] == nil {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		told[id] = []map[string]any{user, payload(t, r.string("id_token")), h.inspected(id, r.string("access_token")), h.inspected(id, r.string("refresh_token"))}
+	}
+	// What many people have alike, or what the clients bring about themselves.
+	for _, name := range []string{"active", "scope", "token_type", "iss", "aud", "iat", "exp", "auth_time", "acr", "amr", "nonce"} {
+		for _, all := range told {
+			for _, one := range all {
+				delete(one, name)
+			}
+		}
+	}
+	for n := range told["a"] {
+		for name, v := range told["a"][n] {
+			if reflect.DeepEqual(v, told["b"][n][name]) {
+				t.Errorf("answer %d: both are told that %s is %v", n, name, v)
+			}
+		}
+	}
+}

@@ -143,7 +143,9 @@ func (p *Provider) leadsTo(c *Client, q *leaving) string {
 	if c == nil || q.URI == "" || !slices.Contains(c.PostLogoutURIs, q.URI) || wrongRedirect(q.URI, c.Native, p.o.InsecureLoopback) != "" {
 		return ""
 	}
-	if c.Unverified() && q.Subject == "" { // with no ID token, a link to here would lead anybody to a stranger
+	// A link to here would lead anybody to a stranger: who has registered a client has an ID
+	// token of his own for it, and a page that has signed him out.
+	if c.Unverified() {
 		return ""
 	}
 	if q.State == "" {

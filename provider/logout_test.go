@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -348,6 +349,25 @@ func TestADeliveryIsTriedAgainUntilItIsTaken(t *testing.T) {
 	}
 }
 
+// The attack: clients of strangers that never answer, for people who sign in and out, fill
+// every round of a day.
+func TestAttackAStrangersClientKeepsOthersFromHearing(t *testing.T) {
+	h, e := listening(t, func(c *Client) { c.Registered = &Registered{} })
+	e.answers(500)
+	for n := range 3 {
+		sid := fmt.Sprint("x", n)
+		h.m.PutSession(Session{SID: sid, Subject: "alice", Expires: h.now.Add(time.Hour)})
+		h.tokens("app", func(c *Code) { c.Session.SID = sid })
+		if err := h.SessionEnded(t.Context(), sid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.delivers()
+	if n := len(e.all()); n != 1 || h.waiting() != 0 {
+		t.Errorf("it was tried %d times, and %d wait", n, h.waiting())
+	}
+}
+
 func TestAClientThatRefusesIsNotTriedAgain(t *testing.T) {
 	h, e := listening(t, nil)
 	h.tokens("app", nil)
@@ -356,6 +376,23 @@ func TestAClientThatRefusesIsNotTriedAgain(t *testing.T) {
 	h.delivers()
 	if last := h.notes[len(h.notes)-1]; h.waiting() != 0 || last.Event != "backchannel_logout_failed" || last.Detail != "status 400" {
 		t.Errorf("%d waiting, noted %+v", h.waiting(), last)
+	}
+}
+
+// The attack: whoever gets the id of a client that was removed hears for a day who has
+// signed out of the one before.
+func TestAttackAnIDOfARemovedClientHearsOfItsPeople(t *testing.T) {
+	h, e := listening(t, nil)
+	h.tokens("app", nil)
+	if err := h.SessionEnded(t.Context(), "s1"); err != nil {
+		t.Fatal(err)
+	}
+	h.m.RemoveClient("app")
+	h.now = h.now.Add(time.Minute)
+	h.app("app", func(c *Client) { c.BackchannelLogoutURI, c.CreatedAt = e.URL, h.now })
+	h.delivers()
+	if len(e.all()) > 0 || h.waiting() > 0 {
+		t.Errorf("it has heard %q, and %d wait", e.all(), h.waiting())
 	}
 }
 

@@ -62,8 +62,8 @@ type Options struct {
 	// them of sign-outs. Unless set it is one that reaches public addresses and Networks
 	// alone, and asks no proxy.
 	HTTP *http.Client
-	// Networks are of your own in which clients are at home. Whoever may register a client
-	// can then have something in them called, and learn whether it answers.
+	// Networks are of your own in which clients are at home. Whoever has an invite can then
+	// have something in them called, and learn whether it answers; a stranger cannot.
 	Networks []netip.Prefix
 
 	Scopes map[string][]string // of ours besides the standard ones, with the claims that each gives
@@ -99,6 +99,8 @@ type Options struct {
 	Refused func(r *http.Request, err error)
 
 	Log *slog.Logger // of what no client is told; nil for slog.Default()
+
+	outside *http.Client // to addresses of strangers
 
 	now func() time.Time // of tests
 }
@@ -174,7 +176,9 @@ func New(o Options) (*Provider, error) {
 			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
 		}
 	}
+	o.outside = o.HTTP
 	if o.HTTP == nil {
+		o.outside = &http.Client{Transport: guarded(o.InsecureLoopback), Timeout: fetchTime}
 		o.HTTP = &http.Client{Transport: guarded(o.InsecureLoopback, o.Networks...), Timeout: fetchTime}
 	}
 	t, err := newTokens(&o)

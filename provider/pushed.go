@@ -37,7 +37,7 @@ type Pushed struct {
 var errPushed = because(ErrInvalidRequestURI, "The request_uri is not one that this client has pushed, or no longer good. Begin again where you came from.")
 
 // errTooLarge is for a request that is not kept (RFC 9126 section 2.3).
-var errTooLarge = because(ErrInvalidRequest, "The request is longer than is taken: 16 KiB, or 4 of a public client.")
+var errTooLarge = because(ErrInvalidRequest, "The request is longer than is taken: 16 KiB, or 4 of a client that anybody can be.")
 
 // A pushedAnswer is what a client gets for a request (RFC 9126 section 2.2).
 type pushedAnswer struct {
@@ -100,9 +100,9 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 	if err := p.fits(r.Context(), q, c, now); err != nil {
 		return nil, err
 	}
-	if c.Auth == NoAuth {
-		// Anybody can say that he is that client, and would fill the store with what nobody
-		// ever asks for: its request travels in its name.
+	if c.Auth == NoAuth || c.Unverified() {
+		// Anybody can say that he is that client, or register one, and would fill the store
+		// with what nobody ever asks for: its request travels in its name.
 		if len(query) > maxRequest/2 { // for the name is half as long again
 			return nil, errTooLarge
 		}
@@ -250,7 +250,9 @@ func (q *request) answered(tx Tx) error {
 
 // close has a request be good no more whose client is told why it came to nothing.
 func (p *Provider) close(ctx context.Context, q *request) error {
-	if q.Pushed+q.once.id == "" {
+	// Else who is not even signed in could have a record kept for each request of a public
+	// client that he has come to nothing. It gives nothing for its 90 seconds, either.
+	if q.Pushed+q.once.id == "" || q.Once != "" && q.nobody {
 		return nil
 	}
 	err := p.o.Store.Update(context.WithoutCancel(ctx), q.answered)

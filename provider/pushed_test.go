@@ -108,7 +108,7 @@ func TestAPushedRequestBecomesACode(t *testing.T) {
 	want := s.code(s.get(query, "s1"), callback).Asked
 	at := s.pushed(query)
 	for _, p := range s.shelf.pushed {
-		if strings.Contains(at, p.Selector+"x") || strings.Contains(p.Query, s.secret) {
+		if strings.Contains(p.Query, s.secret) {
 			t.Error("a secret is kept")
 		}
 	}
@@ -468,7 +468,37 @@ func TestAttackPushFloodByAPublicClient(t *testing.T) {
 	if n := len(s.shelf.pushed) + len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
 		t.Errorf("%d records and %d writes", n, s.shelf.writes)
 	}
+	// Nor by having each come to nothing, for which nobody need be signed in.
+	for range 100 {
+		if w := s.get(s.pushed(askPhone("prompt", "none"), nobody), ""); s.answer(w, "http://127.0.0.1:5/cb").Get("error") != "login_required" {
+			t.Errorf("the answer is %v", w.Header())
+		}
+	}
+	if n := len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
+		t.Errorf("%d records and %d writes", n, s.shelf.writes)
+	}
 	s.told(s.par(askPhone("x", strings.Repeat("a", 5<<10)), nobody), 413, "invalid_request")
+}
+
+// The attack: where clients register themselves, a stranger has a secret like any other,
+// and pushes with that.
+func TestAttackPushFloodByAClientThatRegisteredItself(t *testing.T) {
+	s := newPusher(t)
+	s.change("shop", func(c *Client) { c.Registered = &Registered{} })
+	at := ""
+	for range 100 {
+		at = s.pushed(ask())
+	}
+	if n := len(s.shelf.pushed) + len(s.shelf.spent); n > 0 || s.shelf.writes > 0 {
+		t.Errorf("%d records and %d writes", n, s.shelf.writes)
+	}
+	s.get(at, "s1")
+	s.code(s.decide("allow", "s1"), callback)
+	s.change("shop", func(c *Client) { c.Registered.Invite = "x" })
+	s.pushed(ask())
+	if len(s.shelf.pushed) != 1 {
+		t.Error("what an invited client pushes is not kept")
+	}
 }
 
 // askPhone is a good request of the phone, which is a public client.
@@ -501,9 +531,11 @@ func TestAttackAPublicClientsPushedRequestIsMisused(t *testing.T) {
 		for _, client := range []string{"shop", "home", ""} {
 			s.faults(s.get(url.Values{"client_id": {client}, "request_uri": v["request_uri"]}.Encode(), "s1"), "invalid_request_uri")
 		}
-		if w := s.get(at, ""); s.answer(w, back).Get("error") != "login_required" {
+		s.change("phone", func(c *Client) { c.Scopes = nil })
+		if w := s.get(at, "s1"); s.answer(w, back).Get("error") != "invalid_scope" {
 			t.Errorf("the answer is %v", w.Header())
 		}
+		s.change("phone", func(c *Client) { c.Scopes = []string{"openid"} })
 		s.faults(s.get(at, "s1"), "invalid_request_uri")
 
 		at = s.pushed(askPhone(), nobody)

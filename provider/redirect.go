@@ -86,6 +86,8 @@ func wrongRedirect(uri string, native, insecure bool) string {
 		return "is none"
 	case strings.Contains(uri, "#") || u.User != nil:
 		return "has a fragment or a user name"
+	case strings.HasPrefix(u.Scheme, "http") && strings.ContainsFunc(u.Host, notInHost):
+		return "has a host that is none"
 	case u.Scheme == "https" && u.Host != "":
 		return ""
 	case u.Scheme == "http" && loopback(u.Hostname()) && insecure:
@@ -102,6 +104,12 @@ func wrongRedirect(uri string, native, insecure bool) string {
 		return "" // of a domain turned round (RFC 8252 section 7.1): never javascript or data
 	}
 	return "has a scheme that is not taken here"
+}
+
+// notInHost reports what cannot be in a host. Hosts stand in the policies of our pages
+// ([Provider.Frames]), where a semicolon would begin another directive; url.Parse takes it.
+func notInHost(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._:[]", c)
 }
 
 // send sends the browser back to the client.

@@ -172,6 +172,21 @@ func TestWhatNobodyMayBeSentToIsNotRegistered(t *testing.T) {
 	}
 }
 
+// The attack: an app that is shown in a frame is at a host that says what else our page may
+// load and send. url.Parse takes any of these for a host.
+func TestAttackAHostIsADirectiveOfOurPolicy(t *testing.T) {
+	for _, c := range ";,'\"<>!$&()*+=" {
+		uri := "https://a" + string(c) + "b.example/out"
+		k := aSite(func(k *Client) { k.RedirectURIs, k.FrontchannelLogoutURI = []string{uri}, uri })
+		if err := k.Check(false); !errors.Is(err, ErrInvalidRedirectURI) {
+			t.Errorf("%s: %v", uri, err)
+		}
+		if wrongRedirect(uri, false, false) == "" { // of a store where it was put by others
+			t.Errorf("%s is used", uri)
+		}
+	}
+}
+
 func TestARedirectURIKeepsItsQueryAndMayBeLeftOutWhereThereIsOne(t *testing.T) {
 	s := newStage(t)
 	s.signIn("s1", "ann")

@@ -363,7 +363,7 @@ func (p *Provider) fill(ctx context.Context, c *Client, in *claimed, now time.Ti
 	}
 	native := slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https:") })
 	c.Native = in.Application == "native" || in.Application == "" && c.Auth == NoAuth && native
-	if c.Sector, err = p.sectorOf(ctx, in); err != nil {
+	if c.Sector, err = p.sectorOf(ctx, c, in); err != nil {
 		return secret, err
 	}
 	// OpenID Connect Dynamic Client Registration section 2.
@@ -427,7 +427,7 @@ func (c *Client) prove(in *claimed) (secret admit.Secret, err error) {
 // sectorOf is the sector of a client that asks for pairwise subjects: the host of its
 // redirect URIs, or that of a list of them which it has put somewhere (OpenID Connect
 // Dynamic Client Registration section 5).
-func (p *Provider) sectorOf(ctx context.Context, in *claimed) (string, error) {
+func (p *Provider) sectorOf(ctx context.Context, c *Client, in *claimed) (string, error) {
 	wrong := func(why string) (string, error) {
 		return "", because(ErrInvalidMetadata, "sector_identifier_uri: "+why)
 	}
@@ -453,7 +453,7 @@ func (p *Provider) sectorOf(ctx context.Context, in *claimed) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
-	text, _, err := remote.Get(ctx, remote.Client(p.o.HTTP), in.SectorURI, http.Header{"Accept": {"application/json"}}, maxForm)
+	text, _, err := remote.Get(ctx, remote.Client(p.reach(c)), in.SectorURI, http.Header{"Accept": {"application/json"}}, maxForm)
 	var all []string
 	if err != nil || json.Unmarshal(text, &all) != nil {
 		// Nothing of what is there: whoever asks could have us read it to him.
@@ -541,8 +541,14 @@ func (p *Provider) reenrol(w http.ResponseWriter, r *http.Request, now time.Time
 	of.Selector, of.Digest = t.Selector(), t.Digest()
 	to.Registered = &of
 	secret, err := p.fill(r.Context(), &to, in, now)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	// Else it would be told the names of people who were let in under another promise: what
+	// everybody has them by, or another sector, which nothing here proves to be its own
+	// (OpenID Connect Core section 8.1).
+	case to.Sector != c.Sector:
+		return nil, because(ErrInvalidMetadata, "subject_type: By what it knows people stays. For another sector another client is registered.")
 	}
 	err = p.o.Store.Update(context.WithoutCancel(r.Context()), func(tx Tx) error {
 		is, _, err := itself(tx, r) // of two changes at a time one is the first, and has the token

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -487,16 +489,110 @@ func TestAttackAStrangerIsAnOpenRedirector(t *testing.T) {
 			}
 		}
 	}
-	// Who has let it in before is sent back, and so is who says no.
+	// Nor is who has let it in before, but who says no is sent back.
 	s.allowed("ann", "shop")
-	if w := s.send(httptest.NewRequest("GET", "/oauth/authorize?"+ask("prompt", "none"), nil), "s1"); !strings.HasPrefix(w.Header().Get("Location"), callback+"?code=") {
-		t.Errorf("who has let it in: %d to %q", w.Code, w.Header().Get("Location"))
+	if w := s.get(ask("prompt", "none"), "s1"); s.shown != "fault" || w.Header().Get("Location") != "" {
+		t.Errorf("who has let it in: page %q, led to %q", s.shown, w.Header().Get("Location"))
 	}
-	if to := s.Provider.leadsTo(s.client("shop"), &leaving{Client: "shop", URI: callback}); to != "" {
-		t.Errorf("a log-out leads to %s", to)
+	s.get(ask(), "s1")
+	s.refused(s.decide("deny", "s1"), "access_denied")
+	// Not with an ID token either: a stranger has one of his own, and what was sealed when it
+	// signed him out.
+	for _, q := range []leaving{{}, {Subject: "mallory"}, {Subject: "mallory", SID: "x"}, {Subject: "mallory", SID: "x", Shown: "s9"}} {
+		q.Client, q.URI = "shop", callback
+		if to := s.Provider.leadsTo(s.client("shop"), &q); to != "" {
+			t.Errorf("a log-out leads to %s", to)
+		}
 	}
-	if to := s.Provider.leadsTo(s.client("shop"), &leaving{Client: "shop", URI: callback, Subject: "ann"}); to != callback {
-		t.Errorf("a log-out with an ID token leads to %q", to)
+}
+
+// The attack: a stranger registers the address of a well-known site beside his own, shows
+// people that they are led there, and once they have allowed that leads them to his own.
+func TestAttackAStrangerHasPeopleAllowAWellKnownHost(t *testing.T) {
+	const evil = "https://evil.example.org/cb"
+	s := newStage(t)
+	s.signIn("s1", "ann")
+	s.change("shop", func(c *Client) { c.Registered, c.RedirectURIs = &Registered{}, []string{callback, evil} })
+	s.get(ask(), "s1")
+	s.code(s.decide("allow", "s1"), callback)
+	s.get(ask("redirect_uri", evil), "s1")
+	if s.shows("consent"); s.a.Asked.RedirectURI != evil || len(s.a.New) > 0 {
+		t.Errorf("the person is asked about %+v", s.a)
+	}
+	// A client that somebody has looked at is remembered.
+	s.change("shop", func(c *Client) { c.Registered = nil })
+	s.code(s.get(ask("redirect_uri", evil), "s1"), evil)
+}
+
+// The attack: who people are to a client is what they were told when they let it in. It
+// changes what it says of itself, and is told who they are to everybody, or to a sector
+// that it names as its own without having a page there.
+func TestAttackAClientChangesByWhatItKnowsPeople(t *testing.T) {
+	g := newGate(t, Registration{Open: true}, nil)
+	for name, c := range map[string]struct{ at, to told }{
+		"to everybody's":    {told{"subject_type": "pairwise"}, told{}},
+		"to another's":      {told{"subject_type": "pairwise"}, told{"subject_type": "pairwise", "redirect_uris": []string{"https://victim.example/"}}},
+		"from everybody's":  {told{}, told{"subject_type": "pairwise"}},
+		"with the same one": {told{"subject_type": "pairwise"}, told{"subject_type": "pairwise", "redirect_uris": []string{"https://app.example.net/other"}}},
+	} {
+		a := g.registers("", anApp(c.at), 201)
+		was := g.stored(a.text("client_id"))
+		c.to["client_id"] = a["client_id"]
+		b, w := g.itself("PUT", a, a.text("registration_access_token"), anApp(c.to))
+		if same := name == "with the same one"; (w.Code == 200) != same || !same && b.text("error") != "invalid_client_metadata" {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if is := g.stored(was.ID); is.Sector != was.Sector || is.Registered.Selector == was.Registered.Selector && w.Code == 200 {
+			t.Errorf("%s: its sector is %q", name, is.Sector)
+		}
+	}
+}
+
+// The attack: networks of ours are open to our own clients, and a stranger has something
+// in them called.
+func TestAttackAStrangerHasTheInsideOfOurNetworksCalled(t *testing.T) {
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	var called atomic.Int32
+	go func() {
+		for {
+			c, err := inside.Accept()
+			if err != nil {
+				return
+			}
+			called.Add(1)
+			c.Close()
+		}
+	}()
+	g := newGate(t, Registration{Open: true}, func(o *Options) { o.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	at := "https://" + inside.Addr().String() + "/"
+	for _, invite := range []string{"", "x"} {
+		called.Store(0)
+		if invite != "" {
+			invite = g.invite(9, Limits{Grants: []GrantType{AuthorizationCode}})
+		}
+		for name, call := range map[string]func(){
+			"a list of its sector": func() {
+				g.registers(invite, anApp(told{"subject_type": "pairwise", "sector_identifier_uri": at}), 400)
+			},
+			"its keys": func() {
+				a := g.registers(invite, anApp(told{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": at}), 201)
+				g.prove(g.Context(), &showing{method: PrivateKeyJWT, assertion: "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"}, g.stored(a.text("client_id")), g.now)
+			},
+			"a log-out": func() {
+				a := g.registers(invite, anApp(told{"backchannel_logout_uri": at}), 201)
+				g.tellOne(g.Context(), g.stored(a.text("client_id")), &Delivery{ID: "1", Subject: "alice", SID: "s1"})
+			},
+		} {
+			before := called.Load()
+			call()
+			if asked := called.Load() > before; asked != (invite != "") {
+				t.Errorf("%s, with the invite %.5q: called %v", name, invite, asked)
+			}
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type request struct {
 	err      error  // of a parameter
 	pushing  bool   // it is pushed just now
 	unknown  error  // why nobody can tell who is signed in
+	nobody   bool   // is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
 	hintFor string // that client
@@ -178,6 +179,10 @@ func (a *Asked) ask(f form, c *Client) error {
 			return because(ErrInvalidTarget, "This client may not ask for tokens for the resource "+printable(r)+".")
 		}
 		a.Audiences = union(a.Audiences, r)
+	}
+	if len(a.Audiences) == 0 && len(c.Audiences) == 1 {
+		// It is what the tokens are for, and so the person is told (see audienceOf).
+		a.Audiences = slices.Clone(c.Audiences)
 	}
 	return nil
 }

@@ -445,7 +445,14 @@ func (x *exchange) narrow(g *Grant, asked []string) (err error) {
 		return err
 	}
 	x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return !slices.Contains(x.client.Scopes, s) })
-	x.audience, err = x.audienceOf(x.client, g.Asked.Audiences, x.f["resource"], slices.Contains(x.scopes, "openid"))
+	if len(x.scopes) == 0 && len(g.Scopes) > 0 { // a token that names none might be taken for one that may do all
+		return ErrInvalidScope
+	}
+	may := slices.DeleteFunc(slices.Clone(g.Asked.Audiences), func(a string) bool { return !slices.Contains(x.client.Audiences, a) })
+	if len(may) == 0 && len(g.Asked.Audiences) > 0 { // and not for the issuer in their place
+		return ErrInvalidTarget
+	}
+	x.audience, err = x.audienceOf(x.client, may, x.f["resource"], slices.Contains(x.scopes, "openid"))
 	return err
 }
 
@@ -475,7 +482,7 @@ func (x *exchange) own(tx Tx) (err error) {
 	}
 	asked := x.f["resource"]
 	may = nil
-	if len(asked) > 0 {
+	if len(asked) > 0 || len(x.client.Audiences) == 1 {
 		may = x.client.Audiences
 	}
 	if x.audience, err = x.audienceOf(x.client, may, asked, false); err != nil {

@@ -779,3 +779,40 @@ func TestAttackACodeIsRedeemedAfterItWasTakenBack(t *testing.T) {
 		}
 	}
 }
+
+// The attack: a client whose service or scopes were taken from it goes on with what it has,
+// or gets more than the person was asked for when it gets another service.
+func TestAttackARefreshTokenOutlivesWhatItsClientMayAskFor(t *testing.T) {
+	one, other := "https://api.example.org", "https://b.example.org"
+	for name, tt := range map[string]struct {
+		asked  []string // the resources
+		change func(*Client)
+		want   string // the audience of the token, or the error
+	}{
+		"nothing has changed":              {[]string{one, other}, func(*Client) {}, one + " " + other},
+		"one of two services is taken":     {[]string{one, other}, func(c *Client) { c.Audiences = []string{other} }, other + " " + deskIssuer},
+		"its service is taken":             {[]string{one}, func(c *Client) { c.Audiences = []string{other} }, "invalid_target"},
+		"every service is taken":           {[]string{one}, func(c *Client) { c.Audiences = nil }, "invalid_target"},
+		"it gets a service afterwards":     {nil, func(c *Client) { c.Audiences = []string{one} }, deskIssuer},
+		"every scope is taken":             {[]string{one}, func(c *Client) { c.Scopes = []string{"write"} }, "invalid_scope"},
+		"the person's own scope is enough": {[]string{one}, func(c *Client) { c.Scopes = []string{"openid"} }, one},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			k, secret := d.client("app", nil)
+			a := d.given(d.post(redeeming(d.code("app", func(c *Code) { c.Asked.Audiences = tt.asked })), basic("app", secret)))
+			c := *k
+			tt.change(&c)
+			d.m.PutClient(c)
+			a = d.post(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), basic("app", secret))
+			if strings.HasPrefix(tt.want, "invalid") {
+				d.refused(a, tt.want)
+				return
+			}
+			l, err := d.read(t.Context(), d.given(a).string("access_token"), d.now)
+			if err != nil || strings.Join(l.Audience, " ") != tt.want {
+				t.Errorf("it is for %v, %v, want %s", l, err, tt.want)
+			}
+		})
+	}
+}

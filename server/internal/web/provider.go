@@ -76,6 +76,8 @@ func (c *call) byProvider() error {
 			return err
 		}
 	}
+	// Programs see no pages, but what they are refused is logged, and devices and strangers
+	// are counted by where they ask from.
 	c.letsIn.ServeHTTP(&noted{c.w, c}, c.byPeople())
 	return nil
 }
