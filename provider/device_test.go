@@ -574,6 +574,25 @@ func TestAttackAFloodOfDevices(t *testing.T) {
 	l.begins("tv", "openid", func(r *http.Request) { r.RemoteAddr = "198.51.100.7:1" })
 }
 
+func TestOneNetworkIsNearToItself(t *testing.T) {
+	for _, tt := range []struct {
+		name, a, b string
+		near       bool
+	}{
+		{"one address", "192.0.2.1", "192.0.2.1", true},
+		{"an address that is written as one of IPv6", "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"two addresses", "192.0.2.1", "192.0.2.2", false},
+		{"two of one customer", "2001:db8::1", "2001:db8::2:1", true},
+		{"two customers", "2001:db8::1", "2001:db8:0:1::1", false},
+		{"this machine by both of its names", "127.0.0.1", "::1", true},
+		{"this machine and another", "127.0.0.1", "192.0.2.1", false},
+	} {
+		if near := network(netip.MustParseAddr(tt.a)) == network(netip.MustParseAddr(tt.b)); near != tt.near {
+			t.Errorf("%s: near is %v", tt.name, near)
+		}
+	}
+}
+
 func TestUserCodesAreReadInAnyManner(t *testing.T) {
 	for typed, want := range map[string]string{
 		"WDJB-MJHT": "WDJB-MJHT", "wdjbmjht": "WDJB-MJHT", " wdjb – mjht\n": "WDJB-MJHT", "W.D.J.B.M.J.H.T": "WDJB-MJHT", "ＷＤＪＢ－ｍｊｈｔ": "WDJB-MJHT",

@@ -108,13 +108,16 @@ func (c *counts) sweep(now time.Time) {
 const everybody = "everybody"
 
 // network is what counts as one neighbour, "" where that is not known: of IPv6 the /64,
-// which one customer has whole.
+// which one customer has whole. This machine is one, by whichever of its addresses: where
+// people try it out, localhost is ::1 to the browser and 127.0.0.1 to the device.
 func network(from netip.Addr) string {
 	from = from.Unmap().WithZone("")
-	if !from.IsValid() {
+	switch {
+	case !from.IsValid():
 		return ""
-	}
-	if from.Is6() {
+	case from.IsLoopback():
+		return "loopback"
+	case from.Is6():
 		p, _ := from.Prefix(64)
 		return p.String()
 	}

@@ -162,7 +162,7 @@ func TestAnAppIsLetInAndTakenBack(t *testing.T) {
 		p.do(p.pressing("Sign in"))
 		p.comesTo("Let The Shop in?")
 		p.judge()
-		p.sees("see your name and your language", "see your e-mail address")
+		p.sees("see your name, your user name and your language", "see your e-mail address")
 		p.do(p.pressing("Allow"))
 		p.comesTo(granted)
 		if got := a.refresh(); got != granted {

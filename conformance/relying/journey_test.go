@@ -97,6 +97,26 @@ func TestEveryClientSignsInRefreshesSignsOutAndHearsOfTheEnd(t *testing.T) {
 	}
 }
 
+// Who signs up need not say a name.
+func TestTheExamplesKnowSomebodyWithoutAName(t *testing.T) {
+	h := home(t)
+	for name, start := range map[string]func(testing.TB, *house, string) *app{"go": goApp, "node": nodeApp} {
+		t.Run(name, func(t *testing.T) {
+			id := "nameless-" + name
+			a := start(t, h, id)
+			p := signedIn(t, h, "user-of-"+id, "")
+			p.open(a.url + a.signIn)
+			p.press("Allow")
+			if p.open(a.url + "/"); !strings.Contains(p.page, "Sign out") || strings.Contains(p.page, "undefined") {
+				t.Errorf("after the sign-in:\n%s", p.page)
+			}
+			if p.open(a.url + a.profile); strings.Contains(p.page, "nil") || strings.Contains(p.page, "undefined") {
+				t.Errorf("the profile:\n%s", p.page)
+			}
+		})
+	}
+}
+
 // register registers an app. Its access tokens are good for so short that each use of one
 // is after a refresh.
 func register(t testing.TB, h *house, id, url, callback string, more ...string) (secret string) {

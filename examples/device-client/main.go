@@ -192,7 +192,11 @@ func main() {
 func run(ctx context.Context, d *Device, args []string, out io.Writer) error {
 	switch {
 	case len(args) == 1 && args[0] == "signin":
-		return d.SignIn(ctx)
+		err := d.SignIn(ctx)
+		if err == nil {
+			_, err = fmt.Fprintln(out, "signed in")
+		}
+		return err
 	case len(args) == 1 && args[0] == "whoami":
 		name, err := d.WhoAmI(ctx)
 		if err == nil {

@@ -3,8 +3,8 @@
 //   admit serve --dev
 //   (umask 077; admit client add --id node-web-app --name 'My site' --grant authorization_code,refresh_token \
 //     --redirect http://127.0.0.1:8088/callback --post-logout http://127.0.0.1:8088/ \
-//     --backchannel-logout http://127.0.0.1:8088/backchannel-logout > secret)
-//   npm ci && SECRET_FILE=../../secret node server.mjs
+//     --backchannel-logout http://127.0.0.1:8088/backchannel-logout > examples/node-web-app/secret)
+//   cd examples/node-web-app && npm ci && node server.mjs
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -89,7 +89,8 @@ const pages = {
       pkceCodeVerifier: begun.verifier, expectedState: begun.state, expectedNonce: begun.nonce, idTokenExpected: true,
     })
     const { sub, sid } = tokens.claims()
-    const { name } = await oidc.fetchUserInfo(config, tokens.access_token, sub)
+    const info = await oidc.fetchUserInfo(config, tokens.access_token, sub)
+    const name = info.name ?? info.preferred_username ?? sub // not everybody has told one
     sessions.delete(s.id) // a secret that was there before the sign-in is none
     begin(res, { begun: s.begun, sub, sid, name, tokens: keep(tokens), proof: tokens.id_token })
     redirect(res, '/')
@@ -102,7 +103,7 @@ const pages = {
     // Who asks twice at once refreshes twice with one token, and gets the same successor.
     if (s.tokens.until < Date.now() + 10_000) s.tokens = keep(await oidc.refreshTokenGrant(config, s.tokens.refresh))
     const info = await oidc.fetchUserInfo(config, s.tokens.access, s.sub)
-    res.end(`${info.sub} ${info.name}\n`)
+    res.end(`${info.sub} ${info.name ?? ''}\n`)
   },
 
   // Ends the session here, and then the one at the provider.

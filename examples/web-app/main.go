@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -223,13 +224,17 @@ func (s *site) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var profile struct{ Name string }
+	var profile struct {
+		Name     string
+		UserName string `json:"preferred_username"`
+	}
 	if err := info.Claims(&profile); err != nil {
 		return err
 	}
-	// The subject is what stays the same: names and addresses change.
+	// The subject is what stays the same: names and addresses change, and not everybody has
+	// told one.
 	_, err = s.sessions.StartWith(w, r, id.Subject, nil, func(v *Visit) {
-		*v = Visit{Begun: v.Begun, SID: claims.SID, Proof: proof, Name: profile.Name, Tokens: tokens}
+		*v = Visit{Begun: v.Begun, SID: claims.SID, Proof: proof, Name: cmp.Or(profile.Name, profile.UserName, id.Subject), Tokens: tokens}
 	})
 	if err != nil {
 		return err
@@ -261,11 +266,11 @@ func (s *site) profile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var claims map[string]any
+	var claims struct{ Name string }
 	if err := info.Claims(&claims); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, claims["sub"], claims["name"])
+	fmt.Fprintln(w, info.Subject, claims.Name)
 	return nil
 }
 

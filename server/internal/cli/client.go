@@ -366,6 +366,19 @@ func (s *span) Type() string   { return "TIME" }
 
 func (s *span) seconds() int64 { return int64(s.Duration / time.Second) }
 
+// lasting writes seconds as a span reads them, in one unit: 2592000 is 30d.
+func lasting(seconds int64) string {
+	for _, step := range []struct {
+		size int64
+		unit string
+	}{{24 * 60 * 60, "d"}, {60 * 60, "h"}, {60, "m"}} {
+		if seconds >= step.size && seconds%step.size == 0 {
+			return fmt.Sprint(seconds/step.size, step.unit)
+		}
+	}
+	return fmt.Sprint(seconds, "s")
+}
+
 var clientHead = []string{"ID", "NAME", "PROVES ITSELF BY", "GRANT TYPES", "REDIRECT URIS", "CREATED"}
 
 func clientRow(c server.Client) []string {
@@ -459,12 +472,12 @@ func reportClient(c server.Client) table {
 		out = append(out, []string{"shown at sign-outs", c.FrontchannelLogoutURI})
 	}
 	return append(out, table{
-		{"scopes", strings.Join(c.Scopes, " ")}, {"must bind tokens to a key", yes(c.DPoP)},
-		{"access tokens", fmt.Sprintf("%s, for %v", c.AccessTokenFormat, time.Duration(c.AccessTTL)*time.Second)},
-		{"codes", "for " + (time.Duration(c.CodeTTL) * time.Second).String()},
-		{"offline access", "for " + (time.Duration(c.GrantTTL) * time.Second).String()},
+		{"scopes", strings.Join(c.Scopes, " ")},
+		{"access tokens", c.AccessTokenFormat + ", for " + lasting(c.AccessTTL)},
+		{"codes", "for " + lasting(c.CodeTTL)},
+		{"offline access", "for " + lasting(c.GrantTTL)},
 		{"signed with", c.SigningAlg}, {"native", yes(c.Native)}, {"first-party", yes(c.FirstParty)},
-		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)},
+		{"must push requests", yes(c.RequirePushed)}, {"must sign requests", yes(c.RequireSigned)}, {"must bind tokens to a key", yes(c.DPoP)},
 		{"held to FAPI 2.0", yes(c.FAPI)}, {"disabled", yes(c.Disabled)}, {"verified", yes(!c.Unverified)}, {"created", moment(c.CreatedAt)},
 	}...)
 }

@@ -457,7 +457,7 @@ var phrases = map[string]phrase{
 	"consent.about":        {"About this app", "关于这个应用"},
 	"may.openid":           {"know you again when you come back", "在您再次使用时认出您"},
 	"may.pairwise":         {"know you again when you come back, by an id that no other app gets", "在您再次使用时认出您，所用的标识其他应用无法得到"},
-	"may.profile":          {"see your name and your language", "查看您的名字和语言"},
+	"may.profile":          {"see your name, your user name and your language", "查看您的名字、用户名和语言"},
 	"may.email":            {"see your e-mail address", "查看您的邮箱"},
 	"may.phone":            {"see your phone number", "查看您的手机号码"},
 	"may.address":          {"see your postal address", "查看您的通信地址"},
