@@ -26,7 +26,6 @@ type SessionStore struct {
 
 // Swap implements session.Store.
 func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it session.Item) (version uint64, err error) {
-	ctx = s.whole(ctx)
 	e, ends := session.Ending(ctx)
 	if !ends {
 		defer func() { s.forget(key, err, nil) }()
@@ -48,40 +47,35 @@ func (s *SessionStore) Swap(ctx context.Context, key string, old uint64, it sess
 
 // Add implements session.Store. It may be the epoch of a subject that had none.
 func (s *SessionStore) Add(ctx context.Context, key string, it session.Item) (version uint64, err error) {
-	ctx = s.whole(ctx)
 	defer func() { s.forget(key, err, nil) }()
 	return s.Store.Add(ctx, key, it)
 }
 
 // Delete implements session.Store.
 func (s *SessionStore) Delete(ctx context.Context, key string) (err error) {
-	ctx = s.whole(ctx)
 	defer func() { s.forget(key, err, nil) }()
 	return s.Store.Delete(ctx, key)
 }
 
-// whole is a context for a write that is waited for even where nobody waits for the
-// answer: copies of what it has written are forgotten after it.
-func (s *SessionStore) whole(ctx context.Context) context.Context {
-	if s.db.near == nil || ctx.Err() != nil {
-		return ctx
-	}
-	return context.WithoutCancel(ctx)
-}
-
 // forget forgets copies of what was written under a key, and beside it. A write that has
-// run out of time may happen yet.
+// run out of time, or that nobody waits for any more, may happen yet: grants that end
+// beside it stand on the session or the user, of which nothing is kept until then.
 func (s *SessionStore) forget(key string, err error, beside **tx) {
-	switch n := s.db.near; {
-	case n == nil:
+	n := s.db.near
+	if n == nil {
+		return
+	}
+	rows := []nearRow{{ofSession, key}}
+	if subject, ok := strings.CutPrefix(key, session.EpochKey("")); ok {
+		rows = []nearRow{{ofEpoch, subject}, {ofUser, subject}}
+	}
+	switch {
 	case errors.Is(err, admit.Unavailable):
 		n.doubt(time.Now())
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		n.doubt(time.Now(), rows...)
 	default:
-		if subject, ok := strings.CutPrefix(key, session.EpochKey("")); ok {
-			n.forget(nearRow{ofEpoch, subject}, nearRow{ofUser, subject})
-		} else {
-			n.forget(nearRow{ofSession, key})
-		}
+		n.forget(rows...)
 		if beside != nil && *beside != nil {
 			n.forget((*beside).stale...)
 		}

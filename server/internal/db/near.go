@@ -1,6 +1,7 @@
 package db
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,11 +36,15 @@ const (
 // A copy proves no expiry: that is looked at each time. It is replaced and never changed.
 type near struct {
 	mu         sync.Mutex
-	young, old map[nearRow]any // guarded by mu
-	forgotten  [256]nearRow    // the last ones, in a ring; guarded by mu
-	seq        uint64          // how many there were; guarded by mu
-	silent     time.Time       // until when nothing is kept; zero: it is; guarded by mu
+	young, old map[nearRow]any       // guarded by mu
+	forgotten  [256]nearRow          // the last ones, in a ring; guarded by mu
+	seq        uint64                // how many there were; guarded by mu
+	silent     time.Time             // until when nothing is kept; zero: it is; guarded by mu
+	doubted    map[nearRow]time.Time // until when nothing of these is kept; guarded by mu
 }
+
+// nearDoubted is how many rows are doubted at once; of more, everything is.
+const nearDoubted = 1024
 
 // nearMost is how many copies are young: then they are old, and those that were old go,
 // unless they were used since. Some 10 MB.
@@ -90,6 +95,9 @@ func (n *near) fill(v any, since uint64, r nearRow, on ...nearRow) {
 		}
 		n.silent = time.Time{}
 	}
+	if n.doubts(r) || slices.ContainsFunc(on, n.doubts) {
+		return
+	}
 	for i := since; i < n.seq; i++ {
 		if gone := n.forgotten[i%uint64(len(n.forgotten))]; gone == r || slices.Contains(on, gone) {
 			return
@@ -98,9 +106,23 @@ func (n *near) fill(v any, since uint64, r nearRow, on ...nearRow) {
 	n.put(r, v)
 }
 
+// doubts reports whether a row may be written yet by who has given up. It is locked.
+func (n *near) doubts(r nearRow) bool {
+	until, ok := n.doubted[r]
+	if ok && !time.Now().Before(until) {
+		delete(n.doubted, r)
+		return false
+	}
+	return ok
+}
+
 func (n *near) forget(all ...nearRow) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.lose(all...)
+}
+
+func (n *near) lose(all ...nearRow) {
 	for _, r := range all {
 		delete(n.young, r)
 		delete(n.old, r)
@@ -116,12 +138,26 @@ func (n *near) clear() {
 	n.drop()
 }
 
-// doubt keeps nothing until whatever may be under way has ended.
-func (n *near) doubt(now time.Time) {
+// doubt keeps nothing until whatever may be under way has ended: of some rows, or of any.
+func (n *near) doubt(now time.Time, some ...nearRow) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.silent = now.Add(3 * writeTimeout)
-	n.drop()
+	until := now.Add(3 * writeTimeout)
+	if len(n.doubted) >= nearDoubted {
+		maps.DeleteFunc(n.doubted, func(_ nearRow, until time.Time) bool { return !now.Before(until) })
+	}
+	if len(some) == 0 || len(n.doubted) >= nearDoubted {
+		n.silent = until
+		n.drop()
+		return
+	}
+	if n.doubted == nil {
+		n.doubted = map[nearRow]time.Time{}
+	}
+	for _, r := range some {
+		n.doubted[r] = until
+	}
+	n.lose(some...)
 }
 
 func (n *near) drop() {

@@ -49,6 +49,32 @@ func TestNothingIsKeptWhileAWriteMayHappenYet(t *testing.T) {
 	}
 }
 
+func TestNothingIsKeptOfARowThatMayBeWrittenYetAndAllElseIs(t *testing.T) {
+	n := &near{}
+	row, on, other := nearRow{ofSession, "s"}, nearRow{ofEpoch, "ann"}, nearRow{ofSession, "another"}
+	for _, r := range []nearRow{row, on, other} {
+		n.fill(1, n.now(), r)
+	}
+	n.doubt(time.Now(), row)
+	if n.fill(1, n.now(), row); n.has(row) || !n.has(on) || !n.has(other) {
+		t.Error("more or less is forgotten than what may be written yet")
+	}
+	n.doubt(time.Now(), on)
+	if n.fill(1, n.now(), other, on); n.has(on) {
+		t.Error("a copy is kept that stands on what may be written yet")
+	}
+	n.doubt(time.Now().Add(-time.Hour), row)
+	if n.fill(1, n.now(), row); !n.has(row) {
+		t.Error("nothing of it is kept any more")
+	}
+	for i := range 2 * nearDoubted {
+		n.doubt(time.Now(), nearRow{ofSession, string(rune(i + 1000))})
+	}
+	if len(n.doubted) > nearDoubted || n.has(row) {
+		t.Errorf("%d rows are doubted, and copies are kept", len(n.doubted))
+	}
+}
+
 func TestCopiesAreBoundedAndWhatIsUsedStays(t *testing.T) {
 	n := &near{}
 	used := nearRow{ofToken, "used"}

@@ -16,7 +16,7 @@ func TestWhatEndsGrantsFindsThemByAnIndex(t *testing.T) {
 		sqlForgetConsents:   "consents",
 		sqlForgetClient[0]:  "grants_client",
 		sqlClientJWTs:       "grants_client",
-		sqlOwnJWTs:          "status_places_until",
+		sqlOwnJWTs:          "sqlite_autoindex_status_places_1",
 		sqlSweepProvider[0]: "access_tokens_expires",
 		sqlSweepProvider[1]: "grants_expires",
 		sqlSweepProvider[2]: "codes_expires",
