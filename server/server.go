@@ -297,7 +297,7 @@ func (s *Server) show() error {
 		Codes:    s.codes,
 		Provider: s.letsIn,
 
-		Feed:         s.db.Feed(),
+		Feed:         s.db.Feed().Served(),
 		FeedFollower: s.cfg.FeedFollower,
 		Streams:      s.streams,
 	}

@@ -81,7 +81,7 @@ func (s *Server) Redeem(r *http.Request, approval, action string, params any) er
 // Feed returns the news of what has ended, for a program that holds the server
 // inside: a revocation.Set follows it without a network. It tells all of it, names
 // included; what is served at /feed is for others.
-func (s *Server) Feed() feed.Source { return s.db.Feed() }
+func (s *Server) Feed() feed.Source { return s.db.Feed().Served() }
 
 // User returns what is known of the user with this id, or an error of kind
 // admit.NotFound.

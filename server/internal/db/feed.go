@@ -172,7 +172,19 @@ type copies struct{ accounts, keys int64 }
 // Feed returns the log as a feed.Source.
 func (db *DB) Feed() *Feed { return &db.feed }
 
-// Followers returns how many follow.
+// Served is the feed as services follow it: those are counted, and the server itself is not.
+func (f *Feed) Served() feed.Source { return served{f} }
+
+type served struct{ *Feed }
+
+// Follow implements feed.Source.
+func (s served) Follow(ctx context.Context, after feed.ID, hear func(feed.News) error) error {
+	s.followers.Add(1)
+	defer s.followers.Add(-1)
+	return s.Feed.Follow(ctx, after, hear)
+}
+
+// Followers returns how many services follow.
 func (f *Feed) Followers() int { return int(f.followers.Load()) }
 
 // Wake has followers look whether there is something new.
@@ -196,8 +208,6 @@ func (f *Feed) woken() <-chan struct{} {
 
 // Follow implements feed.Source.
 func (f *Feed) Follow(ctx context.Context, after feed.ID, hear func(feed.News) error) error {
-	f.followers.Add(1)
-	defer f.followers.Add(-1)
 	beat := time.NewTicker(feed.Heartbeat)
 	defer beat.Stop()
 	for asOf := time.Now(); ; {
