@@ -187,8 +187,8 @@ func (p *Provider) asker(r *http.Request, f form, now time.Time, also func(Tx, *
 	if err := p.prove(r.Context(), s, c, now); err != nil {
 		return nil, err
 	}
-	if s.spent == "" {
+	if s.once.id == "" {
 		return c, nil
 	}
-	return c, p.o.Store.Update(context.WithoutCancel(r.Context()), s.spend)
+	return c, p.o.Store.Update(context.WithoutCancel(r.Context()), s.once.spend)
 }

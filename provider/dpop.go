@@ -16,10 +16,7 @@ import (
 // the refresh tokens, too. Those of another client are bound by its authentication, and
 // it may take another key (section 5).
 
-const (
-	noncePurpose = "provider dpop nonce"
-	spentProof   = "dpop proof" // the purpose of [Tx].Spend
-)
+const noncePurpose = "provider dpop nonce"
 
 var (
 	errProofUsed    = because(dpop.ErrProof, dpop.ErrReplayed.Error())
@@ -58,14 +55,7 @@ func (p *Provider) proven(r *http.Request, token string, now time.Time) (dpop.Pr
 
 // spend has a proof be good no more, at any replica.
 func spend(tx Tx, key dpop.Proof) error {
-	if key.ID == "" {
-		return nil
-	}
-	first, err := tx.Spend(spentProof, key.ID, key.Until)
-	if err == nil && !first {
-		err = errProofUsed
-	}
-	return err
+	return once{"dpop proof", key.ID, key.Until, errProofUsed}.spend(tx)
 }
 
 // tellNonce says what the next proof must name to whoever sends them (section 8.2).

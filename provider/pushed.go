@@ -262,40 +262,8 @@ func (p *Provider) close(ctx context.Context, q *request) error {
 	return err
 }
 
-// A once is by what a request is good once that is not kept here. Without an id it is good
-// as often as it comes.
-type once struct {
-	purpose, id string
-	until       time.Time
-	used        error
-}
-
 // onceOf is that of a request which was pushed and not kept: as long as somebody else may
 // be at its pages.
 func onceOf(f flow) once {
 	return once{"pushed_request", f.Once, f.at().Add(pushedLife + flowLife), errPushed}
-}
-
-// check refuses what was used, before anybody is asked.
-func (o *once) check(tx Tx) error {
-	if o.id == "" {
-		return nil
-	}
-	spent, err := tx.Spent(o.purpose, o.id)
-	if err == nil && spent {
-		err = o.used
-	}
-	return err
-}
-
-// spend uses it.
-func (o *once) spend(tx Tx) error {
-	if o.id == "" {
-		return nil
-	}
-	first, err := tx.Spend(o.purpose, o.id, o.until)
-	if err == nil && !first {
-		err = o.used
-	}
-	return err
 }

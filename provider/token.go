@@ -98,13 +98,13 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	}
 	// What is refused without a write costs none, but for an assertion: whoever saw it
 	// on its way must not use it though nothing came of it.
-	if early == nil || x.shows.spent != "" {
+	if early == nil || x.shows.once.id != "" {
 		x.key, x.unproved = p.proven(r, "", now)
 		if early == nil {
 			early = x.keyed()
 		}
 	}
-	if early != nil && x.shows.spent == "" {
+	if early != nil && x.shows.once.id == "" {
 		return nil, early
 	}
 	// Not with the context of who asks: what is decided must be decided whole.
@@ -171,13 +171,13 @@ func (x *exchange) decide(tx Tx, proved *Client) (err error) {
 			return err
 		}
 	}
-	if err := x.shows.spend(tx); err != nil {
+	if err := x.shows.once.spend(tx); err != nil {
 		return err
 	}
 	if err := spend(tx, x.key); err != nil {
 		return err
 	}
-	x.noted = x.shows.spent != "" || x.key.ID != ""
+	x.noted = x.shows.once.id != "" || x.key.ID != ""
 	err = x.act(tx)
 	if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
 		return err
