@@ -5,9 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
-	"github.com/admit-auth/admit/token"
 )
 
 // AuthMethod is how a client proves that it is that client, by the names of
@@ -76,32 +74,6 @@ type Client struct {
 	CreatedAt  time.Time
 	Disabled   bool
 	Registered *Registered // how it has registered itself; nil of one that who runs the provider has registered
-}
-
-// A ClientSecret is the digest of a secret that a client proves itself by. Secrets are
-// tokens of kind token.ClientSecret: random, so that a plain digest is enough.
-type ClientSecret struct {
-	Selector string
-	Digest   token.Digest
-	Expires  time.Time // zero for never
-}
-
-// RotateSecret gives the client a new secret. Those that it has had are good for a while
-// still, so that the new one can be brought to every machine of it; where that is no time
-// they are gone.
-func (c *Client) RotateSecret(overlap time.Duration, now time.Time) admit.Secret {
-	t, until := token.New(token.ClientSecret), now.Add(overlap)
-	secrets := []ClientSecret{{Selector: t.Selector(), Digest: t.Digest()}}
-	for _, s := range c.Secrets {
-		if s.Expires.IsZero() || s.Expires.After(until) {
-			s.Expires = until
-		}
-		if s.Expires.After(now) {
-			secrets = append(secrets, s)
-		}
-	}
-	c.Secrets = secrets // and not in place: who has a copy of the client reads them
-	return admit.NewSecret(t.Reveal())
 }
 
 func (c *Client) may(g GrantType) bool { return slices.Contains(c.Grants, g) }

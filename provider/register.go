@@ -79,10 +79,6 @@ func strangers() Limits {
 	return Limits{Grants: all, Scopes: DefaultScopes(all)}
 }
 
-// ErrUnapproved is what a software statement is refused with: nobody's is believed here,
-// and who sends one counts on it.
-var ErrUnapproved = admit.Invalid.New("unapproved_software_statement", "Software statements are not taken here.")
-
 // metadata is what a client says of itself (RFC 7591 section 2). Of the rest nothing is
 // kept: no logo, for instance, which would be a stranger's picture on our page, and a
 // beacon for whoever is shown it.

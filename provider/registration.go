@@ -1,8 +1,6 @@
 package provider
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
-	"github.com/admit-auth/admit/token"
 )
 
 // What a registration is refused for (RFC 7591 section 3.2.2). What is wrong in
@@ -20,6 +17,9 @@ import (
 var (
 	ErrInvalidRedirectURI = admit.Invalid.New("invalid_redirect_uri", "An address of the client cannot be taken.")
 	ErrInvalidMetadata    = admit.Invalid.New("invalid_client_metadata", "A client cannot be registered like this.")
+	// ErrUnapproved is what a software statement is refused with: nobody's is believed here,
+	// and who sends one counts on it.
+	ErrUnapproved = admit.Invalid.New("unapproved_software_statement", "Software statements are not taken here.")
 )
 
 const (
@@ -27,15 +27,13 @@ const (
 	maxURI       = 2000
 	maxURIs      = 50 // of one kind
 	maxScopes    = 100
-	minSecret    = 16 // characters of a secret that is not ours
-	maxSecret    = 512
 	maxTokenLife = 24 * time.Hour // longer is for refresh tokens
 	maxGrantLife = 10 * 365 * 24 * time.Hour
 )
 
 // Check reports why a client must not be registered: as an *admit.FieldError that wraps
-// ErrInvalidRedirectURI or ErrInvalidMetadata. Where insecureLoopback is set, http is taken on loopback
-// addresses as with [Options.InsecureLoopback].
+// ErrInvalidRedirectURI or ErrInvalidMetadata. Where insecureLoopback is set, http is taken
+// on loopback addresses as with [Options.InsecureLoopback].
 func (c *Client) Check(insecureLoopback bool) error {
 	for _, check := range []func(insecure bool) (field, why string){
 		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives, c.checkStranger, c.checkProfile,
@@ -349,55 +347,6 @@ func doubled[T comparable](all []T) bool {
 			return true
 		}
 		seen[v] = true
-	}
-	return false
-}
-
-// NewSecret makes a secret for a client. It is shown once: what is kept of it proves
-// nothing.
-func NewSecret() (admit.Secret, ClientSecret) {
-	t := token.New(token.ClientSecret)
-	return admit.NewSecret(t.Reveal()), ClientSecret{Selector: t.Selector(), Digest: t.Digest()}
-}
-
-// ParseSecret returns what is kept of a secret that the client has already, perhaps of
-// another server. It must be random, since a plain digest is kept: who has the store
-// could guess at another one as fast as there are machines.
-func ParseSecret(text admit.Secret) (ClientSecret, error) {
-	if t, err := token.Parse(token.ClientSecret, text.Reveal()); err == nil {
-		return ClientSecret{Selector: t.Selector(), Digest: t.Digest()}, nil
-	}
-	s := text.Reveal()
-	letters := map[rune]bool{}
-	for _, c := range s {
-		letters[c] = true
-	}
-	switch {
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
-		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrInvalidMetadata.WithHint("A secret is one line of visible ASCII characters (RFC 6749 appendix A.2).")}
-	case len(s) < minSecret || len(s) > maxSecret || len(letters) < minSecret/2:
-		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrInvalidMetadata.WithHint("A secret has 16 to 512 random characters. Leave it out, and one is made.")}
-	}
-	return ClientSecret{Digest: foreign(s)}, nil
-}
-
-// foreign is the digest of a secret that is no token of ours.
-func foreign(secret string) token.Digest {
-	sum := sha256.Sum256([]byte(secret))
-	return token.Digest(sum[:len(token.Digest{})])
-}
-
-// has reports whether a secret is one of the client's. Which one the selector says, which
-// is no secret; the digests are compared in constant time.
-func (c *Client) has(secret admit.Secret, now time.Time) bool {
-	shown := ClientSecret{Digest: foreign(secret.Reveal())}
-	if t, err := token.Parse(token.ClientSecret, secret.Reveal()); err == nil {
-		shown = ClientSecret{Selector: t.Selector(), Digest: t.Digest()}
-	}
-	for _, s := range c.Secrets {
-		if s.Selector == shown.Selector && subtle.ConstantTimeCompare(s.Digest[:], shown.Digest[:]) == 1 {
-			return s.Expires.IsZero() || now.Before(s.Expires)
-		}
 	}
 	return false
 }
