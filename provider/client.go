@@ -78,6 +78,9 @@ type Client struct {
 
 func (c *Client) may(g GrantType) bool { return slices.Contains(c.Grants, g) }
 
+// meetsPeople reports whether people let the client in.
+func (c *Client) meetsPeople() bool { return c.may(AuthorizationCode) || c.may(DeviceCode) }
+
 // is reports whether the client is one of the audiences of a token.
 func (c *Client) is(audience []string) bool {
 	return slices.ContainsFunc(audience, func(a string) bool { return a == c.ID || slices.Contains(c.Resources, a) })

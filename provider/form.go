@@ -68,6 +68,11 @@ func printable(name string) string {
 	}, name)
 }
 
+// needsEscape reports what is not itself in URLs and forms (RFC 3986 section 2.3).
+func needsEscape(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~", c)
+}
+
 // posted reads the form that a client posts. Nothing may stand in the query: it is
 // logged on its way.
 func posted(w http.ResponseWriter, r *http.Request) (form, error) {

@@ -159,27 +159,6 @@ func halfHash(alg jose.Algorithm, text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// standardClaims are what the scopes of OpenID Connect Core section 5.4 give.
-var standardClaims = map[string][]string{
-	"openid":         nil,
-	"offline_access": nil,
-	"profile": {
-		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
-		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
-	},
-	"email":   {"email", "email_verified"},
-	"address": {"address"},
-	"phone":   {"phone_number", "phone_number_verified"},
-}
-
-// claimsOf are the claims that a scope gives.
-func claimsOf(scope string, extra map[string][]string) []string {
-	if all, standard := standardClaims[scope]; standard {
-		return all
-	}
-	return extra[scope]
-}
-
 // claimsFor returns what is told of somebody: what the scopes give, and what is wished
 // by name, of which the authorization endpoint has left what the person was asked about.
 // What is wished with a value is told where that is the value.

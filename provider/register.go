@@ -230,7 +230,7 @@ func (p *Provider) enrol(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{ID: newGID(), CreatedAt: now}
+	c := &Client{ID: newID(), CreatedAt: now}
 	t := token.New(token.Registration)
 	c.Registered = &Registered{Selector: t.Selector(), Digest: t.Digest(), Invite: invite, Limits: l}
 	secret, err := p.fill(r.Context(), c, in, now)

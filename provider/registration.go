@@ -162,12 +162,7 @@ const maxID = 128
 
 // isID takes what is itself in URLs, forms and headers.
 func isID(id string) bool {
-	for _, c := range []byte(id) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0) {
-			return false
-		}
-	}
-	return id != ""
+	return id != "" && !strings.ContainsFunc(id, needsEscape)
 }
 
 // checkProof looks at how the client proves itself: in one way.
@@ -224,7 +219,6 @@ func signsAssertions(k *jose.Key) bool {
 }
 
 func (c *Client) checkGrants(bool) (field, why string) {
-	person := c.may(AuthorizationCode) || c.may(DeviceCode)
 	for _, g := range c.Grants {
 		if !slices.Contains([]GrantType{AuthorizationCode, RefreshToken, ClientCredentials, DeviceCode, TokenExchange}, g) {
 			return "grant_types", "There are authorization_code, refresh_token, client_credentials, " + string(DeviceCode) + " and " + string(TokenExchange) + "."
@@ -235,7 +229,7 @@ func (c *Client) checkGrants(bool) (field, why string) {
 		return "grant_types", "A client needs a grant type: without one there is nothing that it can ask for. A resource that looks into tokens needs none."
 	case doubled(c.Grants):
 		return "grant_types", "One of them is there twice."
-	case c.may(RefreshToken) && !person:
+	case c.may(RefreshToken) && !c.meetsPeople():
 		return "grant_types", "Refresh tokens come with a person who allows it: refresh_token goes with authorization_code or the device grant. With client_credentials, a client asks again."
 	case c.may(ClientCredentials) && c.Auth == NoAuth:
 		return "grant_types", "A public client cannot prove itself, so it has no credentials: client_credentials needs a secret or keys."
@@ -249,7 +243,7 @@ func (c *Client) checkGrants(bool) (field, why string) {
 		return "redirect_uris", "With authorization_code, a client has an address where it is answered."
 	case !c.may(AuthorizationCode) && len(c.RedirectURIs) > 0:
 		return "redirect_uris", "A redirect URI is for authorization_code, which this client has not."
-	case !person && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != "" || c.FrontchannelLogoutURI != ""):
+	case !c.meetsPeople() && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != "" || c.FrontchannelLogoutURI != ""):
 		return "grant_types", "Nobody signs in at a client with these grant types, and so nobody signs out."
 	case c.JWT && c.Sector != "":
 		return "access_token_format", "A JWT says who somebody is, which a client with pairwise subjects must not know."
@@ -273,7 +267,6 @@ func (c *Client) checkRequests(bool) (field, why string) {
 }
 
 func (c *Client) checkScopes(bool) (field, why string) {
-	person := c.may(AuthorizationCode) || c.may(DeviceCode)
 	switch {
 	case len(c.Scopes) > maxScopes:
 		return "scopes", "There are 100 at most."
@@ -284,7 +277,7 @@ func (c *Client) checkScopes(bool) (field, why string) {
 		switch {
 		case !isScope(s):
 			return "scopes", "A scope has no spaces, quotes or letters beyond ASCII."
-		case isOfPeople(s) && !person:
+		case isOfPeople(s) && !c.meetsPeople():
 			return "scopes", "The scope " + s + " is about somebody who signs in, and nobody does with these grant types."
 		case s == scopeOffline && !c.may(RefreshToken):
 			return "scopes", "The scope offline_access needs the grant type refresh_token."
@@ -294,15 +287,14 @@ func (c *Client) checkScopes(bool) (field, why string) {
 		field string
 		uris  []string
 	}{{"audiences", c.Audiences}, {"resources", c.Resources}} {
-		field, all := list.field, list.uris
-		for _, a := range all {
+		for _, a := range list.uris {
 			u, err := url.Parse(a) // RFC 8707 section 2
 			if err != nil || !u.IsAbs() || strings.Contains(a, "#") || len(a) > maxURI || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r > '~' }) {
-				return field, printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
+				return list.field, printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
 			}
 		}
-		if doubled(all) || len(all) > maxURIs {
-			return field, "There are 50 at most, each of them once."
+		if doubled(list.uris) || len(list.uris) > maxURIs {
+			return list.field, "There are 50 at most, each of them once."
 		}
 	}
 	return "", ""
@@ -326,18 +318,6 @@ func (c *Client) checkLives(bool) (field, why string) {
 		return "", ""
 	}
 	return "signing_alg", "Tokens are signed with ES256, RS256 or EdDSA."
-}
-
-// DefaultScopes are every standard scope that grant types allow.
-func DefaultScopes(grants []GrantType) (all []string) {
-	if !slices.Contains(grants, AuthorizationCode) && !slices.Contains(grants, DeviceCode) {
-		return nil
-	}
-	all = []string{scopeOpenID, "profile", "email", "address", "phone"}
-	if slices.Contains(grants, RefreshToken) {
-		all = append(all, scopeOffline)
-	}
-	return all
 }
 
 func doubled[T comparable](all []T) bool {

@@ -96,7 +96,7 @@ func (f flow) onward(back bool, shown string) flow {
 func (f flow) wasPushed() bool { return f.Pushed+f.Once != "" }
 
 // silent reports whether no page may be shown.
-func (q *request) silent() bool { return slices.Contains(q.words("prompt"), "none") }
+func (q *request) silent() bool { return q.prompts("none") }
 
 func (q *request) prompts(what string) bool { return slices.Contains(q.words("prompt"), what) }
 
@@ -137,7 +137,7 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, ErrUnsupportedResponse
 	case mode != "" && mode != "query" && mode != "form_post":
 		return a, nil, because(ErrInvalidRequest, "There is no such response_mode here: it is query or form_post.")
-	case !slices.Contains(c.Grants, AuthorizationCode):
+	case !c.may(AuthorizationCode):
 		return a, nil, because(ErrUnauthorizedClient, "This client is not registered for authorization codes.")
 	case q.get("code_challenge") == "":
 		return a, nil, because(ErrInvalidRequest, "There is no code_challenge: PKCE is demanded (RFC 7636).")
@@ -168,7 +168,7 @@ func (a *Asked) ask(f form, c *Client) error {
 		switch {
 		case !slices.Contains(c.Scopes, s):
 			return because(ErrInvalidScope, "This client may not ask for the scope "+printable(s)+".")
-		case s == scopeOffline && !slices.Contains(c.Grants, RefreshToken):
+		case s == scopeOffline && !c.may(RefreshToken):
 			// It would come to nothing (OpenID Connect Core section 11).
 		default:
 			a.Scopes = union(a.Scopes, s)
