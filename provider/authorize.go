@@ -87,13 +87,7 @@ func guard(h http.Header) {
 
 // arrive reads what comes in: a request, or one that comes back from a page.
 func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time) (*request, error) {
-	var f form
-	var err error
-	if r.Method == http.MethodPost {
-		f, err = posted(w, r)
-	} else {
-		f, err = parseForm(r.URL.RawQuery)
-	}
+	f, err := sent(w, r)
 	if f == nil {
 		return nil, err
 	}
@@ -192,7 +186,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		v.step = askSignIn
 		f := q.onward(true, "")
 		f.Raised = q.Raised || v.Why == Stronger
-		v.flow, err = p.seal(f, now)
+		v.flow, err = p.seal(flowName, f, now)
 		return v, err
 	case c.FirstParty:
 		return v, nil
@@ -215,7 +209,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		return v, ErrConsentRequired
 	}
 	v.step = askConsent
-	v.flow, err = p.seal(q.onward(q.Back, s.SID), now)
+	v.flow, err = p.seal(flowName, q.onward(q.Back, s.SID), now)
 	return v, err
 }
 

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -74,6 +75,15 @@ type Client struct {
 	CreatedAt  time.Time
 	Disabled   bool
 	Registered *Registered // how it has registered itself; nil of one that who runs the provider has registered
+}
+
+// clientOf returns a client by its id, nil for none.
+func (p *Provider) clientOf(ctx context.Context, id string) (c *Client, err error) {
+	err = p.o.Store.View(ctx, func(tx Tx) error {
+		c, err = tx.Client(id)
+		return err
+	})
+	return c, err
 }
 
 func (c *Client) may(g GrantType) bool { return slices.Contains(c.Grants, g) }

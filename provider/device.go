@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -249,12 +248,8 @@ func (p *Provider) Device(r *http.Request, typed string) (*DeviceRequest, error)
 		return nil, err
 	}
 	q.UserCode = code.String()
-	sealed, err := json.Marshal(deviceFlow{q.flow, q.UserCode, s.SID})
-	if err != nil {
-		return nil, err
-	}
-	q.flow = string(p.o.Secrets.Seal(nil, deviceFlowName, sealed, now))
-	return q, nil
+	q.flow, err = p.seal(deviceFlowName, deviceFlow{q.flow, q.UserCode, s.SID}, now)
+	return q, err
 }
 
 // decider is who is signed in, and decides.
@@ -321,11 +316,7 @@ func (p *Provider) DecideDevice(r *http.Request, flow string, allow bool) (*Devi
 		return nil, err
 	}
 	var shown deviceFlow
-	opened, _, err := p.o.Secrets.Open(nil, deviceFlowName, flow, deviceLife, now)
-	if err == nil {
-		err = json.Unmarshal(opened, &shown)
-	}
-	if err != nil || shown.Shown != s.SID {
+	if p.unseal(deviceFlowName, flow, deviceLife, now, &shown) != nil || shown.Shown != s.SID {
 		return nil, ErrDevicePage
 	}
 	decision := Deny
@@ -375,8 +366,6 @@ func (p *Provider) DecideDevice(r *http.Request, flow string, allow bool) (*Devi
 	}
 	return q, nil
 }
-
-// What the token endpoint says to a device.
 
 var errDevice = because(ErrInvalidGrant, "The device_code is not one of this client's, or no longer good.")
 

@@ -145,7 +145,7 @@ func TestAttackLogoutIsAnOpenRedirect(t *testing.T) {
 		}
 	}
 	// What was sealed for the authorization endpoint is no logout.
-	sealed, err := h.seal(flow{Query: "client_id=app"}, h.now)
+	sealed, err := h.seal(flowName, flow{Query: "client_id=app"}, h.now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -384,8 +384,7 @@ func (p *Provider) fill(ctx context.Context, c *Client, in *claimed, now time.Ti
 func (p *Provider) scopesOf(c *Client, asked *string) (all []string) {
 	usual := DefaultScopes(c.Grants)
 	for _, s := range c.Registered.Scopes {
-		_, standard := standardClaims[s]
-		if (asked == nil || slices.Contains(strings.Fields(*asked), s)) && (!standard || slices.Contains(usual, s)) && !slices.Contains(all, s) {
+		if (asked == nil || slices.Contains(strings.Fields(*asked), s)) && (!isOfPeople(s) || slices.Contains(usual, s)) && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}

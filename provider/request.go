@@ -53,25 +53,30 @@ const (
 	pushedName = "oauth pushed request"
 )
 
-func (p *Provider) seal(f flow, now time.Time) (string, error) { return p.sealAs(flowName, f, now) }
-
-func (p *Provider) sealAs(name string, f flow, now time.Time) (string, error) {
+// seal returns what goes to a browser and comes back, and what nobody else can make.
+func (p *Provider) seal(name string, v any, now time.Time) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // an & would be six bytes
-	if err := e.Encode(f); err != nil {
+	if err := e.Encode(v); err != nil {
 		return "", err
 	}
 	return string(p.o.Secrets.Seal(nil, name, b.Bytes(), now)), nil
 }
 
+// unseal reads what was sealed under a name; a life of 0 is any.
+func (p *Provider) unseal(name, sealed string, life time.Duration, now time.Time, to any) error {
+	b, _, err := p.o.Secrets.Open(nil, name, sealed, life, now)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, to)
+}
+
 // open reads a flow, and the request in it.
 func (p *Provider) open(sealed string, now time.Time) (*request, error) {
-	b, _, err := p.o.Secrets.Open(nil, flowName, sealed, 0, now)
 	q := &request{sealed: sealed}
-	if err == nil {
-		err = json.Unmarshal(b, &q.flow)
-	}
+	err := p.unseal(flowName, sealed, 0, now, &q.flow)
 	if err == nil {
 		q.form, err = parseForm(q.Query)
 	}
