@@ -41,16 +41,6 @@ var (
 	errManyDevices = admit.Unavailable.New("too_many_devices", "There are too many devices just now.")
 )
 
-// Decision is what somebody has said to a device.
-type Decision string
-
-// The decisions.
-const (
-	Undecided Decision = ""
-	Allow     Decision = "allow"
-	Deny      Decision = "deny"
-)
-
 // A Device is one that waits for somebody, and its device code: the Code in it, whose
 // Session is that of who has decided. Asked.At is when it was asked for. It is kept for
 // twice as long as it is good, so that a device that comes late is told why.
@@ -284,8 +274,7 @@ func (p *Provider) requestOf(tx Tx, d *Device, s *Session, from netip.Addr) (*De
 		return nil, nil, ErrUserCode
 	}
 	q := &DeviceRequest{
-		Client: c, Asked: d.Asked, Address: d.Address, Scopes: d.Asked.Scopes, New: d.Asked.Scopes, NewAudiences: d.Asked.Audiences, Expires: d.ends(),
-		flow: d.Selector,
+		Client: c, Asked: d.Asked, Address: d.Address, Scopes: d.Asked.Scopes, Expires: d.ends(), flow: d.Selector,
 	}
 	if at, err := netip.ParseAddr(d.Address); err == nil && from.IsValid() {
 		q.Near = network(at) == network(from)
@@ -294,9 +283,7 @@ func (p *Provider) requestOf(tx Tx, d *Device, s *Session, from netip.Addr) (*De
 	if err != nil {
 		return nil, nil, fmt.Errorf("load consent: %w", err)
 	}
-	if k != nil {
-		q.New, q.NewAudiences = without(q.New, k.Scopes), without(q.NewAudiences, k.Audiences)
-	}
+	q.New, q.NewAudiences = k.lacks(q.Scopes, q.Asked.Audiences)
 	return q, k, nil
 }
 
@@ -359,7 +346,7 @@ func (p *Provider) DecideDevice(r *http.Request, flow string, allow bool) (*Devi
 		case q.Client.FirstParty:
 			return tx.Note(Note{At: now, Event: "client_authorized", Subject: live.Subject, Client: q.Client.ID})
 		}
-		return remember(tx, had, live.Subject, q.Client, q.Scopes, q.Asked.Audiences, true, now)
+		return remember(tx, had, live.Subject, q.Client.ID, q.Scopes, q.Asked.Audiences, now)
 	})
 	if err != nil {
 		return nil, err

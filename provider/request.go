@@ -20,15 +20,15 @@ const (
 type request struct {
 	form
 	flow
-	signed   bool   // by its client (RFC 9101)
-	once     once   // what is spent when it is answered
-	sent     form   // what goes on where the request is sent once more, nil for all of it
-	sealed   string // the flow as it came, "" where this is the first visit
-	decision string // of the person: "allow", "deny" or none
-	err      error  // of a parameter
-	pushing  bool   // it is pushed just now
-	unknown  error  // why nobody can tell who is signed in
-	nobody   bool   // is signed in
+	signed   bool     // by its client (RFC 9101)
+	once     once     // what is spent when it is answered
+	sent     form     // what goes on where the request is sent once more, nil for all of it
+	sealed   string   // the flow as it came, "" where this is the first visit
+	decision Decision // of the person
+	err      error    // of a parameter
+	pushing  bool     // it is pushed just now
+	unknown  error    // why nobody can tell who is signed in
+	nobody   bool     // is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
 	hintFor string // that client

@@ -146,7 +146,7 @@ func (x *exchange) trade(tx Tx) error {
 	g := *s.grant
 	g.Expires = s.until
 	x.grant = &g
-	x.made, err = x.mint(tx, &g, x.client, s.user, s.scopes, s.audience, x.now)
+	x.made, err = x.mint(tx, &g)
 	return err
 }
 

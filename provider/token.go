@@ -330,7 +330,8 @@ func (x *exchange) allowedStill(tx Tx, g *Grant) error {
 		return nil
 	}
 	k, err := tx.Consent(g.Subject, g.Client)
-	if err == nil && (k == nil || len(without(g.Scopes, k.Scopes))+len(without(g.Asked.Audiences, k.Audiences)) > 0) {
+	scopes, audiences := k.lacks(g.Scopes, g.Asked.Audiences)
+	if err == nil && (k == nil || len(scopes)+len(audiences) > 0) {
 		err = because(ErrInvalidGrant, "The person has taken back what was allowed.")
 	}
 	return err
@@ -464,7 +465,7 @@ func (x *exchange) give(tx Tx, g *Grant) (err error) {
 		}
 	}
 	x.grant = g
-	x.made, err = x.mint(tx, g, x.client, x.user, x.scopes, x.audience, x.now)
+	x.made, err = x.mint(tx, g)
 	return err
 }
 
@@ -486,7 +487,7 @@ func (x *exchange) own(tx Tx) (err error) {
 		return err
 	}
 	x.grant = x.client.own(x.now)
-	x.made, err = x.mint(tx, x.grant, x.client, nil, x.scopes, x.audience, x.now)
+	x.made, err = x.mint(tx, x.grant)
 	return err
 }
 
