@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -59,31 +60,22 @@ func (d *Device) waits(now time.Time) bool { return d != nil && now.Before(d.end
 
 // devices is what the grant needs beside the store.
 type devices struct {
-	page   string // where people type codes
-	misses counts
-	begun  counts
+	misses counts // of people, who type codes
+	begun  counts // by clients that prove nothing
 
 	mu    sync.Mutex
 	polls map[string]time.Time // the last one, by selector; guarded by mu
 	swept time.Time            // guarded by mu
 }
 
-func newDevices(o *Options) (*devices, error) {
-	d := &devices{page: o.DevicePage, polls: map[string]time.Time{}}
-	if o.Address == nil {
-		o.Address = func(r *http.Request) netip.Addr {
-			at, _ := netip.ParseAddrPort(r.RemoteAddr)
-			return at.Addr()
-		}
+func checkDevicePage(page string) error {
+	u, err := url.Parse(page)
+	switch {
+	case page == "":
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
+		return fmt.Errorf("provider: the page for devices %q is not of the form https://id.example.org/device", page)
 	}
-	if d.page == "" {
-		return d, nil
-	}
-	u, err := url.Parse(d.page)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
-		return nil, fmt.Errorf("provider: the page for devices %q is not of the form https://id.example.org/device", d.page)
-	}
-	return d, nil
+	return nil
 }
 
 // A deviceAnswer is what a device gets (section 3.2).
@@ -160,7 +152,7 @@ func (p *Provider) begin(r *http.Request, f form, now time.Time) (*deviceAnswer,
 		return nil, err
 	}
 	return &deviceAnswer{
-		DeviceCode: t.Reveal(), UserCode: code.String(), Page: p.page, Complete: p.page + "?user_code=" + code.String(),
+		DeviceCode: t.Reveal(), UserCode: code.String(), Page: p.o.DevicePage, Complete: p.o.DevicePage + "?user_code=" + code.String(),
 		ExpiresIn: int64(deviceLife / time.Second), Interval: int64(deviceInterval / time.Second),
 	}, nil
 }
@@ -438,19 +430,18 @@ func (x *exchange) early(d *Device) bool {
 	return *x.polled
 }
 
-func (p *devices) poll(selector string, interval time.Duration, now time.Time) (early bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.swept) > deviceLife {
-		for selector, last := range p.polls {
-			if now.Sub(last) > slowest {
-				delete(p.polls, selector)
-			}
-		}
-		p.swept = now
+func (d *devices) poll(selector string, interval time.Duration, now time.Time) (early bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.polls == nil {
+		d.polls = map[string]time.Time{}
 	}
-	last, known := p.polls[selector]
-	p.polls[selector] = now
+	if now.Sub(d.swept) > deviceLife {
+		maps.DeleteFunc(d.polls, func(_ string, last time.Time) bool { return now.Sub(last) > slowest })
+		d.swept = now
+	}
+	last, known := d.polls[selector]
+	d.polls[selector] = now
 	return known && now.Sub(last) < interval-pollSlack
 }
 

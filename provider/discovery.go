@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -9,30 +8,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
-	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/jose"
 )
-
-// rest is what the endpoints have that are not about getting tokens.
-type rest struct {
-	bearers *jose.Verifier[access.Claims]
-	logouts signers[logoutClaims]
-	send    http.RoundTripper // to addresses that clients have registered
-	wake    chan struct{}     // that there is something to deliver
-
-	described atomic.Pointer[described]
-	published atomic.Pointer[published]
-}
-
-func newRest(o *Options) (*rest, error) {
-	b, err := newBearers(o)
-	if err != nil {
-		return nil, err
-	}
-	return &rest{bearers: b, send: cmp.Or(o.HTTP.Transport, http.DefaultTransport), wake: make(chan struct{}, 1)}, nil
-}
 
 // A page is an answer that is ready, with the headers that it has.
 type page struct {

@@ -70,9 +70,9 @@ func schemeOf(r *http.Request) string {
 	return scheme
 }
 
-// pushed is the proof that an authorization request was pushed with, which is then bound
+// pushedWith is the proof that an authorization request was pushed with, which is then bound
 // to that key as if it had said dpop_jkt (section 10.1).
-func (p *Provider) pushed(r *http.Request, f form, c *Client, now time.Time) (dpop.Proof, error) {
+func (p *Provider) pushedWith(r *http.Request, f form, c *Client, now time.Time) (dpop.Proof, error) {
 	key, err := p.proven(r, "", now)
 	if err == nil {
 		err = c.timely(key, now)

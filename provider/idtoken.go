@@ -34,6 +34,8 @@ var signingAlgorithms = []jose.Algorithm{jose.ES256, jose.EdDSA, jose.RS256}
 type tokens struct {
 	access     signers[access.Claims]
 	ids        signers[map[string]any]
+	logouts    signers[logoutClaims]
+	bearers    *jose.Verifier[access.Claims]
 	hints      *jose.PayloadVerifier
 	assertions *jose.Verifier[assertion]
 	objects    *jose.Verifier[objectClaims]
@@ -42,6 +44,10 @@ type tokens struct {
 }
 
 func newTokens(o *Options) (*tokens, error) {
+	bearers, err := newBearers(o)
+	if err != nil {
+		return nil, err
+	}
 	assertions, err := newAssertions()
 	if err != nil {
 		return nil, err
@@ -54,7 +60,7 @@ func newTokens(o *Options) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tokens{hints: hints, assertions: assertions, objects: objects}, nil
+	return &tokens{bearers: bearers, hints: hints, assertions: assertions, objects: objects}, nil
 }
 
 // signers are one for each algorithm, of the key that signs now.

@@ -88,7 +88,7 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 			return nil, err
 		}
 	}
-	key, err := p.pushed(r, q.form, c, now)
+	key, err := p.pushedWith(r, q.form, c, now)
 	if err != nil {
 		return nil, err
 	}

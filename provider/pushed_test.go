@@ -261,9 +261,12 @@ func TestAttackPARReuse(t *testing.T) {
 		at := s.pushed(ask())
 		var codes, refused atomic.Int32
 		var wg sync.WaitGroup
-		quiet := *s.Provider // whose pages note nothing, for they would race
-		quiet.o.People = mute{s.stage}
-		quiet.o.Store = s.shelf.Memory
+		o := s.Provider.o
+		o.People, o.Store = mute{s.stage}, s.shelf.Memory // that note nothing, for they would race
+		quiet, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range 64 {
 			wg.Go(func() {
 				r := httptest.NewRequest("GET", "/oauth/authorize?"+at, nil)

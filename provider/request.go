@@ -127,9 +127,9 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 	case q.get("request") != "":
 		return a, nil, ErrRequestNotSupported
 	case q.get("request_uri") != "":
-		return a, nil, ErrRequestURIUnsupport
+		return a, nil, ErrRequestURINotSupported
 	case q.get("registration") != "":
-		return a, nil, ErrRegistrationUnsupp
+		return a, nil, ErrRegistrationNotSupported
 	case c.mustPush() && !q.wasPushed() && !q.pushing:
 		return a, nil, because(ErrInvalidRequest, "This client pushes its requests (RFC 9126).")
 	case c.RequireSigned && !q.wasPushed() && !q.signed: // what was pushed was looked at then
