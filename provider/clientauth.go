@@ -132,6 +132,32 @@ func (p *Provider) prove(ctx context.Context, s *showing, c *Client, now time.Ti
 	return nil
 }
 
+// asker returns the client that asks, and does in the same look at the store what else
+// there is to look at: whoever is not that client is told nothing of it.
+func (p *Provider) asker(r *http.Request, f form, now time.Time, also func(Tx, *Client) error) (*Client, error) {
+	s, err := shown(r, f)
+	if err != nil {
+		return nil, err
+	}
+	var c *Client
+	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
+		if c, err = tx.Client(s.id); err != nil || c == nil {
+			return err
+		}
+		return also(tx, c)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prove(r.Context(), s, c, now); err != nil {
+		return nil, err
+	}
+	if s.once.id == "" {
+		return c, nil
+	}
+	return c, p.o.Store.Update(context.WithoutCancel(r.Context()), s.once.spend)
+}
+
 // An assertion is what a client signs to prove itself (RFC 7523 section 3, and the draft
 // that updates it: the audience is the issuer, and nobody besides).
 type assertion struct{ audience string }

@@ -260,3 +260,12 @@ func (d *desk) alive(text string) (alive bool) {
 	}
 	return alive
 }
+
+// read returns an access token that counts, or ErrInvalidToken.
+func (d *desk) read(ctx context.Context, text string, now time.Time) (*Token, error) {
+	l, err := d.lookUp(ctx, text, now)
+	if err != nil {
+		return nil, err
+	}
+	return l.Token, nil
+}

@@ -177,14 +177,20 @@ func (p *Provider) text(m *minted) (admit.Secret, error) {
 
 // endGrant ends a grant, and with it all that came of it, everywhere.
 func endGrant(tx Tx, g *Grant, c *Client, reason string, now time.Time) error {
-	ended, err := tx.EndGrant(g.ID, reason, now)
+	ended, err := endUnnoted(tx, g, c, reason, now)
 	if err != nil || !ended {
 		return err
 	}
-	if err := tx.Tell(feed.GrantEnded(g.ID, g.Subject, reason, now.Add(c.accessLife()+verifiersLeeway))); err != nil {
-		return err
-	}
 	return tx.Note(Note{At: now, Event: reason, Subject: g.Subject, Client: g.Client, Detail: g.ID})
+}
+
+// endUnnoted is endGrant where one note is for several.
+func endUnnoted(tx Tx, g *Grant, c *Client, reason string, now time.Time) (bool, error) {
+	ended, err := tx.EndGrant(g.ID, reason, now)
+	if err == nil && ended {
+		err = tx.Tell(feed.GrantEnded(g.ID, g.Subject, reason, now.Add(c.accessLife()+verifiersLeeway)))
+	}
+	return ended, err
 }
 
 // session is the sid of the session that a grant ends with, "" for none.
