@@ -114,6 +114,22 @@ func newDesk(t testing.TB) *desk {
 	return d
 }
 
+// remade is a provider with other options.
+func remade(t testing.TB, p *Provider, changes ...func(*Options)) *Provider {
+	t.Helper()
+	o := p.o
+	for _, change := range changes {
+		if change != nil {
+			change(&o)
+		}
+	}
+	made, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
 // deskPeople is never asked: no browser comes to this desk.
 type deskPeople struct{ People }
 
