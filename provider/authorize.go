@@ -12,11 +12,6 @@ import (
 	"github.com/admit-auth/admit/token"
 )
 
-const (
-	codeLife    = time.Minute
-	maxCodeLife = 10 * time.Minute // RFC 6749 section 4.1.2
-)
-
 // A step is what comes next for a request that is good.
 type step int
 

@@ -36,6 +36,11 @@ const (
 	TokenExchange     GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
+const (
+	codeLife    = time.Minute
+	maxCodeLife = 10 * time.Minute // RFC 6749 section 4.1.2
+)
+
 // A Client is an application that is registered (RFC 7591 section 2).
 type Client struct {
 	ID   string
@@ -47,15 +52,15 @@ type Client struct {
 	Keys    *jose.KeySet   // for PrivateKeyJWT
 	KeysURI string         // in place of Keys: jwks_uri
 
-	RedirectURIs         []string // compared letter by letter
-	Native               bool     // of a program on a device: the port of a loopback URI may be any (RFC 8252 section 7.3)
-	PostLogoutURIs       []string
-	BackchannelLogoutURI string // "" for none
-	// FrontchannelLogoutURI is shown in a frame of the sign-out page; "" for none.
-	FrontchannelLogoutURI string
-	Grants                []GrantType
-	Scopes                []string // that it may ask for
-	Audiences             []string // resources that it may ask for (RFC 8707)
+	RedirectURIs          []string // compared letter by letter
+	Native                bool     // of a program on a device: the port of a loopback URI may be any (RFC 8252 section 7.3)
+	PostLogoutURIs        []string
+	BackchannelLogoutURI  string // "" for none
+	FrontchannelLogoutURI string // is shown in a frame of the sign-out page; "" for none
+
+	Grants    []GrantType
+	Scopes    []string // that it may ask for
+	Audiences []string // resources that it may ask for (RFC 8707)
 	// Resources are those that it is itself: it may look into the tokens for them, and
 	// exchange them. Only who runs the provider can say so.
 	Resources     []string
@@ -98,6 +103,15 @@ func (c *Client) is(audience []string) bool {
 
 // signs is the algorithm of what is signed for the client.
 func (c *Client) signs() jose.Algorithm { return cmp.Or(c.Signs, jose.ES256) }
+
+// codeLife is how long a code is good.
+func (c *Client) codeLife() time.Duration {
+	longest := maxCodeLife
+	if c.FAPI {
+		longest = codeLife
+	}
+	return min(cmp.Or(c.CodeLife, codeLife), longest)
+}
 
 func (c *Client) accessLife() time.Duration { return cmp.Or(c.AccessLife, 5*time.Minute) }
 

@@ -254,12 +254,10 @@ func narrowed(have, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return have, nil
 	}
-	for _, scope := range asked {
-		if !slices.Contains(have, scope) {
-			return nil, ErrInvalidScope
-		}
+	if len(without(asked, have)) > 0 {
+		return nil, ErrInvalidScope
 	}
-	return slices.DeleteFunc(slices.Clone(have), func(scope string) bool { return !slices.Contains(asked, scope) }), nil
+	return within(have, asked), nil
 }
 
 // audienceOf returns what a token is for: of the resources that may be asked for those
@@ -270,12 +268,9 @@ func narrowed(have, asked []string) ([]string, error) {
 // Who asks for people to be told of (scope openid), and uses no more than one service, gets
 // one that is good at the userinfo endpoint, too.
 func (p *Provider) audienceOf(c *Client, may, asked []string, people bool) ([]string, error) {
-	for _, resource := range asked {
-		if !slices.Contains(may, resource) {
-			return nil, ErrInvalidTarget
-		}
-	}
 	switch {
+	case len(without(asked, may)) > 0:
+		return nil, ErrInvalidTarget
 	case len(asked) > 0:
 		return slices.Compact(slices.Sorted(slices.Values(asked))), nil
 	case people && len(may) == 1 && len(c.Audiences) == 1 && may[0] != p.o.Issuer:

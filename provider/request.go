@@ -292,6 +292,11 @@ func union(to []string, all ...string) []string {
 	return to
 }
 
+// within returns what of all is among may.
+func within(all, may []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !slices.Contains(may, s) })
+}
+
 // without returns what of all is not among had.
 func without(all, had []string) (rest []string) {
 	for _, s := range all {

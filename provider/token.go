@@ -442,11 +442,11 @@ func (x *exchange) narrow(g *Grant, asked []string) (err error) {
 	if x.scopes, err = narrowed(g.Scopes, asked); err != nil {
 		return err
 	}
-	x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return !slices.Contains(x.client.Scopes, s) })
+	x.scopes = within(x.scopes, x.client.Scopes)
 	if len(x.scopes) == 0 && len(g.Scopes) > 0 { // a token that names none might be taken for one that may do all
 		return ErrInvalidScope
 	}
-	may := slices.DeleteFunc(slices.Clone(g.Asked.Audiences), func(a string) bool { return !slices.Contains(x.client.Audiences, a) })
+	may := within(g.Asked.Audiences, x.client.Audiences)
 	if len(may) == 0 && len(g.Asked.Audiences) > 0 { // and not for the issuer in their place
 		return ErrInvalidTarget
 	}
