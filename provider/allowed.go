@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/admit-auth/admit/feed"
 )
 
 // reasonTakenBack is why a grant ends that somebody wants no more.
@@ -95,11 +93,7 @@ func (p *Provider) TakeBack(ctx context.Context, subject, client string) (there 
 			c = &Client{AccessLife: 24 * time.Hour}
 		}
 		for _, g := range grants {
-			ended, err := tx.EndGrant(g.ID, reasonTakenBack, now)
-			if err == nil && ended {
-				err = tx.Tell(feed.GrantEnded(g.ID, g.Subject, reasonTakenBack, now.Add(c.accessLife()+verifiersLeeway)))
-			}
-			if err != nil {
+			if _, err := endUnnoted(tx, g, c, reasonTakenBack, now); err != nil {
 				return fmt.Errorf("end a grant: %w", err)
 			}
 		}

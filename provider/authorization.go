@@ -24,6 +24,16 @@ type Authorization struct {
 	endpoint, flow string
 }
 
+// Decision is what somebody has said to what is asked for.
+type Decision string
+
+// The decisions.
+const (
+	Undecided Decision = ""
+	Allow     Decision = "allow"
+	Deny      Decision = "deny"
+)
+
 // Reason is why a sign-in is asked for.
 type Reason string
 

@@ -12,14 +12,6 @@ import (
 	"github.com/admit-auth/admit/token"
 )
 
-const (
-	codeLife    = time.Minute
-	maxCodeLife = 10 * time.Minute // RFC 6749 section 4.1.2
-	// useNoted is how far the time of the last use that a consent tells may be off: more
-	// would be a second write for every sign-in.
-	useNoted = time.Hour
-)
-
 // A step is what comes next for a request that is good.
 type step int
 
@@ -55,7 +47,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	// from whom that was shown to. Another site's page posts without the session's
 	// cookie (SameSite), and so a client's own request goes on as a GET, too.
 	if r.Method == http.MethodPost && q.err == nil &&
-		(q.decision == "" || p.cross.Check(r) != nil || s == nil || q.Shown != s.SID) {
+		(q.decision == Undecided || p.cross.Check(r) != nil || s == nil || q.Shown != s.SID) {
 		seeOther(w, p.base+"/authorize?"+q.again())
 		return
 	}
@@ -65,7 +57,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.turnDown(w, r, q, v.to, err)
 	case v.step == issueCode:
 		v.to.send(w, map[string]string{"code": code.Reveal()})
-	case q.decision != "":
+	case q.decision != Undecided:
 		// Meanwhile something has changed: the pages that say so are not answers to posts.
 		seeOther(w, p.base+"/authorize?"+q.again())
 	case v.step == askSignIn:
@@ -87,13 +79,7 @@ func guard(h http.Header) {
 
 // arrive reads what comes in: a request, or one that comes back from a page.
 func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time) (*request, error) {
-	var f form
-	var err error
-	if r.Method == http.MethodPost {
-		f, err = posted(w, r)
-	} else {
-		f, err = parseForm(r.URL.RawQuery)
-	}
+	f, err := sent(w, r)
 	if f == nil {
 		return nil, err
 	}
@@ -106,7 +92,7 @@ func (p *Provider) arrive(w http.ResponseWriter, r *http.Request, now time.Time)
 			return nil, err
 		}
 		if r.Method == http.MethodPost {
-			q.decision = f.get("decision")
+			q.decision = Decision(f.get("decision"))
 		}
 	case len(r.URL.RawQuery) > maxRequest:
 		return nil, because(ErrInvalidRequest, "The request is longer than 8 KiB.")
@@ -171,13 +157,13 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		Client: c, Session: s, endpoint: p.base + "/authorize",
 		LoginHint: q.get("login_hint"), ACRValues: q.words("acr_values"), Locales: q.words("ui_locales"),
 	}
-	v.to.withheld = c.Unverified() && q.decision != "deny"
+	v.to.withheld = c.Unverified() && q.decision != Deny
 	if v.Asked, v.Scopes, err = p.check(q, c); err != nil {
 		return v, err
 	}
 	switch q.decision {
-	case "", "allow":
-	case "deny":
+	case Undecided, Allow:
+	case Deny:
 		return v, ErrAccessDenied
 	default:
 		return v, because(ErrInvalidRequest, "The decision is neither allow nor deny.")
@@ -192,7 +178,7 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 		v.step = askSignIn
 		f := q.onward(true, "")
 		f.Raised = q.Raised || v.Why == Stronger
-		v.flow, err = p.seal(f, now)
+		v.flow, err = p.seal(flowName, f, now)
 		return v, err
 	case c.FirstParty:
 		return v, nil
@@ -200,22 +186,19 @@ func (p *Provider) weigh(tx Tx, q *request, s *Session, now time.Time) (v ruling
 	if v.consent, err = tx.Consent(s.Subject, c.ID); err != nil {
 		return v, fmt.Errorf("load consent: %w", err)
 	}
-	v.New, v.NewAudiences = v.Scopes, v.Asked.Audiences
-	if had := v.consent; had != nil {
-		v.New, v.NewAudiences = without(v.New, had.Scopes), without(v.NewAudiences, had.Audiences)
-	}
+	v.New, v.NewAudiences = v.consent.lacks(v.Scopes, v.Asked.Audiences)
 	// Of a stranger's client the host that it leads to is all that is true, and he may have
 	// another one besides, or later: nobody is led there who was not asked (RFC 8252 section
 	// 8.6).
 	remembered := v.consent != nil && len(v.New)+len(v.NewAudiences) == 0 && !q.prompts("consent") && !c.Unverified()
-	if remembered || q.decision == "allow" {
+	if remembered || q.decision == Allow {
 		return v, nil
 	}
 	if q.silent() {
 		return v, ErrConsentRequired
 	}
 	v.step = askConsent
-	v.flow, err = p.seal(q.onward(q.Back, s.SID), now)
+	v.flow, err = p.seal(flowName, q.onward(q.Back, s.SID), now)
 	return v, err
 }
 
@@ -314,41 +297,39 @@ func (p *Provider) issue(tx Tx, q *request, v *ruling, now time.Time) (admit.Sec
 		return admit.Secret{}, err
 	}
 	c, s := v.Client, v.Session
-	if !c.FirstParty && (q.decision == "allow" || now.Sub(v.consent.LastUsed) > useNoted) {
-		if err := remember(tx, v.consent, s.Subject, c, v.Scopes, v.Asked.Audiences, q.decision == "allow", now); err != nil {
-			return admit.Secret{}, err
-		}
+	var err error
+	switch {
+	case c.FirstParty:
+	case q.decision == Allow:
+		err = remember(tx, v.consent, s.Subject, c.ID, v.Scopes, v.Asked.Audiences, now)
+	default:
+		err = v.consent.used(tx, now)
+	}
+	if err != nil {
+		return admit.Secret{}, fmt.Errorf("keep a consent: %w", err)
 	}
 	t := token.New(token.OneTime)
-	err := tx.AddCode(&Code{
+	if err := tx.AddCode(&Code{
 		Selector: t.Selector(), Digest: t.Digest(), Asked: v.Asked, Session: *s,
 		Expires: now.Add(c.codeLife()),
-	})
-	if err != nil {
+	}); err != nil {
 		return admit.Secret{}, fmt.Errorf("keep a code: %w", err)
 	}
 	return admit.NewSecret(t.Reveal()), nil
 }
 
-// remember keeps what was allowed beside what was before, k or nil for nothing, or that it
-// was used.
-func remember(tx Tx, k *Consent, subject string, c *Client, scopes, audiences []string, allowed bool, now time.Time) error {
+// remember keeps what was allowed beside what was before, k or nil for nothing.
+func remember(tx Tx, k *Consent, subject, client string, scopes, audiences []string, now time.Time) error {
 	if k == nil {
-		k = &Consent{Subject: subject, Client: c.ID}
+		k = &Consent{Subject: subject, Client: client}
 	}
-	if allowed {
-		// Clipped, for what the store returned is not ours to write to.
-		k.Scopes, k.Audiences = union(slices.Clip(k.Scopes), scopes...), union(slices.Clip(k.Audiences), audiences...)
-		k.GivenAt = now
-		if err := tx.Note(Note{At: now, Event: "client_authorized", Subject: subject, Client: c.ID}); err != nil {
-			return fmt.Errorf("note a consent: %w", err)
-		}
+	// Clipped, for what the store returned is not ours to write to.
+	k.Scopes, k.Audiences = union(slices.Clip(k.Scopes), scopes...), union(slices.Clip(k.Audiences), audiences...)
+	k.GivenAt, k.LastUsed = now, now
+	if err := tx.Note(Note{At: now, Event: "client_authorized", Subject: subject, Client: client}); err != nil {
+		return err
 	}
-	k.LastUsed = now
-	if err := tx.PutConsent(k); err != nil {
-		return fmt.Errorf("keep a consent: %w", err)
-	}
-	return nil
+	return tx.PutConsent(k)
 }
 
 // turnDown tells of an error: the client, where it is known and is the one to know. Of

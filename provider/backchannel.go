@@ -174,11 +174,8 @@ func (p *Provider) take(ctx context.Context, now time.Time) (all []*Delivery, er
 
 // tellClient tells one client of what is its, and notes how that went.
 func (p *Provider) tellClient(ctx context.Context, all []*Delivery, now time.Time) error {
-	var c *Client
-	if err := p.o.Store.View(ctx, func(tx Tx) (err error) {
-		c, err = tx.Client(all[0].Client)
-		return err
-	}); err != nil {
+	c, err := p.clientOf(ctx, all[0].Client)
+	if err != nil {
 		return err
 	}
 	var over, later []*Delivery

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -145,16 +144,7 @@ func (b bearer) row(tx Tx) (*Token, error) {
 	return t, nil
 }
 
-// read returns any access token of ours that counts, or ErrInvalidToken.
-func (p *Provider) read(ctx context.Context, text string, now time.Time) (*Token, error) {
-	l, err := p.lookUp(ctx, text, now)
-	if err != nil {
-		return nil, err
-	}
-	return l.Token, nil
-}
-
-// lookUp is read, with all that the token stands on.
+// lookUp returns any access token of ours that counts, or ErrInvalidToken.
 func (p *Provider) lookUp(ctx context.Context, text string, now time.Time) (l *live, err error) {
 	b, err := p.parseBearer(ctx, text, now)
 	if err != nil {
@@ -165,30 +155,4 @@ func (p *Provider) lookUp(ctx context.Context, text string, now time.Time) (l *l
 		return err
 	})
 	return l, err
-}
-
-// asker returns the client that asks, and does in the same look at the store what else
-// there is to look at: whoever is not that client is told nothing of it.
-func (p *Provider) asker(r *http.Request, f form, now time.Time, also func(Tx, *Client) error) (*Client, error) {
-	s, err := shown(r, f)
-	if err != nil {
-		return nil, err
-	}
-	var c *Client
-	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
-		if c, err = tx.Client(s.id); err != nil || c == nil {
-			return err
-		}
-		return also(tx, c)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := p.prove(r.Context(), s, c, now); err != nil {
-		return nil, err
-	}
-	if s.spent == "" {
-		return c, nil
-	}
-	return c, p.o.Store.Update(context.WithoutCancel(r.Context()), s.spend)
 }

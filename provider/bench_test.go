@@ -76,7 +76,7 @@ func BenchmarkGrantAndTokenInMemory(b *testing.B) {
 		}
 		if err := d.m.Update(b.Context(), func(tx Tx) error {
 			t := token.New(token.Access)
-			g := &Grant{ID: newGID(), Client: "app", BegunAt: d.now, Expires: d.now.Add(5 * time.Minute)}
+			g := &Grant{ID: newID(), Client: "app", BegunAt: d.now, Expires: d.now.Add(5 * time.Minute)}
 			if err := tx.AddGrant(g); err != nil {
 				return err
 			}

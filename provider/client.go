@@ -2,12 +2,11 @@ package provider
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
-	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
-	"github.com/admit-auth/admit/token"
 )
 
 // AuthMethod is how a client proves that it is that client, by the names of
@@ -37,6 +36,11 @@ const (
 	TokenExchange     GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
+const (
+	codeLife    = time.Minute
+	maxCodeLife = 10 * time.Minute // RFC 6749 section 4.1.2
+)
+
 // A Client is an application that is registered (RFC 7591 section 2).
 type Client struct {
 	ID   string
@@ -48,15 +52,15 @@ type Client struct {
 	Keys    *jose.KeySet   // for PrivateKeyJWT
 	KeysURI string         // in place of Keys: jwks_uri
 
-	RedirectURIs         []string // compared letter by letter
-	Native               bool     // of a program on a device: the port of a loopback URI may be any (RFC 8252 section 7.3)
-	PostLogoutURIs       []string
-	BackchannelLogoutURI string // "" for none
-	// FrontchannelLogoutURI is shown in a frame of the sign-out page; "" for none.
-	FrontchannelLogoutURI string
-	Grants                []GrantType
-	Scopes                []string // that it may ask for
-	Audiences             []string // resources that it may ask for (RFC 8707)
+	RedirectURIs          []string // compared letter by letter
+	Native                bool     // of a program on a device: the port of a loopback URI may be any (RFC 8252 section 7.3)
+	PostLogoutURIs        []string
+	BackchannelLogoutURI  string // "" for none
+	FrontchannelLogoutURI string // is shown in a frame of the sign-out page; "" for none
+
+	Grants    []GrantType
+	Scopes    []string // that it may ask for
+	Audiences []string // resources that it may ask for (RFC 8707)
 	// Resources are those that it is itself: it may look into the tokens for them, and
 	// exchange them. Only who runs the provider can say so.
 	Resources     []string
@@ -78,33 +82,19 @@ type Client struct {
 	Registered *Registered // how it has registered itself; nil of one that who runs the provider has registered
 }
 
-// A ClientSecret is the digest of a secret that a client proves itself by. Secrets are
-// tokens of kind token.ClientSecret: random, so that a plain digest is enough.
-type ClientSecret struct {
-	Selector string
-	Digest   token.Digest
-	Expires  time.Time // zero for never
-}
-
-// RotateSecret gives the client a new secret. Those that it has had are good for a while
-// still, so that the new one can be brought to every machine of it; where that is no time
-// they are gone.
-func (c *Client) RotateSecret(overlap time.Duration, now time.Time) admit.Secret {
-	t, until := token.New(token.ClientSecret), now.Add(overlap)
-	secrets := []ClientSecret{{Selector: t.Selector(), Digest: t.Digest()}}
-	for _, s := range c.Secrets {
-		if s.Expires.IsZero() || s.Expires.After(until) {
-			s.Expires = until
-		}
-		if s.Expires.After(now) {
-			secrets = append(secrets, s)
-		}
-	}
-	c.Secrets = secrets // and not in place: who has a copy of the client reads them
-	return admit.NewSecret(t.Reveal())
+// clientOf returns a client by its id, nil for none.
+func (p *Provider) clientOf(ctx context.Context, id string) (c *Client, err error) {
+	err = p.o.Store.View(ctx, func(tx Tx) error {
+		c, err = tx.Client(id)
+		return err
+	})
+	return c, err
 }
 
 func (c *Client) may(g GrantType) bool { return slices.Contains(c.Grants, g) }
+
+// meetsPeople reports whether people let the client in.
+func (c *Client) meetsPeople() bool { return c.may(AuthorizationCode) || c.may(DeviceCode) }
 
 // is reports whether the client is one of the audiences of a token.
 func (c *Client) is(audience []string) bool {
@@ -113,6 +103,15 @@ func (c *Client) is(audience []string) bool {
 
 // signs is the algorithm of what is signed for the client.
 func (c *Client) signs() jose.Algorithm { return cmp.Or(c.Signs, jose.ES256) }
+
+// codeLife is how long a code is good.
+func (c *Client) codeLife() time.Duration {
+	longest := maxCodeLife
+	if c.FAPI {
+		longest = codeLife
+	}
+	return min(cmp.Or(c.CodeLife, codeLife), longest)
+}
 
 func (c *Client) accessLife() time.Duration { return cmp.Or(c.AccessLife, 5*time.Minute) }
 

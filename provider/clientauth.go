@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -36,9 +35,7 @@ type showing struct {
 	method    AuthMethod
 	secret    admit.Secret
 	assertion string
-
-	spent string    // the assertion's, once it was found good
-	until time.Time // when that may be forgotten
+	once      once // of the assertion, where that was found good
 }
 
 // shown reads what a request shows. It shows one thing: of two, one reader would look at
@@ -135,6 +132,32 @@ func (p *Provider) prove(ctx context.Context, s *showing, c *Client, now time.Ti
 	return nil
 }
 
+// asker returns the client that asks, and does in the same look at the store what else
+// there is to look at: whoever is not that client is told nothing of it.
+func (p *Provider) asker(r *http.Request, f form, now time.Time, also func(Tx, *Client) error) (*Client, error) {
+	s, err := shown(r, f)
+	if err != nil {
+		return nil, err
+	}
+	var c *Client
+	err = p.o.Store.View(r.Context(), func(tx Tx) (err error) {
+		if c, err = tx.Client(s.id); err != nil || c == nil {
+			return err
+		}
+		return also(tx, c)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prove(r.Context(), s, c, now); err != nil {
+		return nil, err
+	}
+	if s.once.id == "" {
+		return c, nil
+	}
+	return c, p.o.Store.Update(context.WithoutCancel(r.Context()), s.once.spend)
+}
+
 // An assertion is what a client signs to prove itself (RFC 7523 section 3, and the draft
 // that updates it: the audience is the issuer, and nobody besides).
 type assertion struct{ audience string }
@@ -184,14 +207,8 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 	}
 	a, err := p.assertions.VerifyAt(context.WithValue(ctx, keysOf{}, keys), s.assertion, now)
 	switch {
-	case errors.Is(err, admit.Unavailable):
-		return err
 	case err != nil:
-		why := ErrInvalidClient.Error()
-		if e, ok := errors.AsType[*admit.Error](err); ok && e.Kind() == admit.Unauthenticated {
-			why = e.Error()
-		}
-		return because(ErrInvalidClient, "The assertion does not count. "+why)
+		return uncounted(err, ErrInvalidClient, "The assertion")
 	case a.Header.Type != "" && !strings.EqualFold(a.Header.Type, "JWT") && a.Header.Type != "client-authentication+jwt":
 		return because(ErrInvalidClient, "The assertion is a token of another type.")
 	case !c.mayProve(a.Header.Algorithm):
@@ -207,10 +224,23 @@ func (p *Provider) proveKey(ctx context.Context, s *showing, c *Client, now time
 	case a.Expires.Sub(now) > strangersAssertionLife && c.Unverified():
 		return because(ErrInvalidClient, "The assertion expires later than in 5 minutes, for a client that nobody knows.")
 	}
-	// A digest: whatever the client's ids look like, a store has them of one length.
-	sum := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
-	s.spent, s.until = base64.RawURLEncoding.EncodeToString(sum[:]), a.Expires.Add(assertionLeeway)
+	s.once = c.once("client_assertion", a.ID, a.Expires.Add(assertionLeeway), errAssertionUsed)
 	return nil
+}
+
+var errAssertionUsed = because(ErrInvalidClient, "The assertion was used before.")
+
+// uncounted is a refusal of what a client has signed, with what is wrong with the signature
+// or the times.
+func uncounted(err error, of *admit.Error, what string) error {
+	e, ok := errors.AsType[*admit.Error](err)
+	switch {
+	case errors.Is(err, admit.Unavailable):
+		return err
+	case !ok || e.Kind() != admit.Unauthenticated:
+		e = of
+	}
+	return because(of, what+" does not count. "+e.Error())
 }
 
 // keysFor are the keys that a client signs with.
@@ -248,16 +278,4 @@ func (p *Provider) remoteKeys(c *Client) (jose.KeySource, error) {
 		p.remotes.Store(0)
 	}
 	return known.(jose.KeySource), nil
-}
-
-// spend has an assertion be good no more.
-func (s *showing) spend(tx Tx) error {
-	if s.spent == "" {
-		return nil
-	}
-	first, err := tx.Spend("client_assertion", s.spent, s.until)
-	if err == nil && !first {
-		err = because(ErrInvalidClient, "The assertion was used before.")
-	}
-	return err
 }

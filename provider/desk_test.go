@@ -114,6 +114,22 @@ func newDesk(t testing.TB) *desk {
 	return d
 }
 
+// remade is a provider with other options.
+func remade(t testing.TB, p *Provider, changes ...func(*Options)) *Provider {
+	t.Helper()
+	o := p.o
+	for _, change := range changes {
+		if change != nil {
+			change(&o)
+		}
+	}
+	made, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
 // deskPeople is never asked: no browser comes to this desk.
 type deskPeople struct{ People }
 
@@ -259,4 +275,13 @@ func (d *desk) alive(text string) (alive bool) {
 		d.Fatal(err)
 	}
 	return alive
+}
+
+// read returns an access token that counts, or ErrInvalidToken.
+func (d *desk) read(ctx context.Context, text string, now time.Time) (*Token, error) {
+	l, err := d.lookUp(ctx, text, now)
+	if err != nil {
+		return nil, err
+	}
+	return l.Token, nil
 }

@@ -2,9 +2,9 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -42,16 +42,6 @@ var (
 	errManyDevices = admit.Unavailable.New("too_many_devices", "There are too many devices just now.")
 )
 
-// Decision is what somebody has said to a device.
-type Decision string
-
-// The decisions.
-const (
-	Undecided Decision = ""
-	Allow     Decision = "allow"
-	Deny      Decision = "deny"
-)
-
 // A Device is one that waits for somebody, and its device code: the Code in it, whose
 // Session is that of who has decided. Asked.At is when it was asked for. It is kept for
 // twice as long as it is good, so that a device that comes late is told why.
@@ -70,31 +60,22 @@ func (d *Device) waits(now time.Time) bool { return d != nil && now.Before(d.end
 
 // devices is what the grant needs beside the store.
 type devices struct {
-	page   string // where people type codes
-	misses counts
-	begun  counts
+	misses counts // of people, who type codes
+	begun  counts // by clients that prove nothing
 
 	mu    sync.Mutex
 	polls map[string]time.Time // the last one, by selector; guarded by mu
 	swept time.Time            // guarded by mu
 }
 
-func newDevices(o *Options) (*devices, error) {
-	d := &devices{page: o.DevicePage, polls: map[string]time.Time{}}
-	if o.Address == nil {
-		o.Address = func(r *http.Request) netip.Addr {
-			at, _ := netip.ParseAddrPort(r.RemoteAddr)
-			return at.Addr()
-		}
+func checkDevicePage(page string) error {
+	u, err := url.Parse(page)
+	switch {
+	case page == "":
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
+		return fmt.Errorf("provider: the page for devices %q is not of the form https://id.example.org/device", page)
 	}
-	if d.page == "" {
-		return d, nil
-	}
-	u, err := url.Parse(d.page)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
-		return nil, fmt.Errorf("provider: the page for devices %q is not of the form https://id.example.org/device", d.page)
-	}
-	return d, nil
+	return nil
 }
 
 // A deviceAnswer is what a device gets (section 3.2).
@@ -171,7 +152,7 @@ func (p *Provider) begin(r *http.Request, f form, now time.Time) (*deviceAnswer,
 		return nil, err
 	}
 	return &deviceAnswer{
-		DeviceCode: t.Reveal(), UserCode: code.String(), Page: p.page, Complete: p.page + "?user_code=" + code.String(),
+		DeviceCode: t.Reveal(), UserCode: code.String(), Page: p.o.DevicePage, Complete: p.o.DevicePage + "?user_code=" + code.String(),
 		ExpiresIn: int64(deviceLife / time.Second), Interval: int64(deviceInterval / time.Second),
 	}, nil
 }
@@ -249,12 +230,8 @@ func (p *Provider) Device(r *http.Request, typed string) (*DeviceRequest, error)
 		return nil, err
 	}
 	q.UserCode = code.String()
-	sealed, err := json.Marshal(deviceFlow{q.flow, q.UserCode, s.SID})
-	if err != nil {
-		return nil, err
-	}
-	q.flow = string(p.o.Secrets.Seal(nil, deviceFlowName, sealed, now))
-	return q, nil
+	q.flow, err = p.seal(deviceFlowName, deviceFlow{q.flow, q.UserCode, s.SID}, now)
+	return q, err
 }
 
 // decider is who is signed in, and decides.
@@ -289,8 +266,7 @@ func (p *Provider) requestOf(tx Tx, d *Device, s *Session, from netip.Addr) (*De
 		return nil, nil, ErrUserCode
 	}
 	q := &DeviceRequest{
-		Client: c, Asked: d.Asked, Address: d.Address, Scopes: d.Asked.Scopes, New: d.Asked.Scopes, NewAudiences: d.Asked.Audiences, Expires: d.ends(),
-		flow: d.Selector,
+		Client: c, Asked: d.Asked, Address: d.Address, Scopes: d.Asked.Scopes, Expires: d.ends(), flow: d.Selector,
 	}
 	if at, err := netip.ParseAddr(d.Address); err == nil && from.IsValid() {
 		q.Near = network(at) == network(from)
@@ -299,9 +275,7 @@ func (p *Provider) requestOf(tx Tx, d *Device, s *Session, from netip.Addr) (*De
 	if err != nil {
 		return nil, nil, fmt.Errorf("load consent: %w", err)
 	}
-	if k != nil {
-		q.New, q.NewAudiences = without(q.New, k.Scopes), without(q.NewAudiences, k.Audiences)
-	}
+	q.New, q.NewAudiences = k.lacks(q.Scopes, q.Asked.Audiences)
 	return q, k, nil
 }
 
@@ -321,11 +295,7 @@ func (p *Provider) DecideDevice(r *http.Request, flow string, allow bool) (*Devi
 		return nil, err
 	}
 	var shown deviceFlow
-	opened, _, err := p.o.Secrets.Open(nil, deviceFlowName, flow, deviceLife, now)
-	if err == nil {
-		err = json.Unmarshal(opened, &shown)
-	}
-	if err != nil || shown.Shown != s.SID {
+	if p.unseal(deviceFlowName, flow, deviceLife, now, &shown) != nil || shown.Shown != s.SID {
 		return nil, ErrDevicePage
 	}
 	decision := Deny
@@ -368,15 +338,13 @@ func (p *Provider) DecideDevice(r *http.Request, flow string, allow bool) (*Devi
 		case q.Client.FirstParty:
 			return tx.Note(Note{At: now, Event: "client_authorized", Subject: live.Subject, Client: q.Client.ID})
 		}
-		return remember(tx, had, live.Subject, q.Client, q.Scopes, q.Asked.Audiences, true, now)
+		return remember(tx, had, live.Subject, q.Client.ID, q.Scopes, q.Asked.Audiences, now)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return q, nil
 }
-
-// What the token endpoint says to a device.
 
 var errDevice = because(ErrInvalidGrant, "The device_code is not one of this client's, or no longer good.")
 
@@ -462,19 +430,18 @@ func (x *exchange) early(d *Device) bool {
 	return *x.polled
 }
 
-func (p *devices) poll(selector string, interval time.Duration, now time.Time) (early bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.swept) > deviceLife {
-		for selector, last := range p.polls {
-			if now.Sub(last) > slowest {
-				delete(p.polls, selector)
-			}
-		}
-		p.swept = now
+func (d *devices) poll(selector string, interval time.Duration, now time.Time) (early bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.polls == nil {
+		d.polls = map[string]time.Time{}
 	}
-	last, known := p.polls[selector]
-	p.polls[selector] = now
+	if now.Sub(d.swept) > deviceLife {
+		maps.DeleteFunc(d.polls, func(_ string, last time.Time) bool { return now.Sub(last) > slowest })
+		d.swept = now
+	}
+	last, known := d.polls[selector]
+	d.polls[selector] = now
 	return known && now.Sub(last) < interval-pollSlack
 }
 

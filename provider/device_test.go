@@ -31,17 +31,9 @@ func newLiving(t testing.TB, change ...func(*Options)) *living {
 	l.store = &shelf{Memory: l.m, codes: map[string]*Code{}}
 	l.m.PutUser(User{Subject: "bob"})
 	l.m.PutSession(Session{SID: "s2", Subject: "bob", AuthTime: l.now, ACR: "aal2", AMR: []string{"otp"}, Expires: l.now.Add(time.Hour)})
-	o := Options{
-		Issuer: deskIssuer, Store: l.store, Keys: deskSigning(), Secrets: deskRing(t, "a"), People: l, DevicePage: devicePage,
-		now: func() time.Time { return l.now },
-	}
-	for _, fn := range change {
-		fn(&o)
-	}
-	var err error
-	if l.Provider, err = New(o); err != nil {
-		t.Fatal(err)
-	}
+	l.Provider = remade(t, l.Provider, append([]func(*Options){func(o *Options) {
+		o.Store, o.People, o.DevicePage, o.InsecureLoopback = l.store, l, devicePage, false
+	}}, change...)...)
 	l.tv("tv", nil)
 	return l
 }

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -9,30 +8,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
-	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/jose"
 )
-
-// rest is what the endpoints have that are not about getting tokens.
-type rest struct {
-	bearers *jose.Verifier[access.Claims]
-	logouts signers[logoutClaims]
-	send    http.RoundTripper // to addresses that clients have registered
-	wake    chan struct{}     // that there is something to deliver
-
-	described atomic.Pointer[described]
-	published atomic.Pointer[published]
-}
-
-func newRest(o *Options) (*rest, error) {
-	b, err := newBearers(o)
-	if err != nil {
-		return nil, err
-	}
-	return &rest{bearers: b, send: cmp.Or(o.HTTP.Transport, http.DefaultTransport), wake: make(chan struct{}, 1)}, nil
-}
 
 // A page is an answer that is ready, with the headers that it has.
 type page struct {
@@ -161,7 +139,7 @@ func (p *Provider) describe(signs [3]bool) *document {
 		Issuer: p.o.Issuer, Authorization: at + "/authorize", Token: at + "/token", Introspection: at + "/introspect",
 		Revocation: at + "/revoke", UserInfo: at + "/userinfo", Keys: at + "/jwks", Pushed: at + "/par", EndSession: at + "/logout",
 
-		Responses: []string{"code"}, ResponseModes: []string{"query", "form_post"},
+		Scopes: p.allScopes(), Responses: []string{"code"}, ResponseModes: []string{"query", "form_post"},
 		Grants:   []GrantType{AuthorizationCode, RefreshToken, ClientCredentials, TokenExchange},
 		Subjects: []string{"public", "pairwise"}, ACRs: p.o.ACRs, Locales: p.o.Locales,
 		Prompts:      []string{"none", "login", "consent", "select_account"},
@@ -189,15 +167,11 @@ func (p *Provider) describe(signs [3]bool) *document {
 	}
 	d.Inspections = d.IDTokenSigns // and of what else is signed for a client
 	claims := map[string]bool{"sub": true, "iss": true, "aud": true, "exp": true, "iat": true, "auth_time": true, "acr": true, "amr": true, "azp": true, "nonce": true, "sid": true, "at_hash": true}
-	for _, all := range [...]map[string][]string{standardClaims, p.o.Scopes} {
-		for scope, names := range all {
-			d.Scopes = append(d.Scopes, scope)
-			for _, name := range names {
-				claims[name] = true
-			}
+	for _, scope := range d.Scopes {
+		for _, name := range claimsOf(scope, p.o.Scopes) {
+			claims[name] = true
 		}
 	}
-	slices.Sort(d.Scopes)
 	d.Claims = slices.Sorted(maps.Keys(claims))
 	return d
 }

@@ -16,10 +16,7 @@ import (
 // the refresh tokens, too. Those of another client are bound by its authentication, and
 // it may take another key (section 5).
 
-const (
-	noncePurpose = "provider dpop nonce"
-	spentProof   = "dpop proof" // the purpose of [Tx].Spend
-)
+const noncePurpose = "provider dpop nonce"
 
 var (
 	errProofUsed    = because(dpop.ErrProof, dpop.ErrReplayed.Error())
@@ -58,14 +55,7 @@ func (p *Provider) proven(r *http.Request, token string, now time.Time) (dpop.Pr
 
 // spend has a proof be good no more, at any replica.
 func spend(tx Tx, key dpop.Proof) error {
-	if key.ID == "" {
-		return nil
-	}
-	first, err := tx.Spend(spentProof, key.ID, key.Until)
-	if err == nil && !first {
-		err = errProofUsed
-	}
-	return err
+	return once{"dpop proof", key.ID, key.Until, errProofUsed}.spend(tx)
 }
 
 // tellNonce says what the next proof must name to whoever sends them (section 8.2).
@@ -80,9 +70,9 @@ func schemeOf(r *http.Request) string {
 	return scheme
 }
 
-// pushed is the proof that an authorization request was pushed with, which is then bound
+// pushedWith is the proof that an authorization request was pushed with, which is then bound
 // to that key as if it had said dpop_jkt (section 10.1).
-func (p *Provider) pushed(r *http.Request, f form, c *Client, now time.Time) (dpop.Proof, error) {
+func (p *Provider) pushedWith(r *http.Request, f form, c *Client, now time.Time) (dpop.Proof, error) {
 	key, err := p.proven(r, "", now)
 	if err == nil {
 		err = c.timely(key, now)

@@ -455,12 +455,7 @@ func TestAttackAProofThatIsTooOldOrFromTheFuture(t *testing.T) {
 func newDeskOf(t testing.TB, seeds ...string) *desk {
 	t.Helper()
 	d := newDesk(t)
-	o := d.o
-	o.Secrets = deskRing(t, seeds...)
-	var err error
-	if d.Provider, err = New(o); err != nil {
-		t.Fatal(err)
-	}
+	d.Provider = remade(t, d.Provider, func(o *Options) { o.Secrets = deskRing(t, seeds...) })
 	return d
 }
 
@@ -549,12 +544,7 @@ func TestANonceOutlivesItsKey(t *testing.T) {
 	_, secret := d.client("app", nil)
 	f := fields("grant_type", "client_credentials")
 	secrets := &turning{deskRing(t, "a")}
-	o := d.o
-	o.Secrets = secrets
-	var err error
-	if d.Provider, err = New(o); err != nil {
-		t.Fatal(err)
-	}
+	d.Provider = remade(t, d.Provider, func(o *Options) { o.Secrets = secrets })
 	old := d.proofs.Nonce(d.now)
 	secrets.Keys = deskRing(t, "b", "a")
 	if d.proofs.Nonce(d.now) == old {

@@ -122,10 +122,10 @@ func TestAClientIsToldAsSoonAsTheNewsIsThere(t *testing.T) {
 		h := newHall(t)
 		h.app("app", func(c *Client) { c.BackchannelLogoutURI = "https://app.example.org/logout" })
 		told := make(chan time.Time, 1)
-		h.Provider.send = tripper(func(*http.Request) (*http.Response, error) {
+		h.o.HTTP = &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) {
 			told <- time.Now()
 			return &http.Response{StatusCode: 204, Body: io.NopCloser(strings.NewReader(""))}, nil
-		})
+		})}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		log := feed.NewLog(nil)

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -29,15 +28,6 @@ func (c *Client) mayProve(alg jose.Algorithm) bool {
 func (c *Client) mustPush() bool { return c.RequirePushed || c.FAPI }
 
 func (c *Client) mustBind() bool { return c.DPoP || c.FAPI }
-
-// codeLife is how long a code is good.
-func (c *Client) codeLife() time.Duration {
-	longest := maxCodeLife
-	if c.FAPI {
-		longest = codeLife
-	}
-	return min(cmp.Or(c.CodeLife, codeLife), longest)
-}
 
 // timely says whether a proof was made when the profile allows it. For other clients the
 // nonce alone counts, and their clocks may be wrong.

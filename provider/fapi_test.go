@@ -24,13 +24,7 @@ type bank struct {
 func newBank(t testing.TB, change func(*Client)) *bank {
 	t.Helper()
 	b := &bank{pusher: newPusher(t), holder: newHolder(t)}
-	o := b.o
-	o.Keys = deskSigning()
-	p, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Provider = p
+	b.Provider = remade(t, b.Provider, func(o *Options) { o.Keys = deskSigning() })
 	b.change("firm", func(c *Client) {
 		c.FAPI = true
 		c.Grants = []GrantType{AuthorizationCode, RefreshToken, ClientCredentials}
@@ -41,7 +35,7 @@ func newBank(t testing.TB, change func(*Client)) *bank {
 	})
 	b.shelf.PutUser(User{Subject: "ann", Claims: map[string]any{"name": "Ann"}})
 	// A nonce of the moment in which the provider was made does not count.
-	b.d = &desk{TB: t, Provider: p, now: time.Now().Add(2 * time.Second)}
+	b.d = &desk{TB: t, Provider: b.Provider, now: time.Now().Add(2 * time.Second)}
 	return b
 }
 

@@ -18,13 +18,7 @@ func TestACodeFromTheAuthorizationEndpointBecomesTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
-			o := s.o
-			o.Keys = deskSigning()
-			p, err := New(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Provider = p
+			s.Provider = remade(t, s.Provider, func(o *Options) { o.Keys = deskSigning() })
 			s.change("shop", func(k *Client) { k.Auth, k.Sector = NoAuth, c.sector })
 			s.shelf.PutUser(User{Subject: "ann", Claims: map[string]any{"email": "ann@example.org", "name": "Ann"}})
 			s.shelf.PutUser(User{Subject: "bob"})
@@ -53,7 +47,7 @@ func TestACodeFromTheAuthorizationEndpointBecomesTokens(t *testing.T) {
 			if c.redirect == "" {
 				return // and no ID token, which demands one
 			}
-			payload, _, err := p.hints.Verify(t.Context(), id)
+			payload, _, err := s.hints.Verify(t.Context(), id)
 			if err != nil || !strings.Contains(string(payload), `"email":"ann@example.org"`) || got["scope"] != scope {
 				t.Errorf("%v with %s, %v", got, payload, err)
 			}

@@ -68,6 +68,19 @@ func printable(name string) string {
 	}, name)
 }
 
+// needsEscape reports what is not itself in URLs and forms (RFC 3986 section 2.3).
+func needsEscape(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~", c)
+}
+
+// sent reads what a browser sends, which may have been led here, or post a form.
+func sent(w http.ResponseWriter, r *http.Request) (form, error) {
+	if r.Method == http.MethodPost {
+		return posted(w, r)
+	}
+	return parseForm(r.URL.RawQuery)
+}
+
 // posted reads the form that a client posts. Nothing may stand in the query: it is
 // logged on its way.
 func posted(w http.ResponseWriter, r *http.Request) (form, error) {

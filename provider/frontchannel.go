@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"slices"
-	"strings"
 )
 
 // maxFrames bounds how many clients one page tells: each is a page of somebody else's.
@@ -45,11 +44,7 @@ func (p *Provider) Frames(ctx context.Context, sid string) (frames []string, err
 // so that a client which wants them need not say so: without them any page could sign its
 // people out, with an image that has that address.
 func (p *Provider) frame(c *Client, sid string) string {
-	sep := "?"
-	if strings.Contains(c.FrontchannelLogoutURI, "?") {
-		sep = "&"
-	}
-	return c.FrontchannelLogoutURI + sep + url.Values{"iss": {p.o.Issuer}, "sid": {p.sid(c, sid)}}.Encode()
+	return withQuery(c.FrontchannelLogoutURI, url.Values{"iss": {p.o.Issuer}, "sid": {p.sid(c, sid)}})
 }
 
 // checkFrontchannel says why a client cannot be told in a frame. The address is on the
@@ -67,13 +62,4 @@ func (c *Client) checkFrontchannel(insecure bool) string {
 		return printable(uri) + " is not on the scheme, host and port of a redirect URI of the client."
 	}
 	return ""
-}
-
-// originOf is the scheme, host and port of an address.
-func originOf(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return ""
-	}
-	return u.Scheme + "://" + u.Host
 }

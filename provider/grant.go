@@ -27,7 +27,7 @@ const (
 	// verifiersLeeway is for how long after it has expired a verifier may take a token.
 	verifiersLeeway = 5 * time.Minute
 	// lastUsedStep is how exactly it is known when a client was used last: a write at
-	// each refresh would be one too many.
+	// each sign-in and refresh would be one too many.
 	lastUsedStep = time.Hour
 
 	refreshPurpose = "provider refresh"
@@ -119,19 +119,20 @@ type minted struct {
 
 // mint notes an access token of a grant, bound to the key that was proved. The user is
 // nil where the client asks for itself.
-func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []string, now time.Time) (*minted, error) {
+func (x *exchange) mint(tx Tx, g *Grant) (m *minted, err error) {
+	c, u, now := x.client, x.user, x.now
 	expires := now.Add(c.accessLife())
 	if g.Expires.Before(expires) {
 		expires = g.Expires // nobody tells verifiers of an end that comes by itself
 	}
-	m := &minted{life: expires.Sub(now)}
+	m = &minted{life: expires.Sub(now)}
 	// A JWT can be read by the client, and says who somebody is to everybody: what ends
 	// it names that. Where the client must not know, its tokens say nothing.
 	if !c.JWT || c.Sector != "" {
 		m.opaque = token.New(token.Access)
 		t := &Token{
 			Selector: m.opaque.Selector(), Digest: m.opaque.Digest(), Grant: g.ID, Client: c.ID, Subject: g.Subject, SID: g.session(),
-			Scopes: scopes, Audience: audience, JKT: x.key.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
+			Scopes: x.scopes, Audience: x.audience, JKT: x.key.JKT, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, Issued: now, Expires: expires,
 			Actors: x.actors,
 		}
 		if u != nil {
@@ -144,8 +145,8 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 		return nil, err
 	}
 	m.claims = &jose.Claims[access.Claims]{
-		Issuer: x.o.Issuer, Subject: g.Subject, Audience: audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
-		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR, Act: actor(x.actors)},
+		Issuer: x.o.Issuer, Subject: g.Subject, Audience: x.audience, IssuedAt: now, Expires: expires, ID: rand.Text(),
+		Data: access.Claims{ClientID: c.ID, Scope: strings.Join(x.scopes, " "), GID: g.ID, ACR: g.ACR, AMR: g.AMR, Act: actor(x.actors)},
 	}
 	d := &m.claims.Data
 	if u == nil {
@@ -161,7 +162,6 @@ func (x *exchange) mint(tx Tx, g *Grant, c *Client, u *User, scopes, audience []
 	if x.key.JKT != "" {
 		d.Confirmation = &access.Confirmation{JKT: x.key.JKT}
 	}
-	var err error
 	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))
 	return m, err
 }
@@ -177,14 +177,20 @@ func (p *Provider) text(m *minted) (admit.Secret, error) {
 
 // endGrant ends a grant, and with it all that came of it, everywhere.
 func endGrant(tx Tx, g *Grant, c *Client, reason string, now time.Time) error {
-	ended, err := tx.EndGrant(g.ID, reason, now)
+	ended, err := endUnnoted(tx, g, c, reason, now)
 	if err != nil || !ended {
 		return err
 	}
-	if err := tx.Tell(feed.GrantEnded(g.ID, g.Subject, reason, now.Add(c.accessLife()+verifiersLeeway))); err != nil {
-		return err
-	}
 	return tx.Note(Note{At: now, Event: reason, Subject: g.Subject, Client: g.Client, Detail: g.ID})
+}
+
+// endUnnoted is endGrant where one note is for several.
+func endUnnoted(tx Tx, g *Grant, c *Client, reason string, now time.Time) (bool, error) {
+	ended, err := tx.EndGrant(g.ID, reason, now)
+	if err == nil && ended {
+		err = tx.Tell(feed.GrantEnded(g.ID, g.Subject, reason, now.Add(c.accessLife()+verifiersLeeway)))
+	}
+	return ended, err
 }
 
 // session is the sid of the session that a grant ends with, "" for none.
@@ -218,12 +224,28 @@ func behind(tx Tx, g *Grant, now time.Time) (s *Session, u *User, err error) {
 
 // used notes that a client was used with what somebody has allowed it.
 func used(tx Tx, g *Grant, now time.Time) error {
-	c, err := tx.Consent(g.Subject, g.Client)
-	if err != nil || c == nil || now.Sub(c.LastUsed) < lastUsedStep {
+	k, err := tx.Consent(g.Subject, g.Client)
+	if err != nil || k == nil {
 		return err
 	}
-	c.LastUsed = now
-	return tx.PutConsent(c)
+	return k.used(tx, now)
+}
+
+// used notes that what was allowed was used.
+func (k *Consent) used(tx Tx, now time.Time) error {
+	if now.Sub(k.LastUsed) < lastUsedStep {
+		return nil
+	}
+	k.LastUsed = now
+	return tx.PutConsent(k)
+}
+
+// lacks returns what of scopes and resources was not allowed; k is nil where nothing was.
+func (k *Consent) lacks(scopes, audiences []string) (newScopes, newAudiences []string) {
+	if k == nil {
+		return scopes, audiences
+	}
+	return without(scopes, k.Scopes), without(audiences, k.Audiences)
 }
 
 // narrowed returns the scopes that are asked for of those that there are, in their order:
@@ -232,12 +254,10 @@ func narrowed(have, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		return have, nil
 	}
-	for _, scope := range asked {
-		if !slices.Contains(have, scope) {
-			return nil, ErrInvalidScope
-		}
+	if len(without(asked, have)) > 0 {
+		return nil, ErrInvalidScope
 	}
-	return slices.DeleteFunc(slices.Clone(have), func(scope string) bool { return !slices.Contains(asked, scope) }), nil
+	return within(have, asked), nil
 }
 
 // audienceOf returns what a token is for: of the resources that may be asked for those
@@ -248,12 +268,9 @@ func narrowed(have, asked []string) ([]string, error) {
 // Who asks for people to be told of (scope openid), and uses no more than one service, gets
 // one that is good at the userinfo endpoint, too.
 func (p *Provider) audienceOf(c *Client, may, asked []string, people bool) ([]string, error) {
-	for _, resource := range asked {
-		if !slices.Contains(may, resource) {
-			return nil, ErrInvalidTarget
-		}
-	}
 	switch {
+	case len(without(asked, may)) > 0:
+		return nil, ErrInvalidTarget
 	case len(asked) > 0:
 		return slices.Compact(slices.Sorted(slices.Values(asked))), nil
 	case people && len(may) == 1 && len(c.Audiences) == 1 && may[0] != p.o.Issuer:

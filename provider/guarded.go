@@ -41,17 +41,14 @@ func guarded(loopback bool, networks ...netip.Prefix) http.RoundTripper {
 // reach is how the addresses of a client are reached: those of a stranger outside alone.
 func (p *Provider) reach(c *Client) *http.Client {
 	if c.Unverified() {
-		return p.o.outside
+		return p.beyond
 	}
 	return p.o.HTTP
 }
 
 // sends is reach without redirects.
 func (p *Provider) sends(c *Client) http.RoundTripper {
-	if c.Unverified() {
-		return cmp.Or(p.o.outside.Transport, http.DefaultTransport)
-	}
-	return p.send
+	return cmp.Or(p.reach(c).Transport, http.DefaultTransport)
 }
 
 // holds tells of a network whether an address is in it.

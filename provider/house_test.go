@@ -104,7 +104,7 @@ func (s *stage) SignOut(http.ResponseWriter, *http.Request, *Logout) { s.Error("
 
 const (
 	callback  = "https://shop.example.net/cb"
-	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // RFC 7636 appendix B
+	challenge = deskChallenge
 )
 
 func newStage(t testing.TB) *stage {

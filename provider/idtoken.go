@@ -34,6 +34,8 @@ var signingAlgorithms = []jose.Algorithm{jose.ES256, jose.EdDSA, jose.RS256}
 type tokens struct {
 	access     signers[access.Claims]
 	ids        signers[map[string]any]
+	logouts    signers[logoutClaims]
+	bearers    *jose.Verifier[access.Claims]
 	hints      *jose.PayloadVerifier
 	assertions *jose.Verifier[assertion]
 	objects    *jose.Verifier[objectClaims]
@@ -42,6 +44,10 @@ type tokens struct {
 }
 
 func newTokens(o *Options) (*tokens, error) {
+	bearers, err := newBearers(o)
+	if err != nil {
+		return nil, err
+	}
 	assertions, err := newAssertions()
 	if err != nil {
 		return nil, err
@@ -54,7 +60,7 @@ func newTokens(o *Options) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tokens{hints: hints, assertions: assertions, objects: objects}, nil
+	return &tokens{bearers: bearers, hints: hints, assertions: assertions, objects: objects}, nil
 }
 
 // signers are one for each algorithm, of the key that signs now.
@@ -157,27 +163,6 @@ func halfHash(alg jose.Algorithm, text string) string {
 	}
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// standardClaims are what the scopes of OpenID Connect Core section 5.4 give.
-var standardClaims = map[string][]string{
-	"openid":         nil,
-	"offline_access": nil,
-	"profile": {
-		"name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
-		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
-	},
-	"email":   {"email", "email_verified"},
-	"address": {"address"},
-	"phone":   {"phone_number", "phone_number_verified"},
-}
-
-// claimsOf are the claims that a scope gives.
-func claimsOf(scope string, extra map[string][]string) []string {
-	if all, standard := standardClaims[scope]; standard {
-		return all
-	}
-	return extra[scope]
 }
 
 // claimsFor returns what is told of somebody: what the scopes give, and what is wished

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -71,10 +70,7 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	var c *Client
 	if q.Client != "" {
-		if err := p.o.Store.View(r.Context(), func(tx Tx) (err error) {
-			c, err = tx.Client(q.Client)
-			return err
-		}); err != nil {
+		if c, err = p.clientOf(r.Context(), q.Client); err != nil {
 			p.o.People.Fault(w, r, err)
 			return
 		}
@@ -107,13 +103,7 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 
 // leave reads what comes in: a request, or one that comes back from a page.
 func (p *Provider) leave(w http.ResponseWriter, r *http.Request, now time.Time) (*leaving, error) {
-	var f form
-	var err error
-	if r.Method == http.MethodPost {
-		f, err = posted(w, r)
-	} else {
-		f, err = parseForm(r.URL.RawQuery)
-	}
+	f, err := sent(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +141,7 @@ func (p *Provider) leadsTo(c *Client, q *leaving) string {
 	if q.State == "" {
 		return q.URI
 	}
-	sep := "?"
-	if strings.Contains(q.URI, "?") {
-		sep = "&"
-	}
-	return q.URI + sep + "state=" + url.QueryEscape(q.State)
+	return withQuery(q.URI, url.Values{"state": {q.State}})
 }
 
 func (p *Provider) sealLeaving(q *leaving, now time.Time) (string, error) {
@@ -170,12 +156,8 @@ func (p *Provider) sealLeaving(q *leaving, now time.Time) (string, error) {
 }
 
 func (p *Provider) openLeaving(sealed string, now time.Time) (*leaving, error) {
-	text, _, err := p.o.Secrets.Open(nil, logoutName, sealed, flowLife, now)
 	q := &leaving{}
-	if err == nil {
-		err = json.Unmarshal(text, q)
-	}
-	if err != nil {
+	if p.unseal(logoutName, sealed, flowLife, now, q) != nil {
 		return nil, because(ErrInvalidRequest, "This page is too old, or was never made here.")
 	}
 	return q, nil

@@ -145,7 +145,7 @@ func TestAttackLogoutIsAnOpenRedirect(t *testing.T) {
 		}
 	}
 	// What was sealed for the authorization endpoint is no logout.
-	sealed, err := h.seal(flow{Query: "client_id=app"}, h.now)
+	sealed, err := h.seal(flowName, flow{Query: "client_id=app"}, h.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func (e *ear) all() []string {
 // listening is a hall with a client that listens on loopback.
 func listening(t testing.TB, change func(*Client)) (*hall, *ear) {
 	h, e := newHall(t), newEar(t)
-	h.Provider.o.InsecureLoopback, h.Provider.send = true, guarded(true)
+	h.o.InsecureLoopback, h.o.HTTP = true, &http.Client{Transport: guarded(true)}
 	h.app("app", func(c *Client) {
 		c.BackchannelLogoutURI = e.URL + "/logout"
 		if change != nil {
@@ -463,7 +463,7 @@ func TestRunFollowsTheFeedOfSessions(t *testing.T) {
 
 func TestAttackALogoutAddressLeadsInside(t *testing.T) {
 	h, e := listening(t, nil)
-	h.Provider.send = guarded(false)
+	h.o.HTTP = &http.Client{Transport: guarded(false)}
 	h.tokens("app", nil)
 	h.SessionEnded(t.Context(), "s1")
 	h.delivers()

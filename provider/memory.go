@@ -69,7 +69,8 @@ type MemoryOptions struct {
 func NewMemory(o *MemoryOptions) *Memory {
 	m := &Memory{
 		clients: map[string]*Client{}, invites: map[string]Invite{}, users: map[string]User{}, sessions: map[string]Session{}, consents: map[pair]Consent{},
-		codes: map[string]Code{}, pushed: map[string]Pushed{}, devices: map[string]Device{}, userCodes: map[string]string{}, grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
+		codes: map[string]Code{}, pushed: map[string]Pushed{}, devices: map[string]Device{}, userCodes: map[string]string{},
+		grants: map[string]Grant{}, tokens: map[string]Token{}, spent: map[pair]time.Time{}, deliveries: map[string]Delivery{},
 		of: map[string]map[string]bool{}, behind: map[string]map[string]bool{},
 	}
 	if o != nil {
@@ -178,7 +179,7 @@ func (tx *memoryTx) rollback() {
 	}
 }
 
-// put replaces one record of a map.
+// put writes a record, and knows which was there.
 func put[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V) {
 	old, was := in[key]
 	in[key] = v
@@ -187,6 +188,33 @@ func put[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V) {
 			in[key] = old
 		}
 	})
+}
+
+// replace puts a record, in place of one with its key where there is one.
+func replace[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V) error {
+	if !tx.writes {
+		return errReadOnly
+	}
+	if _, known := in[key]; !known {
+		if err := tx.room(); err != nil {
+			return err
+		}
+	}
+	put(tx, in, key, v)
+	return nil
+}
+
+// remove removes a record, and reports whether it was there.
+func remove[K comparable, V any](tx *memoryTx, in map[K]V, key K) (was bool, err error) {
+	if !tx.writes {
+		return false, errReadOnly
+	}
+	old, was := in[key]
+	if was {
+		delete(in, key)
+		tx.undo = append(tx.undo, func() { in[key] = old })
+	}
+	return was, nil
 }
 
 // add writes a record that was not there, and goes when it has expired.
@@ -234,30 +262,15 @@ func (tx *memoryTx) Client(id string) (*Client, error) { return tx.clients[id], 
 
 // PutClient implements [Tx].
 func (tx *memoryTx) PutClient(c *Client) error {
-	if !tx.writes {
-		return errReadOnly
-	}
-	if tx.clients[c.ID] == nil {
-		if err := tx.room(); err != nil {
-			return err
-		}
-	}
 	own := *c
-	put(tx, tx.clients, c.ID, &own)
-	return nil
+	return replace(tx, tx.clients, c.ID, &own)
 }
 
 // DeleteClient implements [Tx]. It looks at everything there is: clients go seldom.
 func (tx *memoryTx) DeleteClient(id string) error {
-	if !tx.writes {
-		return errReadOnly
+	if was, err := remove(tx, tx.clients, id); !was {
+		return err
 	}
-	old, was := tx.clients[id]
-	if !was {
-		return nil
-	}
-	delete(tx.clients, id)
-	tx.undo = append(tx.undo, func() { tx.clients[id] = old })
 	drop(tx, tx.consents, func(c Consent) bool { return c.Client == id })
 	drop(tx, tx.codes, func(c Code) bool { return c.Asked.Client == id })
 	for _, g := range drop(tx, tx.grants, func(g Grant) bool { return g.Client == id }) {
@@ -324,17 +337,7 @@ func found[K comparable, V any](in map[K]V, key K) (*V, error) {
 
 // PutConsent implements [Tx].
 func (tx *memoryTx) PutConsent(c *Consent) error {
-	if !tx.writes {
-		return errReadOnly
-	}
-	name := pair{c.Subject, c.Client}
-	if _, known := tx.consents[name]; !known {
-		if err := tx.room(); err != nil {
-			return err
-		}
-	}
-	put(tx, tx.consents, name, Consent{c.Subject, c.Client, slices.Clone(c.Scopes), slices.Clone(c.Audiences), c.GivenAt, c.LastUsed})
-	return nil
+	return replace(tx, tx.consents, pair{c.Subject, c.Client}, Consent{c.Subject, c.Client, slices.Clone(c.Scopes), slices.Clone(c.Audiences), c.GivenAt, c.LastUsed})
 }
 
 // Consents implements [Tx].
@@ -349,16 +352,7 @@ func (tx *memoryTx) Consents(subject string) (all []*Consent, err error) {
 
 // EndConsent implements [Tx].
 func (tx *memoryTx) EndConsent(subject, client string) (bool, error) {
-	if !tx.writes {
-		return false, errReadOnly
-	}
-	name := pair{subject, client}
-	old, was := tx.consents[name]
-	if was {
-		delete(tx.consents, name)
-		tx.undo = append(tx.undo, func() { tx.consents[name] = old })
-	}
-	return was, nil
+	return remove(tx, tx.consents, pair{subject, client})
 }
 
 // Code implements [Tx].
@@ -399,16 +393,7 @@ func (tx *memoryTx) AddPushed(p *Pushed) error {
 
 // DropPushed implements [Tx].
 func (tx *memoryTx) DropPushed(selector string) (bool, error) {
-	p, ok := tx.pushed[selector]
-	switch {
-	case !tx.writes:
-		return false, errReadOnly
-	case !ok:
-		return false, nil
-	}
-	delete(tx.pushed, selector)
-	tx.undo = append(tx.undo, func() { tx.pushed[selector] = p })
-	return true, nil
+	return remove(tx, tx.pushed, selector)
 }
 
 // Device implements [Tx].
@@ -606,16 +591,8 @@ func (tx *memoryTx) AddToken(t *Token) error {
 
 // EndToken implements [Tx].
 func (tx *memoryTx) EndToken(selector string) error {
-	t, ok := tx.tokens[selector]
-	switch {
-	case !tx.writes:
-		return errReadOnly
-	case !ok:
-		return nil
-	}
-	delete(tx.tokens, selector)
-	tx.undo = append(tx.undo, func() { tx.tokens[selector] = t })
-	return nil
+	_, err := remove(tx, tx.tokens, selector)
+	return err
 }
 
 // Spend implements [Tx].
@@ -647,30 +624,13 @@ func (tx *memoryTx) Deliveries(now time.Time, most int) (due []*Delivery, err er
 
 // PutDelivery implements [Tx].
 func (tx *memoryTx) PutDelivery(d *Delivery) error {
-	if !tx.writes {
-		return errReadOnly
-	}
-	if _, known := tx.deliveries[d.ID]; !known {
-		if err := tx.room(); err != nil {
-			return err
-		}
-	}
-	put(tx, tx.deliveries, d.ID, *d)
-	return nil
+	return replace(tx, tx.deliveries, d.ID, *d)
 }
 
 // DropDelivery implements [Tx].
 func (tx *memoryTx) DropDelivery(id string) error {
-	d, ok := tx.deliveries[id]
-	switch {
-	case !tx.writes:
-		return errReadOnly
-	case !ok:
-		return nil
-	}
-	delete(tx.deliveries, id)
-	tx.undo = append(tx.undo, func() { tx.deliveries[id] = d })
-	return nil
+	_, err := remove(tx, tx.deliveries, id)
+	return err
 }
 
 // Place implements [Tx]: there are no status lists.

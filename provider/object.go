@@ -2,14 +2,10 @@ package provider
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/url"
 	"time"
 
-	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
 )
 
@@ -61,14 +57,8 @@ func (p *Provider) unwrap(ctx context.Context, q *request, c *Client) error {
 	o, err := p.objects.VerifyAt(context.WithValue(ctx, keysOf{}, keys), q.get("request"), q.at())
 	bad := func(why string) error { return because(ErrInvalidRequestObject, why) }
 	switch {
-	case errors.Is(err, admit.Unavailable):
-		return err
 	case err != nil:
-		why := ErrInvalidRequestObject.Error()
-		if e, ok := errors.AsType[*admit.Error](err); ok && e.Kind() == admit.Unauthenticated {
-			why = e.Error()
-		}
-		return bad("The request object does not count. " + why)
+		return uncounted(err, ErrInvalidRequestObject, "The request object")
 	case !c.mayProve(o.Header.Algorithm):
 		return bad("The request object is signed with an algorithm that this client may not use.")
 	case o.Issuer != c.ID || jsonString(o.Data.all["client_id"]) != c.ID:
@@ -90,10 +80,8 @@ func (p *Provider) unwrap(ctx context.Context, q *request, c *Client) error {
 	}
 	q.signed = true
 	if o.ID != "" {
-		// A digest: whatever the client's ids look like, a store has them of one length.
-		sum := sha256.Sum256([]byte(c.ID + "\x00" + o.ID))
 		// A person whom it has led here a moment before it expires may be at a page for long.
-		q.once = once{"request_object", base64.RawURLEncoding.EncodeToString(sum[:]), o.Expires.Add(objectLeeway + flowLife), errObjectUsed}
+		q.once = c.once("request_object", o.ID, o.Expires.Add(objectLeeway+flowLife), errObjectUsed)
 	}
 	return nil
 }

@@ -1,9 +1,6 @@
 package provider
 
-import (
-	"net/url"
-	"slices"
-)
+import "net/url"
 
 // Origins are those of the client's own pages, by its redirect URIs: for
 // Options.Origin. A program on a device has none.
@@ -12,13 +9,18 @@ func (c *Client) Origins() (all []string) {
 		return nil
 	}
 	for _, uri := range c.RedirectURIs {
-		u, err := url.Parse(uri)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			continue
-		}
-		if o := u.Scheme + "://" + u.Host; !slices.Contains(all, o) {
-			all = append(all, o)
+		if o := originOf(uri); o != "" {
+			all = union(all, o)
 		}
 	}
 	return all
+}
+
+// originOf is the scheme, host and port of a page's address, "" where it is none.
+func originOf(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }

@@ -20,10 +20,17 @@
 // them sign somebody in or ask for consent where that is needed, and sends the browser
 // back with a code that is good once, for a minute. The application's server redeems it.
 //
-// There is one flow for people: the authorization code with PKCE (S256); and, where
-// Options.DevicePage says so, another one for devices that have no browser (RFC 8628). What
-// OAuth 2.1 has left behind is not here: no implicit flow, no passwords, no plain challenges, no
-// patterns of redirect URIs.
+// There is one flow for people: the authorization code with PKCE (S256). Where
+// [Options.DevicePage] says so there is another one, for devices that have no browser (RFC
+// 8628). A client also gets tokens of its own (client credentials), and a service exchanges
+// one that it was sent for one to another service (RFC 8693). What OAuth 2.1 has left behind
+// is not here: no implicit flow, no passwords, no plain challenges, no patterns of redirect
+// URIs.
+//
+// Of any client, requests may be pushed (RFC 9126) or signed (RFC 9101), and tokens bound to
+// a key (DPoP, RFC 9449); of one that says so in [Client] they must be. Who runs the provider
+// registers clients in the store; with [Options.Registration] they also register themselves
+// (RFC 7591).
 package provider
 
 import (
@@ -38,6 +45,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -100,8 +108,6 @@ type Options struct {
 
 	Log *slog.Logger // of what no client is told; nil for slog.Default()
 
-	outside *http.Client // to addresses of strangers
-
 	now func() time.Time // of tests
 }
 
@@ -137,10 +143,14 @@ type Provider struct {
 	base   string // path of the endpoints, such as /oauth
 	cross  *http.CrossOriginProtection
 	routes map[string]route
+	beyond *http.Client   // to addresses of strangers, as Options.HTTP is to those of others
 	proofs *dpop.Verifier // of keys that tokens are bound to
 	*tokens
-	*rest
-	*devices
+	devices
+
+	wake      chan struct{} // that there is something to deliver
+	described atomic.Pointer[described]
+	published atomic.Pointer[published]
 }
 
 // A route is an endpoint.
@@ -176,20 +186,21 @@ func New(o Options) (*Provider, error) {
 			return nil, fmt.Errorf("provider: %q cannot be a scope of your own", scope)
 		}
 	}
-	o.outside = o.HTTP
+	if o.Address == nil {
+		o.Address = func(r *http.Request) netip.Addr {
+			at, _ := netip.ParseAddrPort(r.RemoteAddr)
+			return at.Addr()
+		}
+	}
+	if err := checkDevicePage(o.DevicePage); err != nil {
+		return nil, err
+	}
+	beyond := o.HTTP
 	if o.HTTP == nil {
-		o.outside = &http.Client{Transport: guarded(o.InsecureLoopback), Timeout: fetchTime}
+		beyond = &http.Client{Transport: guarded(o.InsecureLoopback), Timeout: fetchTime}
 		o.HTTP = &http.Client{Transport: guarded(o.InsecureLoopback, o.Networks...), Timeout: fetchTime}
 	}
 	t, err := newTokens(&o)
-	if err != nil {
-		return nil, err
-	}
-	rest, err := newRest(&o)
-	if err != nil {
-		return nil, err
-	}
-	devices, err := newDevices(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +209,8 @@ func New(o Options) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{
-		o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), proofs: proofs, tokens: t, rest: rest, devices: devices,
+		o: o, base: at.Path + o.Path, cross: http.NewCrossOriginProtection(), beyond: beyond, proofs: proofs, tokens: t,
+		wake: make(chan struct{}, 1),
 	}
 	// Behind a proxy that changes Host, pages of ours would else count as foreign.
 	if err := p.cross.AddTrustedOrigin(at.Scheme + "://" + at.Host); err != nil {

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -89,7 +88,7 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 			return nil, err
 		}
 	}
-	key, err := p.pushed(r, q.form, c, now)
+	key, err := p.pushedWith(r, q.form, c, now)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +105,7 @@ func (p *Provider) push(w http.ResponseWriter, r *http.Request, now time.Time) (
 		if len(query) > maxRequest/2 { // for the name is half as long again
 			return nil, errTooLarge
 		}
-		sealed, err := p.sealAs(pushedName, flow{Query: query, At: now.UnixMilli(), Once: token.New(token.OneTime).Selector()}, now)
+		sealed, err := p.seal(pushedName, flow{Query: query, At: now.UnixMilli(), Once: token.New(token.OneTime).Selector()}, now)
 		return &pushedAnswer{pushedPrefix + sealed, int64(pushedLife / time.Second)}, err
 	}
 	t := token.New(token.OneTime)
@@ -146,7 +145,7 @@ func (p *Provider) fits(ctx context.Context, q *request, c *Client, now time.Tim
 //
 // An address elsewhere is never fetched: who may choose it would have this server call
 // whatever it can reach.
-func (p *Provider) unpack(ctx context.Context, q *request, now time.Time) (err error) {
+func (p *Provider) unpack(ctx context.Context, q *request, now time.Time) error {
 	uri, object := q.get("request_uri"), q.get("request")
 	name, ours := strings.CutPrefix(uri, pushedPrefix)
 	switch {
@@ -169,11 +168,8 @@ func (p *Provider) unpack(ctx context.Context, q *request, now time.Time) (err e
 		}
 		return p.unpackSealed(q, name, now)
 	}
-	var c *Client
-	if err := p.o.Store.View(ctx, func(tx Tx) (err error) {
-		c, err = tx.Client(q.get("client_id"))
-		return err
-	}); err != nil {
+	c, err := p.clientOf(ctx, q.get("client_id"))
+	if err != nil {
 		return fmt.Errorf("load client: %w", err)
 	}
 	if c == nil || c.Disabled || !c.signsRequests() {
@@ -214,8 +210,7 @@ func pushedAs(tx Tx, t token.Token, client string, now time.Time) (*Pushed, erro
 // unpackSealed puts a request that travels in its own name there.
 func (p *Provider) unpackSealed(q *request, name string, now time.Time) error {
 	var f flow
-	b, _, err := p.o.Secrets.Open(nil, pushedName, name, 0, now)
-	if err != nil || json.Unmarshal(b, &f) != nil || !now.Before(f.at().Add(pushedLife)) {
+	if p.unseal(pushedName, name, 0, now, &f) != nil || !now.Before(f.at().Add(pushedLife)) {
 		return errPushed
 	}
 	pushed, err := parseForm(f.Query)
@@ -262,40 +257,8 @@ func (p *Provider) close(ctx context.Context, q *request) error {
 	return err
 }
 
-// A once is by what a request is good once that is not kept here. Without an id it is good
-// as often as it comes.
-type once struct {
-	purpose, id string
-	until       time.Time
-	used        error
-}
-
 // onceOf is that of a request which was pushed and not kept: as long as somebody else may
 // be at its pages.
 func onceOf(f flow) once {
 	return once{"pushed_request", f.Once, f.at().Add(pushedLife + flowLife), errPushed}
-}
-
-// check refuses what was used, before anybody is asked.
-func (o *once) check(tx Tx) error {
-	if o.id == "" {
-		return nil
-	}
-	spent, err := tx.Spent(o.purpose, o.id)
-	if err == nil && spent {
-		err = o.used
-	}
-	return err
-}
-
-// spend uses it.
-func (o *once) spend(tx Tx) error {
-	if o.id == "" {
-		return nil
-	}
-	first, err := tx.Spend(o.purpose, o.id, o.until)
-	if err == nil && !first {
-		err = o.used
-	}
-	return err
 }

@@ -261,9 +261,9 @@ func TestAttackPARReuse(t *testing.T) {
 		at := s.pushed(ask())
 		var codes, refused atomic.Int32
 		var wg sync.WaitGroup
-		quiet := *s.Provider // whose pages note nothing, for they would race
-		quiet.o.People = mute{s.stage}
-		quiet.o.Store = s.shelf.Memory
+		quiet := remade(t, s.Provider, func(o *Options) {
+			o.People, o.Store = mute{s.stage}, s.shelf.Memory // that note nothing, for they would race
+		})
 		for range 64 {
 			wg.Go(func() {
 				r := httptest.NewRequest("GET", "/oauth/authorize?"+at, nil)
@@ -340,13 +340,7 @@ func (f *fetches) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAttackRequestURIElsewhere(t *testing.T) {
 	s := newPusher(t)
 	var f fetches
-	o := s.o
-	o.HTTP = &http.Client{Transport: &f}
-	p, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Provider = p
+	s.Provider = remade(t, s.Provider, func(o *Options) { o.HTTP = &http.Client{Transport: &f} })
 	for _, uri := range []string{
 		"https://shop.example.net/request.jwt", "http://169.254.169.254/latest/meta-data", "http://127.0.0.1:6379/", "HTTPS://shop.example.net/r",
 		"file:///etc/passwd", "gopher://127.0.0.1/", "//evil.example.org", "urn:example:bwc4JK-ESC0w8acc191e-Y1LTC2", "urn:ietf:params:oauth:request_ur", "x",

@@ -125,11 +125,16 @@ func (d destination) send(w http.ResponseWriter, answer map[string]string) {
 		d.post(w, params)
 		return
 	}
+	seeOther(w, withQuery(d.uri, params))
+}
+
+// withQuery adds parameters to an address, which may have some.
+func withQuery(uri string, more url.Values) string {
 	sep := "?"
-	if strings.Contains(d.uri, "?") {
+	if strings.Contains(uri, "?") {
 		sep = "&"
 	}
-	seeOther(w, d.uri+sep+params.Encode())
+	return uri + sep + more.Encode()
 }
 
 // seeOther is never 307, with which a browser would post a password or a decision to

@@ -79,10 +79,6 @@ func strangers() Limits {
 	return Limits{Grants: all, Scopes: DefaultScopes(all)}
 }
 
-// ErrUnapproved is what a software statement is refused with: nobody's is believed here,
-// and who sends one counts on it.
-var ErrUnapproved = admit.Invalid.New("unapproved_software_statement", "Software statements are not taken here.")
-
 // metadata is what a client says of itself (RFC 7591 section 2). Of the rest nothing is
 // kept: no logo, for instance, which would be a stranger's picture on our page, and a
 // beacon for whoever is shown it.
@@ -234,7 +230,7 @@ func (p *Provider) enrol(w http.ResponseWriter, r *http.Request, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{ID: newGID(), CreatedAt: now}
+	c := &Client{ID: newID(), CreatedAt: now}
 	t := token.New(token.Registration)
 	c.Registered = &Registered{Selector: t.Selector(), Digest: t.Digest(), Invite: invite, Limits: l}
 	secret, err := p.fill(r.Context(), c, in, now)
@@ -388,8 +384,7 @@ func (p *Provider) fill(ctx context.Context, c *Client, in *claimed, now time.Ti
 func (p *Provider) scopesOf(c *Client, asked *string) (all []string) {
 	usual := DefaultScopes(c.Grants)
 	for _, s := range c.Registered.Scopes {
-		_, standard := standardClaims[s]
-		if (asked == nil || slices.Contains(strings.Fields(*asked), s)) && (!standard || slices.Contains(usual, s)) && !slices.Contains(all, s) {
+		if (asked == nil || slices.Contains(strings.Fields(*asked), s)) && (!isOfPeople(s) || slices.Contains(usual, s)) && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}

@@ -27,16 +27,9 @@ type gate struct {
 func newGate(t testing.TB, reg Registration, change func(*Options)) *gate {
 	t.Helper()
 	g := &gate{newDesk(t), &bytes.Buffer{}}
-	o := g.Provider.o
-	o.Registration, o.InsecureLoopback, o.HTTP, o.Log = &reg, false, nil, slog.New(slog.NewTextHandler(g.log, nil))
-	if change != nil {
-		change(&o)
-	}
-	p, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.Provider = p
+	g.Provider = remade(t, g.Provider, func(o *Options) {
+		o.Registration, o.InsecureLoopback, o.HTTP, o.Log = &reg, false, nil, slog.New(slog.NewTextHandler(g.log, nil))
+	}, change)
 	return g
 }
 

@@ -1,8 +1,6 @@
 package provider
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
-	"github.com/admit-auth/admit/token"
 )
 
 // What a registration is refused for (RFC 7591 section 3.2.2). What is wrong in
@@ -20,6 +17,9 @@ import (
 var (
 	ErrInvalidRedirectURI = admit.Invalid.New("invalid_redirect_uri", "An address of the client cannot be taken.")
 	ErrInvalidMetadata    = admit.Invalid.New("invalid_client_metadata", "A client cannot be registered like this.")
+	// ErrUnapproved is what a software statement is refused with: nobody's is believed here,
+	// and who sends one counts on it.
+	ErrUnapproved = admit.Invalid.New("unapproved_software_statement", "Software statements are not taken here.")
 )
 
 const (
@@ -27,15 +27,13 @@ const (
 	maxURI       = 2000
 	maxURIs      = 50 // of one kind
 	maxScopes    = 100
-	minSecret    = 16 // characters of a secret that is not ours
-	maxSecret    = 512
 	maxTokenLife = 24 * time.Hour // longer is for refresh tokens
 	maxGrantLife = 10 * 365 * 24 * time.Hour
 )
 
 // Check reports why a client must not be registered: as an *admit.FieldError that wraps
-// ErrInvalidRedirectURI or ErrInvalidMetadata. Where insecureLoopback is set, http is taken on loopback
-// addresses as with [Options.InsecureLoopback].
+// ErrInvalidRedirectURI or ErrInvalidMetadata. Where insecureLoopback is set, http is taken
+// on loopback addresses as with [Options.InsecureLoopback].
 func (c *Client) Check(insecureLoopback bool) error {
 	for _, check := range []func(insecure bool) (field, why string){
 		c.checkName, c.checkProof, c.checkGrants, c.checkRequests, c.checkScopes, c.checkLives, c.checkStranger, c.checkProfile,
@@ -164,12 +162,7 @@ const maxID = 128
 
 // isID takes what is itself in URLs, forms and headers.
 func isID(id string) bool {
-	for _, c := range []byte(id) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0) {
-			return false
-		}
-	}
-	return id != ""
+	return id != "" && !strings.ContainsFunc(id, needsEscape)
 }
 
 // checkProof looks at how the client proves itself: in one way.
@@ -226,7 +219,6 @@ func signsAssertions(k *jose.Key) bool {
 }
 
 func (c *Client) checkGrants(bool) (field, why string) {
-	person := c.may(AuthorizationCode) || c.may(DeviceCode)
 	for _, g := range c.Grants {
 		if !slices.Contains([]GrantType{AuthorizationCode, RefreshToken, ClientCredentials, DeviceCode, TokenExchange}, g) {
 			return "grant_types", "There are authorization_code, refresh_token, client_credentials, " + string(DeviceCode) + " and " + string(TokenExchange) + "."
@@ -237,7 +229,7 @@ func (c *Client) checkGrants(bool) (field, why string) {
 		return "grant_types", "A client needs a grant type: without one there is nothing that it can ask for. A resource that looks into tokens needs none."
 	case doubled(c.Grants):
 		return "grant_types", "One of them is there twice."
-	case c.may(RefreshToken) && !person:
+	case c.may(RefreshToken) && !c.meetsPeople():
 		return "grant_types", "Refresh tokens come with a person who allows it: refresh_token goes with authorization_code or the device grant. With client_credentials, a client asks again."
 	case c.may(ClientCredentials) && c.Auth == NoAuth:
 		return "grant_types", "A public client cannot prove itself, so it has no credentials: client_credentials needs a secret or keys."
@@ -251,7 +243,7 @@ func (c *Client) checkGrants(bool) (field, why string) {
 		return "redirect_uris", "With authorization_code, a client has an address where it is answered."
 	case !c.may(AuthorizationCode) && len(c.RedirectURIs) > 0:
 		return "redirect_uris", "A redirect URI is for authorization_code, which this client has not."
-	case !person && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != "" || c.FrontchannelLogoutURI != ""):
+	case !c.meetsPeople() && (len(c.PostLogoutURIs) > 0 || c.BackchannelLogoutURI != "" || c.FrontchannelLogoutURI != ""):
 		return "grant_types", "Nobody signs in at a client with these grant types, and so nobody signs out."
 	case c.JWT && c.Sector != "":
 		return "access_token_format", "A JWT says who somebody is, which a client with pairwise subjects must not know."
@@ -275,7 +267,6 @@ func (c *Client) checkRequests(bool) (field, why string) {
 }
 
 func (c *Client) checkScopes(bool) (field, why string) {
-	person := c.may(AuthorizationCode) || c.may(DeviceCode)
 	switch {
 	case len(c.Scopes) > maxScopes:
 		return "scopes", "There are 100 at most."
@@ -286,7 +277,7 @@ func (c *Client) checkScopes(bool) (field, why string) {
 		switch {
 		case !isScope(s):
 			return "scopes", "A scope has no spaces, quotes or letters beyond ASCII."
-		case isOfPeople(s) && !person:
+		case isOfPeople(s) && !c.meetsPeople():
 			return "scopes", "The scope " + s + " is about somebody who signs in, and nobody does with these grant types."
 		case s == scopeOffline && !c.may(RefreshToken):
 			return "scopes", "The scope offline_access needs the grant type refresh_token."
@@ -296,15 +287,14 @@ func (c *Client) checkScopes(bool) (field, why string) {
 		field string
 		uris  []string
 	}{{"audiences", c.Audiences}, {"resources", c.Resources}} {
-		field, all := list.field, list.uris
-		for _, a := range all {
+		for _, a := range list.uris {
 			u, err := url.Parse(a) // RFC 8707 section 2
 			if err != nil || !u.IsAbs() || strings.Contains(a, "#") || len(a) > maxURI || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r > '~' }) {
-				return field, printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
+				return list.field, printable(a) + " is no absolute URI without a fragment, such as https://api.example.org."
 			}
 		}
-		if doubled(all) || len(all) > maxURIs {
-			return field, "There are 50 at most, each of them once."
+		if doubled(list.uris) || len(list.uris) > maxURIs {
+			return list.field, "There are 50 at most, each of them once."
 		}
 	}
 	return "", ""
@@ -330,18 +320,6 @@ func (c *Client) checkLives(bool) (field, why string) {
 	return "signing_alg", "Tokens are signed with ES256, RS256 or EdDSA."
 }
 
-// DefaultScopes are every standard scope that grant types allow.
-func DefaultScopes(grants []GrantType) (all []string) {
-	if !slices.Contains(grants, AuthorizationCode) && !slices.Contains(grants, DeviceCode) {
-		return nil
-	}
-	all = []string{scopeOpenID, "profile", "email", "address", "phone"}
-	if slices.Contains(grants, RefreshToken) {
-		all = append(all, scopeOffline)
-	}
-	return all
-}
-
 func doubled[T comparable](all []T) bool {
 	seen := map[T]bool{}
 	for _, v := range all {
@@ -349,55 +327,6 @@ func doubled[T comparable](all []T) bool {
 			return true
 		}
 		seen[v] = true
-	}
-	return false
-}
-
-// NewSecret makes a secret for a client. It is shown once: what is kept of it proves
-// nothing.
-func NewSecret() (admit.Secret, ClientSecret) {
-	t := token.New(token.ClientSecret)
-	return admit.NewSecret(t.Reveal()), ClientSecret{Selector: t.Selector(), Digest: t.Digest()}
-}
-
-// ParseSecret returns what is kept of a secret that the client has already, perhaps of
-// another server. It must be random, since a plain digest is kept: who has the store
-// could guess at another one as fast as there are machines.
-func ParseSecret(text admit.Secret) (ClientSecret, error) {
-	if t, err := token.Parse(token.ClientSecret, text.Reveal()); err == nil {
-		return ClientSecret{Selector: t.Selector(), Digest: t.Digest()}, nil
-	}
-	s := text.Reveal()
-	letters := map[rune]bool{}
-	for _, c := range s {
-		letters[c] = true
-	}
-	switch {
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
-		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrInvalidMetadata.WithHint("A secret is one line of visible ASCII characters (RFC 6749 appendix A.2).")}
-	case len(s) < minSecret || len(s) > maxSecret || len(letters) < minSecret/2:
-		return ClientSecret{}, &admit.FieldError{Field: "secret", Err: ErrInvalidMetadata.WithHint("A secret has 16 to 512 random characters. Leave it out, and one is made.")}
-	}
-	return ClientSecret{Digest: foreign(s)}, nil
-}
-
-// foreign is the digest of a secret that is no token of ours.
-func foreign(secret string) token.Digest {
-	sum := sha256.Sum256([]byte(secret))
-	return token.Digest(sum[:len(token.Digest{})])
-}
-
-// has reports whether a secret is one of the client's. Which one the selector says, which
-// is no secret; the digests are compared in constant time.
-func (c *Client) has(secret admit.Secret, now time.Time) bool {
-	shown := ClientSecret{Digest: foreign(secret.Reveal())}
-	if t, err := token.Parse(token.ClientSecret, secret.Reveal()); err == nil {
-		shown = ClientSecret{Selector: t.Selector(), Digest: t.Digest()}
-	}
-	for _, s := range c.Secrets {
-		if s.Selector == shown.Selector && subtle.ConstantTimeCompare(s.Digest[:], shown.Digest[:]) == 1 {
-			return s.Expires.IsZero() || now.Before(s.Expires)
-		}
 	}
 	return false
 }

@@ -20,15 +20,15 @@ const (
 type request struct {
 	form
 	flow
-	signed   bool   // by its client (RFC 9101)
-	once     once   // what is spent when it is answered
-	sent     form   // what goes on where the request is sent once more, nil for all of it
-	sealed   string // the flow as it came, "" where this is the first visit
-	decision string // of the person: "allow", "deny" or none
-	err      error  // of a parameter
-	pushing  bool   // it is pushed just now
-	unknown  error  // why nobody can tell who is signed in
-	nobody   bool   // is signed in
+	signed   bool     // by its client (RFC 9101)
+	once     once     // what is spent when it is answered
+	sent     form     // what goes on where the request is sent once more, nil for all of it
+	sealed   string   // the flow as it came, "" where this is the first visit
+	decision Decision // of the person
+	err      error    // of a parameter
+	pushing  bool     // it is pushed just now
+	unknown  error    // why nobody can tell who is signed in
+	nobody   bool     // is signed in
 
 	hinted  string // the subject of id_token_hint, as its client knows it
 	hintFor string // that client
@@ -53,25 +53,30 @@ const (
 	pushedName = "oauth pushed request"
 )
 
-func (p *Provider) seal(f flow, now time.Time) (string, error) { return p.sealAs(flowName, f, now) }
-
-func (p *Provider) sealAs(name string, f flow, now time.Time) (string, error) {
+// seal returns what goes to a browser and comes back, and what nobody else can make.
+func (p *Provider) seal(name string, v any, now time.Time) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // an & would be six bytes
-	if err := e.Encode(f); err != nil {
+	if err := e.Encode(v); err != nil {
 		return "", err
 	}
 	return string(p.o.Secrets.Seal(nil, name, b.Bytes(), now)), nil
 }
 
+// unseal reads what was sealed under a name; a life of 0 is any.
+func (p *Provider) unseal(name, sealed string, life time.Duration, now time.Time, to any) error {
+	b, _, err := p.o.Secrets.Open(nil, name, sealed, life, now)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, to)
+}
+
 // open reads a flow, and the request in it.
 func (p *Provider) open(sealed string, now time.Time) (*request, error) {
-	b, _, err := p.o.Secrets.Open(nil, flowName, sealed, 0, now)
 	q := &request{sealed: sealed}
-	if err == nil {
-		err = json.Unmarshal(b, &q.flow)
-	}
+	err := p.unseal(flowName, sealed, 0, now, &q.flow)
 	if err == nil {
 		q.form, err = parseForm(q.Query)
 	}
@@ -96,7 +101,7 @@ func (f flow) onward(back bool, shown string) flow {
 func (f flow) wasPushed() bool { return f.Pushed+f.Once != "" }
 
 // silent reports whether no page may be shown.
-func (q *request) silent() bool { return slices.Contains(q.words("prompt"), "none") }
+func (q *request) silent() bool { return q.prompts("none") }
 
 func (q *request) prompts(what string) bool { return slices.Contains(q.words("prompt"), what) }
 
@@ -122,9 +127,9 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 	case q.get("request") != "":
 		return a, nil, ErrRequestNotSupported
 	case q.get("request_uri") != "":
-		return a, nil, ErrRequestURIUnsupport
+		return a, nil, ErrRequestURINotSupported
 	case q.get("registration") != "":
-		return a, nil, ErrRegistrationUnsupp
+		return a, nil, ErrRegistrationNotSupported
 	case c.mustPush() && !q.wasPushed() && !q.pushing:
 		return a, nil, because(ErrInvalidRequest, "This client pushes its requests (RFC 9126).")
 	case c.RequireSigned && !q.wasPushed() && !q.signed: // what was pushed was looked at then
@@ -137,7 +142,7 @@ func (p *Provider) check(q *request, c *Client) (a Asked, scopes []string, err e
 		return a, nil, ErrUnsupportedResponse
 	case mode != "" && mode != "query" && mode != "form_post":
 		return a, nil, because(ErrInvalidRequest, "There is no such response_mode here: it is query or form_post.")
-	case !slices.Contains(c.Grants, AuthorizationCode):
+	case !c.may(AuthorizationCode):
 		return a, nil, because(ErrUnauthorizedClient, "This client is not registered for authorization codes.")
 	case q.get("code_challenge") == "":
 		return a, nil, because(ErrInvalidRequest, "There is no code_challenge: PKCE is demanded (RFC 7636).")
@@ -168,7 +173,7 @@ func (a *Asked) ask(f form, c *Client) error {
 		switch {
 		case !slices.Contains(c.Scopes, s):
 			return because(ErrInvalidScope, "This client may not ask for the scope "+printable(s)+".")
-		case s == scopeOffline && !slices.Contains(c.Grants, RefreshToken):
+		case s == scopeOffline && !c.may(RefreshToken):
 			// It would come to nothing (OpenID Connect Core section 11).
 		default:
 			a.Scopes = union(a.Scopes, s)
@@ -285,6 +290,11 @@ func union(to []string, all ...string) []string {
 		}
 	}
 	return to
+}
+
+// within returns what of all is among may.
+func within(all, may []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !slices.Contains(may, s) })
 }
 
 // without returns what of all is not among had.

@@ -2,9 +2,7 @@ package provider
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/admit-auth/admit/jose"
@@ -17,8 +15,6 @@ const ownResource = "/.well-known/oauth-protected-resource"
 // opens the userinfo endpoint. What else is on its host takes no tokens of clients, and a
 // document that said so would lead them to get some in vain.
 func (p *Provider) resource(w http.ResponseWriter, r *http.Request) {
-	scopes := slices.AppendSeq(slices.Collect(maps.Keys(standardClaims)), maps.Keys(p.o.Scopes))
-	slices.Sort(scopes)
 	text, err := json.Marshal(struct {
 		Resource string   `json:"resource"` // as it stands in the tokens, and letter by letter (section 3.3)
 		Issuers  []string `json:"authorization_servers"`
@@ -27,7 +23,7 @@ func (p *Provider) resource(w http.ResponseWriter, r *http.Request) {
 		Methods  []string `json:"bearer_methods_supported"`
 
 		ProofSigns []jose.Algorithm `json:"dpop_signing_alg_values_supported"`
-	}{p.o.Issuer, []string{p.o.Issuer}, p.o.Issuer + p.o.Path + "/jwks", scopes, []string{"header", "body"}, p.proofs.Algorithms()})
+	}{p.o.Issuer, []string{p.o.Issuer}, p.o.Issuer + p.o.Path + "/jwks", p.allScopes(), []string{"header", "body"}, p.proofs.Algorithms()})
 	if err != nil {
 		p.refuse(w, r, err)
 		return

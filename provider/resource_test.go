@@ -10,16 +10,12 @@ import (
 // RFC 9728: the id is that of the tokens, letter by letter, and a path of the issuer's
 // stands behind the well-known one.
 func TestTheProviderDescribesTheResourceThatItIsItself(t *testing.T) {
-	o := newStage(t).o
+	s := newStage(t)
 	for issuer, at := range map[string]string{
 		"https://id.example.org":   "https://id.example.org/.well-known/oauth-protected-resource",
 		"https://id.example.org/a": "https://id.example.org/.well-known/oauth-protected-resource/a",
 	} {
-		o.Issuer = issuer
-		p, err := New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := remade(t, s.Provider, func(o *Options) { o.Issuer = issuer })
 		w := httptest.NewRecorder()
 		p.ServeHTTP(w, httptest.NewRequest("GET", at, nil))
 		var d struct {

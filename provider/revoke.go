@@ -38,7 +38,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) {
 
 // giveBack looks first: what is unknown costs no write.
 func (p *Provider) giveBack(r *http.Request, f form, now time.Time) error {
-	end, err := p.ending(r.Context(), f.get("token"), now)
+	end, err := p.ender(r.Context(), f.get("token"), now)
 	if err != nil && !errors.Is(err, ErrUnsupportedTokenType) {
 		return err
 	}
@@ -61,10 +61,10 @@ func (p *Provider) giveBack(r *http.Request, f form, now time.Time) error {
 	})
 }
 
-// ending returns what ends a token, and reports whether there is one to end: nil for
+// ender returns what ends a token, and reports whether there is one to end: nil for
 // text that is none. What class a token is of it says itself, whatever token_type_hint
 // says.
-func (p *Provider) ending(ctx context.Context, text string, now time.Time) (func(tx Tx, c *Client, do bool) (bool, error), error) {
+func (p *Provider) ender(ctx context.Context, text string, now time.Time) (func(tx Tx, c *Client, do bool) (bool, error), error) {
 	if t, err := token.Parse(token.Refresh, text); err == nil {
 		return func(tx Tx, c *Client, do bool) (bool, error) { return endFamily(tx, c, t, do, now) }, nil
 	}

@@ -65,10 +65,8 @@ func (x *exchange) swap(tx Tx) (*swap, error) {
 	if s.audience, err = x.target(); err != nil {
 		return nil, err
 	}
-	may := slices.DeleteFunc(slices.Clone(l.Scopes), func(scope string) bool {
-		// Userinfo and refreshing are between the person and the client that was let in.
-		return scope == scopeOpenID || scope == scopeOffline || !slices.Contains(x.client.Scopes, scope)
-	})
+	// Userinfo and refreshing are between the person and the client that was let in.
+	may := without(within(l.Scopes, x.client.Scopes), []string{scopeOpenID, scopeOffline})
 	if len(may) == 0 { // a token that names none might be taken for one that may do all
 		return nil, because(ErrInvalidScope, "There is no scope that the subject_token has and this client may ask for.")
 	}
@@ -146,7 +144,7 @@ func (x *exchange) trade(tx Tx) error {
 	g := *s.grant
 	g.Expires = s.until
 	x.grant = &g
-	x.made, err = x.mint(tx, &g, x.client, s.user, s.scopes, s.audience, x.now)
+	x.made, err = x.mint(tx, &g)
 	return err
 }
 

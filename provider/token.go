@@ -98,13 +98,13 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	}
 	// What is refused without a write costs none, but for an assertion: whoever saw it
 	// on its way must not use it though nothing came of it.
-	if early == nil || x.shows.spent != "" {
+	if early == nil || x.shows.once.id != "" {
 		x.key, x.unproved = p.proven(r, "", now)
 		if early == nil {
 			early = x.keyed()
 		}
 	}
-	if early != nil && x.shows.spent == "" {
+	if early != nil && x.shows.once.id == "" {
 		return nil, early
 	}
 	// Not with the context of who asks: what is decided must be decided whole.
@@ -171,13 +171,13 @@ func (x *exchange) decide(tx Tx, proved *Client) (err error) {
 			return err
 		}
 	}
-	if err := x.shows.spend(tx); err != nil {
+	if err := x.shows.once.spend(tx); err != nil {
 		return err
 	}
 	if err := spend(tx, x.key); err != nil {
 		return err
 	}
-	x.noted = x.shows.spent != "" || x.key.ID != ""
+	x.noted = x.shows.once.id != "" || x.key.ID != ""
 	err = x.act(tx)
 	if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
 		return err
@@ -228,7 +228,7 @@ func (x *exchange) answer() (*grantAnswer, error) {
 	if x.refresh != (token.Token{}) {
 		a.RefreshToken = x.refresh.Reveal()
 	}
-	if x.user != nil && slices.Contains(x.scopes, "openid") {
+	if x.user != nil && slices.Contains(x.scopes, scopeOpenID) {
 		a.IDToken, err = x.idToken(x.client, x.grant, x.user, x.session, a.AccessToken, x.f.get("code"), x.now)
 	}
 	return a, err
@@ -281,7 +281,6 @@ func (x *exchange) redeem(tx Tx) error {
 
 // become makes a grant of a code that is good.
 func (x *exchange) become(tx Tx, c *Code) (err error) {
-	refreshes := x.client.may(RefreshToken)
 	g := &Grant{
 		Client: x.client.ID, Subject: c.Session.Subject, SID: c.Session.SID, Scopes: c.Asked.Scopes, Asked: c.Asked,
 		AuthTime: c.Session.AuthTime, ACR: c.Session.ACR, AMR: c.Session.AMR, BegunAt: x.now, RotatedAt: x.now, JKT: x.boundTo(),
@@ -297,14 +296,14 @@ func (x *exchange) become(tx Tx, c *Code) (err error) {
 		return err
 	}
 	g.Expires = x.session.Expires
-	if refreshes && slices.Contains(g.Scopes, "offline_access") {
-		g.Offline, g.Expires = true, x.now.Add(x.client.grantLife())
-	}
-	if refreshes {
+	if x.client.may(RefreshToken) {
 		x.refresh = token.New(token.Refresh)
 		g.ID, g.Current = gid(x.refresh), x.refresh.Digest()
+		if slices.Contains(g.Scopes, scopeOffline) {
+			g.Offline, g.Expires = true, x.now.Add(x.client.grantLife())
+		}
 	} else {
-		g.ID = newGID()
+		g.ID = newID()
 	}
 	if err := x.narrow(g, nil); err != nil {
 		return err
@@ -331,7 +330,8 @@ func (x *exchange) allowedStill(tx Tx, g *Grant) error {
 		return nil
 	}
 	k, err := tx.Consent(g.Subject, g.Client)
-	if err == nil && (k == nil || len(without(g.Scopes, k.Scopes))+len(without(g.Asked.Audiences, k.Audiences)) > 0) {
+	scopes, audiences := k.lacks(g.Scopes, g.Asked.Audiences)
+	if err == nil && (k == nil || len(scopes)+len(audiences) > 0) {
 		err = because(ErrInvalidGrant, "The person has taken back what was allowed.")
 	}
 	return err
@@ -375,9 +375,7 @@ func checkVerifier(challenge, verifier string) error {
 
 // isVerifier reports whether a text can be a code_verifier (RFC 7636 section 4.1).
 func isVerifier(text string) bool {
-	return len(text) >= 43 && len(text) <= 128 && !strings.ContainsFunc(text, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r))
-	})
+	return len(text) >= 43 && len(text) <= 128 && !strings.ContainsFunc(text, needsEscape)
 }
 
 var errRefresh = because(ErrInvalidGrant, "The refresh token is not one of this client's, or no longer good.")
@@ -444,15 +442,15 @@ func (x *exchange) narrow(g *Grant, asked []string) (err error) {
 	if x.scopes, err = narrowed(g.Scopes, asked); err != nil {
 		return err
 	}
-	x.scopes = slices.DeleteFunc(slices.Clone(x.scopes), func(s string) bool { return !slices.Contains(x.client.Scopes, s) })
+	x.scopes = within(x.scopes, x.client.Scopes)
 	if len(x.scopes) == 0 && len(g.Scopes) > 0 { // a token that names none might be taken for one that may do all
 		return ErrInvalidScope
 	}
-	may := slices.DeleteFunc(slices.Clone(g.Asked.Audiences), func(a string) bool { return !slices.Contains(x.client.Audiences, a) })
+	may := within(g.Asked.Audiences, x.client.Audiences)
 	if len(may) == 0 && len(g.Asked.Audiences) > 0 { // and not for the issuer in their place
 		return ErrInvalidTarget
 	}
-	x.audience, err = x.audienceOf(x.client, may, x.f["resource"], slices.Contains(x.scopes, "openid"))
+	x.audience, err = x.audienceOf(x.client, may, x.f["resource"], slices.Contains(x.scopes, scopeOpenID))
 	return err
 }
 
@@ -461,13 +459,13 @@ func (x *exchange) give(tx Tx, g *Grant) (err error) {
 	if err := used(tx, g, x.now); err != nil {
 		return err
 	}
-	if slices.Contains(x.scopes, "openid") {
+	if slices.Contains(x.scopes, scopeOpenID) {
 		if err := x.canSign(x.client.signs()); err != nil {
 			return err
 		}
 	}
 	x.grant = g
-	x.made, err = x.mint(tx, g, x.client, x.user, x.scopes, x.audience, x.now)
+	x.made, err = x.mint(tx, g)
 	return err
 }
 
@@ -489,17 +487,12 @@ func (x *exchange) own(tx Tx) (err error) {
 		return err
 	}
 	x.grant = x.client.own(x.now)
-	x.made, err = x.mint(tx, x.grant, x.client, nil, x.scopes, x.audience, x.now)
+	x.made, err = x.mint(tx, x.grant)
 	return err
 }
 
-// isOfPeople reports whether a scope says something of somebody who is signed in.
-func isOfPeople(scope string) bool {
-	_, is := standardClaims[scope]
-	return is
-}
-
-func newGID() string {
+// newID is an id for what has no token that names it.
+func newID() string {
 	var b [16]byte
 	rand.Read(b[:])
 	return base64.RawURLEncoding.EncodeToString(b[:])

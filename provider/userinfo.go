@@ -100,7 +100,7 @@ func bearerOf(w http.ResponseWriter, r *http.Request) (text string, proves bool,
 func isB64Token(text string) bool {
 	body := strings.TrimRight(text, "=")
 	return body != "" && len(text) <= maxParam && !strings.ContainsFunc(body, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~+/", c)
+		return needsEscape(c) && c != '+' && c != '/'
 	})
 }
 

@@ -21,11 +21,11 @@ func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 		}}
 	}
 	p, err := provider.New(provider.Options{
-		Registration: register,
-		Issuer:       s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: s.keys.Cookies(), Salt: s.keys.Names(), People: people,
+		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: s.keys.Cookies(), People: people,
+		Salt: s.keys.Names(), Networks: s.cfg.networks(), Origin: s.isOfClient,
 		DevicePage: s.publicURL() + "/device", Address: web.AddressOf,
-		Networks: s.cfg.networks(), Origin: s.isOfClient, Locales: []string{"en", "zh-CN"},
-		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Log: s.log, Refused: web.Refused,
+		Registration: register, Locales: []string{"en", "zh-CN"},
+		InsecureLoopback: s.cfg.PublicURL == "" && len(s.cfg.ACME) == 0, Refused: web.Refused, Log: s.log,
 	})
 	if s.provider == nil { // one is enough to tell clients what ends
 		s.provider = p

@@ -78,10 +78,10 @@ type NewClient struct {
 	PostLogoutURIs        []string
 	BackchannelLogoutURI  string
 	FrontchannelLogoutURI string
-	Resources             []string // that it is itself
 	Grants                []string // device_code and token_exchange are short for their URNs
 	Scopes                []string // nil for every standard one that the grants allow
 	Audiences             []string
+	Resources             []string // that it is itself
 	FirstParty            bool
 	DPoP                  bool // it gets no tokens without a proof of a key (RFC 9449)
 	RequirePushed         bool // every authorization request (RFC 9126)
@@ -97,12 +97,13 @@ type NewClient struct {
 // client returns the client that is asked for, and its secret where one was made.
 func (in *NewClient) client(insecure bool, now time.Time) (c *provider.Client, made admit.Secret, err error) {
 	c = &provider.Client{
-		ID: in.ID, Name: strings.TrimSpace(in.Name), URI: in.URI, KeysURI: in.JWKSURI, Sector: in.Sector,
-		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
-		JWT: in.JWT, Signs: in.Signs,
-		AccessLife: in.AccessLife, CodeLife: in.CodeLife, GrantLife: in.GrantLife, Grants: grantTypes(in.Grants), CreatedAt: now,
-		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
+		ID: in.ID, Name: strings.TrimSpace(in.Name), URI: in.URI, KeysURI: in.JWKSURI,
+		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs,
+		BackchannelLogoutURI: in.BackchannelLogoutURI, FrontchannelLogoutURI: in.FrontchannelLogoutURI,
+		Grants: grantTypes(in.Grants), Scopes: in.Scopes, Audiences: in.Audiences, Resources: in.Resources,
+		FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
+		JWT: in.JWT, Signs: in.Signs, Sector: in.Sector,
+		CodeLife: in.CodeLife, AccessLife: in.AccessLife, GrantLife: in.GrantLife, CreatedAt: now,
 	}
 	profiled(c)
 	if c.Scopes == nil {

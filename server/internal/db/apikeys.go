@@ -65,8 +65,7 @@ func (t *txn) AddAPIKey(k *account.APIKey) error {
 
 func (t *txn) EndAPIKey(id string, now time.Time) (bool, error) {
 	t.closing.accounts = true
-	n, err := changed(t.run("UPDATE api_keys SET ended_at = ? WHERE id = ? AND ended_at = 0", since(now), id))
-	return n == 1, err
+	return t.one("UPDATE api_keys SET ended_at = ? WHERE id = ? AND ended_at = 0", since(now), id)
 }
 
 func (t *txn) UsedAPIKeys(at map[string]time.Time) error {

@@ -33,7 +33,7 @@ var sqlForgetClient = []string{"DELETE FROM grants WHERE client_id = ?", "DELETE
 // maxCopies bounds how many clients are kept at hand: some 2 KB each.
 const maxCopies = 4096
 
-// Copies of clients spare it to read the same text at each request. The row says
+// Copies of clients spare reading the same text at each request. The row says
 // whether one is good. Its version is a random number: one that was put and undone, or
 // was in a database before a backup was restored, has it alone.
 type clientCopies struct {
@@ -155,12 +155,11 @@ type clientRow struct {
 	Keys    *jose.KeySet            `json:"-"`
 	KeysURI string                  `json:"keys_uri,omitempty"`
 
-	RedirectURIs         []string `json:"redirect_uris,omitempty"`
-	Native               bool     `json:"native,omitempty"`
-	PostLogoutURIs       []string `json:"post_logout_uris,omitempty"`
-	BackchannelLogoutURI string   `json:"backchannel_logout_uri,omitempty"`
-
-	FrontchannelLogoutURI string `json:"frontchannel_logout_uri,omitempty"`
+	RedirectURIs          []string `json:"redirect_uris,omitempty"`
+	Native                bool     `json:"native,omitempty"`
+	PostLogoutURIs        []string `json:"post_logout_uris,omitempty"`
+	BackchannelLogoutURI  string   `json:"backchannel_logout_uri,omitempty"`
+	FrontchannelLogoutURI string   `json:"frontchannel_logout_uri,omitempty"`
 
 	Grants        []provider.GrantType `json:"grants,omitempty"`
 	Scopes        []string             `json:"scopes,omitempty"`

@@ -70,14 +70,12 @@ func (t providerTx) DecideDevice(selector string, d provider.Decision, by *provi
 	if err != nil {
 		return false, err
 	}
-	n, err := changed(t.run(sqlDecideDevice, string(d), data, selector))
-	return n == 1, err
+	return t.one(sqlDecideDevice, string(d), data, selector)
 }
 
 // SpendDevice implements provider.Tx.
 func (t providerTx) SpendDevice(selector, grant string) (bool, error) {
-	n, err := changed(t.run(sqlSpendDevice, grant, selector))
-	return n == 1, err
+	return t.one(sqlSpendDevice, grant, selector)
 }
 
 // SlowDevice implements provider.Tx.

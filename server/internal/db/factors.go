@@ -48,9 +48,8 @@ func (t *txn) AddFactor(f *account.Factor) error {
 }
 
 func (t *txn) ChangeFactor(f *account.Factor, was int64) (bool, error) {
-	n, err := changed(t.run("UPDATE factors SET name = ?, used_at = ?, counter = ?, data = ? WHERE id = ? AND counter = ?",
-		f.Name, since(f.LastUsed), f.Counter, f.Data, f.ID, was))
-	return n == 1, err
+	return t.one("UPDATE factors SET name = ?, used_at = ?, counter = ?, data = ? WHERE id = ? AND counter = ?",
+		f.Name, since(f.LastUsed), f.Counter, f.Data, f.ID, was)
 }
 
 func (t *txn) DeleteFactor(id string) error { return t.exec("DELETE FROM factors WHERE id = ?", id) }

@@ -169,8 +169,7 @@ func (t providerTx) PutConsent(c *provider.Consent) error {
 
 // EndConsent implements provider.Tx.
 func (t providerTx) EndConsent(subject, client string) (bool, error) {
-	n, err := changed(t.run("DELETE FROM consents WHERE user_id = ? AND client_id = ?", subject, client))
-	return n == 1, err
+	return t.one("DELETE FROM consents WHERE user_id = ? AND client_id = ?", subject, client)
 }
 
 // Code implements provider.Tx.
@@ -200,8 +199,7 @@ func (t providerTx) AddCode(c *provider.Code) error {
 
 // SpendCode implements provider.Tx.
 func (t providerTx) SpendCode(selector, grant string) (bool, error) {
-	n, err := changed(t.run(sqlSpendCode, grant, selector))
-	return n == 1, err
+	return t.one(sqlSpendCode, grant, selector)
 }
 
 // Grant implements provider.Tx.
@@ -256,8 +254,7 @@ func (t providerTx) RotateGrant(id string, n uint64, next token.Digest, now time
 // EndGrant implements provider.Tx.
 func (t providerTx) EndGrant(id, reason string, _ time.Time) (bool, error) {
 	t.tx().wrote(nearRow{ofGrant, id})
-	n, err := changed(t.run(sqlEndGrant, reason, id))
-	return n == 1, err
+	return t.one(sqlEndGrant, reason, id)
 }
 
 // Outlive implements provider.Tx.
@@ -368,8 +365,7 @@ func (t providerTx) EndToken(selector string) error {
 
 // Spend implements provider.Tx.
 func (t providerTx) Spend(purpose, id string, until time.Time) (bool, error) {
-	n, err := changed(t.run(sqlSpend, purpose, id, until.UnixMilli()))
-	return n == 1, err
+	return t.one(sqlSpend, purpose, id, until.UnixMilli())
 }
 
 // Spent implements provider.Tx.

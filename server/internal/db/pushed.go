@@ -30,6 +30,5 @@ func (t providerTx) AddPushed(p *provider.Pushed) error {
 
 // DropPushed implements provider.Tx.
 func (t providerTx) DropPushed(selector string) (bool, error) {
-	n, err := changed(t.run(sqlDropPushed, selector))
-	return n == 1, err
+	return t.one(sqlDropPushed, selector)
 }

@@ -2,8 +2,6 @@ package db
 
 import (
 	"database/sql"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/admit-auth/admit/provider"
@@ -56,29 +54,25 @@ type inviteData struct {
 	provider.Limits
 }
 
-func scanInvite(scan func(...any) error) (*account.Invite, error) {
-	var i account.Invite
+func scanInvite(row interface{ Scan(...any) error }) (*account.Invite, error) {
+	i := &account.Invite{}
 	var digest []byte
 	var expires int64
 	var text string
-	if err := scan(&i.ID, &digest, &i.Uses, &expires, &text); err != nil {
+	if err := row.Scan(&i.ID, &digest, &i.Uses, &expires, &text); err != nil {
 		return nil, err
 	}
 	var data inviteData
-	if err := json.Unmarshal([]byte(text), &data); err != nil || copy(i.Digest[:], digest) != len(i.Digest) {
-		return nil, fmt.Errorf("%w: an invite: %w", ErrCorrupt, err)
-	}
+	err := parse(text, &data)
+	copy(i.Digest[:], digest)
 	i.Name, i.CreatedAt, i.Limits, i.Expires = data.Name, data.CreatedAt, data.Limits, time.UnixMilli(expires)
-	return &i, nil
+	return i, err
 }
 
 // Invite implements provider.Tx.
 func (t *txn) Invite(id string) (*provider.Invite, error) {
-	i, err := scanInvite(t.row(sqlInvite, id).Scan)
-	switch {
-	case noRows(err):
-		return nil, nil
-	case err != nil:
+	i, err := found(scanInvite(t.row(sqlInvite, id)))
+	if i == nil {
 		return nil, err
 	}
 	return &i.Invite, nil
@@ -86,14 +80,13 @@ func (t *txn) Invite(id string) (*provider.Invite, error) {
 
 // UseInvite implements provider.Tx.
 func (t *txn) UseInvite(id string, now time.Time) (bool, error) {
-	n, err := changed(t.run(sqlUseInvite, id, now.UnixMilli()))
-	return n == 1, err
+	return t.one(sqlUseInvite, id, now.UnixMilli())
 }
 
 // Invites implements account.Clients.
 func (t *txn) Invites() (all []*account.Invite, err error) {
 	return all, t.query(func(rows *sql.Rows) error {
-		i, err := scanInvite(rows.Scan)
+		i, err := scanInvite(rows)
 		all = append(all, i)
 		return err
 	}, sqlInvites)
@@ -101,15 +94,14 @@ func (t *txn) Invites() (all []*account.Invite, err error) {
 
 // PutInvite implements account.Clients.
 func (t *txn) PutInvite(i *account.Invite) error {
-	text, err := json.Marshal(inviteData{i.Name, i.CreatedAt, i.Limits})
+	data, err := text(inviteData{i.Name, i.CreatedAt, i.Limits})
 	if err != nil {
-		return fmt.Errorf("write an invite: %w", err)
+		return err
 	}
-	return t.exec(sqlPutInvite, i.ID, i.Digest[:], i.Uses, i.Expires.UnixMilli(), string(text))
+	return t.exec(sqlPutInvite, i.ID, i.Digest[:], i.Uses, i.Expires.UnixMilli(), data)
 }
 
 // DropInvite implements account.Clients.
 func (t *txn) DropInvite(id string) (bool, error) {
-	n, err := changed(t.run(sqlDropInvite, id))
-	return n == 1, err
+	return t.one(sqlDropInvite, id)
 }

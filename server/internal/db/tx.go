@@ -78,6 +78,12 @@ func changed(res sql.Result, err error) (int, error) {
 	return int(n), err
 }
 
+// one reports whether a statement has changed a row.
+func (t *txn) one(query string, args ...any) (bool, error) {
+	n, err := changed(t.run(query, args...))
+	return n == 1, err
+}
+
 func (t *txn) row(query string, args ...any) *sql.Row {
 	return t.tx().QueryRowContext(t.ctx, query, args...)
 }
@@ -343,9 +349,8 @@ func (t *txn) Posted(channel string, now time.Time, limit int) ([]account.Posted
 // Claim and what follows name what is sealed, too: SQLite gives the id of a message
 // again that went with its user while it was being sent.
 func (t *txn) Claim(p account.Posted, claim string, until time.Time) (bool, error) {
-	n, err := changed(t.run("UPDATE outbox SET claim = ?, tries = tries + 1, due_at = ? WHERE id = ? AND sealed = ? AND claim = ? AND due_at = ?",
-		claim, until.UnixMilli(), p.ID, p.Sealed, p.Claim, p.Due.UnixMilli()))
-	return n == 1, err
+	return t.one("UPDATE outbox SET claim = ?, tries = tries + 1, due_at = ? WHERE id = ? AND sealed = ? AND claim = ? AND due_at = ?",
+		claim, until.UnixMilli(), p.ID, p.Sealed, p.Claim, p.Due.UnixMilli())
 }
 
 func (t *txn) Unpost(p account.Posted) error {

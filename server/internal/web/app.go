@@ -121,7 +121,7 @@ type appRow struct {
 func (c *call) appRow(a provider.Allowed) appRow {
 	return appRow{
 		ID: a.Client.ID, Name: nameOf(a.Client), About: a.Client.URI, Ours: a.Client.FirstParty, Stranger: a.Client.Unverified(),
-		May: c.permissions(a.Scopes, a.Client.Sector != ""), For: a.Audiences, Since: c.moment(a.Since), Used: c.moment(a.LastUsed),
+		May: c.permissions(a.Client, a.Scopes), For: a.Audiences, Since: c.moment(a.Since), Used: c.moment(a.LastUsed),
 	}
 }
 

@@ -186,10 +186,10 @@ type ClientChange struct {
 func (in *ClientChange) Account() (account.ClientChange, error) {
 	out := account.ClientChange{
 		Name: in.Name, URI: in.URI, Disabled: in.Disabled, Verified: in.Verified, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
-		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty, DPoP: in.DPoP,
-		RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
-		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources,
+		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs,
+		BackchannelLogoutURI: in.BackchannelLogoutURI, FrontchannelLogoutURI: in.FrontchannelLogoutURI,
+		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, Resources: in.Resources,
+		FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		Signs: (*jose.Algorithm)(in.SigningAlg), Sector: in.Sector,
 	}
 	if in.AccessTokenFormat != nil {
@@ -230,11 +230,12 @@ func (in *NewClient) Account() (account.NewClient, error) {
 	}
 	return account.NewClient{
 		ID: in.ID, Name: in.Name, URI: in.URI, Public: in.Public, Secret: in.Secret, JWKS: in.JWKS, JWKSURI: in.JWKSURI,
-		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs, BackchannelLogoutURI: in.BackchannelLogoutURI,
-		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, FirstParty: in.FirstParty,
+		RedirectURIs: in.RedirectURIs, PostLogoutURIs: in.PostLogoutURIs,
+		BackchannelLogoutURI: in.BackchannelLogoutURI, FrontchannelLogoutURI: in.FrontchannelLogoutURI,
+		Grants: in.GrantTypes, Scopes: in.Scopes, Audiences: in.Audiences, Resources: in.Resources,
+		FirstParty: in.FirstParty, DPoP: in.DPoP, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, FAPI: in.FAPI,
 		JWT: jwt, Signs: jose.Algorithm(in.SigningAlg), Sector: in.Sector,
 		AccessLife: seconds(in.AccessTTL), CodeLife: seconds(in.CodeTTL), GrantLife: seconds(in.GrantTTL),
-		FrontchannelLogoutURI: in.FrontchannelLogoutURI, Resources: in.Resources, RequirePushed: in.RequirePushed, RequireSigned: in.RequireSigned, DPoP: in.DPoP, FAPI: in.FAPI,
 	}, nil
 }
 
@@ -250,14 +251,15 @@ func seconds(n int64) time.Duration {
 func ClientOf(c *provider.Client, now time.Time) Client {
 	list := func(all []string) []string { return append([]string{}, all...) }
 	out := Client{
-		ID: c.ID, Name: c.Name, URI: c.URI, Disabled: c.Disabled, Unverified: c.Unverified(), AuthMethod: string(c.Auth), JWKSURI: c.KeysURI, Native: c.Native,
-		RedirectURIs: list(c.RedirectURIs), PostLogoutURIs: list(c.PostLogoutURIs), BackchannelLogoutURI: c.BackchannelLogoutURI,
-		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), AccessTokenFormat: "opaque",
-		SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
-		AccessTTL:  int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
+		ID: c.ID, Name: c.Name, URI: c.URI, AuthMethod: string(c.Auth), JWKSURI: c.KeysURI, Native: c.Native,
+		RedirectURIs: list(c.RedirectURIs), PostLogoutURIs: list(c.PostLogoutURIs),
+		BackchannelLogoutURI: c.BackchannelLogoutURI, FrontchannelLogoutURI: c.FrontchannelLogoutURI,
+		GrantTypes: []string{}, Scopes: list(c.Scopes), Audiences: list(c.Audiences), Resources: list(c.Resources),
+		AccessTokenFormat: "opaque", SigningAlg: string(cmp.Or(c.Signs, jose.ES256)),
+		AccessTTL: int64(cmp.Or(c.AccessLife, 5*time.Minute).Seconds()), CodeTTL: int64(cmp.Or(c.CodeLife, time.Minute).Seconds()),
 		GrantTTL: int64(cmp.Or(c.GrantLife, 30*24*time.Hour).Seconds()), Sector: c.Sector,
-		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned, FAPI: c.FAPI, CreatedAt: shown(c.CreatedAt),
-		FrontchannelLogoutURI: c.FrontchannelLogoutURI, Resources: list(c.Resources),
+		FirstParty: c.FirstParty, DPoP: c.DPoP, RequirePushed: c.RequirePushed, RequireSigned: c.RequireSigned,
+		Disabled: c.Disabled, Unverified: c.Unverified(), FAPI: c.FAPI, CreatedAt: shown(c.CreatedAt),
 	}
 	if c.Registered != nil {
 		out.Invite = c.Registered.Invite

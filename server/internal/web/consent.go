@@ -20,14 +20,21 @@ type permission struct {
 	Name string // of a scope that has no words here
 }
 
-// permissions puts scopes into words, for a client that may know people by an id of its
-// own. What is the weightiest stands last, before the buttons.
-func (c *call) permissions(scopes []string, pairwise bool) (all []permission) {
+// asksFor puts into words what a client asks for: what it may not yet, and what it may
+// already.
+func (c *call) asksFor(of *provider.Client, scopes, fresh []string) (may, had []permission) {
+	old := slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(fresh, s) })
+	return c.permissions(of, fresh), c.permissions(of, old)
+}
+
+// permissions puts scopes of a client into words. What is the weightiest stands last,
+// before the buttons.
+func (c *call) permissions(of *provider.Client, scopes []string) (all []permission) {
 	for _, s := range scopes {
 		switch s {
 		case "openid":
 			p := permission{Text: c.say("may.openid")}
-			if pairwise {
+			if of.Sector != "" {
 				p.Text = c.say("may.pairwise")
 			}
 			all = append(all, p)
@@ -81,8 +88,7 @@ func (c *call) consents(a *provider.Authorization, user *account.User) *page {
 	p := c.page("consent")
 	p.User, p.Flow = user, a.Flow()
 	d := &consentPage{App: nameOf(a.Client), About: a.Client.URI, Resources: a.NewAudiences, Flow: a.Flow(), Another: switchTo(authorizePath + "?flow=" + a.Flow())}
-	had := slices.DeleteFunc(slices.Clone(a.Scopes), func(s string) bool { return slices.Contains(a.New, s) })
-	d.New, d.Had = c.permissions(a.New, a.Client.Sector != ""), c.permissions(had, a.Client.Sector != "")
+	d.New, d.Had = c.asksFor(a.Client, a.Scopes, a.New)
 	d.To, d.Here = destination(cmp.Or(a.Asked.RedirectURI, onlyOf(a.Client.RedirectURIs)))
 	if d.Stranger = a.Client.Unverified(); d.Stranger {
 		d.About = "" // a page of its own would tell people what it likes

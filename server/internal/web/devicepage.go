@@ -1,12 +1,9 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/provider"
@@ -20,21 +17,6 @@ import (
 
 const devicePath = "/device"
 
-// byPeople is a request as the provider's people are asked about it.
-func (c *call) byPeople() *http.Request {
-	return c.r.WithContext(context.WithValue(account.From(c.r.Context(), c.origin()), callKey{}, c))
-}
-
-// AddressOf is where a request that the provider answers comes from.
-func AddressOf(r *http.Request) netip.Addr {
-	c, ok := r.Context().Value(callKey{}).(*call)
-	if !ok {
-		return netip.Addr{}
-	}
-	at, _ := netip.ParseAddr(c.origin().Address)
-	return at
-}
-
 // userCodes is the page that asks for the code; typed is what a link has brought.
 func (c *call) userCodes(user *account.User, typed string) *page {
 	p := c.page("usercode")
@@ -46,14 +28,16 @@ func (c *call) userCodes(user *account.User, typed string) *page {
 	return p
 }
 
-// maxTyped bounds what a link fills in.
-const maxTyped = 20
+// filledIn is what a link or a page before has filled in, "" for what is no code.
+func filledIn(code string) string {
+	if code = visible(code); len(code) > 20 {
+		return ""
+	}
+	return code
+}
 
 func (c *call) devicePage() error {
-	typed := visible(c.r.URL.Query().Get("user_code"))
-	if len(typed) > maxTyped {
-		typed = ""
-	}
+	typed := filledIn(c.r.URL.Query().Get("user_code"))
 	user, err := c.atDevice(typed)
 	if user == nil {
 		return err
@@ -90,10 +74,7 @@ func (c *call) deviceForm() error {
 	if err != nil {
 		return err
 	}
-	typed := visible(in.Get("user_code"))
-	if len(typed) > maxTyped {
-		typed = ""
-	}
+	typed := filledIn(in.Get("user_code"))
 	user, err := c.atDevice(typed)
 	if user == nil {
 		return err
@@ -141,12 +122,11 @@ type deviceAsk struct {
 func (c *call) deviceAsks(d *provider.DeviceRequest, user *account.User) *page {
 	p := c.page("deviceask")
 	p.User, p.UserCode = user, d.UserCode
-	pairwise := d.Client.Sector != ""
-	had := slices.DeleteFunc(slices.Clone(d.Scopes), func(s string) bool { return slices.Contains(d.New, s) })
+	may, had := c.asksFor(d.Client, d.Scopes, d.New)
 	p.Title = c.say("deviceask.asks", nameOf(d.Client))
 	p.Data = &deviceAsk{
 		App: nameOf(d.Client), About: d.Client.URI, Code: d.UserCode, Address: c.addressText(d.Address), Near: d.Near, At: c.moment(d.Asked.At),
-		New: c.permissions(d.New, pairwise), Had: c.permissions(had, pairwise), Resources: d.NewAudiences, Flow: d.Flow(),
+		New: may, Had: had, Resources: d.NewAudiences, Flow: d.Flow(),
 		Another: switchTo(devicePath + "?" + url.Values{"user_code": {d.UserCode}}.Encode()),
 	}
 	return p

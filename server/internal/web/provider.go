@@ -1,8 +1,10 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -67,7 +69,15 @@ func (s *server) provide() (err error) {
 	return nil
 }
 
+// byPeople is a request as the provider's people are asked about it.
+func (c *call) byPeople() *http.Request {
+	return c.r.WithContext(context.WithValue(account.From(c.r.Context(), c.origin()), callKey{}, c))
+}
+
 type callKey struct{}
+
+// callOf is the call in which the provider has a request in hand.
+func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
 
 // byProvider has the provider answer.
 func (c *call) byProvider() error {
@@ -83,7 +93,17 @@ func (c *call) byProvider() error {
 }
 
 // OriginOf is where a request came from that the provider has in hand.
-func OriginOf(r *http.Request) account.Origin { return r.Context().Value(callKey{}).(*call).origin() }
+func OriginOf(r *http.Request) account.Origin { return callOf(r).origin() }
+
+// AddressOf is its address.
+func AddressOf(r *http.Request) netip.Addr {
+	c, ok := r.Context().Value(callKey{}).(*call)
+	if !ok {
+		return netip.Addr{}
+	}
+	at, _ := netip.ParseAddr(c.origin().Address)
+	return at
+}
 
 // Refused notes for the log and the figures what the provider refuses in a call, and what
 // has failed in it.
@@ -129,7 +149,7 @@ type people struct{}
 
 // answer answers the call with a page in place of the provider.
 func (people) answer(r *http.Request, h handler) {
-	c := r.Context().Value(callKey{}).(*call)
+	c := callOf(r)
 	for i := range c.headers { // the provider has set some less strict
 		c.w.Header()[c.headers[i].name] = c.headers[i].value
 	}
@@ -143,7 +163,7 @@ func (people) answer(r *http.Request, h handler) {
 // a header, which no browser does, nor one that other services see, who must first choose
 // a new password, or is a guest.
 func (people) Session(r *http.Request) (*provider.Session, error) {
-	c := r.Context().Value(callKey{}).(*call)
+	c := callOf(r)
 	if scheme, _ := authorization(c.r); scheme != "" {
 		return nil, nil
 	}
