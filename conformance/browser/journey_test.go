@@ -94,7 +94,7 @@ func TestAPersonSignsUpSeesTwoSessionsEndsOneAndChangesThePassword(t *testing.T)
 
 		first.open("/account/sessions")
 		first.press("End all other sessions")
-		first.sees("All other sessions have ended.")
+		first.sees("All other sessions have ended. Apps that were let in from them are out.")
 		first.press("Sign out")
 		first.at("/signout")
 		first.press("Sign out")

@@ -56,7 +56,7 @@ var appStories = []story{
 		return p
 	}},
 	{"goodbye", func(c *call) *page {
-		return c.parting([]string{"https://shop.example.net/out?iss=http%3A%2F%2Flocalhost&sid=a"}, "/")
+		return c.parting([]string{"/nothing?iss=http%3A%2F%2Flocalhost&sid=a"}, "/") // nobody else is asked
 	}},
 	{"leaving", func(c *call) *page {
 		return c.leaving(&provider.Logout{Client: c.tellAuthorization().Client, Asked: true}, ann())
