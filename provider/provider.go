@@ -274,6 +274,12 @@ func (p *Provider) now() time.Time {
 	return time.Now()
 }
 
+// Serves reports whether a path is one that something is at, with these options.
+func (p *Provider) Serves(path string) bool {
+	_, ok := p.routes[path]
+	return ok
+}
+
 // ServeHTTP serves the endpoints, and 404 for everything else. It never looks at the
 // Host of a request: every address that it tells is the issuer's.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {

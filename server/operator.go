@@ -83,6 +83,11 @@ func connect(ctx context.Context, cfg Config) (*Operator, error) {
 		close: func() error { client.CloseIdleConnections(); return nil },
 	}
 	_, err := o.do(ctx, "ping", []byte("{}"))
+	// The socket is there a moment before the server listens; where it was killed, for ever.
+	for try := 0; try < 5 && errors.Is(err, syscall.ECONNREFUSED); try++ {
+		time.Sleep(10 * time.Millisecond)
+		_, err = o.do(ctx, "ping", []byte("{}"))
+	}
 	if err == nil {
 		return o, nil
 	}

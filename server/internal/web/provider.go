@@ -60,6 +60,9 @@ func (s *server) provide() (err error) {
 	}
 	s.page(devicePath, methods{"GET": (*call).devicePage, "POST": (*call).deviceForm})
 	for path, allowed := range clientPaths {
+		if !s.letsIn.Serves(path) {
+			continue // registration, where it is not switched on
+		}
 		m := methods{}
 		for _, method := range allowed {
 			m[method] = (*call).byProvider
