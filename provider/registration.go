@@ -82,7 +82,7 @@ func checkURI(uri string, native, insecure bool) string {
 		return "An address has 2000 characters at most."
 	case err == nil && (u.Scheme == "" || u.Opaque != "" && u.Host == "" && !native):
 		why = "is not absolute, such as https://app.example.org/callback"
-	case why == "" && strings.Contains(uri, "*"):
+	case strings.Contains(uri, "*"):
 		// It would be compared letter by letter, and match nothing that anybody meant.
 		why = "has a *, and there are no patterns: each address is written out"
 	}
