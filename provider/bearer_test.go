@@ -296,7 +296,7 @@ func TestARevocationOfWhatCannotBeRevokedSaysSo(t *testing.T) {
 	h := newHall(t)
 	h.app("app", nil)
 	a := h.tokens("app", nil)
-	for _, text := range []string{a.string("id_token"), token.New(token.OneTime).Reveal(), h.secrets["app"]} {
+	for _, text := range []string{a.string("id_token"), token.New(token.OneTime).Reveal(), token.New(token.Registration).Reveal(), token.New(token.Invite).Reveal(), h.secrets["app"]} {
 		if w := h.ask("revoke", "app", "token", text); w.Code != 400 || object(t, w)["error"] != "unsupported_token_type" {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}

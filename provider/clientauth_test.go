@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/token"
 )
@@ -462,4 +464,41 @@ func FuzzVerifier(f *testing.F) {
 			t.Errorf("%q proves %q", verifier, challenge)
 		}
 	})
+}
+
+// A store is outdated once: what else would end there runs again, with the assertion that
+// is spent in the same transaction.
+type outdated struct {
+	Store
+	left int
+}
+
+var errAgain = admit.Conflict.New("outdated", "Something else came first.")
+
+func (s *outdated) Update(ctx context.Context, fn func(Tx) error) error {
+	for {
+		err := s.Store.Update(ctx, func(tx Tx) error { return fn(outdatedTx{tx, s}) })
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+}
+
+type outdatedTx struct {
+	Tx
+	store *outdated
+}
+
+func (tx outdatedTx) AddToken(t *Token) error {
+	if tx.store.left > 0 {
+		tx.store.left--
+		return errAgain
+	}
+	return tx.Tx.AddToken(t)
+}
+
+func TestWhatIsOutdatedRunsAgainWhateverProvesTheClient(t *testing.T) {
+	a := newAsserter(t, jose.ES256)
+	a.Provider = remade(t, a.Provider, func(o *Options) { o.Store = &outdated{Store: o.Store, left: 2} })
+	a.given(a.ask(a.sign(a.key, "JWT", nil)))
 }

@@ -24,7 +24,6 @@ var (
 	ErrAccessDenied             = admit.Forbidden.New("access_denied", "It was not allowed.")
 	ErrLoginRequired            = admit.Unauthenticated.New("login_required", "Nobody is signed in.")
 	ErrConsentRequired          = admit.Forbidden.New("consent_required", "The person must be asked first.")
-	ErrInteractionRequired      = admit.Forbidden.New("interaction_required", "The person must do something first.")
 	ErrUnmetAuthentication      = admit.Forbidden.New("unmet_authentication_requirements", "This person has no proof that is as strong.")
 	ErrRequestNotSupported      = admit.Invalid.New("request_not_supported", "Request objects are taken of clients that have registered keys.")
 	ErrRequestURINotSupported   = admit.Invalid.New("request_uri_not_supported", "A request_uri is taken where the request was pushed here, and is never fetched.")

@@ -273,6 +273,11 @@ func (tx *memoryTx) DeleteClient(id string) error {
 	}
 	drop(tx, tx.consents, func(c Consent) bool { return c.Client == id })
 	drop(tx, tx.codes, func(c Code) bool { return c.Asked.Client == id })
+	drop(tx, tx.pushed, func(p Pushed) bool { return p.Client == id })
+	for _, d := range drop(tx, tx.devices, func(d Device) bool { return d.Asked.Client == id }) {
+		delete(tx.userCodes, d.UserCode)
+		tx.undo = append(tx.undo, func() { tx.userCodes[d.UserCode] = d.Selector })
+	}
 	for _, g := range drop(tx, tx.grants, func(g Grant) bool { return g.Client == id }) {
 		if g.Ended == "" {
 			tx.forget(g.Subject, g.SID, g.ID)

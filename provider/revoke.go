@@ -83,7 +83,7 @@ func (p *Provider) ender(ctx context.Context, text string, now time.Time) (func(
 // isAnother reports whether a text is a token of a class that nobody gives back, so that
 // a client's author learns which of them he has mixed up.
 func (p *Provider) isAnother(ctx context.Context, text string) bool {
-	for _, kind := range []token.Kind{token.OneTime, token.ClientSecret, token.Session, token.APIKey} {
+	for _, kind := range []token.Kind{token.OneTime, token.ClientSecret, token.Session, token.APIKey, token.Invite, token.Registration} {
 		if _, err := token.Parse(kind, text); err == nil {
 			return true
 		}

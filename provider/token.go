@@ -179,7 +179,9 @@ func (x *exchange) decide(tx Tx, proved *Client) (err error) {
 	}
 	x.noted = x.shows.once.id != "" || x.key.ID != ""
 	err = x.act(tx)
-	if k := admit.KindOf(err); err == nil || !x.noted || k == admit.Internal || k == admit.Unavailable {
+	switch k := admit.KindOf(err); {
+	// By Conflict a store says that the transaction must run again.
+	case err == nil, !x.noted, k == admit.Internal, k == admit.Unavailable, k == admit.Conflict:
 		return err
 	}
 	x.refused = err

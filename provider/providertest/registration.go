@@ -31,11 +31,11 @@ func clientGoes(k *kit) {
 	put(c)
 	same(k, client(c.ID), &c)
 
-	g, code := k.newGrant(), k.newCode()
-	g.Client, code.Asked.Client = c.ID, c.ID
+	g, code, device, pushed := k.newGrant(), k.newCode(), k.newDevice(), k.newPushed()
+	g.Client, code.Asked.Client, device.Asked.Client, pushed.Client = c.ID, c.ID, c.ID, c.ID
 	kept := k.addGrant()
 	k.update(func(tx provider.Tx) error {
-		return errors.Join(tx.AddGrant(g), tx.AddCode(code), tx.PutConsent(&provider.Consent{Subject: k.subject, Client: c.ID, GivenAt: k.now, LastUsed: k.now}))
+		return errors.Join(tx.AddGrant(g), tx.AddCode(code), tx.AddDevice(device), tx.AddPushed(pushed), tx.PutConsent(&provider.Consent{Subject: k.subject, Client: c.ID, GivenAt: k.now, LastUsed: k.now}))
 	})
 	broken := errors.New("broken")
 	if err := k.Store.Update(k.ctx, func(tx provider.Tx) error { return errors.Join(tx.DeleteClient(c.ID), broken) }); !errors.Is(err, broken) {
@@ -48,7 +48,9 @@ func clientGoes(k *kit) {
 		k.update(func(tx provider.Tx) error { return tx.DeleteClient(id) })
 	}
 	consents := read(k, func(tx provider.Tx) ([]*provider.Consent, error) { return tx.Consents(k.subject) })
-	if client(c.ID) != nil || k.grant(g.ID) != nil || k.code(code.Selector) != nil || len(consents) > 0 {
+	waits := read(k, func(tx provider.Tx) (*provider.Device, error) { return tx.DeviceOf(device.UserCode) })
+	asked := read(k, func(tx provider.Tx) (*provider.Pushed, error) { return tx.Pushed(pushed.Selector) })
+	if client(c.ID) != nil || k.grant(g.ID) != nil || k.code(code.Selector) != nil || waits != nil || asked != nil || len(consents) > 0 {
 		k.Error("a client has gone, and not all that it was allowed")
 	}
 	live := read(k, func(tx provider.Tx) ([]*provider.Grant, error) { return tx.GrantsOf(k.subject, "") })
