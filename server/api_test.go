@@ -568,7 +568,7 @@ func guarded(t *testing.T, r *reply, https bool) {
 	if https {
 		one("Strict-Transport-Security", "max-age=31536000; includeSubDomains") // ASVS 3.4.1
 	}
-	if keys || regexp.MustCompile(` /(api/|feed|oauth/(token|introspect|revoke|userinfo|device)|\.well-known/o)`).MatchString(r.what) {
+	if keys || regexp.MustCompile(` /(api/|feed|oauth/(token|introspect|revoke|userinfo|device|par)|\.well-known/o)`).MatchString(r.what) {
 		return
 	}
 	one("Referrer-Policy", "same-origin", "no-referrer")
