@@ -89,6 +89,7 @@ func TestConsentIsRememberedPerSubjectClientScopesAndResources(t *testing.T) {
 		asked               []string // nil for not asked
 	}{
 		{"the same is not asked again", ask(), "s1", nil},
+		{"nor is it in another order", ask("scope", "profile openid"), "s1", nil},
 		{"less is not asked", ask("scope", "openid"), "s1", nil},
 		{"somebody else is asked", ask(), "s2", []string{"openid", "profile"}},
 		{"prompt=consent asks again", ask("prompt", "consent"), "s1", []string{}},

@@ -66,6 +66,11 @@ func TestAnIDTokenSaysWhoSignedInWhenAndHow(t *testing.T) {
 			"acr": "aal1", "amr": []any{"pwd"}, "sid": d.sid(c, "s1"), "at_hash": base64.RawURLEncoding.EncodeToString(atHash),
 		}
 		same(t, got, want)
+		plain := d.code("app", func(c *Code) { c.Asked.Nonce = "" })
+		got = d.idClaims("app", alg, d.given(d.post(redeeming(plain), basic("app", secret))).string("id_token"))
+		if _, there := got["nonce"]; there || got["sub"] != "alice" {
+			t.Errorf("to who asked with no nonce it says %v", got)
+		}
 
 		d.now = d.now.Add(time.Minute)
 		a = d.given(d.post(fields("grant_type", "refresh_token", "refresh_token", a.string("refresh_token")), basic("app", secret)))
