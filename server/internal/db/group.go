@@ -15,6 +15,9 @@ import (
 // commit that makes it durable: some 20 ms.
 const maxGroup = 64
 
+// writeTries bounds how often a write is run that met another at work.
+const writeTries = 5
+
 // A group lets updates that come at the same time share a transaction, for it is
 // the sync to disk that costs. Whoever comes when nobody is at work leads, as in
 // package sqlstore: it runs those that wait, each behind a savepoint, so that of
@@ -115,7 +118,7 @@ func (g *group) lead(db *DB) {
 			db.together(all[i : i+1])
 			// It met another at work, such as who ends a session: of two in a
 			// deadlock one goes on.
-			if try == beginTries || u.kept != nil || u.died != nil || !db.write.sessions().Again(u.err) {
+			if try == writeTries || u.kept != nil || u.died != nil || !db.write.sessions().Again(u.err) {
 				break
 			}
 		}

@@ -51,21 +51,13 @@ func (p *pool) QueryRowContext(ctx context.Context, query string, args ...any) *
 	return p.DB.QueryRowContext(ctx, p.say(query), p.args(args)...)
 }
 
-// beginTries bounds how often a transaction is begun, over another connection each
-// time: after an outage a pool may hold several that are broken.
-const beginTries = 5
-
 // BeginTx begins a transaction.
 func (p *pool) BeginTx(ctx context.Context, o *sql.TxOptions) (*tx, error) {
-	for try := 1; ; try++ {
-		t, err := p.DB.BeginTx(ctx, o)
-		if err == nil {
-			return &tx{Tx: t, pool: p}, nil
-		}
-		if try == beginTries || p.dialect == inSQLite || ctx.Err() != nil {
-			return nil, err
-		}
+	t, err := p.DB.BeginTx(ctx, o)
+	if err != nil {
+		return nil, err
 	}
+	return &tx{Tx: t, pool: p}, nil
 }
 
 // A tx is a transaction of a pool.

@@ -78,7 +78,7 @@ func (s providerStore) Update(ctx context.Context, fn func(provider.Tx) error) e
 		if !errors.Is(err, errOutdated) {
 			return err
 		}
-		if try == beginTries {
+		if try == writeTries {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}

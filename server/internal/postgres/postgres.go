@@ -20,6 +20,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -83,7 +84,7 @@ func local(c *pgconn.Config) bool {
 // Open returns a pool of so many connections at most, and connects to nothing yet.
 // Each connection begins with the statements of setup.
 func Open(a Address, connections int, setup string) *sql.DB {
-	pool := sql.OpenDB(&connector{a.config, setup})
+	pool := sql.OpenDB(&connector{config: a.config, setup: setup})
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections) // or every other question waits for a new one
 	pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -147,6 +148,7 @@ func Code(err error) string {
 type connector struct {
 	config *pgconn.Config
 	setup  string
+	broken atomic.Int64 // connections that broke so far
 }
 
 func (c *connector) Driver() driver.Driver { return noDriver{} }
@@ -157,6 +159,7 @@ type noDriver struct{}
 func (noDriver) Open(string) (driver.Conn, error) { return nil, ErrURL }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	broken := c.broken.Load()
 	pg, err := pgconn.ConnectConfig(ctx, c.config)
 	if err != nil {
 		return nil, err
@@ -167,7 +170,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, err
 		}
 	}
-	return &conn{pg: pg, prepared: map[string]string{}, used: time.Now()}, nil
+	return &conn{of: c, pg: pg, prepared: map[string]string{}, used: time.Now(), heard: broken}, nil
 }
 
 // maxPrepared statements are kept by each connection. Those that come later are
@@ -177,9 +180,11 @@ const maxPrepared = 256
 // A conn is one connection. The methods that take no context are for what
 // database/sql never does here.
 type conn struct {
+	of       *connector
 	pg       *pgconn.PgConn
 	prepared map[string]string // names of statements, by their text
 	used     time.Time
+	heard    int64 // what of.broken was when it last answered
 }
 
 func (c *conn) Prepare(query string) (driver.Stmt, error) {
@@ -222,6 +227,9 @@ func (c *conn) broken(err error) error {
 }
 
 func (c *conn) Close() error {
+	if c.pg.IsClosed() {
+		c.of.broken.Add(1)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	return c.pg.Close(ctx)
@@ -230,16 +238,22 @@ func (c *conn) Close() error {
 func (c *conn) Ping(ctx context.Context) error { return c.broken(c.pg.Ping(ctx)) }
 
 // probeAfter is how long a connection has been idle before it is tried: a database
-// that was started again has closed it, and a cut cable has said nothing.
+// that was started again has closed it, and a cut cable has said nothing. Once one has
+// broken, each of the others is tried, too.
 const probeAfter = time.Second
 
 func (c *conn) ResetSession(ctx context.Context) error {
 	if !c.IsValid() {
 		return driver.ErrBadConn
 	}
-	if time.Since(c.used) > probeAfter && c.pg.Ping(ctx) != nil {
+	broken := c.of.broken.Load()
+	if broken == c.heard && time.Since(c.used) <= probeAfter {
+		return nil
+	}
+	if c.pg.Ping(ctx) != nil {
 		return driver.ErrBadConn
 	}
+	c.heard = broken
 	return nil
 }
 
@@ -264,7 +278,10 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 		text += " READ ONLY"
 	}
 	if err := c.pg.Exec(ctx, text).Close(); err != nil {
-		return nil, c.broken(err)
+		if c.pg.IsClosed() && ctx.Err() == nil { // nothing was done: another may begin it
+			err = driver.ErrBadConn
+		}
+		return nil, err
 	}
 	return transaction{ctx, c}, nil
 }
