@@ -380,14 +380,24 @@ func TestAClientThatIsDisabledMeanwhileGetsNothing(t *testing.T) {
 	c, secret := d.client("app", nil)
 	less := *c
 	less.Disabled = true
-	d.Provider.o.Store = between{d.m, func() { d.m.PutClient(less) }}
-	d.refused(d.post(fields("grant_type", "client_credentials"), basic("app", secret)), "invalid_client")
+	for _, f := range []url.Values{redeeming(d.code("app", nil)), fields("grant_type", "client_credentials")} {
+		d.Provider.o.Store = between{d.m, func() { d.m.PutClient(less) }}
+		d.refused(d.post(f, basic("app", secret)), "invalid_client")
+		d.Provider.o.Store = d.m
+		d.m.PutClient(*c)
+		d.given(d.post(f, basic("app", secret)))
+	}
 }
 
-// between does something before each Update.
+// between does something after each View and before each Update.
 type between struct {
 	*Memory
 	do func()
+}
+
+func (b between) View(ctx context.Context, fn func(Tx) error) error {
+	defer b.do()
+	return b.Memory.View(ctx, fn)
 }
 
 func (b between) Update(ctx context.Context, fn func(Tx) error) error {

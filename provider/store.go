@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -19,6 +20,9 @@ type Store interface {
 	View(ctx context.Context, fn func(Tx) error) error
 	Update(ctx context.Context, fn func(Tx) error) error
 }
+
+// ErrReadOnly is what a Tx of a View says where it would have to write.
+var ErrReadOnly = errors.New("provider: a View writes nothing")
 
 // A Tx is a transaction. What it returns is the caller's own, but for what its slices
 // and maps hold and for a Client, which are everybody's: nobody writes to them. Where
@@ -87,7 +91,8 @@ type Tx interface {
 	GrantsOf(subject, client string) ([]*Grant, error)
 	GrantsBehind(sid string) ([]*Grant, error)
 
-	// Token is an opaque access token, found by its selector.
+	// Token is an opaque access token of a grant, found by its selector. Those that a client
+	// has of its own carry with them what is known of them.
 	Token(selector string) (*Token, error)
 	AddToken(*Token) error
 	EndToken(selector string) error
@@ -105,7 +110,7 @@ type Tx interface {
 	DropDelivery(id string) error
 
 	// Place gives a JWT a place on a status list, as its claim "status"; nil where
-	// there are none.
+	// there are none. In a View that is one which is there already.
 	Place(subject string, claims *IDs, until time.Time) ([]byte, error)
 	// Tell tells whoever verifies tokens elsewhere.
 	Tell(feed.Event) error

@@ -21,6 +21,8 @@ const (
 	ofClient nearKind = iota
 	ofGrant
 	ofToken
+	ofSpent // whether it is
+	ofPlace // on a status list
 	ofSession
 	ofEpoch // of a subject: no copy, but what copies stand on
 	ofUser

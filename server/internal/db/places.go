@@ -49,14 +49,17 @@ const maxLists = 1 << 40 // so that places are numbers of SQL
 // Place implements account.Places. Which place is free is left to chance: one
 // after the other would tell whoever gets a token how many sessions there are.
 func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
-	// To the minute: what refreshes all the time writes but once in one.
-	end := until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
-	var before int64
-	switch err = t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&n, &before); {
-	case err == nil && before < end:
-		return n, t.exec(sqlPlaceLives, end, int64(n))
-	case !noRows(err):
-		return n, err
+	end := placeEnd(until)
+	known, err := t.place(p)
+	switch {
+	case err != nil:
+		return 0, err
+	case known != nil && known.until >= end:
+		return known.n, nil
+	}
+	t.tx().wrote(placeRow(p))
+	if known != nil {
+		return known.n, t.exec(sqlPlaceLives, end, int64(known.n))
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
@@ -69,6 +72,27 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 			size += account.StatusListLen
 		}
 	}
+}
+
+// placeEnd is to the minute: what gets tokens all the time writes but once in one.
+func placeEnd(until time.Time) int64 {
+	return until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
+}
+
+// A knownPlace is one that there is, until when.
+type knownPlace struct {
+	n     uint64
+	until int64
+}
+
+func placeRow(p account.Place) nearRow {
+	return nearRow{ofPlace, fmt.Sprint(p.Grant, " ", p.SID, " ", p.SEV)}
+}
+
+// place returns the place of these tokens, nil for none.
+func (t *txn) place(p account.Place) (*knownPlace, error) {
+	var k knownPlace
+	return found(&k, t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&k.n, &k.until))
 }
 
 // ListUsed implements account.Places.
