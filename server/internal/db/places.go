@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -86,7 +87,7 @@ type knownPlace struct {
 }
 
 func placeRow(p account.Place) nearRow {
-	return nearRow{ofPlace, fmt.Sprint(p.Grant, " ", p.SID, " ", p.SEV)}
+	return nearRow{ofPlace, p.Grant + " " + p.SID + " " + strconv.FormatUint(p.SEV, 10)}
 }
 
 // place returns the place of these tokens, nil for none.
