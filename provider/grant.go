@@ -153,7 +153,7 @@ func (x *exchange) mint(tx Tx, g *Grant) (m *minted, err error) {
 	if x.key.JKT != "" {
 		d.Confirmation = &access.Confirmation{JKT: x.key.JKT}
 	}
-	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))
+	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV, Client: c.ID}, expires.Add(verifiersLeeway))
 	return m, err
 }
 

@@ -122,6 +122,7 @@ type Tx interface {
 type IDs struct {
 	SID, GID, JTI string
 	SEV           uint64 // the subject's epoch
+	Client        string // that it was given to
 }
 
 // A Session is of somebody who is signed in.

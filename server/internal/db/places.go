@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	sqlSamePlace  = `SELECT place, until FROM status_places WHERE grant_id = ? AND sid = ? AND sev = ?`
+	sqlSamePlace  = `SELECT place, until FROM status_places WHERE grant_id = ? AND sid = ? AND sev = ? AND client_id = ?`
 	sqlPlaceLives = `UPDATE status_places SET until = ? WHERE place = ?`
 
-	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, until) VALUES (?, ?, ?, ?, ?, ?)
+	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, client_id, until) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (place) DO NOTHING`
 
 	sqlListUsed = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1) AS used`
 
 	// Rows are many and cost more to bring here than to pass over there.
-	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
-		AND (sid IN (%[1]s) OR grant_id IN (%[1]s) OR subject IN (%[1]s) OR sev < ?)`
+	sqlPlaces = `SELECT place, grant_id, sid, subject, sev, client_id FROM status_places WHERE place >= ? AND place < ? AND until > ?
+		AND (sid IN (%[1]s) OR grant_id IN (%[1]s) OR client_id IN (%[1]s) OR subject IN (%[1]s) OR sev < ?)`
 
 	sqlSweepPlaces = "DELETE FROM status_places WHERE place IN (SELECT place FROM status_places WHERE until <= ? ORDER BY until LIMIT ?)"
 
@@ -64,7 +64,7 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
-		switch made, err := changed(t.run(sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)); {
+		switch made, err := changed(t.run(sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), p.Client, end)); {
 		case err != nil:
 			return 0, fmt.Errorf("find a place: %w", err)
 		case made == 1:
@@ -87,13 +87,13 @@ type knownPlace struct {
 }
 
 func placeRow(p account.Place) nearRow {
-	return nearRow{ofPlace, p.Grant + " " + p.SID + " " + strconv.FormatUint(p.SEV, 10)}
+	return nearRow{ofPlace, p.Grant + " " + p.SID + " " + strconv.FormatUint(p.SEV, 10) + " " + p.Client}
 }
 
 // place returns the place of these tokens, nil for none.
 func (t *txn) place(p account.Place) (*knownPlace, error) {
 	var k knownPlace
-	return found(&k, t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&k.n, &k.until))
+	return found(&k, t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV), p.Client).Scan(&k.n, &k.until))
 }
 
 // ListUsed implements account.Places.
@@ -112,8 +112,8 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 		return nil
 	}
 	from := int64(list * account.StatusListLen)
-	var texts [3]string
-	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Raised)} {
+	var texts [4]string
+	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Clients), maps.Keys(e.Raised)} {
 		text, err := json.Marshal(slices.AppendSeq([]string{}, all))
 		if err != nil {
 			return err
@@ -123,13 +123,13 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 	return t.query(func(rows *sql.Rows) error {
 		var n, sev int64
 		var p account.Place
-		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev); err != nil {
+		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev, &p.Client); err != nil {
 			return err
 		}
 		p.SEV = uint64(sev)
 		fn(uint64(n-from), p)
 		return nil
-	}, fmt.Sprintf(sqlPlaces, t.tx().pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
+	}, fmt.Sprintf(sqlPlaces, t.tx().pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], texts[3], int64(e.Everyone))
 }
 
 // Told implements account.Places.

@@ -171,7 +171,7 @@ func (t providerTx) Place(subject string, claims *provider.IDs, until time.Time)
 	if !t.writes {
 		place = t.placed
 	}
-	n, err := place(account.Place{Grant: claims.GID, SID: claims.SID, Subject: subject, SEV: claims.SEV}, until.Add(account.PlaceRest))
+	n, err := place(account.Place{Grant: claims.GID, SID: claims.SID, Subject: subject, SEV: claims.SEV, Client: claims.Client}, until.Add(account.PlaceRest))
 	if err != nil {
 		return nil, err
 	}
