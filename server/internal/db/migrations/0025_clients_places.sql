@@ -7,7 +7,7 @@ CREATE TABLE places (
 	sid       TEXT NOT NULL,
 	subject   TEXT NOT NULL,
 	sev       BIGINT NOT NULL,
-	client_id TEXT NOT NULL, -- '' of the server's own
+	client_id TEXT NOT NULL DEFAULT '', -- '' of the server's own, and where an older program writes
 	until     BIGINT NOT NULL,
 	UNIQUE (grant_id, sid, sev, client_id)
 );
