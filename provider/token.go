@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -108,17 +107,12 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	if early != nil && x.shows.once.id == "" {
 		return nil, early
 	}
+	if x.made != nil && x.shows.once.id == "" && x.key.ID == "" {
+		return x.answer() // of which nothing is written down
+	}
+	// Not with the context of who asks: what is decided must be decided whole.
 	proved := x.client
-	decide := func(tx Tx) error { return x.decide(tx, proved) }
-	err = ErrReadOnly
-	if x.kind == ClientCredentials && x.shows.once.id == "" && x.key.ID == "" {
-		err = p.o.Store.View(x.asks, decide) // nothing is written down
-	}
-	if errors.Is(err, ErrReadOnly) {
-		// Not with the context of who asks: what is decided must be decided whole.
-		err = p.o.Store.Update(context.WithoutCancel(x.asks), decide)
-	}
-	if err != nil {
+	if err := p.o.Store.Update(context.WithoutCancel(x.asks), func(tx Tx) error { return x.decide(tx, proved) }); err != nil {
 		return nil, err
 	}
 	if x.refused != nil {
@@ -127,7 +121,7 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	return x.answer()
 }
 
-// look refuses what needs no write for it.
+// look refuses what needs no write for it, and makes what needs none.
 func (x *exchange) look(tx Tx) error {
 	err := x.allowed()
 	switch {
@@ -140,6 +134,8 @@ func (x *exchange) look(tx Tx) error {
 		_, err = x.swap(tx)
 	case x.kind == DeviceCode:
 		err = x.lookAtDevice(tx)
+	case x.own(tx) != nil:
+		x.made = nil // decide writes what is missing, or says why not
 	}
 	return err
 }
