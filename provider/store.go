@@ -241,7 +241,9 @@ type Keys interface {
 	Published(ctx context.Context) (*jose.KeySet, error)
 }
 
-// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one.
+// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one. They
+// outlive the process, are the same in every replica, and count for a day after they were
+// replaced: with them the tokens end that clients have of their own.
 type Secrets interface {
 	Derive(purpose string) []byte      // of the key that is used now
 	DeriveAll(purpose string) [][]byte // of every key that still counts, that one first
