@@ -199,6 +199,44 @@ func TestACopyOfAClientIsThatOfNow(t *testing.T) {
 	}
 }
 
+// Of those who share a transaction each would prove itself once more, with its signature,
+// while all others wait for their turn to write.
+func TestACopyOfAClientIsOneWhileOthersWrite(t *testing.T) {
+	db.OfAFile(t)
+	d := newCounter(t)
+	d.active(d.own)
+	client := func(tx provider.Tx) *provider.Client {
+		c, err := tx.Client("app")
+		if err != nil || c == nil {
+			t.Fatal(c, err)
+		}
+		return c
+	}
+	var looked *provider.Client
+	if err := d.store.View(d.ctx, func(tx provider.Tx) error { looked = client(tx); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	d.update(func(tx provider.Tx) error {
+		if client(tx) != looked {
+			t.Error("it is not that of before")
+		}
+		_, err := tx.Spend("assertion", "1", time.Now().Add(time.Minute))
+		if client(tx) != looked {
+			t.Error("it is another one once an assertion was spent")
+		}
+		return err
+	})
+	d.update(func(tx provider.Tx) error {
+		less := *looked
+		less.Name = "another"
+		err := tx.PutClient(&less)
+		if client(tx).Name != less.Name {
+			t.Error("it is that of before it was written")
+		}
+		return err
+	})
+}
+
 // Mallory had a client, which was removed; the next one who registers its id must not
 // have her as himself.
 func TestAttackATokenOfAClientThatHadTheIDBefore(t *testing.T) {
