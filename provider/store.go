@@ -2,9 +2,9 @@ package provider
 
 import (
 	"context"
-	"errors"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/token"
@@ -21,8 +21,9 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
-// ErrReadOnly is what a Tx of a View says where it would have to write.
-var ErrReadOnly = errors.New("provider: a View writes nothing")
+// ErrReadOnly is what a Tx of a View says where it would have to write. Nothing has failed:
+// it is to be done again in an Update.
+var ErrReadOnly = admit.Conflict.New("read_only", "It takes a write.")
 
 // A Tx is a transaction. What it returns is the caller's own, but for what its slices
 // and maps hold and for a Client, which are everybody's: nobody writes to them. Where
