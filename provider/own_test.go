@@ -144,6 +144,24 @@ func TestAttackAClientMakesATokenOfAnother(t *testing.T) {
 	}
 }
 
+// A store may have clients whose limits nobody has looked at.
+func TestAClientsOwnTokenIsGoodForAsLongAsItsAnswerSays(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.AccessLife = 30 * time.Hour })
+	a := d.given(d.post(fields("grant_type", "client_credentials"), basic("app", secret)))
+	if a.json["expires_in"] != 30*60*60.0 {
+		t.Fatalf("the answer is %s", a.text)
+	}
+	d.now = d.now.Add(30*time.Hour - time.Second)
+	if d.own("app", a.string("access_token")) == nil {
+		t.Error("it has ended before")
+	}
+	d.now = d.now.Add(time.Second)
+	if d.own("app", a.string("access_token")) != nil {
+		t.Error("it counts for longer")
+	}
+}
+
 // With a hundred scopes, or fifty audiences, a token would be refused by every server for
 // its length, and could not even be asked about or given back here.
 func TestAttackATokenGrowsUntilNobodyTakesIt(t *testing.T) {
