@@ -243,8 +243,8 @@ type Keys interface {
 }
 
 // Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one. They
-// outlive the process, are the same in every replica, and count for a day after they were
-// replaced: with them the tokens end that clients have of their own.
+// outlive the process, are the same in every replica, and count, after they were
+// replaced, for as long as access tokens live: those that clients have of their own end with them.
 type Secrets interface {
 	Derive(purpose string) []byte      // of the key that is used now
 	DeriveAll(purpose string) [][]byte // of every key that still counts, that one first
