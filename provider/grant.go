@@ -125,7 +125,7 @@ func (x *exchange) mint(tx Tx, g *Grant) (m *minted, err error) {
 		if u != nil {
 			t.SEV = u.Epoch
 		}
-		if g.Subject == "" {
+		if g.Subject == "" && t.carries() {
 			m.own = t
 			return m, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/admit-auth/admit/token"
 )
@@ -47,6 +48,25 @@ func (x *exchange) own(tx Tx) (err error) {
 	return err
 }
 
+// maxCarried bounds what a token carries with it, in bytes: sealed it is some 3 KB then,
+// and servers take 8 KB for a header.
+const maxCarried = 2 << 10
+
+// carries reports whether a token can carry with it what it is worth. The store keeps it
+// where that is too much, and where names could not be told apart again.
+func (t *Token) carries() bool {
+	n := 0
+	for _, names := range [][]string{{t.Client}, t.Scopes, t.Audience} {
+		for _, name := range names {
+			if name == "" || strings.ContainsFunc(name, unicode.IsSpace) {
+				return false
+			}
+			n += len(name) + 1
+		}
+	}
+	return n <= maxCarried
+}
+
 // ownSeal stands before what a token carries with it; in no other token is one.
 const ownSeal = "~"
 
@@ -57,7 +77,7 @@ const ownSeal = "~"
 func (p *Provider) sealOwn(t token.Token, row *Token) string {
 	value := strings.Join([]string{
 		row.Grant, row.Client, row.JKT, milli(row.Issued), milli(row.Expires),
-		strings.Join(row.Scopes, " "), strings.Join(row.Audience, " "), // neither has a space in it
+		strings.Join(row.Scopes, " "), strings.Join(row.Audience, " "), // see carries
 	}, "\n")
 	name := t.Reveal()
 	return string(p.o.Secrets.Seal([]byte(name+ownSeal), name, []byte(value), row.Issued))
@@ -70,7 +90,7 @@ func (p *Provider) openOwn(text string, now time.Time) *Token {
 	if err != nil {
 		return nil
 	}
-	value, _, err := p.o.Secrets.Open(nil, name, sealed, maxTokenLife, now)
+	value, _, err := p.o.Secrets.Open(nil, name, sealed, 0, now) // it says itself until when
 	if err != nil {
 		return nil
 	}

@@ -144,6 +144,67 @@ func TestAttackAClientMakesATokenOfAnother(t *testing.T) {
 	}
 }
 
+// A store may have clients whose limits nobody has looked at.
+func TestAClientsOwnTokenIsGoodForAsLongAsItsAnswerSays(t *testing.T) {
+	d := newDesk(t)
+	_, secret := d.client("app", func(c *Client) { c.AccessLife = 30 * time.Hour })
+	a := d.given(d.post(fields("grant_type", "client_credentials"), basic("app", secret)))
+	if a.json["expires_in"] != 30*60*60.0 {
+		t.Fatalf("the answer is %s", a.text)
+	}
+	d.now = d.now.Add(30*time.Hour - time.Second)
+	if d.own("app", a.string("access_token")) == nil {
+		t.Error("it has ended before")
+	}
+	d.now = d.now.Add(time.Second)
+	if d.own("app", a.string("access_token")) != nil {
+		t.Error("it counts for longer")
+	}
+}
+
+// With a hundred scopes, or fifty audiences, a token would be refused by every server for
+// its length, and could not even be asked about or given back here.
+func TestAttackATokenGrowsUntilNobodyTakesIt(t *testing.T) {
+	const most = 3 << 10
+	var scopes, audiences []string
+	for i := range 50 {
+		scopes = append(scopes, strings.Repeat("s", 100)+strconv.Itoa(i))
+		audiences = append(audiences, "https://"+strings.Repeat("a", 500)+strconv.Itoa(i)+".example.org")
+	}
+	for name, tt := range map[string]struct {
+		scopes, audiences []string
+		length            int // 0 for that of one which carries something
+	}{
+		"as most are":         {[]string{"read"}, audiences[:1], 0},
+		"of many scopes":      {scopes, nil, token.Len},
+		"of many audiences":   {nil, audiences, token.Len},
+		"of odd audiences":    {nil, []string{"urn:a urn:b", "urn:c"}, token.Len},
+		"of odd scopes":       {[]string{"re ad", "write"}, nil, token.Len},
+		"as long as they are": {scopes[:19], nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHall(t)
+			h.app("app", func(c *Client) { c.Scopes, c.Audiences = tt.scopes, tt.audiences })
+			f := fields("grant_type", "client_credentials")
+			f["resource"] = tt.audiences
+			text := h.given(h.post(f, basic("app", h.secrets["app"]))).string("access_token")
+			if len(text) > most || tt.length > 0 && len(text) != tt.length || tt.length == 0 && !strings.Contains(text, ownSeal) {
+				t.Errorf("it is %d characters long", len(text))
+			}
+			found := h.own("app", text)
+			if found == nil || !slices.Equal(found.Scopes, tt.scopes) || len(tt.audiences) > 0 && !slices.Equal(found.Audience, slices.Sorted(slices.Values(tt.audiences))) {
+				t.Fatalf("it is worth %+v", found)
+			}
+			if !h.active("app", text) {
+				t.Error("it does not count")
+			}
+			if w := h.ask("revoke", "app", "token", text); w.Code != 200 || h.active("app", text) {
+				t.Errorf("it counts after it was given back: %d", w.Code)
+			}
+		})
+	}
+}
+
 // own returns a token of a client's own, nil where it does not count.
 func (d *desk) own(client, text string) *Token {
 	d.Helper()

@@ -2,9 +2,9 @@ package provider
 
 import (
 	"context"
-	"errors"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/token"
@@ -21,8 +21,9 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
-// ErrReadOnly is what a Tx of a View says where it would have to write.
-var ErrReadOnly = errors.New("provider: a View writes nothing")
+// ErrReadOnly is what a Tx of a View says where it would have to write. Nothing has failed:
+// it is to be done again in an Update.
+var ErrReadOnly = admit.Conflict.New("read_only", "It takes a write.")
 
 // A Tx is a transaction. What it returns is the caller's own, but for what its slices
 // and maps hold and for a Client, which are everybody's: nobody writes to them. Where
@@ -242,7 +243,9 @@ type Keys interface {
 	Published(ctx context.Context) (*jose.KeySet, error)
 }
 
-// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one.
+// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one. They
+// outlive the process, are the same in every replica, and count, after they were
+// replaced, for as long as access tokens live: those that clients have of their own end with them.
 type Secrets interface {
 	Derive(purpose string) []byte      // of the key that is used now
 	DeriveAll(purpose string) [][]byte // of every key that still counts, that one first

@@ -308,6 +308,9 @@ func (t providerTx) token(selector string) (*provider.Token, error) {
 
 // AddToken implements provider.Tx.
 func (t providerTx) AddToken(a *provider.Token) error {
+	if !t.writes {
+		return provider.ErrReadOnly
+	}
 	data, err := text((*tokenRow)(a))
 	if err != nil {
 		return err

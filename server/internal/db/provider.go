@@ -191,11 +191,19 @@ func (t providerTx) placed(p account.Place, until time.Time) (uint64, error) {
 }
 
 // Tell implements provider.Tx.
-func (t providerTx) Tell(e feed.Event) error { return t.txn.Tell(e) }
+func (t providerTx) Tell(e feed.Event) error {
+	if !t.writes {
+		return provider.ErrReadOnly
+	}
+	return t.txn.Tell(e)
+}
 
 // Note implements provider.Tx. Who did it is the client, but for what people do; from
 // where says the context.
 func (t providerTx) Note(n provider.Note) error {
+	if !t.writes {
+		return provider.ErrReadOnly
+	}
 	r := &account.Record{At: n.At, Subject: n.Subject, Actor: n.Client, Event: n.Event, Detail: n.Detail}
 	if strings.HasPrefix(n.Event, "client_") { // what the person has done, with a client
 		r.Actor, r.Detail = cmp.Or(n.Subject, n.Client), n.Client
