@@ -15,8 +15,9 @@ import (
 // ended is looked up each time.
 const rememberedJWTs = 4096
 
-// revokedJWT is the purpose of [Tx].Spend for the ids of JWTs that were revoked.
-const revokedJWT = "revoked jwt"
+// revokedToken is the purpose of [Tx].Spend for the ids of tokens that were revoked, of
+// those that carry with them what they are worth: JWTs, and the opaque ones of clients.
+const revokedToken = "revoked token"
 
 func newBearers(o *Options) (*jose.Verifier[access.Claims], error) {
 	return jose.NewVerifier(o.Keys, jose.Expected{Algorithms: signingAlgorithms, Issuer: o.Issuer, Type: access.Type}, &jose.VerifierOptions[access.Claims]{
@@ -30,6 +31,7 @@ func newBearers(o *Options) (*jose.Verifier[access.Claims], error) {
 // of a JWT that we have signed it.
 type bearer struct {
 	opaque token.Token
+	own    *Token                      // nil where it is no opaque one of a client's own
 	jwt    *jose.Claims[access.Claims] // nil where it is opaque
 }
 
@@ -38,6 +40,9 @@ type bearer struct {
 func (p *Provider) parseBearer(ctx context.Context, text string, now time.Time) (bearer, error) {
 	if t, err := token.Parse(token.Access, text); err == nil {
 		return bearer{opaque: t}, nil
+	}
+	if t := p.openOwn(text, now); t != nil {
+		return bearer{own: t}, nil
 	}
 	if strings.Count(text, ".") != 2 {
 		return bearer{}, ErrInvalidToken
@@ -88,7 +93,7 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 		}
 		l.foreign = l.foreign || !c.FirstParty
 	}
-	if t.Subject == "" { // of a JWT it is not known yet
+	if t.Subject == "" { // a client's own, or a JWT, of which it is not known yet
 		l.grant = l.client.own(now)
 	}
 	if l.grant == nil || l.grant.ID != t.Grant {
@@ -118,16 +123,15 @@ func (b bearer) find(tx Tx, now time.Time) (*live, error) {
 
 // row returns the token as it is kept, nil for none.
 func (b bearer) row(tx Tx) (*Token, error) {
-	if b.jwt == nil {
+	if b.stored() {
 		t, err := tx.Token(b.opaque.Selector())
 		if err != nil || t == nil || !b.opaque.Matches(t.Digest) {
 			return nil, err
 		}
 		return t, nil
 	}
-	revoked, err := tx.Spent(revokedJWT, b.jwt.ID)
-	if err != nil || revoked {
-		return nil, err
+	if b.own != nil {
+		return unrevoked(tx, b.own)
 	}
 	c := b.jwt
 	t := &Token{
@@ -140,6 +144,18 @@ func (b bearer) row(tx Tx) (*Token, error) {
 	}
 	if c.Data.Confirmation != nil {
 		t.JKT = c.Data.Confirmation.JKT
+	}
+	return unrevoked(tx, t)
+}
+
+// stored reports whether it is a store that keeps the token.
+func (b bearer) stored() bool { return b.own == nil && b.jwt == nil }
+
+// unrevoked returns a token that carries with it what it is worth, nil if it was revoked.
+func unrevoked(tx Tx, t *Token) (*Token, error) {
+	revoked, err := tx.Spent(revokedToken, t.Selector)
+	if err != nil || revoked {
+		return nil, err
 	}
 	return t, nil
 }

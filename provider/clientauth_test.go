@@ -381,13 +381,24 @@ func TestAClientThatIsDisabledMeanwhileGetsNothing(t *testing.T) {
 	less := *c
 	less.Disabled = true
 	d.Provider.o.Store = between{d.m, func() { d.m.PutClient(less) }}
-	d.refused(d.post(fields("grant_type", "client_credentials"), basic("app", secret)), "invalid_client")
+	d.refused(d.post(redeeming(d.code("app", nil)), basic("app", secret)), "invalid_client")
+	// What is given without a write was given before, and counts no more.
+	d.m.PutClient(*c)
+	text := d.given(d.post(fields("grant_type", "client_credentials"), basic("app", secret))).string("access_token")
+	if d.own("app", text) != nil {
+		t.Error("the token of a client that is disabled counts")
+	}
 }
 
-// between does something before each Update.
+// between does something after each View and before each Update.
 type between struct {
 	*Memory
 	do func()
+}
+
+func (b between) View(ctx context.Context, fn func(Tx) error) error {
+	defer b.do()
+	return b.Memory.View(ctx, fn)
 }
 
 func (b between) Update(ctx context.Context, fn func(Tx) error) error {

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -42,19 +41,6 @@ const (
 func gid(t token.Token) string {
 	sum := sha256.Sum256([]byte("gid:" + t.Selector()))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// OwnGrant is the "gid" of the tokens that the client has of its own. A client that takes
-// the id of one that was removed was made at another time, and has another.
-func (c *Client) OwnGrant() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "own:%d:%s", c.CreatedAt.UnixMilli(), c.ID))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// own is the client's own grant, which is there as long as the client and is written
-// down nowhere: a row for each token would double what that costs.
-func (c *Client) own(now time.Time) *Grant {
-	return &Grant{ID: c.OwnGrant(), Client: c.ID, BegunAt: now, RotatedAt: now, Expires: now.Add(c.accessLife())}
 }
 
 // successor returns the refresh token after t: HMAC(K, grant ‖ n ‖ t). Who has the
@@ -112,6 +98,7 @@ func (p *Provider) judge(g *Grant, t token.Token, now time.Time) (v verdict, nex
 // for a transaction.
 type minted struct {
 	opaque token.Token
+	own    *Token                      // that it carries with it; nil where the store has it
 	claims *jose.Claims[access.Claims] // of a JWT
 	alg    jose.Algorithm
 	life   time.Duration
@@ -138,6 +125,10 @@ func (x *exchange) mint(tx Tx, g *Grant) (m *minted, err error) {
 		if u != nil {
 			t.SEV = u.Epoch
 		}
+		if g.Subject == "" && t.carries() {
+			m.own = t
+			return m, nil
+		}
 		return m, tx.AddToken(t)
 	}
 	m.alg = c.signs()
@@ -162,13 +153,16 @@ func (x *exchange) mint(tx Tx, g *Grant) (m *minted, err error) {
 	if x.key.JKT != "" {
 		d.Confirmation = &access.Confirmation{JKT: x.key.JKT}
 	}
-	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV}, expires.Add(verifiersLeeway))
+	d.Status, err = tx.Place(m.claims.Subject, &IDs{GID: g.ID, JTI: m.claims.ID, SEV: d.SEV, Client: c.ID}, expires.Add(verifiersLeeway))
 	return m, err
 }
 
 // text is the token itself.
 func (p *Provider) text(m *minted) (admit.Secret, error) {
-	if m.claims == nil {
+	switch {
+	case m.own != nil:
+		return admit.NewSecret(p.sealOwn(m.opaque, m.own)), nil
+	case m.claims == nil:
 		return admit.NewSecret(m.opaque.Reveal()), nil
 	}
 	text, err := p.access.sign(p.o.Keys, m.alg, access.Type, m.claims)

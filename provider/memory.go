@@ -20,7 +20,6 @@ import (
 var ErrFull = admit.Unavailable.New("provider_full", "There are too many grants just now.").WithHint("Try again in a moment.")
 
 var (
-	errReadOnly = errors.New("provider: a View writes nothing")
 	errTaken    = errors.New("provider: there is one by that name already")
 	errOutdated = errors.New("provider: the grant is at another rotation, or has ended")
 )
@@ -193,7 +192,7 @@ func put[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V) {
 // replace puts a record, in place of one with its key where there is one.
 func replace[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V) error {
 	if !tx.writes {
-		return errReadOnly
+		return ErrReadOnly
 	}
 	if _, known := in[key]; !known {
 		if err := tx.room(); err != nil {
@@ -207,7 +206,7 @@ func replace[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V) error {
 // remove removes a record, and reports whether it was there.
 func remove[K comparable, V any](tx *memoryTx, in map[K]V, key K) (was bool, err error) {
 	if !tx.writes {
-		return false, errReadOnly
+		return false, ErrReadOnly
 	}
 	old, was := in[key]
 	if was {
@@ -221,7 +220,7 @@ func remove[K comparable, V any](tx *memoryTx, in map[K]V, key K) (was bool, err
 func add[K comparable, V any](tx *memoryTx, in map[K]V, key K, v V, e expiry) error {
 	switch _, taken := in[key]; {
 	case !tx.writes:
-		return errReadOnly
+		return ErrReadOnly
 	case taken:
 		return errTaken
 	}
@@ -307,7 +306,7 @@ func (tx *memoryTx) UseInvite(id string, now time.Time) (bool, error) {
 	i, ok := tx.invites[id]
 	switch {
 	case !tx.writes:
-		return false, errReadOnly
+		return false, ErrReadOnly
 	case !ok || i.Uses < 1 || !now.Before(i.Expires):
 		return false, nil
 	}
@@ -376,7 +375,7 @@ func (tx *memoryTx) SpendCode(selector, grant string) (bool, error) {
 	c, ok := tx.codes[selector]
 	switch {
 	case !tx.writes:
-		return false, errReadOnly
+		return false, ErrReadOnly
 	case !ok || c.Grant != "":
 		return false, nil
 	}
@@ -458,7 +457,7 @@ func (tx *memoryTx) changeDevice(selector string, change func(*Device) bool) (bo
 	d, ok := tx.devices[selector]
 	switch {
 	case !tx.writes:
-		return false, errReadOnly
+		return false, ErrReadOnly
 	case !ok || !change(&d):
 		return false, nil
 	}
@@ -514,7 +513,7 @@ func (tx *memoryTx) RotateGrant(id string, n uint64, next token.Digest, now time
 	g, ok := tx.grants[id]
 	switch {
 	case !tx.writes:
-		return errReadOnly
+		return ErrReadOnly
 	case !ok || g.N != n || g.Ended != "":
 		return errOutdated
 	}
@@ -529,7 +528,7 @@ func (tx *memoryTx) EndGrant(id, reason string, now time.Time) (bool, error) {
 	g, ok := tx.grants[id]
 	switch {
 	case !tx.writes:
-		return false, errReadOnly
+		return false, ErrReadOnly
 	case !ok || g.Ended != "":
 		return false, nil
 	}
@@ -548,7 +547,7 @@ func (tx *memoryTx) Outlive(id string) error {
 	g, ok := tx.grants[id]
 	switch {
 	case !tx.writes:
-		return errReadOnly
+		return ErrReadOnly
 	case !ok:
 		return nil
 	}
@@ -644,7 +643,7 @@ func (tx *memoryTx) Place(string, *IDs, time.Time) ([]byte, error) { return nil,
 // Tell implements [Tx].
 func (tx *memoryTx) Tell(e feed.Event) error {
 	if !tx.writes {
-		return errReadOnly
+		return ErrReadOnly
 	}
 	tx.told = append(tx.told, e)
 	return nil
@@ -653,7 +652,7 @@ func (tx *memoryTx) Tell(e feed.Event) error {
 // Note implements [Tx].
 func (tx *memoryTx) Note(n Note) error {
 	if !tx.writes {
-		return errReadOnly
+		return ErrReadOnly
 	}
 	tx.notes = append(tx.notes, n)
 	return nil

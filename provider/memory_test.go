@@ -127,7 +127,7 @@ func TestAViewOfMemoryWritesNothing(t *testing.T) {
 		"Tell":        func(tx Tx) error { return tx.Tell(feed.Event{}) },
 		"Note":        func(tx Tx) error { return tx.Note(Note{}) },
 	} {
-		if err := m.View(t.Context(), write); !errors.Is(err, errReadOnly) {
+		if err := m.View(t.Context(), write); !errors.Is(err, ErrReadOnly) {
 			t.Errorf("%s in a View: %v", what, err)
 		}
 	}

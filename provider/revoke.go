@@ -118,10 +118,10 @@ func (b bearer) end(tx Tx, c *Client, do bool, now time.Time) (bool, error) {
 		return true, nil
 	}
 	until := t.Expires.Add(verifiersLeeway)
-	if b.jwt == nil {
+	if b.stored() {
 		err = tx.EndToken(t.Selector)
 	} else {
-		_, err = tx.Spend(revokedJWT, t.Selector, until)
+		_, err = tx.Spend(revokedToken, t.Selector, until)
 	}
 	if err != nil {
 		return false, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/token"
@@ -19,6 +20,10 @@ type Store interface {
 	View(ctx context.Context, fn func(Tx) error) error
 	Update(ctx context.Context, fn func(Tx) error) error
 }
+
+// ErrReadOnly is what a Tx of a View says where it would have to write. Nothing has failed:
+// it is to be done again in an Update.
+var ErrReadOnly = admit.Conflict.New("read_only", "It takes a write.")
 
 // A Tx is a transaction. What it returns is the caller's own, but for what its slices
 // and maps hold and for a Client, which are everybody's: nobody writes to them. Where
@@ -87,7 +92,8 @@ type Tx interface {
 	GrantsOf(subject, client string) ([]*Grant, error)
 	GrantsBehind(sid string) ([]*Grant, error)
 
-	// Token is an opaque access token, found by its selector.
+	// Token is an opaque access token of a grant, found by its selector. Those that a client
+	// has of its own carry with them what is known of them.
 	Token(selector string) (*Token, error)
 	AddToken(*Token) error
 	EndToken(selector string) error
@@ -105,7 +111,7 @@ type Tx interface {
 	DropDelivery(id string) error
 
 	// Place gives a JWT a place on a status list, as its claim "status"; nil where
-	// there are none.
+	// there are none. In a View that is one which is there already.
 	Place(subject string, claims *IDs, until time.Time) ([]byte, error)
 	// Tell tells whoever verifies tokens elsewhere.
 	Tell(feed.Event) error
@@ -117,6 +123,7 @@ type Tx interface {
 type IDs struct {
 	SID, GID, JTI string
 	SEV           uint64 // the subject's epoch
+	Client        string // that it was given to
 }
 
 // A Session is of somebody who is signed in.
@@ -236,7 +243,9 @@ type Keys interface {
 	Published(ctx context.Context) (*jose.KeySet, error)
 }
 
-// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one.
+// Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one. They
+// outlive the process, are the same in every replica, and count, after they were
+// replaced, for as long as access tokens live: those that clients have of their own end with them.
 type Secrets interface {
 	Derive(purpose string) []byte      // of the key that is used now
 	DeriveAll(purpose string) [][]byte // of every key that still counts, that one first

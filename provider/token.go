@@ -107,6 +107,9 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	if early != nil && x.shows.once.id == "" {
 		return nil, early
 	}
+	if x.made != nil && x.shows.once.id == "" && x.key.ID == "" {
+		return x.answer() // of which nothing is written down
+	}
 	// Not with the context of who asks: what is decided must be decided whole.
 	proved := x.client
 	if err := p.o.Store.Update(context.WithoutCancel(x.asks), func(tx Tx) error { return x.decide(tx, proved) }); err != nil {
@@ -118,7 +121,7 @@ func (p *Provider) exchange(r *http.Request, f form, now time.Time) (*grantAnswe
 	return x.answer()
 }
 
-// look refuses what needs no write for it.
+// look refuses what needs no write for it, and makes what needs none.
 func (x *exchange) look(tx Tx) error {
 	err := x.allowed()
 	switch {
@@ -131,6 +134,8 @@ func (x *exchange) look(tx Tx) error {
 		_, err = x.swap(tx)
 	case x.kind == DeviceCode:
 		err = x.lookAtDevice(tx)
+	case x.own(tx) != nil:
+		x.made = nil // decide writes what is missing, or says why not
 	}
 	return err
 }
@@ -468,28 +473,6 @@ func (x *exchange) give(tx Tx, g *Grant) (err error) {
 	}
 	x.grant = g
 	x.made, err = x.mint(tx, g)
-	return err
-}
-
-// own gives a token of the client's own grant (RFC 6749 section 4.4).
-func (x *exchange) own(tx Tx) (err error) {
-	if x.client.Auth == NoAuth { // anybody can say that he is that client
-		return because(ErrUnauthorizedClient, "A client that cannot prove itself has nothing of its own.")
-	}
-	may := slices.DeleteFunc(slices.Clone(x.client.Scopes), isOfPeople)
-	if x.scopes, err = narrowed(may, x.f.words("scope")); err != nil {
-		return err
-	}
-	asked := x.f["resource"]
-	may = nil
-	if len(asked) > 0 || len(x.client.Audiences) == 1 {
-		may = x.client.Audiences
-	}
-	if x.audience, err = x.audienceOf(x.client, may, asked, false); err != nil {
-		return err
-	}
-	x.grant = x.client.own(x.now)
-	x.made, err = x.mint(tx, x.grant)
 	return err
 }
 

@@ -195,6 +195,12 @@ func TestTheIDOfAClientWithoutJWTsMayBeUsedAgainAtOnce(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Token == "" {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
+	if r, err := server.ReadToken(got.Token); err != nil || r.Kind != "access" {
+		t.Errorf("read, it is %+v: %v", r, err)
+	}
+	if r, err := server.ReadToken(first + "~"); err == nil { // every other one has one spelling
+		t.Errorf("a secret with more behind it is read as %+v", r)
+	}
 	root.delete("admin/clients/job").want(204)
 	second := root.post("admin/clients", job("opaque")).want(201).at("secret")
 	r := s.client().page("POST", "/oauth/introspect", url.Values{"client_id": {"job"}, "client_secret": {second}, "token": {got.Token}})

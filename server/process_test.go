@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,6 +218,26 @@ func (p *process) ask(method, path, token string, in m) answer {
 	a, err := p.api(p.t.Context(), method, path, token, in)
 	if err != nil {
 		p.t.Fatalf("%s %s: %v\n%s", method, path, err, p.out)
+	}
+	return a
+}
+
+// form has a client ask, as programs do that speak OAuth.
+func (p *process) form(path, client, secret string, f url.Values) (a m) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), "POST", p.url+path, strings.NewReader(f.Encode()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(client, secret)
+	res, err := p.client.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
+		p.t.Fatalf("%s: %d, %v", path, res.StatusCode, err)
 	}
 	return a
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/admit-auth/admit/cookie"
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/provider"
 	"github.com/admit-auth/admit/server/internal/keyring"
@@ -21,7 +22,7 @@ func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 		}}
 	}
 	p, err := provider.New(provider.Options{
-		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: s.keys.Cookies(), People: people,
+		Issuer: s.publicURL(), Store: s.db.Provider(s.publicURL() + "/status-lists"), Keys: s.outward(), Secrets: lifeSecrets{s.keys.Cookies(), s.life}, People: people,
 		Salt: s.keys.Names(), Networks: s.cfg.networks(), Origin: s.isOfClient,
 		DevicePage: s.publicURL() + "/device", Address: web.AddressOf,
 		Registration: register, Locales: []string{"en", "zh-CN"},
@@ -31,6 +32,23 @@ func (s *Server) letsIn(people provider.People) (*provider.Provider, error) {
 		s.provider = p
 	}
 	return p, err
+}
+
+// lifeSecrets are the ring's. What is sealed with them is good in one life of the database:
+// what was ended after a backup does not come alive with it.
+type lifeSecrets struct {
+	*cookie.Keys
+	life string
+}
+
+// Seal implements provider.Secrets.
+func (s lifeSecrets) Seal(dst []byte, name string, value []byte, now time.Time) []byte {
+	return s.Keys.Seal(dst, name+" "+s.life, value, now)
+}
+
+// Open implements provider.Secrets.
+func (s lifeSecrets) Open(dst []byte, name, sealed string, maxAge time.Duration, now time.Time) ([]byte, bool, error) {
+	return s.Keys.Open(dst, name+" "+s.life, sealed, maxAge, now)
 }
 
 // tellClients tells applications which of the sessions that they know have ended.

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -289,8 +291,8 @@ func TestAPostgreSQLThatIsAwayIs503AndNeverASignOut(t *testing.T) {
 // What the command line says of backups, and how a database that was put back by
 // other tools becomes one that is safe to serve.
 func TestADatabaseThatWasPutBackIsRenewed(t *testing.T) {
-	url := postgrestest.Shared(t).Database(t)
-	c := replicate(t, url, 1)
+	database := postgrestest.Shared(t).Database(t)
+	c := replicate(t, database, 1)
 	for _, args := range [][]string{{"backup", "--to", "x.tar"}, {"restore", "-"}} {
 		out, code := c.tries(args...)
 		if code != 1 || !strings.Contains(out, "PostgreSQL") || !strings.Contains(out, "pg_dump --format=custom") || !strings.Contains(out, "restore.md") {
@@ -313,15 +315,23 @@ func TestADatabaseThatWasPutBackIsRenewed(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", program, err, out)
 		}
 	}
+	secret := regexp.MustCompile(`adm_c_\w+`).FindString(c.command("client", "add", "--id", "job", "--name", "The job", "--grant", "client_credentials"))
+	own := p.form("/oauth/token", "job", secret, url.Values{"grant_type": {"client_credentials"}})["access_token"]
+	counts := func(p *process) any {
+		return p.form("/oauth/introspect", "job", secret, url.Values{"token": {fmt.Sprint(own)}})["active"]
+	}
 	dump := filepath.Join(t.TempDir(), "admit.dump")
-	tool("pg_dump", "--format=custom", "--file="+dump, url)
+	tool("pg_dump", "--format=custom", "--file="+dump, database)
 	if a := p.ask("POST", "/api/v1/signout", token, nil); a.status != 204 {
 		t.Fatal(a.Body)
+	}
+	if counts(p) != true {
+		t.Errorf("the token of a client's own does not count: %v", own)
 	}
 	if code := p.stop(); code != 0 {
 		t.Fatalf("the server ended with %d\n%s", code, p.out)
 	}
-	tool("pg_restore", "--clean", "--if-exists", "--dbname="+url, dump)
+	tool("pg_restore", "--clean", "--if-exists", "--dbname="+database, dump)
 	out := c.command("restore", "--renew")
 	if !strings.Contains(out, "1 session has ended") {
 		t.Errorf("restore --renew says %s", out)
@@ -330,6 +340,9 @@ func TestADatabaseThatWasPutBackIsRenewed(t *testing.T) {
 	again.ready()
 	if a := again.ask("GET", "/api/v1/session", token, nil); a.status != 401 {
 		t.Errorf("the session that had ended: %d %s", a.status, a.Body)
+	}
+	if counts(again) != false {
+		t.Error("a token of a client's own, of before the database was put back, counts")
 	}
 	if a := again.ask("POST", "/api/v1/signin", "", m{"identifier": "ann", "password": goodPassword}); a.status != 200 {
 		t.Errorf("sign in afterwards: %s", a.Body)

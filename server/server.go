@@ -78,6 +78,7 @@ type Server struct {
 	lock      *os.File
 	keys      *keyring.Ring
 	db        *db.DB
+	life      string // of the database: a restored one begins another
 	stored    *db.SessionStore
 	copies    *copies.Copies // nil without Redis
 	copied    *session.Near  // nil where no copies are in memory
@@ -161,6 +162,11 @@ func open(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.db, err = db.Open(ctx, cfg.database()); err != nil {
 		return nil, err
 	}
+	instance, err := s.db.Instance(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.life = instance.Epoch
 	if err := s.openKeys(ctx, time.Now()); err != nil {
 		return nil, err
 	}

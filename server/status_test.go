@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/feed"
 	"github.com/admit-auth/admit/revocation"
+	"github.com/admit-auth/admit/server"
 	"github.com/admit-auth/admit/server/internal/account"
 )
 
@@ -90,6 +92,31 @@ func TestAServiceWithoutNewsLearnsFromTheStatusListWhatHasEnded(t *testing.T) {
 	status := claims(t, kept)["status"].(m)["status_list"].(m)
 	if uri := status["uri"].(string); !strings.HasPrefix(uri, issuer+"/status-lists/") {
 		t.Errorf("the list is at %q", uri)
+	}
+}
+
+func TestAServiceWithoutNewsLearnsWhichClientsAreGone(t *testing.T) {
+	s, root := administered(t)
+	tokens := map[string]string{}
+	for _, id := range []string{"removed", "disabled", "stays"} {
+		secret := s.register(func(c *server.NewClient) {
+			c.ID, c.GrantTypes, c.RedirectURIs, c.AccessTokenFormat = id, []string{"client_credentials"}, nil, "jwt"
+		}).Secret
+		var got struct {
+			Token string `json:"access_token"`
+		}
+		if w := s.grab(id, secret); json.Unmarshal(w.Body.Bytes(), &got) != nil || got.Token == "" {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		tokens[id] = got.Token
+	}
+	root.delete("admin/clients/removed").want(204)
+	root.do("PATCH", "/api/v1/admin/clients/disabled", m{"disabled": true}).want(200)
+	v := s.withoutNews(claims(t, tokens["stays"])["iss"].(string))
+	for id, want := range map[string]error{"removed": revocation.ErrEnded, "disabled": revocation.ErrEnded, "stays": nil} {
+		if _, err := v.Verify(t.Context(), tokens[id]); !errors.Is(err, want) {
+			t.Errorf("a token of the client that is %s: %v, want %v", id, err, want)
+		}
 	}
 }
 

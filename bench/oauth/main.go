@@ -2,7 +2,7 @@
 // that the whole process takes for one request, over HTTP with keep-alive and with
 // SQLite on disk behind it.
 //
-//	go run ./oauth                   everything, about three minutes
+//	go run ./oauth                   everything, about five minutes
 //	go run ./oauth -seconds 2        a first impression
 //	go run ./oauth -only introspect  the rows whose name begins so
 //	go run ./oauth -admit ./admit    that binary, and not one that is built here

@@ -66,6 +66,13 @@ func startBare(file string) *process {
 	return p
 }
 
+// self is this process.
+func self() *process {
+	p, err := os.FindProcess(os.Getpid())
+	must(err)
+	return &process{cmd: &exec.Cmd{Process: p}}
+}
+
 // listen serves on a free port, and says where.
 func listen(h http.HandlerFunc) error {
 	l, err := net.Listen("tcp", "localhost:0")

@@ -87,6 +87,7 @@ var checks = []check{
 	{"of 64 that end a grant at once one has ended it", oneEnds},
 	{"a transaction sees one moment", oneMoment},
 	{"what a transaction has read is so when it commits", noWriteSkew},
+	{"a View says that it writes nothing", viewWritesNothing},
 }
 
 // A kit is what a check works with.

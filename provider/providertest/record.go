@@ -461,6 +461,23 @@ func kept(k *kit) {
 	})
 }
 
+// A token that is given in a View, and that nothing is left of, would be good nowhere.
+func viewWritesNothing(k *kit) {
+	g := k.addGrant()
+	t := k.newToken(g)
+	for what, write := range map[string]func(provider.Tx) error{
+		"AddToken": func(tx provider.Tx) error { return tx.AddToken(t) },
+		"Tell": func(tx provider.Tx) error {
+			return tx.Tell(feed.GrantEnded(g.ID, k.subject, "x", k.now.Add(time.Hour)))
+		},
+		"Note": func(tx provider.Tx) error { return tx.Note(provider.Note{At: k.now, Event: "x", Client: app}) },
+	} {
+		if err := k.Store.View(k.ctx, write); !errors.Is(err, provider.ErrReadOnly) {
+			k.Errorf("%s in a View: %v, want provider.ErrReadOnly", what, err)
+		}
+	}
+}
+
 var errFailed = errors.New("it fails")
 
 // everything does all that a transaction can write, and returns what undone looks at.

@@ -27,28 +27,31 @@ const tokenGrace = 5 * time.Minute
 // what ended the old one.
 const PlaceRest = time.Minute
 
-// A Place is who has a place in a status list: the tokens of one grant, session
-// and epoch.
+// A Place is who has a place in a status list: the tokens of one grant, session,
+// epoch and client.
 type Place struct {
 	Grant, SID, Subject string
 	SEV                 uint64
+	Client              string // "" of the server's own
 }
 
 // Endings are what the feed tells, by id.
 type Endings struct {
-	Sessions, Grants map[string]bool
-	Raised           map[string]uint64 // subjects' epochs
-	Everyone         uint64
+	Sessions, Grants, Clients map[string]bool
+	Raised                    map[string]uint64 // subjects' epochs
+	Everyone                  uint64
 }
 
 func endingsIn(told []feed.Event) *Endings {
-	e := &Endings{map[string]bool{}, map[string]bool{}, map[string]uint64{}, 0}
+	e := &Endings{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]uint64{}, 0}
 	for _, one := range told {
 		switch one.Kind {
 		case feed.Session:
 			e.Sessions[one.Target] = true
 		case feed.Grant:
 			e.Grants[one.Target] = true
+		case feed.Client:
+			e.Clients[one.Target] = true
 		case feed.Subject:
 			e.Raised[one.Target] = max(e.Raised[one.Target], one.SEV)
 		case feed.Everyone:
@@ -60,7 +63,7 @@ func endingsIn(told []feed.Event) *Endings {
 
 // over reports whether the tokens in a place have ended.
 func (e *Endings) over(p Place) bool {
-	return e.Sessions[p.SID] || e.Grants[p.Grant] || p.SEV < e.Raised[p.Subject] || p.SEV < e.Everyone
+	return e.Sessions[p.SID] || e.Grants[p.Grant] || e.Clients[p.Client] || p.SEV < e.Raised[p.Subject] || p.SEV < e.Everyone
 }
 
 // Places are where status lists tell of tokens.
@@ -79,7 +82,7 @@ type Places interface {
 
 // place has a token that is about to be made say where its status is.
 func (s *Service) place(tx Tx, c *jose.Claims[access.Claims]) error {
-	n, err := tx.Place(Place{c.Data.GID, c.Data.SID, c.Subject, c.Data.SEV}, c.Expires.Add(tokenGrace+PlaceRest))
+	n, err := tx.Place(Place{Grant: c.Data.GID, SID: c.Data.SID, Subject: c.Subject, SEV: c.Data.SEV}, c.Expires.Add(tokenGrace+PlaceRest))
 	if err != nil {
 		return err
 	}

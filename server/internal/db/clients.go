@@ -22,8 +22,7 @@ const (
 		ON CONFLICT (id) DO UPDATE SET version = excluded.version, access_life = excluded.access_life, hears = excluded.hears,
 		stranger_since = excluded.stranger_since, data = excluded.data`
 	// Each JWT has a place, for as long as any verifier may take it.
-	sqlOwnJWTs    = "SELECT EXISTS (SELECT 1 FROM status_places WHERE until > ? AND grant_id = ?)" // of all JWTs that are good
-	sqlClientJWTs = "SELECT EXISTS (SELECT 1 FROM grants g JOIN status_places p ON p.grant_id = g.id WHERE g.client_id = ? AND p.until > ?)"
+	sqlClientJWTs = "SELECT EXISTS (SELECT 1 FROM status_places WHERE client_id = ? AND client_id <> '' AND until > ?)"
 )
 
 // sqlForgetClient removes what names a client; its consents go with it. What was made
@@ -121,15 +120,7 @@ func (t *txn) DeleteClient(id string) error {
 
 // ClientJWTs implements account.Clients.
 func (t *txn) ClientJWTs(id string, now time.Time) (live bool, err error) {
-	if err := t.row(sqlClientJWTs, id, now.UnixMilli()).Scan(&live); err != nil || live {
-		return live, err
-	}
-	c, err := t.Client(id)
-	if err != nil || c == nil {
-		return false, err
-	}
-	// Of what it has of its own no grant is written down.
-	return live, t.row(sqlOwnJWTs, now.UnixMilli(), c.OwnGrant()).Scan(&live)
+	return live, t.row(sqlClientJWTs, id, now.UnixMilli()).Scan(&live)
 }
 
 // ClientTold implements account.Clients.

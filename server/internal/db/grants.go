@@ -308,6 +308,9 @@ func (t providerTx) token(selector string) (*provider.Token, error) {
 
 // AddToken implements provider.Tx.
 func (t providerTx) AddToken(a *provider.Token) error {
+	if !t.writes {
+		return provider.ErrReadOnly
+	}
 	data, err := text((*tokenRow)(a))
 	if err != nil {
 		return err
@@ -365,13 +368,19 @@ func (t providerTx) EndToken(selector string) error {
 
 // Spend implements provider.Tx.
 func (t providerTx) Spend(purpose, id string, until time.Time) (bool, error) {
+	t.tx().wrote(spentRow(purpose, id))
 	return t.one(sqlSpend, purpose, id, until.UnixMilli())
 }
 
+func spentRow(purpose, id string) nearRow { return nearRow{ofSpent, purpose + " " + id} }
+
 // Spent implements provider.Tx.
-func (t providerTx) Spent(purpose, id string) (spent bool, err error) {
-	err = t.row("SELECT EXISTS (SELECT 1 FROM spent WHERE purpose = ? AND id = ?)", purpose, id).Scan(&spent)
-	return spent, err
+func (t providerTx) Spent(purpose, id string) (bool, error) {
+	spent, err := copied(t, spentRow(purpose, id), func() (*bool, error) {
+		spent := new(bool)
+		return spent, t.row("SELECT EXISTS (SELECT 1 FROM spent WHERE purpose = ? AND id = ?)", purpose, id).Scan(spent)
+	})
+	return err == nil && *spent, err
 }
 
 // Deliveries implements provider.Tx.

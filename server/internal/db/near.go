@@ -21,6 +21,8 @@ const (
 	ofClient nearKind = iota
 	ofGrant
 	ofToken
+	ofSpent // whether it is
+	ofPlace // on a status list
 	ofSession
 	ofEpoch // of a subject: no copy, but what copies stand on
 	ofUser
@@ -215,7 +217,7 @@ func (n *near) forgetOf(t *tx, users bool) {
 // must stay as it is until the commit, and only the database sees to that: but for
 // clients, which its own turn alone writes.
 func (t providerTx) copies(of nearKind) *near {
-	if t.near == nil || t.writes && (of != ofClient || t.under.touched()) {
+	if t.near == nil || t.writes && (of != ofClient || t.under.touched(of)) {
 		return nil
 	}
 	return t.near

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -199,6 +200,44 @@ func TestACopyOfAClientIsThatOfNow(t *testing.T) {
 	}
 }
 
+// Of those who share a transaction each would prove itself once more, with its signature,
+// while all others wait for their turn to write.
+func TestACopyOfAClientIsOneWhileOthersWrite(t *testing.T) {
+	db.OfAFile(t)
+	d := newCounter(t)
+	d.active(d.own)
+	client := func(tx provider.Tx) *provider.Client {
+		c, err := tx.Client("app")
+		if err != nil || c == nil {
+			t.Fatal(c, err)
+		}
+		return c
+	}
+	var looked *provider.Client
+	if err := d.store.View(d.ctx, func(tx provider.Tx) error { looked = client(tx); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	d.update(func(tx provider.Tx) error {
+		if client(tx) != looked {
+			t.Error("it is not that of before")
+		}
+		_, err := tx.Spend("assertion", "1", time.Now().Add(time.Minute))
+		if client(tx) != looked {
+			t.Error("it is another one once an assertion was spent")
+		}
+		return err
+	})
+	d.update(func(tx provider.Tx) error {
+		less := *looked
+		less.Name = "another"
+		err := tx.PutClient(&less)
+		if client(tx).Name != less.Name {
+			t.Error("it is that of before it was written")
+		}
+		return err
+	})
+}
+
 // Mallory had a client, which was removed; the next one who registers its id must not
 // have her as himself.
 func TestAttackATokenOfAClientThatHadTheIDBefore(t *testing.T) {
@@ -272,6 +311,46 @@ func TestNoCopyOutlivesAnEndingThatWasAcknowledged(t *testing.T) {
 	looking.Wait()
 }
 
+// Mallory has a copy of a token of the client's own, and shows it all the time while the
+// client gives it back together with others: that it is not given back yet must not be
+// remembered for longer.
+func TestAttackATokenIsShownWhileItIsGivenBack(t *testing.T) {
+	d := newCounter(t)
+	const rounds, together = 20, 4
+	for range rounds {
+		var looking, giving sync.WaitGroup
+		stop := make(chan struct{})
+		for range together {
+			_, a := d.ask("/oauth/token", "grant_type=client_credentials")
+			own, _ := a["access_token"].(string)
+			if !d.active(own) {
+				t.Fatal("the token does not count")
+			}
+			looking.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						d.active(own)
+					}
+				}
+			})
+			giving.Go(func() {
+				if status, a := d.ask("/oauth/revoke", "token="+own); status != http.StatusOK {
+					t.Errorf("to give it back: %d %v", status, a)
+				}
+				if d.active(own) {
+					t.Error("a token counts after it was given back")
+				}
+			})
+		}
+		giving.Wait()
+		close(stop)
+		looking.Wait()
+	}
+}
+
 // Whoever hangs up in the middle of a sign-out is not told what became of it. Where it has
 // happened, it has happened to the copies, too.
 func TestASignOutThatIsGivenUpLeavesNoCopy(t *testing.T) {
@@ -313,4 +392,51 @@ func TestASignOutThatIsGivenUpLeavesNoCopy(t *testing.T) {
 			t.Fatalf("by a copy the session lives: %v, by the database: %v", got, lives)
 		}
 	}
+}
+
+// A JWT of a client's own is given with no write where there is a place for it: one that
+// is its own for as long as any verifier may take it.
+func TestAPlaceIsGivenInAViewForAsLongAsItIsThere(t *testing.T) {
+	d := newShop(t)
+	now := time.Now()
+	at := func(run func(context.Context, func(provider.Tx) error) error, grant string, until time.Time) (place string, err error) {
+		err = run(d.ctx, func(tx provider.Tx) error {
+			text, err := tx.Place("app", &provider.IDs{GID: grant}, until)
+			place = string(text)
+			return err
+		})
+		return place, err
+	}
+	refused := func(when, grant string, until time.Time) {
+		t.Helper()
+		if place, err := at(d.store.View, grant, until); !errors.Is(err, provider.ErrReadOnly) || errors.Is(err, admit.Unavailable) || place != "" {
+			t.Errorf("%s a View gives %q, %v", when, place, err)
+		}
+	}
+	given := func(grant string, until time.Time) (place string) {
+		t.Helper()
+		place, err := at(d.store.Update, grant, until)
+		if err != nil || place == "" {
+			t.Fatalf("an Update gives %q, %v", place, err)
+		}
+		for range 2 { // the second time it is by a copy
+			if same, err := at(d.store.View, grant, until); err != nil || same != place {
+				t.Errorf("a View gives %q, %v, want %q", same, err, place)
+			}
+		}
+		return place
+	}
+	refused("before there is one", "g", now)
+	first := given("g", now)
+	refused("for longer than it is there", "g", now.Add(2*time.Minute))
+	refused("for another client", "h", now)
+	if longer := given("g", now.Add(2*time.Minute)); longer != first {
+		t.Errorf("it has moved from %s to %s", first, longer)
+	}
+	// It is swept, and may be another one's. The clock goes on.
+	over := now.Add(account.PlaceRest + 5*time.Minute)
+	if n, err := d.SweepPlaces(d.ctx, over, 10); err != nil || n != 1 {
+		t.Fatalf("%d places are swept: %v", n, err)
+	}
+	refused("after it was swept", "g", over)
 }

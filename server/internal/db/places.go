@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -17,17 +18,17 @@ import (
 )
 
 const (
-	sqlSamePlace  = `SELECT place, until FROM status_places WHERE grant_id = ? AND sid = ? AND sev = ?`
+	sqlSamePlace  = `SELECT place, until FROM status_places WHERE grant_id = ? AND sid = ? AND sev = ? AND client_id = ?`
 	sqlPlaceLives = `UPDATE status_places SET until = ? WHERE place = ?`
 
-	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, until) VALUES (?, ?, ?, ?, ?, ?)
+	sqlNewPlace = `INSERT INTO status_places (place, grant_id, sid, subject, sev, client_id, until) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (place) DO NOTHING`
 
 	sqlListUsed = `SELECT count(*) FROM (SELECT 1 FROM status_places WHERE place >= ? AND place < ? AND until > ? LIMIT 1) AS used`
 
 	// Rows are many and cost more to bring here than to pass over there.
-	sqlPlaces = `SELECT place, grant_id, sid, subject, sev FROM status_places WHERE place >= ? AND place < ? AND until > ?
-		AND (sid IN (%[1]s) OR grant_id IN (%[1]s) OR subject IN (%[1]s) OR sev < ?)`
+	sqlPlaces = `SELECT place, grant_id, sid, subject, sev, client_id FROM status_places WHERE place >= ? AND place < ? AND until > ?
+		AND (sid IN (%[1]s) OR grant_id IN (%[1]s) OR client_id IN (%[1]s) OR subject IN (%[1]s) OR sev < ?)`
 
 	sqlSweepPlaces = "DELETE FROM status_places WHERE place IN (SELECT place FROM status_places WHERE until <= ? ORDER BY until LIMIT ?)"
 
@@ -49,18 +50,21 @@ const maxLists = 1 << 40 // so that places are numbers of SQL
 // Place implements account.Places. Which place is free is left to chance: one
 // after the other would tell whoever gets a token how many sessions there are.
 func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
-	// To the minute: what refreshes all the time writes but once in one.
-	end := until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
-	var before int64
-	switch err = t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV)).Scan(&n, &before); {
-	case err == nil && before < end:
-		return n, t.exec(sqlPlaceLives, end, int64(n))
-	case !noRows(err):
-		return n, err
+	end := placeEnd(until)
+	known, err := t.place(p)
+	switch {
+	case err != nil:
+		return 0, err
+	case known != nil && known.until >= end:
+		return known.n, nil
+	}
+	t.tx().wrote(placeRow(p))
+	if known != nil {
+		return known.n, t.exec(sqlPlaceLives, end, int64(known.n))
 	}
 	for try, size := 1, uint64(account.StatusListLen); ; try++ {
 		n = rand.Uint64N(size)
-		switch made, err := changed(t.run(sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), end)); {
+		switch made, err := changed(t.run(sqlNewPlace, int64(n), p.Grant, p.SID, p.Subject, int64(p.SEV), p.Client, end)); {
 		case err != nil:
 			return 0, fmt.Errorf("find a place: %w", err)
 		case made == 1:
@@ -69,6 +73,27 @@ func (t *txn) Place(p account.Place, until time.Time) (n uint64, err error) {
 			size += account.StatusListLen
 		}
 	}
+}
+
+// placeEnd is to the minute: what gets tokens all the time writes but once in one.
+func placeEnd(until time.Time) int64 {
+	return until.Add(time.Minute - 1).Truncate(time.Minute).UnixMilli()
+}
+
+// A knownPlace is one that there is, until when.
+type knownPlace struct {
+	n     uint64
+	until int64
+}
+
+func placeRow(p account.Place) nearRow {
+	return nearRow{ofPlace, p.Grant + " " + p.SID + " " + strconv.FormatUint(p.SEV, 10) + " " + p.Client}
+}
+
+// place returns the place of these tokens, nil for none.
+func (t *txn) place(p account.Place) (*knownPlace, error) {
+	var k knownPlace
+	return found(&k, t.row(sqlSamePlace, p.Grant, p.SID, int64(p.SEV), p.Client).Scan(&k.n, &k.until))
 }
 
 // ListUsed implements account.Places.
@@ -87,8 +112,8 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 		return nil
 	}
 	from := int64(list * account.StatusListLen)
-	var texts [3]string
-	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Raised)} {
+	var texts [4]string
+	for i, all := range []iter.Seq[string]{maps.Keys(e.Sessions), maps.Keys(e.Grants), maps.Keys(e.Clients), maps.Keys(e.Raised)} {
 		text, err := json.Marshal(slices.AppendSeq([]string{}, all))
 		if err != nil {
 			return err
@@ -98,13 +123,13 @@ func (t *txn) EndedPlaces(list uint64, after time.Time, e *account.Endings, fn f
 	return t.query(func(rows *sql.Rows) error {
 		var n, sev int64
 		var p account.Place
-		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev); err != nil {
+		if err := rows.Scan(&n, &p.Grant, &p.SID, &p.Subject, &sev, &p.Client); err != nil {
 			return err
 		}
 		p.SEV = uint64(sev)
 		fn(uint64(n-from), p)
 		return nil
-	}, fmt.Sprintf(sqlPlaces, t.tx().pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], int64(e.Everyone))
+	}, fmt.Sprintf(sqlPlaces, t.tx().pool.of(elements)), from, from+account.StatusListLen, after.UnixMilli(), texts[0], texts[1], texts[2], texts[3], int64(e.Everyone))
 }
 
 // Told implements account.Places.

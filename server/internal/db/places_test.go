@@ -52,6 +52,7 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 	seen := map[uint64]bool{first: true}
 	for _, p := range []account.Place{
 		{Grant: "g1", SID: "s1", Subject: "alice", SEV: 4}, {Grant: "g2", SID: "s1", Subject: "alice", SEV: 3}, {Grant: "g1", SID: "s2", Subject: "alice", SEV: 3},
+		{Grant: "g1", SID: "s1", Subject: "alice", SEV: 3, Client: "app"},
 	} {
 		n := place(p, now.Add(time.Minute))
 		if seen[n] {
@@ -59,7 +60,7 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	if all := has(0, now); len(all) != 4 || all[first] != one {
+	if all := has(0, now); len(all) != 5 || all[first] != one {
 		t.Errorf("%+v", all)
 	}
 	if all := has(0, now.Add(150*time.Second)); len(all) != 1 || all[first] != one {
@@ -71,7 +72,7 @@ func TestTokensOfOneGrantAndEpochShareAPlaceAndNobodyElseHasIt(t *testing.T) {
 		}
 	}
 	// What is over makes room, a few at a time.
-	for _, want := range []int{2, 1, 0} {
+	for _, want := range []int{2, 2, 0} {
 		if n, err := db.SweepPlaces(t.Context(), now.Add(90*time.Second), 2); n != want || err != nil {
 			t.Errorf("%d places swept, %v, want %d", n, err, want)
 		}
@@ -87,11 +88,12 @@ func TestOnlyPlacesOfWhatHasEndedAreBrought(t *testing.T) {
 	all := map[string]account.Place{
 		"its session":         {Grant: "g1", SID: "ended", Subject: "a", SEV: 5},
 		"its grant":           {Grant: "ended", SID: "s2", Subject: "b", SEV: 5},
+		"its client":          {Grant: "g6", SID: "s6", Subject: "f", SEV: 5, Client: "ended"},
 		"its subject's epoch": {Grant: "g3", SID: "s3", Subject: "raised", SEV: 5},
 		"everyone's epoch":    {Grant: "g4", SID: "s4", Subject: "d", SEV: 2},
 		"nothing":             {Grant: "g5", SID: "s5", Subject: "e", SEV: 5},
 	}
-	e := &account.Endings{Sessions: map[string]bool{"ended": true}, Grants: map[string]bool{"ended": true}, Raised: map[string]uint64{"raised": 6}, Everyone: 3}
+	e := &account.Endings{Sessions: map[string]bool{"ended": true}, Grants: map[string]bool{"ended": true}, Clients: map[string]bool{"ended": true}, Raised: map[string]uint64{"raised": 6}, Everyone: 3}
 	got := map[uint64]account.Place{}
 	places := map[string]uint64{}
 	if err := db.Update(t.Context(), func(tx account.Tx) error {
@@ -117,7 +119,7 @@ func TestAFullListMakesRoomInTheNext(t *testing.T) {
 	db, _ := newSessions(t)
 	// All of the first list but for one in a hundred thousand.
 	if _, err := db.write.ExecContext(t.Context(), `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-		INSERT INTO status_places (place, grant_id, sid, subject, sev, until) SELECT i, 'g' || i, '', '', 0, 9e15 FROM n`, account.StatusListLen-10); err != nil {
+		INSERT INTO status_places (place, grant_id, sid, subject, sev, client_id, until) SELECT i, 'g' || i, '', '', 0, '', 9e15 FROM n`, account.StatusListLen-10); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
@@ -160,7 +162,7 @@ func TestWhatTheFeedToldIsReadInOneTransaction(t *testing.T) {
 func BenchmarkPlace(b *testing.B) {
 	db, _ := newSessions(b)
 	if _, err := db.write.Exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
-		INSERT INTO status_places (place, grant_id, sid, subject, sev, until) SELECT 2 * i, 'g' || i, 's' || i, 'u' || i, 3, 9e15 FROM n`); err != nil {
+		INSERT INTO status_places (place, grant_id, sid, subject, sev, client_id, until) SELECT 2 * i, 'g' || i, 's' || i, 'u' || i, 3, '', 9e15 FROM n`); err != nil {
 		b.Fatal(err)
 	}
 	for name, p := range map[string]account.Place{"again": {Grant: "g7", SID: "s7", Subject: "u7", SEV: 3}, "new": {Grant: "x", SID: "s", Subject: "u"}} {

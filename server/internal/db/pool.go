@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/admit-auth/admit/server/internal/trace"
@@ -71,8 +72,10 @@ type tx struct {
 // wrote has copies of rows be forgotten.
 func (t *tx) wrote(rows ...nearRow) { t.stale = append(t.stale, rows...) }
 
-// touched reports whether there is anything to forget.
-func (t *tx) touched() bool { return t.all || len(t.stale) > 0 }
+// touched reports whether rows of a kind are among what is to be forgotten.
+func (t *tx) touched(of nearKind) bool {
+	return t.all || slices.ContainsFunc(t.stale, func(r nearRow) bool { return r.of == of })
+}
 
 func (t *tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	if stmt := t.pool.often[query]; stmt != nil {

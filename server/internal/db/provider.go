@@ -167,19 +167,43 @@ func (t providerTx) Place(subject string, claims *provider.IDs, until time.Time)
 	if t.lists == "" {
 		return nil, nil
 	}
-	n, err := t.txn.Place(account.Place{Grant: claims.GID, SID: claims.SID, Subject: subject, SEV: claims.SEV}, until.Add(account.PlaceRest))
+	place := t.txn.Place
+	if !t.writes {
+		place = t.placed
+	}
+	n, err := place(account.Place{Grant: claims.GID, SID: claims.SID, Subject: subject, SEV: claims.SEV, Client: claims.Client}, until.Add(account.PlaceRest))
 	if err != nil {
 		return nil, err
 	}
 	return statuslist.Reference{Index: n % account.StatusListLen, URI: fmt.Sprint(t.lists, "/", n/account.StatusListLen)}.MarshalJSON()
 }
 
+// placed is Place where these tokens have one already.
+func (t providerTx) placed(p account.Place, until time.Time) (uint64, error) {
+	known, err := copied(t, placeRow(p), func() (*knownPlace, error) { return t.place(p) })
+	switch {
+	case err != nil:
+		return 0, err
+	case known == nil || known.until < placeEnd(until):
+		return 0, provider.ErrReadOnly
+	}
+	return known.n, nil
+}
+
 // Tell implements provider.Tx.
-func (t providerTx) Tell(e feed.Event) error { return t.txn.Tell(e) }
+func (t providerTx) Tell(e feed.Event) error {
+	if !t.writes {
+		return provider.ErrReadOnly
+	}
+	return t.txn.Tell(e)
+}
 
 // Note implements provider.Tx. Who did it is the client, but for what people do; from
 // where says the context.
 func (t providerTx) Note(n provider.Note) error {
+	if !t.writes {
+		return provider.ErrReadOnly
+	}
 	r := &account.Record{At: n.At, Subject: n.Subject, Actor: n.Client, Event: n.Event, Detail: n.Detail}
 	if strings.HasPrefix(n.Event, "client_") { // what the person has done, with a client
 		r.Actor, r.Detail = cmp.Or(n.Subject, n.Client), n.Client
