@@ -1,6 +1,11 @@
 package provider
 
-import "encoding/json"
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
 
 // An Authorization is a request at the authorization endpoint that was found good, and
 // waits for somebody.
@@ -54,6 +59,70 @@ func (a *Authorization) Endpoint() string { return a.endpoint }
 // Resume is where the browser goes on after a sign-in: a path of the issuer's host.
 // It is good for an hour, and for nothing but this request.
 func (a *Authorization) Resume() string { return a.endpoint + "?flow=" + a.flow }
+
+// A Waiting is a client whose request waits while somebody signs in.
+type Waiting struct {
+	Client      *Client
+	RedirectURI string // where it is answered: all that is true of a client that is Unverified
+}
+
+// Waiting returns who waits at an address that Resume gave, so that each page of a sign-in
+// can say for whom it is: nil where that is no such address, was made by somebody else, is
+// too old, or was answered already and is good once. It writes nothing.
+//
+// Whoever makes a client's own request gets an address that names that client, and may send
+// it to anybody, as he may the request. Nothing else makes a page name it.
+func (p *Provider) Waiting(ctx context.Context, resume string) (*Waiting, error) {
+	sealed, ok := strings.CutPrefix(resume, p.base+"/authorize?flow=")
+	if !ok {
+		return nil, nil
+	}
+	q, err := p.open(sealed, p.now())
+	if err != nil {
+		return nil, nil
+	}
+	var w *Waiting
+	err = p.o.Store.View(ctx, func(tx Tx) (err error) {
+		w, err = p.waiting(tx, *q)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load who waits: %w", err)
+	}
+	return w, nil
+}
+
+func (p *Provider) waiting(tx Tx, q request) (*Waiting, error) {
+	if q.Pushed != "" {
+		row, err := tx.Pushed(q.Pushed)
+		if err != nil || row == nil {
+			return nil, err
+		}
+		if q.form, err = parseForm(row.Query); err != nil {
+			return nil, nil
+		}
+	}
+	if q.Once != "" {
+		q.once = onceOf(q.flow)
+	}
+	c, err := tx.Client(q.get("client_id"))
+	if err != nil || c == nil || c.Disabled {
+		return nil, err
+	}
+	if q.get("request") != "" && !q.reread(c) {
+		return nil, nil
+	}
+	if q.once.id != "" {
+		if spent, err := tx.Spent(q.once.purpose, q.once.id); err != nil || spent {
+			return nil, err
+		}
+	}
+	to, err := p.destinationOf(c, &q)
+	if err != nil { // the client is not what it was
+		return nil, nil
+	}
+	return &Waiting{Client: c, RedirectURI: to.uri}, nil
+}
 
 // A ClaimsRequest is the parameter "claims" (OpenID Connect Core section 5.5).
 type ClaimsRequest struct {

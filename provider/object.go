@@ -2,8 +2,10 @@ package provider
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit/jose"
@@ -81,9 +83,38 @@ func (p *Provider) unwrap(ctx context.Context, q *request, c *Client) error {
 	q.signed = true
 	if o.ID != "" {
 		// A person whom it has led here a moment before it expires may be at a page for long.
-		q.once = c.once("request_object", o.ID, o.Expires.Add(objectLeeway+flowLife), errObjectUsed)
+		q.once = c.onceObject(o.ID, o.Expires.Add(objectLeeway+flowLife))
 	}
 	return nil
+}
+
+// onceObject is by what a request object is good once.
+func (c *Client) onceObject(jti string, until time.Time) once {
+	return c.once("request_object", jti, until, errObjectUsed)
+}
+
+// reread puts into a request what a client has signed, and reports whether it could. It
+// verifies nothing: it is for an object in a flow of ours, which was verified before that
+// was sealed, and for a page that cannot wait for keys that are elsewhere.
+func (q *request) reread(c *Client) bool {
+	_, rest, _ := strings.Cut(q.get("request"), ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	var claims map[string]json.RawMessage
+	if err != nil || json.Unmarshal(text, &claims) != nil {
+		return false
+	}
+	values, ok := parameters(claims)
+	if !ok {
+		return false
+	}
+	if q.form, err = parseForm(values.Encode()); err != nil {
+		return false
+	}
+	if jti := jsonString(claims["jti"]); jti != "" {
+		q.once = c.onceObject(jti, time.Time{})
+	}
+	return true
 }
 
 // parameters are the claims of an object as a form has them: a JSON value of another kind

@@ -120,6 +120,7 @@ type People interface {
 	Session(r *http.Request) (*Session, error)
 	// SignIn leads the browser to a sign-in, after which it must come back by
 	// a.Resume(). Where somebody is signed in already, that is not enough: a.Why tells.
+	// Who waits there each of its pages can ask [Provider.Waiting].
 	SignIn(w http.ResponseWriter, r *http.Request, a *Authorization)
 	// Consent shows what a client asks for. Its form posts a.Flow() as "flow" and
 	// "decision", "allow" or "deny", to a.Endpoint(). The browser is then sent on to the

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/admit-auth/admit/provider"
+	"github.com/admit-auth/admit/server/internal/account"
 )
 
 var appStories = []story{
@@ -44,9 +45,29 @@ var appStories = []story{
 		})
 	}},
 	{"choose", func(c *call) *page { return c.choosing(c.tellAuthorization(), ann()) }},
+	{"signin-app", func(c *call) *page { return c.tellFor(c.signIns(), nil) }},
+	{"signin-app-long", func(c *call) *page {
+		return c.tellFor(c.signIns(), func(a *provider.Authorization) {
+			a.Client.Name = "Donaudampfschifffahrtsgesellschaftskapitänsmützenverwaltung"
+		})
+	}},
+	{"signin-stranger", func(c *call) *page {
+		return c.tellFor(c.signIns(), func(a *provider.Authorization) { a.Client.Registered = &provider.Registered{} })
+	}},
+	{"signin-stranger-device", func(c *call) *page {
+		return c.tellFor(c.signIns(), func(a *provider.Authorization) {
+			a.Client.Registered, a.Asked.RedirectURI = &provider.Registered{}, "http://127.0.0.1:49152/callback"
+		})
+	}},
+	{"signup-app", func(c *call) *page { return c.tellFor(c.signUps(false), nil) }},
+	{"verify-app", func(c *call) *page { return c.tellFor(c.verifications(begun{address: "ann@example.org"}), nil) }},
+	{"ask-app", func(c *call) *page { return c.tellFor(c.asks(), nil) }},
+	{"code-app", func(c *call) *page { return c.tellFor(c.codes(asking{to: "ann@example.org"}), nil) }},
+	{"factor-app", func(c *call) *page {
+		return c.tellFor(c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "", toldStep), nil)
+	}},
 	{"confirm-app", func(c *call) *page {
-		p := c.tellConfirm()
-		p.Form.ReturnTo = authorizePath + "?flow=a"
+		p := c.tellFor(c.tellConfirm(), nil)
 		p.Data = []link{{c.say("choose.other"), switchTo(p.Form.ReturnTo)}}
 		return p
 	}},
@@ -88,6 +109,16 @@ func (c *call) tellAuthorization() *provider.Authorization {
 		Client: &provider.Client{ID: "shop", Name: "The Shop", URI: "https://shop.example.net/about"},
 		Asked:  provider.Asked{RedirectURI: "https://shop.example.net/callback"}, Scopes: scopes, New: scopes,
 	}
+}
+
+// tellFor is a page of the sign-in that an application has asked for.
+func (c *call) tellFor(p *page, change func(*provider.Authorization)) *page {
+	a := c.tellAuthorization()
+	if change != nil {
+		change(a)
+	}
+	p.Form.ReturnTo, p.app = authorizePath+"?flow=a", waitingFor(a.Client, a.Asked.RedirectURI)
+	return p
 }
 
 func (c *call) tellConsent(change func(*provider.Authorization)) *page {

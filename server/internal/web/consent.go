@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,46 @@ import (
 
 // nameOf is how people know an application.
 func nameOf(c *provider.Client) string { return cmp.Or(c.Name, c.ID) }
+
+// A waiting is the application that somebody signs in for.
+type waiting struct {
+	Name     string // of a stranger's the host that it leads to, and "" for a program on this device
+	Stranger bool   // nobody has looked at what it says of itself
+}
+
+// waitingFor is a client as the pages before the consent page show it. What a stranger's
+// says of itself stands on that page alone, under a warning.
+func waitingFor(of *provider.Client, redirectURI string) *waiting {
+	if !of.Unverified() {
+		return &waiting{Name: nameOf(of)}
+	}
+	host, _ := destination(redirectURI)
+	if len(host) > maxHost {
+		return nil
+	}
+	return &waiting{host, true}
+}
+
+// maxHost is more than any host has (RFC 1035 section 3.1): the end of a longer one, which
+// is what counts, would be out of sight.
+const maxHost = 260
+
+// waiting returns who waits at a target, nil for nobody that can be named. That is told by
+// the sealed request in it alone: what else stands in an address anybody can write there.
+func (c *call) waiting(target string) *waiting {
+	if c.letsIn == nil || !leadsToApp(target) {
+		return nil
+	}
+	w, err := c.letsIn.Waiting(c.r.Context(), target)
+	if err != nil {
+		// For want of a line of text nobody is kept from signing in.
+		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "for whom somebody signs in cannot be told", slog.String("request_id", c.id), slog.String("error", err.Error()))
+	}
+	if w == nil {
+		return nil
+	}
+	return waitingFor(w.Client, w.RedirectURI)
+}
 
 // A permission is something that an application may do.
 type permission struct {
@@ -133,12 +174,13 @@ func formTargets(uri string, c *provider.Client) string {
 }
 
 // A choosing is what the page that asks who somebody wants to be leads to.
-type choosing struct{ App, Same, Another string }
+type choosing struct{ Same, Another string }
 
 // choosing is the page that asks whether to go on as who is signed in.
 func (c *call) choosing(a *provider.Authorization, user *account.User) *page {
 	p := c.page("choose")
 	p.User, p.Flow = user, a.Flow()
-	p.Data = choosing{nameOf(a.Client), a.Resume(), switchTo(a.Resume())}
+	p.app = waitingFor(a.Client, cmp.Or(a.Asked.RedirectURI, onlyOf(a.Client.RedirectURIs)))
+	p.Data = choosing{a.Resume(), switchTo(a.Resume())}
 	return p
 }

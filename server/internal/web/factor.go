@@ -273,6 +273,7 @@ func (c *call) factorPage() error {
 		return err
 	}
 	p := c.factors(kinds, q.Get("by"), h.name())
+	p.target = h.target
 	if p.Form.ReturnTo, err = c.carried(""); err != nil {
 		return err
 	}
@@ -309,6 +310,7 @@ func (c *call) factorForm() error {
 		return c.goOn(target)
 	}
 	p := c.factors(kinds, posted.Get("factor"), h.name())
+	p.target = h.target
 	in, err := c.input(p.Form)
 	var user *account.User
 	if err == nil {

@@ -225,7 +225,7 @@ func (c *call) codes(a asking) *page {
 		}},
 	}
 	to := c.sent(begun{address: a.to})
-	p.Data, p.Form.Texted = to, to.Text
+	p.Data, p.Form.Texted, p.target = to, to.Text, a.target
 	if to.Text {
 		p.Title = c.say("code.texted")
 	}
@@ -300,7 +300,7 @@ type place struct {
 // nobody in, whatever is pressed (RFC 10027, cross-device phishing).
 func (c *call) signInLink(l account.Link) *page {
 	if a, ok := c.askedHere(); ok && account.FlowID(a.flow) == l.ID {
-		return c.arrival(l.Target)
+		return c.arrival(l.Target, a.target)
 	}
 	if c.Accounts.Opened(l, c.now) {
 		// Scanners do; people, too.
@@ -312,8 +312,9 @@ func (c *call) signInLink(l account.Link) *page {
 	return p
 }
 
-func (c *call) arrival(to string) *page {
+func (c *call) arrival(to, target string) *page {
 	p := c.page("arrive")
+	p.target = target
 	p.Form = &form{Action: "/link", Submit: c.say("signin.title"), AtOnce: true}
 	p.Data = struct{ To string }{to}
 	return p

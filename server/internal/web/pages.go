@@ -358,7 +358,7 @@ func (c *call) verifications(b begun) *page {
 			Name: "code", Label: c.say("label.code"), Type: "text", Complete: "one-time-code", Hint: c.say("hint.code"), Digits: true, Focus: true,
 		}},
 	}
-	p.Data = c.sent(b)
+	p.Data, p.target = c.sent(b), b.target
 	return p
 }
 
@@ -443,7 +443,7 @@ func (c *call) linkPage() error {
 	b, ok := c.begun()
 	asked := ok && account.FlowID(b.flow) == l.ID
 	if asked {
-		p.Form = &form{Action: "/link", Submit: p.Title}
+		p.Form, p.target = &form{Action: "/link", Submit: p.Title}, b.target
 	} else {
 		p.Title = c.say("link.code")
 	}

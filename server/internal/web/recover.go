@@ -127,7 +127,7 @@ func (c *call) recoveries(b begun) *page {
 			c.newPassword("new_password", "label.new"),
 		},
 	}
-	p.Data = c.sent(b)
+	p.Data, p.target = c.sent(b), b.target
 	return p
 }
 

@@ -80,11 +80,6 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 	{"factor-recovery", func(c *call) *page {
 		return c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "recovery", toldStep)
 	}},
-	{"factor-app", func(c *call) *page {
-		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "", toldStep)
-		p.Form.ReturnTo = authorizePath + "?flow=a"
-		return p
-	}},
 	{"factor-alone", func(c *call) *page { return c.factors([]account.FactorKind{account.TOTP}, "", toldStep) }},
 	{"factor-wrong", func(c *call) *page {
 		p := c.factors([]account.FactorKind{account.TOTP, account.Recovery}, "", toldStep)
@@ -194,7 +189,7 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 	{"code-ended", func(c *call) *page {
 		return c.tellWrong(c.codes(asking{to: "ann@example.org"}), "code", account.ErrFlowEnded)
 	}},
-	{"arrive", func(c *call) *page { return c.arrival("ann@example.org") }},
+	{"arrive", func(c *call) *page { return c.arrival("ann@example.org", "") }},
 	{"elsewhere", func(c *call) *page { return c.tellElsewhere(false) }},
 	{"elsewhere-far", func(c *call) *page { return c.tellElsewhere(true) }},
 	{"recover", func(c *call) *page { return c.forgots() }},

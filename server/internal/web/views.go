@@ -152,6 +152,10 @@ type page struct {
 	Data  any
 	Flow  string // what the page is about comes in its address
 
+	target string   // where it leads on, where a cookie has kept that and not the form
+	app    *waiting // who waits there, where that is known
+	c      *call    // which finds that out, set by render
+
 	UserCode string // and here the code of a device
 
 	// Set by show.
@@ -193,6 +197,19 @@ func (p *page) Failed() bool { return p.Form != nil && p.Form.failed() }
 
 // ForApp reports whether an application waits for what the page asks.
 func (p *page) ForApp() bool { return p.Form != nil && leadsToApp(p.Form.ReturnTo) }
+
+// App is who waits for what the page asks, nil for nobody. It is looked up where a template
+// shows it.
+func (p *page) App() *waiting {
+	if p.app == nil && p.c != nil {
+		target := p.target
+		if p.Form != nil {
+			target = cmp.Or(p.Form.ReturnTo, target)
+		}
+		p.app = p.c.waiting(target)
+	}
+	return p.app
+}
 
 // Section is the tab of the account that the page stands under, "" elsewhere.
 func (p *page) Section() string {
@@ -270,7 +287,7 @@ func (c *call) show(status int, p *page) error {
 func (c *call) render(b *bytes.Buffer, p *page) error {
 	v := c.views
 	p.Lang, p.Languages, p.Path = c.language(), c.choices(p), cmp.Or(p.Path, c.r.URL.Path)
-	p.Dir, p.PasskeyScript = cmp.Or(p.Dir, "ltr"), v.passkeyScript
+	p.Dir, p.PasskeyScript, p.c = cmp.Or(p.Dir, "ltr"), v.passkeyScript, c
 	p.Brand, p.CSS, p.ThemeCSS, p.Script, p.Mark, p.Links = v.brand, v.css, v.themeCSS, v.script, v.mark, v.links[p.Lang]
 	b.Reset()
 	err := v.templates[p.Lang].ExecuteTemplate(b, p.Name, p)
