@@ -74,6 +74,7 @@ var moved = []struct{ name, password, hash string }{
 }
 
 func TestOneUserOfEachFormSignsInAndIsUpgraded(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"", "keep"} { // of insecure hashes: "" wraps them
 		s := newSite(t)
 		s.run()

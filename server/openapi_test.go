@@ -220,6 +220,7 @@ func TestEveryExampleOfTheDescriptionIsAccepted(t *testing.T) {
 			if try == nil {
 				t.Fatalf("nobody tries %s %s", method, path)
 			}
+			t.Parallel()
 			example, _ := op.at("requestBody", "content", "application/json", "example").(m)
 			if r := try(newSite(t), maps.Clone(example)); !strings.HasPrefix(r.what, method+" ") {
 				t.Errorf("%s was tried by %s", id, r.what)

@@ -35,6 +35,7 @@ func TestTheJourneysAreTheSameOnPostgreSQL(t *testing.T) {
 		t.Skip("with -short")
 	}
 	postgrestest.Shared(t) // or it is missing
+	t.Parallel()           // it is another process, and asks nothing about time
 	cmd := exec.Command(os.Args[0], "-test.timeout=10m", "-test.run=^("+strings.Join(journeys, "|")+")")
 	cmd.Env = append(os.Environ(), onPostgres+"=1")
 	out, err := cmd.CombinedOutput()

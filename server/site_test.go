@@ -16,11 +16,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
+	"github.com/admit-auth/admit/server/internal/db"
 	"github.com/admit-auth/admit/server/internal/postgrestest"
 	"github.com/admit-auth/admit/server/internal/web"
 )
@@ -46,12 +48,51 @@ const (
 func newSite(t testing.TB, change ...func(*server.Config)) *site {
 	t.Helper()
 	s := &site{t: t, data: t.TempDir()}
-	if os.Getenv(onPostgres) != "" {
-		s.shared = postgrestest.Shared(t).Database(t)
-	}
+	s.begin()
 	s.open(change...)
 	t.Cleanup(func() { s.server.Close() })
 	return s
+}
+
+// blank returns the content of a database that has its schema and nothing else.
+var blank = sync.OnceValues(func() ([]byte, error) {
+	file := filepath.Join(scratch, "blank.db")
+	if _, err := db.Migrate(context.Background(), file); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
+var begun atomic.Bool // the first site of this process
+
+// begin gives the first site a place without a database, as a new server has, and the
+// others one that has run the migrations: they take longer than most tests. What makes
+// a database one's own, such as its keys, each server makes itself.
+func (s *site) begin() {
+	s.t.Helper()
+	first := !begun.Swap(true)
+	if os.Getenv(onPostgres) != "" {
+		pg := postgrestest.Shared(s.t)
+		if first {
+			s.shared = pg.Database(s.t)
+			return
+		}
+		s.shared = pg.Copy(s.t, func(url string) error {
+			_, err := db.Migrate(context.Background(), url)
+			return err
+		})
+		return
+	}
+	if first {
+		return
+	}
+	content, err := blank()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.data, "admit.db"), content, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *site) open(change ...func(*server.Config)) {

@@ -217,7 +217,7 @@ func TestNoLaterNumberIsSeenBeforeAnEarlierOne(t *testing.T) {
 
 func TestEachOpeningOfADatabaseBeginsAnEpochThatKnowsWhatWasTold(t *testing.T) {
 	OfAFile(t) // replicas share an epoch
-	file := NewPlace(t)
+	file := EmptyPlace(t)
 	epochs := map[feed.Epoch]bool{}
 	for i := range 3 {
 		db, _ := openSessions(t, file)

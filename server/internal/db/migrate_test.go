@@ -31,7 +31,7 @@ func ran(t *testing.T, place, statement string, args ...any) {
 
 func fresh(t *testing.T) (file string) {
 	t.Helper()
-	file = db.NewPlace(t)
+	file = db.EmptyPlace(t)
 	reopen(t, file, nil)
 	return file
 }

@@ -255,7 +255,7 @@ func TestADatabaseWithTheFormerIndexesComesToHaveTheOneSchema(t *testing.T) {
 		}
 		return strings.ReplaceAll(strings.Join(all, "\n"), "IF NOT EXISTS ", "")
 	}
-	file := NewPlace(t)
+	file := EmptyPlace(t)
 	fresh := schema(file)
 	d, err := Open(t.Context(), file)
 	if err != nil {

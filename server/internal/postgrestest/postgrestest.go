@@ -32,6 +32,9 @@ type Server struct {
 	cmd  *exec.Cmd
 	gone chan struct{} // closed once cmd has ended
 	made atomic.Int64  // databases
+
+	filling sync.Mutex
+	filled  string // name of the database that Copy copies, "" until there is one; guarded by filling
 }
 
 // find returns a program's path. Where it is missing, it is a failure on the
@@ -191,6 +194,24 @@ func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprint("admit", s.made.Add(1))
 	s.Exec(t, "CREATE DATABASE "+name)
+	return s.url(name)
+}
+
+// Copy makes a copy of a database that fill was given the URL of, and returns its URL.
+// It fills one at the first call, so that all who call it are to give the same fill.
+func (s *Server) Copy(t testing.TB, fill func(url string) error) string {
+	t.Helper()
+	s.filling.Lock()
+	defer s.filling.Unlock() // of one database, one copy is made at a time
+	if s.filled == "" {
+		url := s.Database(t)
+		if err := fill(url); err != nil {
+			t.Fatal(err)
+		}
+		s.filled = url[strings.LastIndexByte(url, '/')+1:]
+	}
+	name := fmt.Sprint("admit", s.made.Add(1))
+	s.Exec(t, "CREATE DATABASE "+name+" TEMPLATE "+s.filled)
 	return s.url(name)
 }
 
