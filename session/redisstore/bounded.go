@@ -11,7 +11,7 @@ import (
 // context.WithTimeout is a tenth of its trip.
 type bounded struct {
 	context.Context
-	at time.Time
+	begun, at time.Time
 
 	mu   sync.Mutex
 	real context.Context // once somebody waits; guarded by mu
@@ -20,12 +20,13 @@ type bounded struct {
 }
 
 // within returns a context with a deadline that is at most so far away.
-func within(ctx context.Context, timeout time.Duration) *bounded {
-	at := time.Now().Add(timeout)
+func within(ctx context.Context, timeout time.Duration) bounded {
+	begun := time.Now()
+	at := begun.Add(timeout)
 	if end, ok := ctx.Deadline(); ok && end.Before(at) {
 		at = end
 	}
-	return &bounded{Context: ctx, at: at}
+	return bounded{Context: ctx, begun: begun, at: at}
 }
 
 // Deadline implements [context.Context].

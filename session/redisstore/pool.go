@@ -45,6 +45,7 @@ type PoolOptions struct {
 // A conn is used by one goroutine at a time.
 type conn struct {
 	net.Conn
+	w    io.Writer // both together: see there
 	r    *bufio.Reader
 	out  []byte
 	used time.Time // when the last call began
@@ -139,7 +140,7 @@ func (p *Pool) Do(ctx context.Context, args ...string) (any, error) {
 		}
 	}
 	defer func() { <-p.room }()
-	c, err := p.take(ctx, time.Now())
+	c, err := p.take(ctx, begun(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +154,14 @@ func (p *Pool) Do(ctx context.Context, args ...string) (any, error) {
 		p.hangUp() // the others lead to where this one led
 	}
 	return nil, err
+}
+
+// begun is when a call began. A store has just asked.
+func begun(ctx context.Context) time.Time {
+	if b, ok := ctx.(*bounded); ok {
+		return b.begun
+	}
+	return time.Now()
 }
 
 // idleTrust is for how long a connection is thought to be good that nobody uses. After
@@ -215,7 +224,8 @@ func (p *Pool) dial(ctx context.Context, now time.Time) (*conn, error) {
 		}
 		raw = secure
 	}
-	c := &conn{Conn: raw, r: bufio.NewReader(raw), used: now}
+	rw := together(raw)
+	c := &conn{Conn: raw, w: rw, r: bufio.NewReader(rw), used: now}
 	for _, command := range p.hello {
 		if _, err := c.do(ctx, command); err != nil {
 			c.Close()
@@ -245,10 +255,14 @@ func (c *conn) do(ctx context.Context, args []string) (any, error) {
 		out = append(out, a...)
 	}
 	c.out = append(out, "\r\n"...)
-	if _, err := c.Write(c.out); err != nil {
+	if _, err := c.w.Write(c.out); err != nil {
 		return nil, err
 	}
-	return answer(c.r, 2)
+	reply, err := answer(c.r, 2)
+	if _, refused := err.(refusal); (err == nil || refused) && c.r.Buffered() > 0 {
+		return nil, errSpeech // what nobody asked for would be the next one's answer
+	}
+	return reply, err
 }
 
 const (

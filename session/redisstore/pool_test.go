@@ -3,9 +3,13 @@ package redisstore
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
+	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -157,6 +161,88 @@ func TestNothingIsSentTwice(t *testing.T) {
 	}
 }
 
+// The answer is waited for without a look, and a command need not fit into the
+// connection at once.
+func TestAnAnswerMayComeAtAnyTimeInPiecesToACommandOfAnySize(t *testing.T) {
+	url := serve(t, func(c net.Conn, r *bufio.Reader) {
+		for {
+			time.Sleep(time.Millisecond)
+			command, err := answer(r, 1)
+			if err != nil {
+				return
+			}
+			size := 0
+			for _, text := range command.([]any) {
+				size += len(text.(string))
+			}
+			for _, b := range []byte("$" + strconv.Itoa(len(strconv.Itoa(size))) + "\r\n" + strconv.Itoa(size) + "\r\n") {
+				c.Write([]byte{b})
+				time.Sleep(time.Duration(b%3) * 100 * time.Microsecond)
+			}
+		}
+	})
+	p := pool(t, url, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	long := strings.Repeat("x", maxText)
+	for _, args := range []int{1, 16, 1, 2} { // 16 MiB are more than a connection takes
+		if got, err := p.Do(ctx, slices.Repeat([]string{long}, args)...); err != nil || got != strconv.Itoa(maxText*args) {
+			t.Errorf("%d arguments: %v, %v", args, got, err)
+		}
+	}
+}
+
+func TestAnAnswerTooManyIsNobodys(t *testing.T) {
+	for _, first := range []string{"+OK\r\n", "-ERR no\r\n"} {
+		conns := make(chan struct{}, 9)
+		url := serve(t, func(c net.Conn, r *bufio.Reader) {
+			text := first + "+stale\r\n"
+			if conns <- struct{}{}; len(conns) > 1 {
+				text = "+fresh\r\n"
+			}
+			for {
+				if _, err := answer(r, 1); err != nil {
+					return
+				}
+				c.Write([]byte(text))
+			}
+		})
+		p := pool(t, url, nil)
+		if got, err := p.Do(t.Context(), "GET"); err != errSpeech {
+			t.Errorf("a call with two answers: %v, %v", got, err)
+		}
+		if got, err := p.Do(t.Context(), "GET"); err != nil || got != "fresh" {
+			t.Errorf("the next call: %v, %v", got, err)
+		}
+	}
+}
+
+func TestAPoolSpeaksTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	s.Close() // it has a certificate, and that is all we want of it
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	url := serve(t, func(c net.Conn, _ *bufio.Reader) {
+		c = tls.Server(c, &tls.Config{Certificates: s.TLS.Certificates})
+		for r := bufio.NewReader(c); ; c.Write([]byte("+OK\r\n")) {
+			if _, err := answer(r, 1); err != nil {
+				return
+			}
+		}
+	})
+	p := pool(t, strings.Replace(url, "redis:", "rediss:", 1), &PoolOptions{TLS: &tls.Config{RootCAs: roots}})
+	for range 2 {
+		if got, err := p.Do(t.Context(), "PING"); err != nil || got != "OK" {
+			t.Errorf("PING: %v, %v", got, err)
+		}
+	}
+	p = pool(t, strings.Replace(url, "redis:", "rediss:", 1), nil)
+	if _, err := p.Do(t.Context(), "PING"); err == nil {
+		t.Error("a server whose certificate nobody knows was asked")
+	}
+}
+
 // An answer that comes late is nobody's: the connection is not used again.
 func TestALateAnswerIsNobodyElses(t *testing.T) {
 	hurry := make(chan struct{})
@@ -299,7 +385,8 @@ func TestAContextIsTimedForThoseWhoWaitForIt(t *testing.T) {
 	early, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	want, _ := early.Deadline()
-	if at, _ := within(early, time.Hour).Deadline(); !at.Equal(want) {
+	b = within(early, time.Hour)
+	if at, _ := b.Deadline(); !at.Equal(want) {
 		t.Errorf("deadline %v, want the caller's %v", at, want)
 	}
 }

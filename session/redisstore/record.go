@@ -3,6 +3,7 @@ package redisstore
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/admit-auth/admit/session"
@@ -19,17 +20,19 @@ const (
 
 // number has one width for all versions and expiries. A larger one is longer and
 // so equals none.
-func number(n uint64) string { return padded(n, atExpires-1) }
+func number(n uint64) string { return string(appendNumber(nil, n)) }
 
-// padded has at least so many digits, 20 at most.
-func padded(n uint64, digits int) string {
+func appendNumber(dst []byte, n uint64) []byte { return appendPadded(dst, n, atExpires-1) }
+
+// appendPadded appends at least so many digits, 20 at most.
+func appendPadded(dst []byte, n uint64, digits int) []byte {
 	var b [20]byte
 	at := len(b)
 	for ; n > 0 || len(b)-at < digits; n /= 10 {
 		at--
 		b[at] = byte('0' + n%10)
 	}
-	return string(b[at:])
+	return append(dst, b[at:]...)
 }
 
 // maxExpires is the end of the year 9999.
@@ -57,17 +60,16 @@ func item(r string) (it session.Item, err error) {
 	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(int64(expires)), Version: version}, nil
 }
 
-// splitEpoch reads the answer to a check: the epoch's length, the epoch and the
-// record.
+// splitEpoch reads the answer to a check: the epoch's length and a space, the epoch and
+// the record.
 func splitEpoch(reply any) (epoch, record string, err error) {
 	r, ok := text(reply)
 	if ok && r == "" {
 		return "", "", nil
 	}
-	const size = 5
-	if ok && len(r) >= size {
-		if n, err := strconv.ParseUint(r[:size], 10, 32); err == nil && int(n) <= len(r)-size {
-			return r[size : size+n], r[size+n:], nil
+	if size, rest, cut := strings.Cut(r, " "); ok && cut {
+		if n, err := strconv.ParseUint(size, 10, 32); err == nil && int(n) <= len(rest) {
+			return rest[:n], rest[n:], nil
 		}
 	}
 	return "", "", noAnswer(reply)

@@ -1,5 +1,6 @@
 -- Every call of a store is one run of this script, so that it happens at once or
--- not at all. Before it stand "local prefix, persistent, spread" of the store.
+-- not at all. Before it stand "local records, index, runs, persistent, spread" of the
+-- store: where each record's key begins, and two keys.
 --
 -- KEYS[1] is the record. ARGV[1] is "new" where the server did not know the
 -- script, ARGV[2] the operation, and its arguments follow. A record is
@@ -7,52 +8,53 @@
 --   version expires run size subject value
 --
 -- with a space after each of the first four, which have 15, 15, 16 and 3
--- characters, so that their order as text is that of numbers.
+-- characters, so that their order as text is that of numbers. Whoever asks waits
+-- for all that is done here: so Redis is given '0' and not 0, which it would have to
+-- write out.
 local call, sub = redis.call, string.sub
 local name, op = KEYS[1], ARGV[2]
-local records, index = prefix .. 'r:', prefix .. 'index'
 
 -- A server that began anew from a snapshot, or a replica that took over, may
 -- have lost what undid its records. It has lost the script too, and so learns
 -- here that what an earlier run wrote counts no more.
 local run = 'kept............'
 if not persistent then
-	run = call('GET', prefix .. 'run')
+	run = call('GET', runs)
 	if not run or ARGV[1] == 'new' then
 		run = sub(string.match(call('INFO', 'server'), 'run_id:(%x+)'), 1, 16)
-		call('SET', prefix .. 'run', run)
+		call('SET', runs, run)
 	end
 end
 
--- read returns the first bytes of a record, or false where none counts. What has
--- another form, or is no string, none of us wrote: it is as good as absent.
-local function read(at, last)
-	local r = redis.pcall('GETRANGE', at, 0, last)
-	return type(r) == 'string' and string.match(r, '^%d+ %d+ (%S+) %d%d%d ') == run and r
-end
+-- ours returns what was read if it is a record that counts, else false. What has not
+-- this run in its place, or is no string, none of us wrote: it is as good as absent.
+local function ours(r) return type(r) == 'string' and sub(r, 33, 48) == run and r end
+
+local function read(at) return ours(redis.pcall('GET', at)) end
+
+-- head reads all that may stand before the value: 53 characters, and 255 of a subject.
+local function head(at) return ours(redis.pcall('GETRANGE', at, '0', '307')) end
 
 -- subject returns whose a record is, and where its value begins.
 local function subject(r)
-	local value = 54 + tonumber(sub(r, 50, 52))
-	return sub(r, 54, value - 1), value
+	local last = 53 + sub(r, 50, 52)
+	return sub(r, 54, last), last + 1
 end
-
-local head, whole = 53 + 255 - 1, -1 -- offsets of the last byte to read
 
 -- Reads come first: what only writes need costs them nothing here.
 if op == 'get' then
-	return read(name, whole) or ''
+	return read(name) or ''
 
 elseif op == 'check' then -- with the epoch before it, and that one's length
-	local r, epoch = read(name, whole), ''
+	local r, epoch = read(name), ''
 	if not r then return '' end
 	local whose = subject(r)
-	local e = whose ~= '' and read(records .. 'e:' .. whose, whole)
+	local e = whose ~= '' and read(records .. 'e:' .. whose)
 	if e then
 		local _, value = subject(e)
 		epoch = sub(e, value)
 	end
-	return string.format('%05d', #epoch) .. epoch .. r
+	return #epoch .. ' ' .. epoch .. r
 end
 
 -- The index has "k" key, and "s" subject NUL key, of every record. It lasts as
@@ -72,9 +74,9 @@ end
 -- tidy looks at a few of the index's members, so that those whose record has
 -- expired are about a fifth of all at most, without a look at all.
 local function tidy()
-	for _, m in ipairs(call('ZRANDMEMBER', index, 6)) do
+	for _, m in ipairs(call('ZRANDMEMBER', index, '6')) do
 		local whose, key = string.match(m, '^s(.-)%z(.*)$')
-		if not read(records .. (key or sub(m, 2)), head) then
+		if not head(records .. (key or sub(m, 2))) then
 			if key then unlist(key, whose) else call('ZREM', index, m) end
 		end
 	end
@@ -82,7 +84,7 @@ end
 
 if op == 'put' then -- old version or "", version, expires, the rest
 	local old, version, expires, rest = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-	local r = read(name, head)
+	local r = head(name)
 	local stands = r and sub(r, 1, 15)
 	if stands == version then return 1 end -- a client sent it again, not having heard
 	if old == '' and r then return 0 end
@@ -93,7 +95,7 @@ if op == 'put' then -- old version or "", version, expires, the rest
 		local key, was, is = sub(name, #records + 1), r and subject(r), sub(rest, 5, 4 + tonumber(sub(rest, 1, 3)))
 		if was ~= is then
 			if was then unlist(key, was) end
-			call('ZADD', index, 0, 'k' .. key, 0, 's' .. is .. '\0' .. key)
+			call('ZADD', index, '0', 'k' .. key, '0', 's' .. is .. '\0' .. key)
 		end
 		if was ~= is or expires > sub(r, 17, 31) then outlive(expires) end
 		if not r then tidy() end
@@ -101,7 +103,7 @@ if op == 'put' then -- old version or "", version, expires, the rest
 	return 1
 
 elseif op == 'touch' then -- version, expires
-	local r = read(name, head)
+	local r = head(name)
 	if not r then return -1 end
 	if sub(r, 1, 15) ~= ARGV[3] then return 0 end
 	if ARGV[4] > sub(r, 17, 31) then
@@ -112,7 +114,7 @@ elseif op == 'touch' then -- version, expires
 	return 1
 
 elseif op == 'delete' then
-	local r = read(name, head)
+	local r = head(name)
 	call('DEL', name)
 	if r and not spread then unlist(sub(name, #records + 1), (subject(r))) end
 	return 1
@@ -124,7 +126,7 @@ elseif op == 'list' then -- subject or "", after, limit
 	local found = {''} -- where to go on, then keys and records
 	for _, m in ipairs(members) do
 		local key = sub(m, #from + 1)
-		local r = read(records .. key, whole)
+		local r = read(records .. key)
 		if r and (whose == '' or subject(r) == whose) then
 			found[#found + 1], found[#found + 2] = key, r
 			if #found == 1 + 2 * limit then return found end

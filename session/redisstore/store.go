@@ -10,6 +10,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	_ "embed"
@@ -55,7 +56,7 @@ type Options struct {
 // revives none.
 //
 // A record with a value of 200 bytes takes 730 bytes of the server's memory, 255
-// of them in the index of the Lister, and a check about 10 µs of its time.
+// of them in the index of the Lister, and a check about 6 µs of its time.
 //
 // One thing is not noticed: a server that hands over to a replica, goes on as a
 // replica without a restart, and later takes over again without its last writes.
@@ -75,7 +76,7 @@ var script string
 // base is what stores on one server and on a cluster have in common.
 type base struct {
 	client      Client
-	prefix      string
+	records     string // what the records' keys begin with
 	timeout     time.Duration
 	durability  session.Durability
 	source, sha string // of the script
@@ -85,18 +86,18 @@ func newBase(client Client, o *Options, spread bool) (base, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	b := base{client: client, prefix: o.Prefix, timeout: o.Timeout, durability: max(o.Durability, session.MayForget)}
-	if b.prefix == "" {
-		b.prefix = "admit:"
-	}
+	b := base{client: client, timeout: o.Timeout, durability: max(o.Durability, session.MayForget)}
+	prefix := cmp.Or(o.Prefix, "admit:")
 	if b.timeout == 0 {
 		b.timeout = 2 * time.Second
 	}
-	odd := strings.ContainsFunc(b.prefix, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`'"\`, r) })
+	odd := strings.ContainsFunc(prefix, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`'"\`, r) })
 	if client == nil || odd || b.timeout < 0 || b.durability > session.SurvivesMachine {
-		return base{}, fmt.Errorf("client %v, prefix %q, timeout %v, durability %d: %w", client != nil, b.prefix, b.timeout, b.durability, errOptions)
+		return base{}, fmt.Errorf("client %v, prefix %q, timeout %v, durability %d: %w", client != nil, prefix, b.timeout, b.durability, errOptions)
 	}
-	b.source = fmt.Sprintf("local prefix, persistent, spread = '%s', %t, %t\n%s", b.prefix, spread || b.durability > session.MayForget, spread, script)
+	b.records = prefix + "r:"
+	b.source = fmt.Sprintf("local records, index, runs, persistent, spread = '%[1]sr:', '%[1]sindex', '%[1]srun', %t, %t\n%s",
+		prefix, spread || b.durability > session.MayForget, spread, script)
 	sum := sha1.Sum([]byte(b.source)) // it is a name here, and Redis's choice
 	b.sha = hex.EncodeToString(sum[:])
 	return b, nil
@@ -108,15 +109,17 @@ func (b *base) do(ctx context.Context, key, op string, rest ...string) (any, err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	bounded := within(ctx, b.timeout)
-	defer bounded.end()
-	args := make([]string, 6, 6+4)
-	args[0], args[1], args[2], args[3], args[4], args[5] = "EVALSHA", b.sha, "1", b.prefix+"r:"+key, "again", op
-	args = append(args, rest...)
-	reply, err := b.client(bounded, args...)
+	// One piece of memory, which a client that gives up may still read.
+	c := &struct {
+		bounded
+		args [10]string
+	}{bounded: within(ctx, b.timeout), args: [10]string{"EVALSHA", b.sha, "1", b.records + key, "again", op}}
+	defer c.end()
+	args := append(c.args[:6], rest...)
+	reply, err := b.client(&c.bounded, args...)
 	if err != nil && strings.Contains(err.Error(), "NOSCRIPT") {
 		args[0], args[1], args[4] = "EVAL", b.source, "new"
-		reply, err = b.client(bounded, args...)
+		reply, err = b.client(&c.bounded, args...)
 	}
 	switch {
 	case err == nil:
@@ -171,25 +174,33 @@ var epochPrefix = session.EpochKey("")
 
 // Add implements [session.Store].
 func (b *base) Add(ctx context.Context, key string, it session.Item) (uint64, error) {
-	return b.put(ctx, key, "", it)
+	return b.put(ctx, key, nil, it)
 }
 
 // Swap implements [session.Store].
 func (b *base) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
-	return b.put(ctx, key, number(old), it)
+	var buf [20]byte
+	return b.put(ctx, key, appendNumber(buf[:0], old), it)
 }
 
 // put makes a random number the version, and not the next one: a write that a
 // client sent twice, because it did not hear the first answer, is so told from
 // another's. Left to count, the second would be a conflict, and what was done
 // would be done again.
-func (b *base) put(ctx context.Context, key, old string, it session.Item) (uint64, error) {
+func (b *base) put(ctx context.Context, key string, old []byte, it session.Item) (uint64, error) {
 	if err := session.CheckRecord(key, it); err != nil {
 		return 0, err
 	}
 	version := rand.Uint64N(1<<48-1) + 1
-	rest := padded(uint64(len(it.Subject)), 3) + " " + it.Subject + it.Value
-	return version, b.changed(b.do(ctx, key, "put", old, number(version), number(millis(it.Expires)), rest))
+	// The arguments are pieces of one text, which is one piece of memory.
+	var buf [512]byte
+	all := append(buf[:0], old...)
+	all = appendNumber(appendNumber(all, version), millis(it.Expires))
+	all = append(appendPadded(all, uint64(len(it.Subject)), atSubject-atSize-1), ' ')
+	text := string(append(append(all, it.Subject...), it.Value...))
+	was, text := text[:len(old)], text[len(old):]
+	const width = atExpires - 1
+	return version, b.changed(b.do(ctx, key, "put", was, text[:width], text[width:2*width], text[2*width:]))
 }
 
 // Touch implements [session.Store].

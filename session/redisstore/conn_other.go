@@ -2,7 +2,13 @@
 
 package redisstore
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // broken is not known here: a call finds out.
 func broken(net.Conn) bool { return false }
+
+// together is c itself here.
+func together(c net.Conn) io.ReadWriter { return c }
