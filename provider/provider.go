@@ -300,12 +300,18 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at.serve(w, r)
 }
 
+var byOrigin = []string{"Origin"}
+
 // shares tells a browser that a page of a client may read the answer (CORS), and
 // reports whether that was all it asked. Without credentials: nothing here goes by
 // cookies.
 func (p *Provider) shares(w http.ResponseWriter, r *http.Request, methods []string) bool {
 	h := w.Header()
-	h.Add("Vary", "Origin")
+	if h["Vary"] == nil {
+		h["Vary"] = byOrigin
+	} else {
+		h.Add("Vary", "Origin")
+	}
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return false

@@ -537,18 +537,20 @@ func guarded(t *testing.T, r *reply, https bool) {
 		}
 	}
 	one("X-Content-Type-Options", "nosniff")
-	keys := strings.Contains(r.what, " /oauth/jwks")
+	keys, metadata := strings.Contains(r.what, " /oauth/jwks"), strings.Contains(r.what, " /.well-known/o")
+	if keys || metadata { // what everybody may have is not kept from being embedded
+		if got := r.header["Cross-Origin-Resource-Policy"]; got != nil {
+			t.Errorf("%s: %d with Cross-Origin-Resource-Policy %q", r.what, r.status, got)
+		}
+	} else {
+		one("Cross-Origin-Resource-Policy", "same-origin")
+	}
 	switch {
-	case keys && r.status == 200: // what everybody may have
-		one("Cross-Origin-Resource-Policy", "cross-origin")
+	case keys && r.status == 200:
 		one("Cache-Control", "public, max-age=60")
-	case strings.Contains(r.what, " /.well-known/o") && r.status == 200:
-		one("Cross-Origin-Resource-Policy", "same-origin")
+	case metadata && r.status == 200:
 		one("Cache-Control", "public, max-age=3600")
-	case strings.Contains(r.what, "/static/"):
-		one("Cross-Origin-Resource-Policy", "same-origin")
-	default:
-		one("Cross-Origin-Resource-Policy", "same-origin")
+	case !strings.Contains(r.what, "/static/"):
 		one("Cache-Control", "no-store")
 	}
 	csp := strings.Join(r.header["Content-Security-Policy"], "\n")

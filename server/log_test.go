@@ -84,7 +84,7 @@ func TestALineIsWhatTheStandardLibraryWrites(t *testing.T) {
 					t.Fatal(err)
 				}
 				w := &logWriter{to: &got}
-				h := &textHandler{slog.NewTextHandler(w, nil), w}
+				h := &textHandler{Handler: slog.NewTextHandler(w, nil), to: w}
 				if err := h.Handle(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}

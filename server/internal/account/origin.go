@@ -2,16 +2,15 @@ package account
 
 import "context"
 
-type originKey struct{}
+// OriginKey is the key under which a context has a func() Origin: with it, what is recorded
+// of what applications were allowed, by code of the library that knows of no audit, says
+// where it came from. It is called only then: most requests record nothing.
+type OriginKey struct{}
 
-// From returns a context under which what is recorded of what applications were allowed, by
-// code of the library that knows of no audit, says where it came from.
-func From(ctx context.Context, from Origin) context.Context {
-	return context.WithValue(ctx, originKey{}, from)
-}
-
-// Placed completes a record with where it came from, as [From] has it.
+// Placed completes a record with where it came from.
 func Placed(ctx context.Context, r *Record) *Record {
-	from, _ := ctx.Value(originKey{}).(Origin)
-	return from.mark(r)
+	if from, ok := ctx.Value(OriginKey{}).(func() Origin); ok {
+		return from().mark(r)
+	}
+	return r
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/provider"
-	"github.com/admit-auth/admit/server/internal/account"
 )
 
 // What people have allowed applications: the page and the calls about it.
@@ -79,7 +78,7 @@ func (c *call) takeBack(subject, client string) error {
 	if c.letsIn == nil {
 		return errNoApp
 	}
-	there, err := c.letsIn.TakeBack(account.From(c.r.Context(), c.origin()), subject, client)
+	there, err := c.letsIn.TakeBack(asked{c.r.Context(), c}, subject, client)
 	if err == nil && !there {
 		err = errNoApp
 	}

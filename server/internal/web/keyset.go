@@ -19,8 +19,14 @@ const keySetPath = "/oauth/jwks"
 type keySet struct {
 	set  *jose.KeySet
 	text []byte
-	etag string
+	etag []string
 }
+
+var (
+	keySetType = []string{"application/jwk-set+json"}
+	keySetAge  = maxAge(KeySetAge)
+	anyOrigin  = []string{"*"}
+)
 
 // publishedKeys answers with the keys that JWTs of ours are verified with. They
 // are for everybody: package jose writes public halves only, and a set that it
@@ -37,33 +43,41 @@ func (c *call) publishedKeys() error {
 			return fmt.Errorf("publish keys: %w", err)
 		}
 		sum := sha256.Sum256(text)
-		p = &keySet{set, text, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+		p = &keySet{set, text, []string{`"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}}
 		c.keySet.Store(p)
 	}
-	return c.publish("application/jwk-set+json", KeySetAge, p.etag, p.text)
+	return c.publish(keySetType, keySetAge, p.etag, p.text)
 }
 
 // publish answers with a document that caches may keep, and scripts of any origin
 // read. Whoever asks gets the same, no cookie is looked at, and an origin that was
 // left out would have a program fetch for it what is no secret; with one answer
 // for all, caches need not keep origins apart.
-func (c *call) publish(kind string, age time.Duration, etag string, text []byte) error {
+func (c *call) publish(kind, age, etag []string, text []byte) error {
 	h := c.w.Header()
-	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(age/time.Second)))
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	if etag != "" {
-		h.Set("Etag", etag)
-		if unchanged(c.r.Header.Get("If-None-Match"), etag) {
+	delete(h, "Cross-Origin-Resource-Policy")
+	h["Cache-Control"], h["Access-Control-Allow-Origin"] = age, anyOrigin
+	if etag != nil {
+		h["Etag"] = etag
+		if unchanged(c.r.Header.Get("If-None-Match"), etag[0]) {
 			c.begin(http.StatusNotModified)
 			return nil
 		}
 	}
-	h.Set("Content-Type", kind)
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h["Content-Type"] = kind
+	if len(text) > counted {
+		h["Content-Length"] = []string{strconv.Itoa(len(text))}
+	}
 	c.begin(http.StatusOK)
 	c.w.Write(text) // who is gone needs no answer
 	return nil
+}
+
+// counted is the length of what net/http counts by itself, for less.
+const counted = 2048
+
+func maxAge(d time.Duration) []string {
+	return []string{"public, max-age=" + strconv.Itoa(int(d/time.Second))}
 }
 
 // unchanged reports whether If-None-Match has the tag (RFC 9110 section 13.1.2).

@@ -40,6 +40,13 @@ var clientPaths = map[string][]string{
 // forClients reports whether a path is an endpoint that programs call.
 func forClients(path string) bool { return clientPaths[path] != nil }
 
+// isPublished reports whether there is a document at a path that is for everybody. What
+// keeps other sites from embedding it would say nothing: there is nobody's data in it, and
+// scripts ask for it by the rules of CORS, which do not look at that header.
+func isPublished(path string) bool {
+	return path == keySetPath || strings.HasPrefix(path, "/.well-known/") && forClients(path)
+}
+
 // judgesOrigins reports whether what answers at a path tells by itself what another
 // site's page may do there: nothing that goes by cookies at the endpoints for programs,
 // and nothing but a redirect to a GET at the other two.
@@ -73,11 +80,26 @@ func (s *server) provide() (err error) {
 }
 
 // byPeople is a request as the provider's people are asked about it.
-func (c *call) byPeople() *http.Request {
-	return c.r.WithContext(context.WithValue(account.From(c.r.Context(), c.origin()), callKey{}, c))
+func (c *call) byPeople() *http.Request { return c.r.WithContext(asked{c.r.Context(), c}) }
+
+// An asked context is that of what the provider does in a call.
+type asked struct {
+	context.Context
+	by *call
 }
 
 type callKey struct{}
+
+// Value implements context.Context.
+func (a asked) Value(key any) any {
+	switch key.(type) {
+	case callKey:
+		return a.by
+	case account.OriginKey:
+		return a.by.origin
+	}
+	return a.Context.Value(key)
+}
 
 // callOf is the call in which the provider has a request in hand.
 func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
@@ -91,7 +113,7 @@ func (c *call) byProvider() error {
 	}
 	// Programs see no pages, but what they are refused is logged, and devices and strangers
 	// are counted by where they ask from.
-	c.letsIn.ServeHTTP(&noted{c.w, c}, c.byPeople())
+	c.letsIn.ServeHTTP((*noted)(c), c.byPeople())
 	return nil
 }
 
@@ -121,31 +143,31 @@ func Refused(r *http.Request, err error) {
 	}
 }
 
-// A noted writer tells the log with what status the provider answers, and is otherwise
-// the one behind it. Nothing else here wraps a writer, and this one hides nothing of it
-// (Unwrap): the provider is a handler that others mount, too, and to tell its status by
-// other means each of its answers would have to pass through ours.
-type noted struct {
-	http.ResponseWriter
-	c *call
-}
+// A noted call writes to the client, and notes for the log with what status the provider
+// answers. Nothing else here wraps a writer, and this one hides nothing of it (Unwrap): the
+// provider is a handler that others mount, too, and to tell its status by other means each
+// of its answers would have to pass through ours.
+type noted call
+
+// Header implements http.ResponseWriter.
+func (n *noted) Header() http.Header { return n.w.Header() }
 
 // WriteHeader implements http.ResponseWriter.
 func (n *noted) WriteHeader(status int) {
-	n.c.status = status
-	n.ResponseWriter.WriteHeader(status)
+	n.status = status
+	n.w.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (n *noted) Write(b []byte) (int, error) {
-	if n.c.status == 0 {
-		n.c.status = http.StatusOK
+	if n.status == 0 {
+		n.status = http.StatusOK
 	}
-	return n.ResponseWriter.Write(b)
+	return n.w.Write(b)
 }
 
 // Unwrap is for http.ResponseController.
-func (n *noted) Unwrap() http.ResponseWriter { return n.ResponseWriter }
+func (n *noted) Unwrap() http.ResponseWriter { return n.w }
 
 // people are those of the server: the provider hands back the call that it is asked in.
 type people struct{}

@@ -8,6 +8,11 @@ import (
 	"github.com/admit-auth/admit/statuslist"
 )
 
+var (
+	statusListType = []string{"application/" + statuslist.Type}
+	statusListAge  = maxAge(account.StatusAge)
+)
+
 // statusList answers with a status list. It is for everybody, as the keys are
 // that it is signed with, and tells of nobody.
 func (c *call) statusList() error {
@@ -19,5 +24,5 @@ func (c *call) statusList() error {
 	if err != nil {
 		return err
 	}
-	return c.publish("application/"+statuslist.Type, account.StatusAge, "", []byte(token))
+	return c.publish(statusListType, statusListAge, nil, []byte(token))
 }

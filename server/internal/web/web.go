@@ -122,8 +122,9 @@ type server struct {
 	mux      *http.ServeMux
 	exact    map[string]route         // paths without variables, which need no mux
 	paths    []string                 // all that are registered
-	headers  []header                 // of every answer but the API's
-	plain    []header                 // of the API's
+	headers  []header                 // of every answer but those to programs
+	plain    []header                 // of those
+	open     []header                 // of documents that are for everybody
 	device   *cookie.Vault            // browsers that were seen before
 	flow     *cookie.Vault            // the sign-up that this browser has begun
 	link     *cookie.Vault            // the link that this browser has opened
@@ -206,16 +207,17 @@ func New(o Options) (*Edge, error) {
 		forms += " https://" + host // browsers hold redirects after a form to it too
 	}
 	forms += arrivals(o.Sites)
-	// What a program gets is no document: a policy for documents would only cost.
-	s.plain = []header{
+	// What a program gets is no document: a policy for documents would only cost. Each
+	// header costs 0.2 µs in net/http, and the ninth one 1 µs more.
+	s.open = []header{
 		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
 		{"X-Content-Type-Options", []string{"nosniff"}},
 		{"Cache-Control", []string{"no-store"}},
-		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 	}
 	if public.Scheme == "https" {
-		s.plain = append(s.plain, header{"Strict-Transport-Security", []string{"max-age=31536000; includeSubDomains"}})
+		s.open = append(s.open, header{"Strict-Transport-Security", []string{"max-age=31536000; includeSubDomains"}})
 	}
+	s.plain = append(slices.Clone(s.open), header{"Cross-Origin-Resource-Policy", []string{"same-origin"}})
 	s.headers = append(slices.Clone(s.plain),
 		header{"Referrer-Policy", []string{"same-origin"}},
 		header{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
@@ -295,7 +297,7 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 	for method := range m {
 		routes[method] = known{method + " " + path, s.observer().Route(method, path)}
 	}
-	to := route(func(c *call) {
+	to := s.route(path, func(c *call) {
 		if k, ok := routes[c.r.Method]; ok {
 			c.route, c.seen = k.name, k.seen
 		}
@@ -323,7 +325,22 @@ func (s *server) handle(path string, fail func(*call, error), m methods) {
 func (s *server) Paths() []string { return s.paths }
 
 // A route is reached through the mux but called with the call at hand.
-type route func(*call)
+type route struct {
+	headers []header           // of its answers
+	fail    func(*call, error) // answers what is refused before it is called
+	run     func(*call)        // nil where nothing is
+}
+
+// route is what is at a path, or the pattern of one.
+func (s *server) route(path string, run func(*call)) route {
+	switch {
+	case isPublished(path):
+		return route{s.open, (*call).failAPI, run}
+	case forPrograms(path):
+		return route{s.plain, (*call).failAPI, run}
+	}
+	return route{s.headers, (*call).failPage, run}
+}
 
 // ServeHTTP makes a route a http.Handler for the mux; it is never called.
 func (route) ServeHTTP(http.ResponseWriter, *http.Request) {}
@@ -335,24 +352,22 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = c.r
 	defer c.finish()
 	c.views = s.look
-	headers, fail := s.headers, (*call).failPage
-	if forPrograms(r.URL.Path) {
-		headers, fail = s.plain, (*call).failAPI
-	}
-	h := w.Header()
-	h["X-Request-Id"] = c.ids[:]
-	for i := range headers {
-		h[headers[i].name] = headers[i].value
-	}
-	if r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	}
 	to, ok := s.exact[r.URL.Path]
 	pattern := r.URL.Path
 	if !ok {
 		var matched http.Handler
 		matched, pattern = s.mux.Handler(r)
-		to, ok = matched.(route)
+		if to, ok = matched.(route); !ok {
+			to = s.route(r.URL.Path, nil)
+		}
+	}
+	h := w.Header()
+	h["X-Request-Id"] = c.ids[:]
+	for i := range to.headers {
+		h[to.headers[i].name] = to.headers[i].value
+	}
+	if r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	}
 	r.Pattern = pattern
 	if pattern != "/healthz" && pattern != "/readyz" {
@@ -360,16 +375,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if errors.Is(err, problem.ErrHost) && c.alias() {
 				return
 			}
-			fail(c, err)
+			to.fail(c, err)
 			return
 		}
 	}
 	if !ok {
 		// The mux would redirect to a cleaner path, or knows nothing.
-		fail(c, problem.ErrNotFound)
+		to.fail(c, problem.ErrNotFound)
 		return
 	}
-	to(c)
+	to.run(c)
 }
 
 // named returns the text of the path where its pattern has {name}. What the
@@ -400,8 +415,10 @@ func (c *call) admissible() error {
 			return err
 		}
 	}
-	if here, _, _ := loopback(c.r.Host); !here && c.r.Host != c.public.Host {
-		return problem.ErrHost
+	if c.r.Host != c.public.Host {
+		if here, _, _ := loopback(c.r.Host); !here {
+			return problem.ErrHost
+		}
 	}
 	api := strings.HasPrefix(c.r.URL.Path, apiPrefix)
 	if scheme, _ := authorization(c.r); scheme != "" {
