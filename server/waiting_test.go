@@ -205,5 +205,10 @@ func TestAttackALinkHasTheSignInPageNameAnApp(t *testing.T) {
 				t.Errorf("%s has the name that she has chosen:\n%s", page.what, page.body)
 			}
 		}
+		// Nor does the page on which she asks to sign people out.
+		leaving := ann.page("GET", "/oauth/logout?"+url.Values{"client_id": {a["client_id"].(string)}}.Encode(), nil).want(200)
+		if text := string(leaving.body); !strings.Contains(text, "An app asks to sign you out here.") || strings.Contains(text, "Your Bank") {
+			t.Errorf("the page that asks to sign out says\n%s", text)
+		}
 	}
 }

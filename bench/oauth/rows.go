@@ -25,7 +25,7 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 
 	const own = "grant_type=client_credentials"
 	opaque := s.addClient("opaque", "--grant", "client_credentials")
-	add(row{name: "client credentials, opaque, on disk", goal: "≤ 60", peer: "oidc-provider in memory 216, Hydra 8,014"},
+	add(row{name: "client credentials, opaque", goal: "≤ 60", peer: "oidc-provider in memory 216, Hydra 8,014"},
 		posting("/oauth/token", own, "opaque", opaque))
 	for _, of := range signatures() {
 		secret := s.addClient(of.alg, "--grant", "client_credentials", "--access-token", "jwt", "--signing-alg", of.alg)

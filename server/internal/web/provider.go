@@ -370,7 +370,7 @@ func frameSources(frames []string) (sources string) {
 func (c *call) leaving(l *provider.Logout, user *account.User) *page {
 	p := c.page("leaving")
 	p.User, p.Data = user, ""
-	if l.Client != nil {
+	if l.Client != nil && !l.Client.Unverified() { // what a stranger's calls itself may be another's name
 		p.Data = nameOf(l.Client)
 	}
 	to := l.Resume()
