@@ -16,8 +16,9 @@ import (
 const rememberedJWTs = 4096
 
 // revokedToken is the purpose of [Tx].Spend for the ids of tokens that were revoked, of
-// those that carry with them what they are worth: JWTs, and the opaque ones of clients.
-const revokedToken = "revoked token"
+// those that carry with them what they are worth: JWTs, and the opaque ones of clients. Its
+// text is of when those were JWTs alone: what was revoked stays so beside an older program.
+const revokedToken = "revoked jwt"
 
 func newBearers(o *Options) (*jose.Verifier[access.Claims], error) {
 	return jose.NewVerifier(o.Keys, jose.Expected{Algorithms: signingAlgorithms, Issuer: o.Issuer, Type: access.Type}, &jose.VerifierOptions[access.Claims]{
@@ -130,35 +131,29 @@ func (b bearer) row(tx Tx) (*Token, error) {
 		}
 		return t, nil
 	}
-	if b.own != nil {
-		return unrevoked(tx, b.own)
+	t := b.own
+	if c := b.jwt; c != nil {
+		t = &Token{
+			Selector: c.ID, Grant: c.Data.GID, Client: c.Data.ClientID, SEV: c.Data.SEV,
+			Scopes: strings.Fields(c.Data.Scope), Audience: c.Audience,
+			ACR: c.Data.ACR, AMR: c.Data.AMR, Issued: c.IssuedAt, Expires: c.Expires, Actors: actorsOf(c.Data.Act),
+		}
+		if c.Data.AuthTime != 0 {
+			t.AuthTime = time.Unix(c.Data.AuthTime, 0)
+		}
+		if c.Data.Confirmation != nil {
+			t.JKT = c.Data.Confirmation.JKT
+		}
 	}
-	c := b.jwt
-	t := &Token{
-		Selector: c.ID, Grant: c.Data.GID, Client: c.Data.ClientID, SEV: c.Data.SEV,
-		Scopes: strings.Fields(c.Data.Scope), Audience: c.Audience,
-		ACR: c.Data.ACR, AMR: c.Data.AMR, Issued: c.IssuedAt, Expires: c.Expires, Actors: actorsOf(c.Data.Act),
-	}
-	if c.Data.AuthTime != 0 {
-		t.AuthTime = time.Unix(c.Data.AuthTime, 0)
-	}
-	if c.Data.Confirmation != nil {
-		t.JKT = c.Data.Confirmation.JKT
-	}
-	return unrevoked(tx, t)
-}
-
-// stored reports whether it is a store that keeps the token.
-func (b bearer) stored() bool { return b.own == nil && b.jwt == nil }
-
-// unrevoked returns a token that carries with it what it is worth, nil if it was revoked.
-func unrevoked(tx Tx, t *Token) (*Token, error) {
 	revoked, err := tx.Spent(revokedToken, t.Selector)
 	if err != nil || revoked {
 		return nil, err
 	}
 	return t, nil
 }
+
+// stored reports whether it is a store that keeps the token.
+func (b bearer) stored() bool { return b.own == nil && b.jwt == nil }
 
 // lookUp returns any access token of ours that counts, or ErrInvalidToken.
 func (p *Provider) lookUp(ctx context.Context, text string, now time.Time) (l *live, err error) {

@@ -12,9 +12,9 @@ import (
 	"github.com/admit-auth/admit/token"
 )
 
-// OwnGrant is the "gid" of the tokens that the client has of its own. A client that takes
+// ownGrant is the "gid" of the tokens that the client has of its own. A client that takes
 // the id of one that was removed was made at another time, and has another.
-func (c *Client) OwnGrant() string {
+func (c *Client) ownGrant() string {
 	made := strconv.AppendInt([]byte("own:"), c.CreatedAt.UnixMilli(), 10)
 	sum := sha256.Sum256(append(append(made, ':'), c.ID...))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
@@ -23,7 +23,7 @@ func (c *Client) OwnGrant() string {
 // own is the client's own grant, which is there as long as the client and is written
 // down nowhere.
 func (c *Client) own(now time.Time) *Grant {
-	return &Grant{ID: c.OwnGrant(), Client: c.ID, BegunAt: now, RotatedAt: now, Expires: now.Add(c.accessLife())}
+	return &Grant{ID: c.ownGrant(), Client: c.ID, BegunAt: now, RotatedAt: now, Expires: now.Add(c.accessLife())}
 }
 
 // own gives a token of the client's own grant (RFC 6749 section 4.4).
@@ -96,7 +96,7 @@ func (p *Provider) openOwn(text string, now time.Time) *Token {
 	}
 	f := strings.Split(string(value), "\n")
 	if len(f) != 7 {
-		return nil // of a client whose name is not of one line
+		return nil // of no form of ours: carries lets no end of a line in
 	}
 	return &Token{
 		Selector: t.Selector(), Grant: f[0], Client: f[1], JKT: f[2], Issued: fromMilli(f[3]), Expires: fromMilli(f[4]),

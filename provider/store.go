@@ -21,8 +21,9 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
-// ErrReadOnly is what a Tx of a View says where it would have to write. Nothing has failed:
-// it is to be done again in an Update.
+// ErrReadOnly is what AddToken, Place, Tell and Note of a View say where they would have to
+// write. Nothing has failed: it is to be done again in an Update. All else that writes fails
+// there as the store has it.
 var ErrReadOnly = admit.Conflict.New("read_only", "It takes a write.")
 
 // A Tx is a transaction. What it returns is the caller's own, but for what its slices
@@ -111,7 +112,7 @@ type Tx interface {
 	DropDelivery(id string) error
 
 	// Place gives a JWT a place on a status list, as its claim "status"; nil where
-	// there are none. In a View that is one which is there already.
+	// there are none. In a View that is one which is there already, or ErrReadOnly.
 	Place(subject string, claims *IDs, until time.Time) ([]byte, error)
 	// Tell tells whoever verifies tokens elsewhere.
 	Tell(feed.Event) error
@@ -244,8 +245,9 @@ type Keys interface {
 }
 
 // Secrets are keys that never leave, each derived for a purpose. *cookie.Keys is one. They
-// outlive the process, are the same in every replica, and count, after they were
-// replaced, for as long as access tokens live: those that clients have of their own end with them.
+// outlive the process, are the same in every replica, and count, after they were replaced,
+// for an hour, and for as long as access tokens live where that is longer: what is sealed
+// ends with them.
 type Secrets interface {
 	Derive(purpose string) []byte      // of the key that is used now
 	DeriveAll(purpose string) [][]byte // of every key that still counts, that one first

@@ -538,7 +538,8 @@ func guarded(t *testing.T, r *reply, https bool) {
 	}
 	one("X-Content-Type-Options", "nosniff")
 	keys, metadata := strings.Contains(r.what, " /oauth/jwks"), strings.Contains(r.what, " /.well-known/o")
-	if keys || metadata { // what everybody may have is not kept from being embedded
+	lists := strings.Contains(r.what, " /status-lists/")
+	if keys || metadata || lists { // what everybody may have is not kept from being embedded
 		if got := r.header["Cross-Origin-Resource-Policy"]; got != nil {
 			t.Errorf("%s: %d with Cross-Origin-Resource-Policy %q", r.what, r.status, got)
 		}
@@ -570,7 +571,7 @@ func guarded(t *testing.T, r *reply, https bool) {
 	if https {
 		one("Strict-Transport-Security", "max-age=31536000; includeSubDomains") // ASVS 3.4.1
 	}
-	if keys || regexp.MustCompile(` /(api/|feed|oauth/(token|introspect|revoke|userinfo|device|par)|\.well-known/o)`).MatchString(r.what) {
+	if keys || lists || regexp.MustCompile(` /(api/|feed|oauth/(token|introspect|revoke|userinfo|device|par)|\.well-known/o)`).MatchString(r.what) {
 		return
 	}
 	one("Referrer-Policy", "same-origin", "no-referrer")

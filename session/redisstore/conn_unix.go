@@ -48,6 +48,8 @@ func together(c net.Conn) io.ReadWriter {
 	return c
 }
 
+// An exchange is a connection that sends and waits in one step of its poll. One goroutine
+// uses it at a time.
 type exchange struct {
 	conn net.Conn
 	raw  syscall.RawConn
@@ -87,6 +89,7 @@ func (e *exchange) Read(p []byte) (int, error) {
 // step is called at once, and then whenever the connection may have something to read,
 // until it reports true. Package net forgets what came before the first call: so the
 // answer, which can only come after, is not missed although nobody looks before the wait.
+// What it does miss is a half-close from before: that call ends at its deadline.
 func (e *exchange) step(fd uintptr) (done bool) {
 	if len(e.out) > 0 {
 		n, _ := syscall.Write(int(fd), e.out)

@@ -45,7 +45,7 @@ type PoolOptions struct {
 // A conn is used by one goroutine at a time.
 type conn struct {
 	net.Conn
-	w    io.Writer // both together: see there
+	w    io.Writer // what together returned, which r reads from
 	r    *bufio.Reader
 	out  []byte
 	used time.Time // when the last call began

@@ -305,7 +305,8 @@ func (s *Service) RemoveClient(ctx context.Context, id string, by By, now time.T
 // and the id may be used again at once: an opaque token is looked up here each time, and is
 // good no more with its grant.
 //
-// What a client has exchanged is of other clients' grants: such a one is told of always.
+// A client that exchanges is told of always: tokens of others name it in act, and it may have
+// had none of its own as a JWT.
 func endJWTs(tx Tx, c *provider.Client, reason string, now time.Time) error {
 	live, err := tx.ClientJWTs(c.ID, now)
 	if err == nil && (live || slices.Contains(c.Grants, provider.TokenExchange)) {

@@ -184,7 +184,8 @@ type conn struct {
 	pg       *pgconn.PgConn
 	prepared map[string]string // names of statements, by their text
 	used     time.Time
-	heard    int64 // what of.broken was when it last answered
+	heard    int64        // what of.broken was when it was last tried
+	asked    func() error // Err of the context that was last asked with
 }
 
 func (c *conn) Prepare(query string) (driver.Stmt, error) {
@@ -227,7 +228,8 @@ func (c *conn) broken(err error) error {
 }
 
 func (c *conn) Close() error {
-	if c.pg.IsClosed() {
+	// Whoever has gone has it closed, too, and says nothing of the others. A time-out does.
+	if c.pg.IsClosed() && (c.asked == nil || c.asked() != context.Canceled) {
 		c.of.broken.Add(1)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -250,6 +252,7 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	if broken == c.heard && time.Since(c.used) <= probeAfter {
 		return nil
 	}
+	c.asked = ctx.Err
 	if c.pg.Ping(ctx) != nil {
 		return driver.ErrBadConn
 	}
@@ -277,6 +280,7 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 	if o.ReadOnly {
 		text += " READ ONLY"
 	}
+	c.asked = ctx.Err
 	if err := c.pg.Exec(ctx, text).Close(); err != nil {
 		if c.pg.IsClosed() && ctx.Err() == nil { // nothing was done: another may begin it
 			err = driver.ErrBadConn
@@ -309,7 +313,7 @@ func (t transaction) Rollback() error {
 }
 
 func (c *conn) ask(ctx context.Context, query string, args []driver.NamedValue) (*pgconn.ResultReader, error) {
-	c.used = time.Now()
+	c.used, c.asked = time.Now(), ctx.Err
 	values, formats := make([][]byte, len(args)), make([]int16, len(args))
 	for i, arg := range args {
 		switch v := arg.Value.(type) {
@@ -344,7 +348,7 @@ func (c *conn) ask(ctx context.Context, query string, args []driver.NamedValue) 
 // ExecContext without arguments takes several statements at once, as migrations are.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 0 {
-		c.used = time.Now()
+		c.used, c.asked = time.Now(), ctx.Err
 		results, err := c.pg.Exec(ctx, query).ReadAll()
 		if err != nil {
 			return nil, c.broken(err)

@@ -27,8 +27,8 @@ func waitingFor(of *provider.Client, redirectURI string) *waiting {
 	if !of.Unverified() {
 		return &waiting{Name: nameOf(of)}
 	}
-	host, _ := destination(redirectURI)
-	if len(host) > maxHost {
+	host, here := destination(redirectURI)
+	if host == "" && !here || len(host) > maxHost {
 		return nil
 	}
 	return &waiting{host, true}
@@ -45,7 +45,7 @@ func (c *call) waiting(target string) *waiting {
 		return nil
 	}
 	w, err := c.letsIn.Waiting(c.r.Context(), target)
-	if err != nil {
+	if err != nil && c.r.Context().Err() == nil {
 		// For want of a line of text nobody is kept from signing in.
 		c.Log.LogAttrs(c.r.Context(), slog.LevelError, "for whom somebody signs in cannot be told", slog.String("request_id", c.id), slog.String("error", err.Error()))
 	}

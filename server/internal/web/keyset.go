@@ -55,7 +55,6 @@ func (c *call) publishedKeys() error {
 // for all, caches need not keep origins apart.
 func (c *call) publish(kind, age, etag []string, text []byte) error {
 	h := c.w.Header()
-	delete(h, "Cross-Origin-Resource-Policy")
 	h["Cache-Control"], h["Access-Control-Allow-Origin"] = age, anyOrigin
 	if etag != nil {
 		h["Etag"] = etag
@@ -73,7 +72,8 @@ func (c *call) publish(kind, age, etag []string, text []byte) error {
 	return nil
 }
 
-// counted is the length of what net/http counts by itself, for less.
+// counted is up to where net/http counts a body by itself, which costs less than a header
+// of ours.
 const counted = 2048
 
 func maxAge(d time.Duration) []string {

@@ -44,7 +44,7 @@ func forClients(path string) bool { return clientPaths[path] != nil }
 // keeps other sites from embedding it would say nothing: there is nobody's data in it, and
 // scripts ask for it by the rules of CORS, which do not look at that header.
 func isPublished(path string) bool {
-	return path == keySetPath || strings.HasPrefix(path, "/.well-known/") && forClients(path)
+	return path == keySetPath || strings.HasPrefix(path, "/status-lists/") || strings.HasPrefix(path, "/.well-known/") && forClients(path)
 }
 
 // judgesOrigins reports whether what answers at a path tells by itself what another
