@@ -27,7 +27,7 @@ func TestRotatingUnderFullLoadFailsNoVerification(t *testing.T) {
 	}{
 		{"every 2 s, with nothing set", 2 * time.Second, publishedAhead, jose.RemoteOptions{}, 7 * time.Second, 2},
 		// Shorter times, with room for a slow fetch: a key that is new is waited for.
-		{"every 50 ms", 50 * time.Millisecond, 1500 * time.Millisecond, jose.RemoteOptions{CoolDown: 200 * time.Millisecond}, 5 * time.Second, 5},
+		{"every 100 ms", 100 * time.Millisecond, 3 * time.Second, jose.RemoteOptions{CoolDown: 200 * time.Millisecond}, 8 * time.Second, 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := New(t.Context(), Config{Data: t.TempDir(), Dev: true, Log: slog.New(slog.DiscardHandler)})
