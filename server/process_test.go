@@ -4,6 +4,7 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -231,12 +232,12 @@ func (p *process) form(path, client, secret string, f url.Values) (a m) {
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.SetBasicAuth(client, secret)
-	res, err := p.client.Do(req)
+	res, err := cmp.Or(p.client, http.DefaultClient).Do(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
+	if err := json.NewDecoder(res.Body).Decode(&a); res.StatusCode != 200 || err != nil && err != io.EOF { // nothing is answered to who gives back
 		p.t.Fatalf("%s: %d, %v", path, res.StatusCode, err)
 	}
 	return a
@@ -246,4 +247,43 @@ func (p *process) form(path, client, secret string, f url.Values) (a m) {
 func tail(text string, n int) string {
 	all := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-n):], "\n")
+}
+
+// It is on no disk: the key that opens it is, and so is its end once that was acknowledged.
+func TestAClientsOwnTokenAndItsEndOutliveKillNine(t *testing.T) {
+	data, port := t.TempDir(), freePort(t)
+	again := func() *process {
+		p := launch(t, data, port)
+		p.ready()
+		return p
+	}
+	p := again()
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(file, "client", "add", "--data", data, "--id", "job", "--name", "The job", "--grant", "client_credentials").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.TrimSpace(string(out))
+	var tokens []string
+	for range 2 {
+		tokens = append(tokens, p.form("/oauth/token", "job", secret, url.Values{"grant_type": {"client_credentials"}})["access_token"].(string))
+	}
+	count := func(want ...bool) {
+		t.Helper()
+		for i, text := range tokens {
+			if got := p.form("/oauth/introspect", "job", secret, url.Values{"token": {text}})["active"]; got != want[i] {
+				t.Errorf("token %d counts: %v", i, got)
+			}
+		}
+	}
+	p.kill()
+	p = again()
+	count(true, true)
+	p.form("/oauth/revoke", "job", secret, url.Values{"token": {tokens[0]}})
+	p.kill()
+	p = again()
+	count(false, true)
 }
