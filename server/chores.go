@@ -152,8 +152,15 @@ func (s *Server) heed(ctx context.Context) {
 	})
 }
 
-// tendKeys rotates and retires keys when that is due, until ctx is done.
+// tendKeys rotates and retires keys when that is due, until ctx is done. Where services
+// will ask for the keys, those of every algorithm are made now, and not while the first
+// of them waits.
 func (s *Server) tendKeys(ctx context.Context) {
+	if len(s.cfg.Audiences) > 0 {
+		if err := s.keys.EnsureAll(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.log.Warn("there are no keys of every algorithm yet: the first request for them makes them", slog.Any("error", err))
+		}
+	}
 	again(ctx, tendEvery, func(now time.Time) time.Duration {
 		did, err := s.keys.Tend(ctx, now)
 		switch {

@@ -56,6 +56,13 @@ func newWorld(t *testing.T) *world {
 	}
 	front.Config.Handler = s
 	front.Start()
+	// The issuer has been up for a while: the first who asks has its keys made, which
+	// takes longer than a verifier waits where a machine is slow and busy.
+	keys, err := http.Get(issuer + "/oauth/jwks")
+	if err != nil || keys.StatusCode != 200 {
+		t.Fatal(keys, err)
+	}
+	keys.Body.Close()
 	tokens, err := access.NewVerifier(issuer, w.service, &access.Options{InsecureNoFeed: true})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/admit-auth/admit/feed"
@@ -129,16 +130,24 @@ func (r *Ring) EnsureAll(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// prepare makes RSA keys that a change will need: one takes half a second, for which
-// nobody else could write. Mu is held, but in Open.
+// prepare makes RSA keys that a change will need, beside each other: one takes half a
+// second and now and then three, for which nobody else could write. Mu is held, but in
+// Open.
 func (r *Ring) prepare(purpose string, n int) error {
-	for purpose == SigningRS256 && len(r.spare) < n {
-		k, err := generate(jose.RS256)
-		if err != nil {
-			return err
-		}
-		r.spare = append(r.spare, k)
+	if purpose != SigningRS256 || len(r.spare) >= n {
+		return nil
 	}
+	made := make([]*jose.Key, n-len(r.spare))
+	errs := make([]error, len(made))
+	var all sync.WaitGroup
+	for i := range made {
+		all.Go(func() { made[i], errs[i] = generate(jose.RS256) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	r.spare = append(r.spare, made...)
 	return nil
 }
 
