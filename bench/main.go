@@ -20,7 +20,6 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,15 +73,19 @@ func measure(quick bool, most int, only string) report {
 	if quick {
 		rounds, sample, most = 3, 30*time.Millisecond, min(most, 100_000)
 	}
-	all, stop := rows()
-	defer stop()
-	rep := report{Machine: machine(), Rows: all}
 	if only != "" {
-		rep.Rows, most = slices.DeleteFunc(rep.Rows, func(r row) bool { return !strings.HasPrefix(r.What, only) }), 0
+		most = 0
 	}
-	for i := range rep.Rows {
-		fmt.Fprintf(os.Stderr, "bench: %s\n", rep.Rows[i].What)
-		rep.Rows[i].measure(rounds, sample)
+	rep := report{Machine: machine()}
+	for _, group := range groups {
+		rows, stop := group()
+		for _, r := range rows {
+			if strings.HasPrefix(r.What, only) {
+				fmt.Fprintf(os.Stderr, "bench: %s\n", r.What)
+				rep.Rows = append(rep.Rows, r.measured(rounds, sample))
+			}
+		}
+		stop()
 	}
 	// Each weight is taken in a process of its own: a heap that was once large
 	// is no fair place for the next.

@@ -50,7 +50,8 @@ type goal struct {
 	Bounded bool    `json:"allocs_bounded"`
 }
 
-func (r *row) measure(rounds int, sample time.Duration) {
+// measured returns the row with its figures, and without what was measured.
+func (r row) measured(rounds int, sample time.Duration) row {
 	contenders := []contender{r.bare, r.ours, r.floor, r.peer}
 	costs := make([]cost, len(contenders))
 	n := make([]int, len(contenders))
@@ -90,6 +91,8 @@ func (r *row) measure(rounds int, sample time.Duration) {
 	if r.Goal.Over > 0 {
 		r.Ours.CPU, r.Floor.CPU = inTurns(r.ours(), r.floor(), time.Duration(rounds)*5*sample)
 	}
+	r.bare, r.ours, r.floor, r.peer = nil, nil, nil, nil
+	return r
 }
 
 // inTurns measures two works that differ by less than a round of one differs from
