@@ -710,7 +710,7 @@ func TestACheckTakesFewAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		i++
-	}); n > 46 {
+	}); n > 48 { // 40, and with -race some 6 or 7 more: it takes things out of pools by chance
 		t.Errorf("%v allocations", n)
 	}
 }
