@@ -123,6 +123,7 @@ func TestTheUnitIsGoodAndHardened(t *testing.T) {
 // What the container file builds, run as it would be: alone in a root that is
 // read-only but for the data, as a user that is nobody.
 func TestTheContainersProgramRunsAloneAsNobody(t *testing.T) {
+	t.Parallel() // it builds for a minute, and is another process
 	text := string(file(t, "../deploy/Containerfile"))
 	stage := text[strings.Index(text, "FROM scratch"):]
 	for _, want := range []string{"USER 65532:65532", "VOLUME /data", `ENTRYPOINT ["/admit"]`, "ADMIT_DATA=/data"} {

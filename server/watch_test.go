@@ -452,6 +452,7 @@ func TestTheClockMovesByHoursBothWaysAndTheServerSaysSo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the standard library anew")
 	}
+	t.Parallel() // it is another process
 	file, port, ops := clockBinary(t), freePort(t), freePort(t)
 	p := start(t, port, file, "serve", "--dev", "--listen", fmt.Sprintf("localhost:%d", port), "--ops-listen", fmt.Sprintf("localhost:%d", ops), "--data", t.TempDir())
 	p.ready()

@@ -11,13 +11,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -32,6 +35,8 @@ const (
 var (
 	chrome context.Context
 	axe    string
+	judged sync.Map                                                               // the pages that axe has seen, by mode and content
+	varies = regexp.MustCompile(`[A-Za-z_-]*[0-9][A-Za-z0-9_-]*|[A-Za-z_-]{12,}`) // between pages that axe takes for one
 )
 
 func TestMain(m *testing.M) {
@@ -187,7 +192,12 @@ func (s *site) profile(t *testing.T, m mode) *profile {
 			return v, err
 		})
 	}
-	if m.noScript {
+	if !m.noScript { // axe is on every page: to send it to each takes longer than it does
+		steps = append(steps, func(ctx context.Context, _ *chromedp.Target) (v chromedp.Void, err error) {
+			_, err = chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: axe})
+			return v, err
+		})
+	} else {
 		steps = append(steps, func(ctx context.Context, _ *chromedp.Target) (v chromedp.Void, err error) {
 			_, err = chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 			return v, err
@@ -354,7 +364,17 @@ func (p *profile) judge() {
 	if p.mode.noScript {
 		return // nor can axe run
 	}
-	found := evaluate[string](p, axe+`; axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.help + "\n  " + v.nodes.map(n => n.html + "\n  " + n.failureSummary).join("\n  ")).join("\n"))`, chromedp.EvalAwaitPromise)
+	// Many steps lead to a page that axe has seen, but for numbers and random names.
+	seen := varies.ReplaceAllStringFunc(evaluate[string](p, `document.documentElement.outerHTML`), func(s string) string {
+		if strings.HasPrefix(s, "h") && len(s) == 2 {
+			return s // a heading
+		}
+		return strings.Repeat("0", len(s))
+	})
+	if _, again := judged.LoadOrStore([2]any{p.mode, seen}, true); again {
+		return
+	}
+	found := evaluate[string](p, `axe.run(document, {resultTypes: ["violations"], preload: false}).then(r => r.violations.map(v => v.id + ": " + v.help + "\n  " + v.nodes.map(n => n.html + "\n  " + n.failureSummary).join("\n  ")).join("\n"))`, chromedp.EvalAwaitPromise)
 	if found != "" {
 		p.t.Errorf("axe on this page:\n%s\n%s", found, p.text())
 	}
