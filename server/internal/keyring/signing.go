@@ -36,7 +36,8 @@ const (
 
 // algorithms are what there are keys for. The first signs from the first start on, the
 // others since [Ring.Ensure] was asked for them: a key that nobody needs is one more to
-// lose, and one of RS256 takes a tenth of a second. Each has a purpose of its own, and so a turn, a next one and a rotation.
+// lose, and one of RS256 takes half a second to make. Each has a purpose of its own, and
+// so a turn, a next one and a rotation.
 var algorithms = []struct {
 	alg     jose.Algorithm
 	purpose string
