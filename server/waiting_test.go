@@ -103,8 +103,45 @@ func TestWhatIsSentByMailSaysForWhichAppItIsInTheBrowserThatAsked(t *testing.T) 
 	c.page("GET", c.page("POST", "/link", url.Values{}).onward(), nil).says("Let The Shop in?")
 
 	c = s.client()
+	c, scanner = s.client(), s.client()
 	c.page("POST", "/recover", asks).leads("/recover/code")
 	c.page("GET", "/recover/code", nil).want(200).isFor(forTheShop)
+	path = "/link/" + s.letter("ann@example.org", "password").token()
+	for who, want := range map[*client]string{c: forTheShop, scanner: ""} {
+		who.page("GET", path, nil).leads("/link")
+		who.page("GET", "/link", nil).want(200).says("Choose a new password").isFor(want)
+	}
+	signIn := "/signin?" + url.Values{"return_to": {back}}.Encode()
+	c.page("POST", "/link", url.Values{"new_password": {thirdPassword}}).leads(signIn)
+	c.page("GET", signIn, nil).want(200).isFor(forTheShop)
+
+	asks.Set("password", thirdPassword)
+	c.page("POST", "/signin", asks)
+	c.page("GET", "/account/passkeys/offer?"+url.Values{"return_to": {back}}.Encode(), nil).want(200).isFor(forTheShop)
+}
+
+func TestWhoLostEveryFactorIsToldForWhichAppAndComesBackToIt(t *testing.T) {
+	s := newSite(t).withShop()
+	s.run()
+	enrolledNow(s.byMail("ann@example.org"))
+	c := s.client()
+	_, back := c.inApp()
+	c.page("POST", "/signin", url.Values{"identifier": {"ann@example.org"}, "password": {goodPassword}, "return_to": {back}}).leads("/signin/factor")
+	step := regexp.MustCompile(`/signin/factor/lost\?step=([^"]+)`).FindSubmatch(c.page("GET", "/signin/factor?factor=recovery", nil).want(200).body)
+	if step == nil {
+		t.Fatal("the page of the second step leads to none for who lost it")
+	}
+	of := url.Values{"step": {string(step[1])}}
+	c.page("GET", "/signin/factor/lost?"+of.Encode(), nil).want(200).isFor(forTheShop)
+	c.page("POST", "/signin/factor/lost", of).want(200).isFor(forTheShop)
+	s.waited()
+	proof := regexp.MustCompile(`name="proof" value="([^"]+)"`).FindSubmatch(c.page("POST", "/signin/factor/lost", of).want(200).isFor(forTheShop).body)
+	if proof == nil {
+		t.Fatal("the page asks for no code")
+	}
+	of.Set("proof", string(proof[1]))
+	of.Set("code", s.letter("ann@example.org", "Remove your second factors").Code)
+	c.page("POST", "/signin/factor/lost", of).leads("/signin?" + url.Values{"return_to": {back}}.Encode())
 }
 
 // A page that is opened later is one to sign in with, for nobody.

@@ -58,7 +58,7 @@ func (c *call) atDevice(typed string) (*account.User, error) {
 		if typed != "" {
 			to += "?" + url.Values{"user_code": {typed}}.Encode()
 		}
-		return nil, c.seeOther("/signin?" + url.Values{"return_to": {to}}.Encode())
+		return nil, c.seeOther(signInTo(to))
 	case err == nil && user.MustChange:
 		err = account.ErrMustChange
 	}
@@ -99,7 +99,7 @@ func (c *call) deviceForm() error {
 	}
 	switch {
 	case errors.Is(err, provider.ErrLoginRequired): // a token in a header, or it has ended a moment ago
-		return c.seeOther("/signin?" + url.Values{"return_to": {devicePath}}.Encode())
+		return c.seeOther(signInTo(devicePath))
 	case errors.Is(err, provider.ErrUserCode), errors.Is(err, provider.ErrDevicePage):
 		err = &admit.FieldError{Field: "user_code", Err: err}
 	}

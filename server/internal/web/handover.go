@@ -61,7 +61,7 @@ func (c *call) beginHandOver() error {
 		return i, err
 	})
 	if unsigned(err) {
-		return c.seeOther("/signin?" + url.Values{"return_to": {c.r.URL.RequestURI()}}.Encode())
+		return c.seeOther(signInTo(c.r.URL.RequestURI()))
 	}
 	if err == nil {
 		c.status = http.StatusSeeOther

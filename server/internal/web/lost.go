@@ -19,9 +19,10 @@ type lostPage struct {
 	Until moment
 }
 
-// lost is the page, for how far it is.
-func (c *call) lost(l *account.FactorLoss, name string) *page {
+// lost is the page, for how far it is. The sign-in leads on to the target.
+func (c *call) lost(l *account.FactorLoss, name, target string) *page {
 	p := c.page("lost")
+	p.target = target
 	d := &lostPage{Step: name, State: "begin"}
 	p.Form = &form{Action: "/signin/factor/lost", Submit: c.say("lost.begin"), Hidden: []wished{{"step", name}}}
 	if l != nil {
@@ -37,8 +38,9 @@ func (c *call) lost(l *account.FactorLoss, name string) *page {
 }
 
 // lostCode is the page that asks for the mailed code.
-func (c *call) lostCode(proof, name string) *page {
+func (c *call) lostCode(proof, name, target string) *page {
 	p := c.page("lost")
+	p.target = target
 	p.Data = &lostPage{Step: name, State: "code"}
 	p.Form = &form{
 		Action: "/signin/factor/lost", Submit: c.say("lost.finish"), Proof: "code", Hidden: []wished{{"proof", proof}, {"step", name}},
@@ -66,7 +68,7 @@ func (c *call) lostPage() error {
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusOK, c.lost(l, h.name()))
+	return c.show(http.StatusOK, c.lost(l, h.name(), h.target))
 }
 
 // lostForm begins it, mails a code once it is due, and takes that.
@@ -81,7 +83,7 @@ func (c *call) lostForm() error {
 	}
 	ctx := c.r.Context()
 	if proof := posted.Get("proof"); proof != "" {
-		p := c.lostCode(proof, h.name())
+		p := c.lostCode(proof, h.name(), h.target)
 		in, err := c.input(p.Form)
 		if err == nil {
 			err = c.Accounts.FinishLoss(ctx, h.flow, h.browser, proof, in.Get("code"), c.origin(), c.now)
@@ -92,22 +94,22 @@ func (c *call) lostForm() error {
 		if err := c.dropHalf(h.flow); err != nil {
 			return err
 		}
-		return c.done("factors_reset", "/signin")
+		return c.done("factors_reset", signInTo(h.target))
 	}
 	if l.Due(c.now) {
 		proof, err := c.Accounts.AskLossProof(ctx, h.flow, h.browser, c.origin(), c.now)
 		if err != nil {
 			return err
 		}
-		return c.show(http.StatusOK, c.lostCode(proof, h.name()))
+		return c.show(http.StatusOK, c.lostCode(proof, h.name(), h.target))
 	}
 	if l, err = c.Accounts.BeginLoss(ctx, h.flow, h.browser, c.origin(), c.now); err != nil {
-		if p := c.lost(l, h.name()); p.Form != nil && !errors.Is(err, account.ErrFactorEnded) {
+		if p := c.lost(l, h.name(), h.target); p.Form != nil && !errors.Is(err, account.ErrFactorEnded) {
 			return c.refuse(p, err)
 		}
 		return err
 	}
-	return c.show(http.StatusOK, c.lost(l, h.name()))
+	return c.show(http.StatusOK, c.lost(l, h.name(), h.target))
 }
 
 // stopLink is where the mailed link arrives that stops it.

@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"net/http"
-	"net/url"
 
 	"github.com/admit-auth/admit"
 	"github.com/admit-auth/admit/server/internal/account"
@@ -175,11 +174,7 @@ func (c *call) recoverForm() error {
 func (c *call) recovered(target string) error {
 	c.recovery.Delete(c.w)
 	c.link.Delete(c.w)
-	to := "/signin"
-	if target != "" {
-		to += "?" + url.Values{"return_to": {target}}.Encode()
-	}
-	return c.done("password_reset", to)
+	return c.done("password_reset", signInTo(target))
 }
 
 // recoveryLink is where the mailed link arrives, in any browser. To open it does
@@ -191,6 +186,8 @@ func (c *call) recoveryLink(l account.Link) *page {
 		Fields: []field{c.newPassword("new_password", "label.new")},
 	}
 	p.Data = struct{ Address string }{l.Target}
+	b, _ := c.recovering() // where it was asked for in this browser
+	p.target = b.target
 	return p
 }
 
@@ -203,6 +200,5 @@ func (c *call) recoveryLinkForm(text string, l account.Link) error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
-	b, _ := c.recovering()
-	return c.recovered(b.target)
+	return c.recovered(p.target)
 }

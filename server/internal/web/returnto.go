@@ -35,6 +35,14 @@ func keepable(target string) string {
 	return target
 }
 
+// signInTo is the sign-in that leads on to a target, "" for nowhere in particular.
+func signInTo(target string) string {
+	if target == "" {
+		return "/signin"
+	}
+	return "/signin?" + url.Values{"return_to": {target}}.Encode()
+}
+
 // carrying is a page of the next step, with the target in its address where no cookie
 // keeps it: what an application asks for may be longer than any cookie.
 func carrying(path, target string) string {

@@ -86,10 +86,12 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 		p.Form.Trusted = true
 		return c.tellWrong(p, "code", account.ErrBadFactor)
 	}},
-	{"lost", func(c *call) *page { return c.lost(nil, toldStep) }},
-	{"lost-wait", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt.Add(72 * time.Hour)}, toldStep) }},
-	{"lost-due", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt}, toldStep) }},
-	{"lost-code", func(c *call) *page { return c.lostCode("adm_o_", toldStep) }},
+	{"lost", func(c *call) *page { return c.lost(nil, toldStep, "") }},
+	{"lost-wait", func(c *call) *page {
+		return c.lost(&account.FactorLoss{DueAt: toldAt.Add(72 * time.Hour)}, toldStep, "")
+	}},
+	{"lost-due", func(c *call) *page { return c.lost(&account.FactorLoss{DueAt: toldAt}, toldStep, "") }},
+	{"lost-code", func(c *call) *page { return c.lostCode("adm_o_", toldStep, "") }},
 	{"stop", func(c *call) *page {
 		p := c.page("stop")
 		p.Form = &form{Action: "/link", Submit: c.say("stop.submit")}
