@@ -102,7 +102,6 @@ func TestWhatIsSentByMailSaysForWhichAppItIsInTheBrowserThatAsked(t *testing.T) 
 	}
 	c.page("GET", c.page("POST", "/link", url.Values{}).onward(), nil).says("Let The Shop in?")
 
-	c = s.client()
 	c, scanner = s.client(), s.client()
 	c.page("POST", "/recover", asks).leads("/recover/code")
 	c.page("GET", "/recover/code", nil).want(200).isFor(forTheShop)
