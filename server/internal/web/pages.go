@@ -437,7 +437,8 @@ func (c *call) linkPage() error {
 	case l.SignsIn:
 		return c.show(http.StatusOK, c.signInLink(l))
 	case l.Recovers:
-		return c.show(http.StatusOK, c.recoveryLink(l))
+		b, _ := c.recovering()
+		return c.show(http.StatusOK, c.recoveryLink(l, b))
 	}
 	p := c.page("link")
 	b, ok := c.begun()

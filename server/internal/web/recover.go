@@ -178,21 +178,21 @@ func (c *call) recovered(target string) error {
 }
 
 // recoveryLink is where the mailed link arrives, in any browser. To open it does
-// nothing: scanners do. A new password and a press of the button spend it.
-func (c *call) recoveryLink(l account.Link) *page {
+// nothing: scanners do. A new password and a press of the button spend it. It leads on to
+// the target of the recovery that this browser has begun, if it has.
+func (c *call) recoveryLink(l account.Link, b begun) *page {
 	p := c.page("recovery")
 	p.Form = &form{
 		Action: "/link", Submit: c.say("recover.set"), Username: l.Target,
 		Fields: []field{c.newPassword("new_password", "label.new")},
 	}
-	p.Data = struct{ Address string }{l.Target}
-	b, _ := c.recovering() // where it was asked for in this browser
-	p.target = b.target
+	p.Data, p.target = struct{ Address string }{l.Target}, b.target
 	return p
 }
 
 func (c *call) recoveryLinkForm(text string, l account.Link) error {
-	p := c.recoveryLink(l)
+	b, _ := c.recovering()
+	p := c.recoveryLink(l, b)
 	in, err := c.input(p.Form)
 	if err == nil {
 		err = c.Accounts.Recover(c.r.Context(), account.NewPassword{Link: text, Password: admit.NewSecret(in.Get("new_password"))}, c.origin(), c.now)
@@ -200,5 +200,5 @@ func (c *call) recoveryLinkForm(text string, l account.Link) error {
 	if err != nil {
 		return c.refuse(p, err)
 	}
-	return c.recovered(p.target)
+	return c.recovered(b.target)
 }

@@ -211,7 +211,7 @@ var stories = slices.Concat(passkeyStories, appStories, []story{
 		return c.tellWrong(c.recoveries(begun{address: "ann@example.org"}), "code", account.ErrBadCode)
 	}},
 	{"recovering-text", func(c *call) *page { return c.recoveries(begun{address: "+8613812345678"}) }},
-	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}) }},
+	{"recovery", func(c *call) *page { return c.recoveryLink(account.Link{Target: "ann@example.org"}, begun{}) }},
 	{"signout", func(c *call) *page {
 		p := c.tellMember("signout", "/signout")
 		p.Form = &form{Action: "/signout", Submit: c.say("signout.button")}
