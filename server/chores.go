@@ -157,9 +157,7 @@ func (s *Server) heed(ctx context.Context) {
 // of them waits.
 func (s *Server) tendKeys(ctx context.Context) {
 	if len(s.cfg.Audiences) > 0 {
-		if err := s.keys.EnsureAll(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			s.log.Warn("there are no keys of every algorithm yet: the first request for them makes them", slog.Any("error", err))
-		}
+		s.outward().Published(ctx) // it logs what fails, and who asks first tries again
 	}
 	again(ctx, tendEvery, func(now time.Time) time.Duration {
 		did, err := s.keys.Tend(ctx, now)

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/admit-auth/admit/jose"
 	"github.com/admit-auth/admit/server"
@@ -122,5 +124,25 @@ func TestARestoredBackupSignsWithNewKeys(t *testing.T) {
 	}
 	if got := keysFor(t, to, "names"); len(got) != 1 || got[0].ID != names[0].ID {
 		t.Errorf("people have names of %v, and had of %v", got, names)
+	}
+}
+
+// Services wait for the set for some seconds at most, and an RSA key may take longer.
+func TestWhereServicesWillAskTheKeysAreMadeBeforeTheyDo(t *testing.T) {
+	s := newSite(t, func(c *server.Config) { c.Audiences = []string{"https://api.example.org"} })
+	s.run()
+	o := s.operator()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		keys, err := o.Keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = slices.DeleteFunc(keys, func(k server.Key) bool { return !strings.HasPrefix(k.Purpose, "signing") })
+		if len(keys) == 6 { // an active and a next one of each algorithm
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody has asked yet, and there are %v", keys)
+		}
 	}
 }

@@ -23,7 +23,8 @@ retiring one opens or verifies what it made, until all of that has expired; then
 retires by itself, and its bytes are erased. A next one is published and does not sign
 yet, so that every verifier knows it when it does. The server rotates keys by itself
 too: see the setting key_rotation. Those for signing are of ES256; those for
-signing-rs256 and signing-eddsa are there once somebody has read which keys there are.
+signing-rs256 and signing-eddsa are there once somebody has read which keys there are,
+and from the start where services are named as audiences.
 The one for names, by which applications know people, stays for ever.
 ` + beside,
 		Example: "admit key list --json",

@@ -132,7 +132,7 @@ func (r *Ring) EnsureAll(ctx context.Context, now time.Time) error {
 }
 
 // prepare makes RSA keys that a change will need, beside each other: one takes half a
-// second and now and then three, for which nobody else could write. Mu is held, but in
+// second, and now and then more than one, for which nobody else could write. Mu is held, but in
 // Open.
 func (r *Ring) prepare(purpose string, n int) error {
 	if purpose != SigningRS256 || len(r.spare) >= n {
