@@ -101,7 +101,7 @@ func TestABrowserWithCookiesDisabledKeepsItsSessionInLinks(t *testing.T) {
 	if !strings.Contains(address, "session=adm_u_") {
 		t.Errorf("the address is %s", address)
 	}
-	b.press("#elsewhere", "elsewhere")
+	b.press("#elsewhere", "https://other.two.test/\nelsewhere")
 	mu.Lock()
 	if came == nil || strings.Contains(came.Get("Referer"), "session=") || len(came["Cookie"]) > 0 {
 		t.Errorf("another site is told %v", came)

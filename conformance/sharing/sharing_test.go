@@ -132,9 +132,13 @@ func (b *browser) open(at, text string) {
 	b.says(text)
 }
 
-// press clicks what a selector finds, and wants the next page to say something.
+// press clicks what a selector finds, and wants the next page to say something
+// that this one does not.
 func (b *browser) press(selector, text string) {
 	b.t.Helper()
+	if here := b.text(); strings.Contains(here, text) {
+		b.t.Fatalf("%q does not tell the next page from this one:\n%s", text, here)
+	}
 	b.do(chromedp.Click(chromedp.CSS(selector)))
 	b.says(text)
 }
