@@ -551,24 +551,6 @@ func FuzzBearer(f *testing.F) {
 	})
 }
 
-func BenchmarkIntrospect(b *testing.B) {
-	h := newHall(b)
-	h.app("app", nil)
-	h.app("jwt", func(c *Client) { c.JWT = true })
-	for _, app := range []string{"app", "jwt"} {
-		body := fields("token", h.tokens(app, nil).string("access_token")).Encode()
-		b.Run(app, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				r := httptest.NewRequest("POST", deskIssuer+"/oauth/introspect", strings.NewReader(body))
-				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-				r.SetBasicAuth(app, h.secrets[app])
-				h.ServeHTTP(httptest.NewRecorder(), r)
-			}
-		})
-	}
-}
-
 func BenchmarkUserinfo(b *testing.B) {
 	h := newHall(b)
 	h.app("app", func(c *Client) { c.Audiences = nil })

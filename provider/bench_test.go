@@ -25,18 +25,26 @@ func (w *nowhere) Write(b []byte) (int, error) { return len(b), nil }
 // asker sends one form to the token endpoint as often as it is called: each time a
 // second later, so that no more is kept than lives.
 func (d *desk) asker(f url.Values, id, secret string) func() {
+	ask := d.asking("/oauth/token", f, id, secret)
+	return func() {
+		d.now = d.now.Add(time.Second)
+		ask()
+	}
+}
+
+// asking sends one form as often as it is called.
+func (d *desk) asking(path string, f url.Values, id, secret string) func() {
 	text := f.Encode()
-	r := httptest.NewRequest(http.MethodPost, deskIssuer+"/oauth/token", nil)
+	r := httptest.NewRequest(http.MethodPost, deskIssuer+path, nil)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	basic(id, secret)(r)
 	body := strings.NewReader(text)
-	r.Body = http.NoBody
+	r.ContentLength = int64(len(text))
 	w := &nowhere{h: http.Header{}}
 	return func() {
-		d.now = d.now.Add(time.Second)
 		body.Reset(text)
 		r.Body = readCloser{body}
-		if d.Provider.token(w, r); w.status != 200 {
+		if d.Provider.ServeHTTP(w, r); w.status != 200 {
 			d.Fatalf("status %d", w.status)
 		}
 	}
@@ -57,6 +65,28 @@ func BenchmarkClientCredentials(b *testing.B) {
 			d := newDesk(b)
 			_, secret := d.client("app", change)
 			ask := d.asker(fields("grant_type", "client_credentials"), "app", secret)
+			b.ReportAllocs()
+			for b.Loop() {
+				ask()
+			}
+		})
+	}
+}
+
+func BenchmarkIntrospection(b *testing.B) {
+	d := newDesk(b)
+	_, secret := d.client("app", nil)
+	_, signed := d.client("jwt", func(c *Client) { c.JWT = true })
+	for _, of := range []struct {
+		name, client, secret string
+		got                  *reply
+	}{
+		{"of a client's own", "app", secret, d.post(fields("grant_type", "client_credentials"), basic("app", secret))},
+		{"of a person's", "app", secret, d.post(redeeming(d.code("app", nil)), basic("app", secret))},
+		{"of a JWT", "jwt", signed, d.post(redeeming(d.code("jwt", nil)), basic("jwt", signed))},
+	} {
+		b.Run(of.name, func(b *testing.B) {
+			ask := d.asking("/oauth/introspect", fields("token", d.given(of.got).string("access_token")), of.client, of.secret)
 			b.ReportAllocs()
 			for b.Loop() {
 				ask()

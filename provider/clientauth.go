@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -94,9 +93,9 @@ func parseBasic(header string) (id, secret string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	id, err = url.QueryUnescape(id)
+	id, err = unescape(id)
 	if err == nil {
-		secret, err = url.QueryUnescape(secret)
+		secret, err = unescape(secret)
 	}
 	return id, secret, err == nil && id != ""
 }

@@ -445,28 +445,6 @@ func FuzzAssertion(f *testing.F) {
 	})
 }
 
-func FuzzForm(f *testing.F) {
-	f.Add("a=b&c=d")
-	f.Add("resource=a&resource=b")
-	f.Add("a=%00")
-	f.Add("a=&a=")
-	f.Fuzz(func(t *testing.T, text string) {
-		parsed, err := parseForm(text)
-		if err != nil {
-			return
-		}
-		again, err := parseForm(url.Values(parsed).Encode())
-		if err != nil || !maps.EqualFunc(parsed, again, func(a, b []string) bool { return strings.Join(a, "\x00") == strings.Join(b, "\x00") }) {
-			t.Errorf("%q is %v, and then %v, %v", text, parsed, again, err)
-		}
-		for name, all := range parsed {
-			if len(all) > 1 && name != "resource" {
-				t.Errorf("%q: %q is there twice", text, name)
-			}
-		}
-	})
-}
-
 func FuzzVerifier(f *testing.F) {
 	f.Add(deskChallenge, deskVerifier)
 	f.Add("", "")

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/admit-auth/admit/jose"
@@ -16,18 +17,18 @@ import (
 type page struct {
 	text               []byte
 	media, cache, etag []string
+	length             []string // which spares net/http the form of unknown length
 }
 
 // How long others may keep what is published. Keys come and go with an overlap of more.
 var (
 	documentAge = []string{"public, max-age=3600"}
 	keysAge     = []string{"public, max-age=300"}
-	noSniff     = []string{"nosniff"}
 )
 
 func newPage(media string, age []string, text []byte) page {
 	sum := sha256.Sum256(text)
-	return page{text: text, media: []string{media}, cache: age, etag: []string{`"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}}
+	return page{text: text, media: []string{media}, length: []string{strconv.Itoa(len(text))}, cache: age, etag: []string{`"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}}
 }
 
 func (a *page) serve(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +38,7 @@ func (a *page) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h["Content-Type"] = a.media
+	h["Content-Type"], h["Content-Length"] = a.media, a.length
 	w.Write(a.text)
 }
 

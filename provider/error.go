@@ -119,10 +119,19 @@ func write(w http.ResponseWriter, status int, v any) {
 	if err != nil {
 		status, b = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
+	writeText(w, status, b)
+}
+
+func writeText(w http.ResponseWriter, status int, b []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = jsonMedia, noStore, noSniff
 	w.WriteHeader(status)
 	w.Write(b)
 }
+
+// Values of headers that every answer of a sort has, and nobody changes.
+var (
+	jsonMedia = []string{"application/json"}
+	noStore   = []string{"no-store"}
+	noSniff   = []string{"nosniff"}
+)

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -10,8 +11,9 @@ import (
 )
 
 const (
-	maxForm  = 64 << 10 // bytes of a request's parameters
-	maxParam = 16 << 10 // of one
+	maxForm   = 64 << 10 // bytes of a request's parameters
+	maxParam  = 16 << 10 // of one
+	maxParams = 1000
 )
 
 // A form is the parameters of a request, each of which is there once (RFC 6749
@@ -31,28 +33,45 @@ func (f form) words(name string) []string { return strings.Fields(f.get(name)) }
 // parseForm reads parameters. Resources may be there several times (RFC 8707). With an
 // error it returns those that are good all the same, so that a client may be told.
 func parseForm(text string) (form, error) {
-	if len(text) > maxForm {
-		return nil, because(ErrInvalidRequest, "The parameters are longer than 64 KiB.")
-	}
-	values, err := url.ParseQuery(text)
-	if err != nil {
-		return nil, because(ErrInvalidRequest, "The parameters are not form-encoded.")
+	if len(text) > maxForm || strings.Count(text, "&") >= maxParams {
+		return nil, because(ErrInvalidRequest, "The parameters are longer than 64 KiB, or more than 1,000.")
 	}
 	f := form{}
-	for name, all := range values {
-		if len(all) > 1 && name != "resource" {
-			err = because(ErrInvalidRequest, "A parameter is there twice: "+printable(name)+".")
+	var err error
+	blank := false
+	for pair := range strings.SplitSeq(text, "&") {
+		if pair == "" {
 			continue
 		}
-		for _, v := range all {
-			if len(v) > maxParam || !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
-				err = because(ErrInvalidRequest, "A parameter is too long, or no text: "+printable(name)+".")
-			} else if v != "" {
-				f[name] = append(f[name], v)
-			}
+		escaped, value, _ := strings.Cut(pair, "=")
+		name, wrong := unescape(escaped)
+		v, wrongValue := unescape(value)
+		if wrong != nil || wrongValue != nil || strings.Contains(pair, ";") {
+			return nil, because(ErrInvalidRequest, "The parameters are not form-encoded.")
 		}
+		all, twice := f[name]
+		switch {
+		case twice && name != "resource":
+			err, all = because(ErrInvalidRequest, "A parameter is there twice: "+printable(name)+"."), nil
+		case len(v) > maxParam || !utf8.ValidString(v) || strings.ContainsRune(v, 0):
+			err = because(ErrInvalidRequest, "A parameter is too long, or no text: "+printable(name)+".")
+		case v != "":
+			all = append(all, v)
+		}
+		f[name], blank = all, blank || all == nil
+	}
+	if blank {
+		maps.DeleteFunc(f, func(_ string, all []string) bool { return all == nil })
 	}
 	return f, err
+}
+
+// unescape is url.QueryUnescape. Most of what is sent has nothing to unescape.
+func unescape(s string) (string, error) {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s, nil
+	}
+	return url.QueryUnescape(s)
 }
 
 // printable is a name as an error may tell it (RFC 6749 section 5.2 allows ASCII).
@@ -84,14 +103,23 @@ func sent(w http.ResponseWriter, r *http.Request) (form, error) {
 // posted reads the form that a client posts. Nothing may stand in the query: it is
 // logged on its way.
 func posted(w http.ResponseWriter, r *http.Request) (form, error) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, because(ErrInvalidRequest, "The body is not application/x-www-form-urlencoded.")
+	const encoded = "application/x-www-form-urlencoded"
+	if media := r.Header.Get("Content-Type"); media != encoded {
+		if media, _, err := mime.ParseMediaType(media); err != nil || media != encoded {
+			return nil, because(ErrInvalidRequest, "The body is not "+encoded+".")
+		}
 	}
 	if r.URL.RawQuery != "" {
 		return nil, because(ErrInvalidRequest, "The parameters belong into the body, and not into the address.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm+1))
+	var body []byte
+	var err error
+	if n := r.ContentLength; n > 0 && n <= maxForm {
+		body = make([]byte, n)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	}
 	if err != nil {
 		return nil, because(ErrInvalidRequest, "The body cannot be read, or is longer than 64 KiB.")
 	}

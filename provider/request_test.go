@@ -150,13 +150,30 @@ func TestClaimsAreForWhoAsksForAnIDToken(t *testing.T) {
 	}
 }
 
+func TestAFormIsBounded(t *testing.T) {
+	for text, good := range map[string]bool{
+		strings.Repeat("resource=x&", 999) + "a=b":                       true,
+		strings.Repeat("resource=x&", 1000) + "a=b":                      false,
+		strings.Repeat("&", 1000):                                        false,
+		"a=" + strings.Repeat("x", maxParam):                             true,
+		"a=" + strings.Repeat("x", maxParam+1):                           false,
+		strings.Repeat("resource="+strings.Repeat("x", maxParam)+"&", 4): false, // 64 KiB and more
+	} {
+		if _, err := parseForm(text); (err == nil) != good {
+			t.Errorf("%.30s… of %d bytes: %v", text, len(text), err)
+		}
+	}
+}
+
 func FuzzParseForm(f *testing.F) {
 	f.Add(ask())
 	f.Add("a=1&a=2&resource=x&resource=y&b=%ff&c=")
+	f.Add("a=&a=")
+	f.Add("a=%00;&resource=&resource=x")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := parseForm(text)
 		for name, v := range got {
-			if len(v) != 1 && name != "resource" || slices.Contains(v, "") {
+			if len(v) != 1 && name != "resource" || len(v) == 0 || slices.Contains(v, "") {
 				t.Errorf("%q gives %q", text, got)
 			}
 		}
