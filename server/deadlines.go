@@ -17,7 +17,8 @@ const deadlineTick = time.Second
 // hardly ever met, and each would move a timer of the runtime, for 0.4 µs: here one
 // that is ahead is only noted, and run ends what is over.
 type deadlines struct {
-	now atomic.Int64 // Unix nanoseconds, up to a tick ago
+	begun time.Time    // with the first connection; times are nanoseconds since
+	now   atomic.Int64 // up to a tick ago
 
 	mu    sync.Mutex
 	conns map[*timedConn]struct{} // guarded by mu
@@ -26,15 +27,17 @@ type deadlines struct {
 // over returns the connection with deadlines that are noted. It must be closed.
 func (d *deadlines) over(c net.Conn, now time.Time) *timedConn {
 	t := &timedConn{Conn: c, of: d}
-	d.now.Store(now.UnixNano())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conns == nil {
-		d.conns = map[*timedConn]struct{}{}
+		d.conns, d.begun = map[*timedConn]struct{}{}, now
 	}
+	d.now.Store(d.since(now))
 	d.conns[t] = struct{}{}
 	return t
 }
+
+func (d *deadlines) since(t time.Time) int64 { return int64(t.Sub(d.begun)) }
 
 // run ends what is over, until ctx is done.
 func (d *deadlines) run(ctx context.Context) {
@@ -45,13 +48,13 @@ func (d *deadlines) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			d.now.Store(now.UnixNano())
 			d.mu.Lock()
+			d.now.Store(d.since(now))
 			conns := slices.Collect(maps.Keys(d.conns))
 			d.mu.Unlock()
 			for _, c := range conns {
-				c.read.look(now, c.Conn.SetReadDeadline)
-				c.write.look(now, c.Conn.SetWriteDeadline)
+				c.read.look(d.since(now), c.Conn.SetReadDeadline)
+				c.write.look(d.since(now), c.Conn.SetWriteDeadline)
 			}
 		}
 	}
@@ -66,12 +69,12 @@ type timedConn struct {
 
 // SetReadDeadline implements net.Conn.
 func (c *timedConn) SetReadDeadline(t time.Time) error {
-	return c.read.set(t, c.of.now.Load(), c.Conn.SetReadDeadline)
+	return c.read.set(t, c.of, c.Conn.SetReadDeadline)
 }
 
 // SetWriteDeadline implements net.Conn.
 func (c *timedConn) SetWriteDeadline(t time.Time) error {
-	return c.write.set(t, c.of.now.Load(), c.Conn.SetWriteDeadline)
+	return c.write.set(t, c.of, c.Conn.SetWriteDeadline)
 }
 
 // SetDeadline implements net.Conn.
@@ -92,34 +95,43 @@ func (c *timedConn) Close() error {
 
 // A deadline is that of one direction.
 type deadline struct {
-	mu   sync.Mutex
-	at   time.Time // guarded by mu; what is noted, if anything
-	real bool      // guarded by mu; whether the connection has one
+	at atomic.Int64 // what is noted; unset, or inForce
+	mu sync.Mutex   // held by who brings it into force, or out of it
 }
+
+const (
+	unset   = 0
+	inForce = -1 // the connection has one, and nothing is noted
+)
 
 // set sets a deadline. What is past, or will be before the next tick, is how
 // net/http ends a read under way: it counts at once.
-func (d *deadline) set(t time.Time, now int64, really func(time.Time) error) error {
+func (d *deadline) set(t time.Time, of *deadlines, really func(time.Time) error) error {
+	at := int64(unset)
+	if !t.IsZero() {
+		if at = of.since(t); at < of.now.Load()+2*int64(deadlineTick) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.at.Store(inForce)
+			return really(t)
+		}
+	}
+	for was := d.at.Load(); was != inForce; was = d.at.Load() {
+		if d.at.CompareAndSwap(was, at) {
+			return nil
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !t.IsZero() && t.UnixNano() < now+2*int64(deadlineTick) {
-		d.at, d.real = time.Time{}, true
-		return really(t)
-	}
-	d.at = t
-	if !d.real {
-		return nil
-	}
-	d.real = false
+	d.at.Store(at)
 	return really(time.Time{})
 }
 
 // look ends what waits past the deadline.
-func (d *deadline) look(now time.Time, really func(time.Time) error) {
+func (d *deadline) look(now int64, really func(time.Time) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.at.IsZero() && !now.Before(d.at) {
-		d.at, d.real = time.Time{}, true
-		_ = really(now) // of a closed one nobody waits
+	if at := d.at.Load(); at > unset && at <= now && d.at.CompareAndSwap(at, inForce) {
+		_ = really(time.Now()) // of a closed one nobody waits
 	}
 }
