@@ -82,7 +82,7 @@ func (k ringKeys) Signing(alg jose.Algorithm) *jose.Key { return k.SigningWith(a
 // is in use that somebody's copy has not, also where the client registers a moment later
 // or at another replica.
 func (k ringKeys) Published(ctx context.Context) (*jose.KeySet, error) {
-	if err := k.EnsureAll(ctx, time.Now()); err != nil { // nobody can register for them either
+	if err := k.EnsureAll(ctx, time.Now); err != nil { // nobody can register for them either
 		k.log.ErrorContext(ctx, "there are no keys of every algorithm yet", slog.Any("error", err))
 	}
 	return k.Settled().KeySet(ctx, "")

@@ -119,12 +119,12 @@ func (r *Ring) Ensure(ctx context.Context, alg jose.Algorithm, now time.Time) er
 }
 
 // EnsureAll makes the keys of every algorithm where there are none.
-func (r *Ring) EnsureAll(ctx context.Context, now time.Time) error {
+func (r *Ring) EnsureAll(ctx context.Context, now func() time.Time) error {
 	for _, a := range algorithms {
 		if r.public.Load().signers[a.alg] != nil {
 			continue
 		}
-		if err := r.Ensure(ctx, a.alg, now); err != nil {
+		if err := r.Ensure(ctx, a.alg, now()); err != nil {
 			return err
 		}
 	}
