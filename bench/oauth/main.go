@@ -12,6 +12,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log"
@@ -46,7 +47,7 @@ func main() {
 	seconds := flag.Int("seconds", 6, "how long a row is asked in each round")
 	rounds := flag.Int("rounds", 3, "how often each row has its turn")
 	only := flag.String("only", "", "only the rows whose name begins with this `text`")
-	bare := flag.String("bare", "", "serve this `file` and nothing else: for the command itself")
+	bare := flag.String("bare", "", "give the answer in this `file` and no other: for the command itself")
 	flag.Parse()
 	if *bare != "" {
 		serveBare(*bare)
@@ -127,13 +128,24 @@ func wrk(dir, url string, q request) func(time.Duration) int {
 	}
 }
 
-// serveBare is the floor: a handler of net/http that writes the same bytes.
+// An answer is what a bare handler gives.
+type answer struct {
+	Header http.Header
+	Body   []byte
+}
+
+// serveBare is the floor: a handler of net/http that gives the same answer.
 func serveBare(file string) {
-	body, err := os.ReadFile(file)
+	text, err := os.ReadFile(file)
 	must(err)
+	var a answer
+	must(json.Unmarshal(text, &a))
 	must(listen(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(body)
+		h := w.Header()
+		for name, values := range a.Header {
+			h[name] = values
+		}
+		w.Write(a.Body)
 	}))
 }
 

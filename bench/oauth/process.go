@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -52,10 +53,14 @@ func startAdmit(binary, dir string) *process {
 }
 
 // startBare starts this command with -bare.
-func startBare(file string) *process {
+func startBare(a answer, dir string) *process {
 	self, err := os.Executable()
 	must(err)
-	p := &process{cmd: exec.Command(self, "-bare", file)}
+	f, err := os.CreateTemp(dir, "*.json")
+	must(err)
+	must(json.NewEncoder(f).Encode(a))
+	must(f.Close())
+	p := &process{cmd: exec.Command(self, "-bare", f.Name())}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	must(err)
@@ -112,8 +117,8 @@ func (p *process) addClient(id string, args ...string) (secret string) {
 	return strings.TrimSpace(string(out))
 }
 
-// get returns a document as it is answered.
-func (p *process) get(path string) []byte {
+// get returns a document as it is answered, but for what net/http adds to it.
+func (p *process) get(path string) answer {
 	res, err := http.Get(p.url + path)
 	must(err)
 	defer res.Body.Close()
@@ -122,5 +127,8 @@ func (p *process) get(path string) []byte {
 	if res.StatusCode != http.StatusOK {
 		log.Fatalf("%s: %s", path, res.Status)
 	}
-	return b
+	for _, name := range []string{"Date", "Content-Length"} {
+		res.Header.Del(name)
+	}
+	return answer{res.Header, b}
 }

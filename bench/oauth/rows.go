@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -45,12 +43,18 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 
 	var bares []*process
 	for _, path := range []string{"/.well-known/openid-configuration", "/oauth/jwks"} {
-		add(row{name: path, goal: "≤ 1.2 × the next"}, request{method: "GET", path: path})
-		file := filepath.Join(dir, filepath.Base(path))
-		must(os.WriteFile(file, s.get(path), 0o600))
-		bare := startBare(file)
-		bares = append(bares, bare)
-		all = append(all, &row{name: path + ", bare", of: bare, ask: wrk(dir, bare.url, request{method: "GET", path: path})})
+		q := request{method: "GET", path: path}
+		add(row{name: path, goal: "≤ 1.2 × the next"}, q)
+		same := s.get(path)
+		body := answer{http.Header{"Content-Type": same.Header["Content-Type"]}, same.Body}
+		for _, of := range []struct {
+			name string
+			answer
+		}{{", bare", same}, {", bare, its body alone", body}} {
+			bare := startBare(of.answer, dir)
+			bares = append(bares, bare)
+			all = append(all, &row{name: path + of.name, of: bare, ask: wrk(dir, bare.url, q)})
+		}
 	}
 	return all, func() {
 		for _, b := range bares {
