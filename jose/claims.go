@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Claims are those of one token: the registered ones (RFC 7519 section 4.1),
@@ -361,6 +362,10 @@ func (f *field) append(b []byte, v reflect.Value) ([]byte, error) {
 		}
 		b = append(b, ']')
 	default:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() && json.Valid(v.Bytes()) {
+			b, ok = append(b, v.Bytes()...), utf8.Valid(v.Bytes())
+			break
+		}
 		text, err := json.Marshal(v.Interface())
 		return append(b, text...), err
 	}

@@ -115,14 +115,17 @@ func refuse(w http.ResponseWriter, err error) {
 
 // write answers with JSON that nobody keeps.
 func write(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
+	var b []byte
+	known := false
+	if v, ok := v.(byHand); ok {
+		b, known = v.appendTo(make([]byte, 0, 1024))
 	}
-	writeText(w, status, b)
-}
-
-func writeText(w http.ResponseWriter, status int, b []byte) {
+	if !known {
+		var err error
+		if b, err = json.Marshal(v); err != nil {
+			status, b = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
+		}
+	}
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = jsonMedia, noStore, noSniff
 	w.WriteHeader(status)

@@ -64,72 +64,28 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
 		h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
 		io.WriteString(w, signed)
 	default:
-		if text, ok := found.appendTo(make([]byte, 0, 512)); ok {
-			writeText(w, http.StatusOK, text)
-			return
-		}
 		write(w, http.StatusOK, found)
 	}
 }
 
-// appendTo appends what encoding/json writes, in a fifth of the time, for a service may ask
-// with each request of its own. It reports whether the answer is of the common sort, with
-// no more to it than it knows to write. A test holds it to encoding/json.
-func (i *inspection) appendTo(b []byte) (_ []byte, ok bool) {
-	if i.Confirmation != nil || i.Act != nil {
-		return nil, false
-	}
-	ok = true
-	text := func(s string) {
-		for n := range len(s) {
-			if c := s[n]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-				ok = false
-			}
-		}
-		b = append(append(append(b, '"'), s...), '"')
-	}
-	member := func(name, value string) {
-		if value != "" {
-			b = append(append(append(b, `,"`...), name...), `":`...)
-			text(value)
-		}
-	}
-	number := func(name string, n int64) {
-		if n != 0 {
-			b = strconv.AppendInt(append(append(append(b, `,"`...), name...), `":`...), n, 10)
-		}
-	}
-	list := func(name string, all []string) {
-		for n, value := range all {
-			if n == 0 {
-				b = append(append(append(b, `,"`...), name...), `":[`...)
-			} else {
-				b = append(b, ',')
-			}
-			text(value)
-		}
-		if len(all) > 0 {
-			b = append(b, ']')
-		}
-	}
-	b = strconv.AppendBool(append(b, `{"active":`...), i.Active)
-	member("scope", i.Scope)
-	member("client_id", i.ClientID)
-	member("token_type", i.Type)
-	member("iss", i.Issuer)
-	member("sub", i.Subject)
-	list("aud", i.Audience)
-	number("iat", i.Issued)
-	number("exp", i.Expires)
-	member("jti", i.ID)
-	member("gid", i.GID)
-	if i.SEV != 0 {
-		b = strconv.AppendUint(append(b, `,"sev":`...), i.SEV, 10)
-	}
-	number("auth_time", i.AuthTime)
-	member("acr", i.ACR)
-	list("amr", i.AMR)
-	return append(b, '}'), ok
+// appendTo implements byHand. A service may ask with each request of its own.
+func (i *inspection) appendTo(b []byte) ([]byte, bool) {
+	o := handwritten{text: strconv.AppendBool(append(b, `{"active":`...), i.Active), odd: i.Confirmation != nil || i.Act != nil}
+	o.put("scope", i.Scope)
+	o.put("client_id", i.ClientID)
+	o.put("token_type", i.Type)
+	o.put("iss", i.Issuer)
+	o.put("sub", i.Subject)
+	o.putAll("aud", i.Audience)
+	o.putNumber("iat", i.Issued)
+	o.putNumber("exp", i.Expires)
+	o.put("jti", i.ID)
+	o.put("gid", i.GID)
+	o.putNumber("sev", int64(i.SEV))
+	o.putNumber("auth_time", i.AuthTime)
+	o.put("acr", i.ACR)
+	o.putAll("amr", i.AMR)
+	return o.end()
 }
 
 // inspectionType is that of a signed answer, in its header and as its media type

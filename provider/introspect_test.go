@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/admit-auth/admit/access"
 	"github.com/admit-auth/admit/jose"
 )
 
@@ -121,56 +120,6 @@ func TestAttackClientsFindOutWhoIsTheSamePerson(t *testing.T) {
 			if reflect.DeepEqual(v, told["b"][n][name]) {
 				t.Errorf("answer %d: both are told that %s is %v", n, name, v)
 			}
-		}
-	}
-}
-
-// A field that is new is one that encoding/json writes and appendTo does not know.
-func TestAnInspectionIsWrittenAsEncodingJSONWritesIt(t *testing.T) {
-	known := func(i inspection) bool {
-		text, ok := i.appendTo(nil)
-		if want, err := json.Marshal(i); err != nil || ok && string(text) != string(want) {
-			t.Errorf("written as %s, and not as %s: %v", text, want, err)
-		}
-		return ok
-	}
-	var all inspection
-	known(all)
-	fields := reflect.ValueOf(&all).Elem()
-	for n := range fields.NumField() {
-		var one inspection
-		name := fields.Type().Field(n).Name
-		for _, f := range []reflect.Value{reflect.ValueOf(&one).Elem().Field(n), fields.Field(n)} {
-			switch v := f.Addr().Interface().(type) {
-			case *bool:
-				*v = true
-			case *string:
-				*v = "of " + name
-			case *[]string:
-				*v = []string{"of " + name, ""}
-			case *int64:
-				*v = 1<<62 + int64(n)
-			case *uint64:
-				*v = 1<<63 + uint64(n)
-			case **access.Confirmation, **access.Actor:
-				continue
-			default:
-				t.Fatalf("%s is a %s, which this test cannot set", name, f.Type())
-			}
-		}
-		if !known(one) {
-			t.Errorf("of %s alone it does not know how to write it", name)
-		}
-	}
-	if !known(all) {
-		t.Error("it does not know how to write them together")
-	}
-	if known(inspection{Confirmation: &access.Confirmation{JKT: "x"}}) || known(inspection{Act: &access.Actor{}}) {
-		t.Error("it writes what it does not know")
-	}
-	for c := range 256 {
-		if ok := known(inspection{Scope: string(rune(c))}); ok != (c >= ' ' && c < 0x7f && !strings.ContainsRune(`"\<>&`, rune(c))) {
-			t.Errorf("it writes %q by itself: %v", rune(c), ok)
 		}
 	}
 }

@@ -27,6 +27,19 @@ type grantAnswer struct {
 	Scope        string `json:"scope,omitempty"`
 }
 
+// appendTo implements byHand.
+func (a *grantAnswer) appendTo(b []byte) ([]byte, bool) {
+	o := handwritten{text: append(b, '{'), odd: a.AccessToken == "" || a.TokenType == "" || a.ExpiresIn == 0}
+	o.put("access_token", a.AccessToken)
+	o.put("issued_token_type", a.IssuedType)
+	o.put("token_type", a.TokenType)
+	o.putNumber("expires_in", a.ExpiresIn)
+	o.put("refresh_token", a.RefreshToken)
+	o.put("id_token", a.IDToken)
+	o.put("scope", a.Scope)
+	return o.end()
+}
+
 // token is the endpoint where clients get tokens (RFC 6749 section 3.2).
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	now := p.now()

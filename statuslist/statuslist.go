@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 
 	"github.com/admit-auth/admit"
 )
@@ -83,7 +84,9 @@ func (r Reference) MarshalJSON() ([]byte, error) {
 	if r.URI == "" {
 		return nil, errors.New("statuslist: a reference to no list")
 	}
-	return json.Marshal(referenceJSON{&placeJSON{&r.Index, r.URI}})
+	uri, err := json.Marshal(r.URI)
+	b := strconv.AppendUint([]byte(`{"status_list":{"idx":`), r.Index, 10)
+	return append(append(append(b, `,"uri":`...), uri...), "}}"...), err
 }
 
 // Claims are a list's own, beside the registered ones: sub is the list's
