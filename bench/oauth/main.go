@@ -2,13 +2,15 @@
 // that the whole process takes for one request, over HTTP with keep-alive and with
 // SQLite on disk behind it.
 //
-//	go run ./oauth                   everything, about five minutes
-//	go run ./oauth -seconds 2        a first impression
+//	go run ./oauth                   everything, about six minutes
+//	go run ./oauth -rounds 1         a first impression
 //	go run ./oauth -only introspect  the rows whose name begins so
 //	go run ./oauth -admit ./admit    that binary, and not one that is built here
 //
 // wrk asks, from the same machine, with 2 threads and 32 connections: so the peers were
-// measured whose figures stand beside ours. Rows take turns in rounds, and medians count.
+// measured whose figures stand beside ours. Rows take short turns in rounds, and medians
+// count; what is compared with the next row is compared in each round, for a machine that
+// is shared is twice as fast in one minute as in another.
 package main
 
 import (
@@ -33,6 +35,7 @@ type row struct {
 	name string
 	goal string
 	peer string // the figures of those that were measured before
+	than string // "×" or "+": how it is compared with the next; "" for not at all
 	// ask asks for so long, and returns how often it was answered.
 	ask  func(time.Duration) int
 	of   *process
@@ -44,8 +47,8 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("oauth: ")
 	binary := flag.String("admit", "", "measure this `binary`; without one it is built")
-	seconds := flag.Int("seconds", 6, "how long a row is asked in each round")
-	rounds := flag.Int("rounds", 3, "how often each row has its turn")
+	seconds := flag.Int("seconds", 2, "how long a row is asked in each round")
+	rounds := flag.Int("rounds", 7, "how often each row has its turn")
 	only := flag.String("only", "", "only the rows whose name begins with this `text`")
 	bare := flag.String("bare", "", "give the answer in this `file` and no other: for the command itself")
 	flag.Parse()
@@ -72,11 +75,29 @@ func main() {
 		}
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "what\tCPU µs each\ta second\tgoal\tpeers, CPU µs each")
-	for _, r := range all {
-		fmt.Fprintf(t, "%s\t%.1f (%.1f to %.1f)\t%.0f\t%s\t%s\n", r.name, median(r.cpu), slices.Min(r.cpu), slices.Max(r.cpu), median(r.rate), r.goal, r.peer)
+	fmt.Fprintln(t, "what\tCPU µs each\ta second\tthan the next\tgoal\tpeers, CPU µs each")
+	for i, r := range all {
+		beside := ""
+		if r.than != "" && i+1 < len(all) {
+			beside = r.beside(all[i+1])
+		}
+		fmt.Fprintf(t, "%s\t%.1f (%.1f to %.1f)\t%.0f\t%s\t%s\t%s\n", r.name, median(r.cpu), slices.Min(r.cpu), slices.Max(r.cpu), median(r.rate), beside, r.goal, r.peer)
 	}
 	t.Flush()
+}
+
+// beside compares the row with the next one, whose turns came right behind its own.
+func (r *row) beside(next *row) string {
+	each := make([]float64, len(r.cpu))
+	for i, mine := range r.cpu {
+		if each[i] = mine - next.cpu[i]; r.than == "×" {
+			each[i] = mine / next.cpu[i]
+		}
+	}
+	if r.than == "×" {
+		return fmt.Sprintf("%.2f ×", median(each))
+	}
+	return fmt.Sprintf("%+.1f", median(each))
 }
 
 func (r *row) turn(d time.Duration) {

@@ -27,7 +27,7 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 		posting("/oauth/token", own, "opaque", opaque))
 	for _, of := range signatures() {
 		secret := s.addClient(of.alg, "--grant", "client_credentials", "--access-token", "jwt", "--signing-alg", of.alg)
-		add(row{name: "client credentials, JWT " + of.alg, goal: "≤ 60 + the next", peer: of.peer}, posting("/oauth/token", own, of.alg, secret))
+		add(row{name: "client credentials, JWT " + of.alg, goal: "≤ the next + 60", than: "+", peer: of.peer}, posting("/oauth/token", own, of.alg, secret))
 		all = append(all, &row{name: "client credentials, " + of.alg + " alone", of: self(), ask: of.ask})
 	}
 	add(row{name: "introspection, opaque, a client's own", goal: "≤ 30", peer: "oidc-provider in memory 191, Hydra 651"},
@@ -44,7 +44,7 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 	var bares []*process
 	for _, path := range []string{"/.well-known/openid-configuration", "/oauth/jwks"} {
 		q := request{method: "GET", path: path}
-		add(row{name: path, goal: "≤ 1.2 × the next"}, q)
+		add(row{name: path, goal: "≤ 1.2 × the next", than: "×"}, q)
 		same := s.get(path)
 		body := answer{http.Header{"Content-Type": same.Header["Content-Type"]}, same.Body}
 		for _, of := range []struct {
