@@ -362,17 +362,25 @@ func (f *field) append(b []byte, v reflect.Value) ([]byte, error) {
 		}
 		b = append(b, ']')
 	default:
-		if v.Type() == reflect.TypeFor[json.RawMessage]() && json.Valid(v.Bytes()) {
-			b, ok = append(b, v.Bytes()...), utf8.Valid(v.Bytes())
-			break
+		text, err := marshal(v)
+		if err != nil {
+			return nil, err
 		}
-		text, err := json.Marshal(v.Interface())
-		return append(b, text...), err
+		b, ok = append(b, text...), utf8.Valid(text)
 	}
 	if !ok {
 		return nil, errors.New("not UTF-8")
 	}
 	return b, nil
+}
+
+// marshal is json.Marshal, but for what is JSON already: that is looked at, and not
+// written anew.
+func marshal(v reflect.Value) ([]byte, error) {
+	if v.Type() == reflect.TypeFor[json.RawMessage]() && json.Valid(v.Bytes()) {
+		return v.Bytes(), nil
+	}
+	return json.Marshal(v.Interface())
 }
 
 func (p *plan) appendWhole(b []byte, v reflect.Value) ([]byte, error) {

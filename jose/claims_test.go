@@ -24,7 +24,7 @@ func TestADateIsReadToTheNanosecond(t *testing.T) {
 	}
 }
 
-// Such as the claim "status", which is made once and signed often.
+// Such as the claim "status".
 func TestAClaimThatIsJSONAlreadyIsSignedAsItStands(t *testing.T) {
 	type raw struct {
 		Status json.RawMessage `json:"status,omitempty"`

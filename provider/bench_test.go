@@ -39,7 +39,6 @@ func (d *desk) asking(path string, f url.Values, id, secret string) func() {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	basic(id, secret)(r)
 	body := strings.NewReader(text)
-	r.ContentLength = int64(len(text))
 	w := &nowhere{h: http.Header{}}
 	return func() {
 		body.Reset(text)

@@ -36,7 +36,7 @@ func parseForm(text string) (form, error) {
 	if len(text) > maxForm || strings.Count(text, "&") >= maxParams {
 		return nil, because(ErrInvalidRequest, "The parameters are longer than 64 KiB, or more than 1,000.")
 	}
-	f := form{}
+	f := form{} // nil of a name that has come without a value
 	var err error
 	blank := false
 	for pair := range strings.SplitSeq(text, "&") {
@@ -66,7 +66,8 @@ func parseForm(text string) (form, error) {
 	return f, err
 }
 
-// unescape is url.QueryUnescape. Most of what is sent has nothing to unescape.
+// unescape is url.QueryUnescape, which looks at each byte: tokens are long, and hardly
+// anything that is sent has something to unescape.
 func unescape(s string) (string, error) {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s, nil
@@ -103,25 +104,25 @@ func sent(w http.ResponseWriter, r *http.Request) (form, error) {
 // posted reads the form that a client posts. Nothing may stand in the query: it is
 // logged on its way.
 func posted(w http.ResponseWriter, r *http.Request) (form, error) {
-	const encoded = "application/x-www-form-urlencoded"
-	if media := r.Header.Get("Content-Type"); media != encoded {
-		if media, _, err := mime.ParseMediaType(media); err != nil || media != encoded {
-			return nil, because(ErrInvalidRequest, "The body is not "+encoded+".")
-		}
+	if !isForm(r.Header.Get("Content-Type")) {
+		return nil, because(ErrInvalidRequest, "The body is not "+formMedia+".")
 	}
 	if r.URL.RawQuery != "" {
 		return nil, because(ErrInvalidRequest, "The parameters belong into the body, and not into the address.")
 	}
-	var body []byte
-	var err error
-	if n := r.ContentLength; n > 0 && n <= maxForm {
-		body = make([]byte, n)
-		_, err = io.ReadFull(r.Body, body)
-	} else {
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if err != nil {
 		return nil, because(ErrInvalidRequest, "The body cannot be read, or is longer than 64 KiB.")
 	}
 	return parseForm(string(body))
+}
+
+const formMedia = "application/x-www-form-urlencoded"
+
+func isForm(header string) bool {
+	if header == formMedia {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(header)
+	return err == nil && media == formMedia
 }

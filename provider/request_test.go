@@ -177,6 +177,14 @@ func FuzzParseForm(f *testing.F) {
 				t.Errorf("%q gives %q", text, got)
 			}
 		}
+		// The standard library reads the same, or refuses as well.
+		values, wrong := url.ParseQuery(text)
+		for name, all := range values {
+			all = slices.DeleteFunc(all, func(v string) bool { return v == "" })
+			if err == nil && (wrong != nil || !slices.Equal(got[name], all)) {
+				t.Errorf("%q gives %q, where net/url reads %q, %v", text, got, values, wrong)
+			}
+		}
 		again, err2 := parseForm(url.Values(got).Encode())
 		if err == nil && (err2 != nil || !maps.EqualFunc(got, again, slices.Equal)) {
 			t.Errorf("%q gives %q, and that %q, %v", text, got, again, err2)

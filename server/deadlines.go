@@ -48,16 +48,23 @@ func (d *deadlines) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			d.mu.Lock()
-			d.now.Store(d.since(now))
-			conns := slices.Collect(maps.Keys(d.conns))
-			d.mu.Unlock()
-			for _, c := range conns {
+			for _, c := range d.tick(now) {
 				c.read.look(d.since(now), c.Conn.SetReadDeadline)
 				c.write.look(d.since(now), c.Conn.SetWriteDeadline)
 			}
 		}
 	}
+}
+
+// tick notes the time, and returns the connections of now.
+func (d *deadlines) tick(now time.Time) []*timedConn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conns == nil {
+		return nil // nor is there a time to count from
+	}
+	d.now.Store(d.since(now))
+	return slices.Collect(maps.Keys(d.conns))
 }
 
 // A timedConn is a connection among deadlines.
@@ -123,8 +130,9 @@ func (d *deadline) set(t time.Time, of *deadlines, really func(time.Time) error)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at.Store(at)
-	return really(time.Time{})
+	err := really(time.Time{})
+	d.at.Store(at) // and not before: whoever sees it relies on there being none in force
+	return err
 }
 
 // look ends what waits past the deadline.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,5 +67,52 @@ func TestADeadlineComesWithinATickAndNeverEarly(t *testing.T) {
 				t.Errorf("%s: closed with %v, and %d connections are kept", tt.name, err, len(c.of.conns))
 			}
 		})
+	}
+}
+
+// A recorded connection notes what deadline is in force.
+type recorded struct {
+	net.Conn
+	mu sync.Mutex
+	at time.Time // guarded by mu
+}
+
+func (c *recorded) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = t
+	return nil
+}
+
+func (c *recorded) inForce() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.at.IsZero()
+}
+
+func TestDeadlinesThatAreSetAtOnceLeaveTheLastOne(t *testing.T) {
+	begun := time.Now()
+	var all deadlines
+	for round := range 200 {
+		under := &recorded{}
+		c := all.over(under, begun)
+		var setting sync.WaitGroup
+		for _, at := range []time.Time{begun.Add(time.Minute), begun.Add(time.Hour), {}, time.Unix(1, 0)} {
+			setting.Go(func() { c.SetReadDeadline(at) })
+		}
+		setting.Go(func() { c.read.look(int64(2*time.Minute), under.SetReadDeadline) })
+		setting.Wait()
+		c.SetReadDeadline(begun.Add(time.Minute))
+		if under.inForce() {
+			t.Fatalf("round %d: one that is over is in force beside one that is ahead", round)
+		}
+		c.read.look(int64(time.Minute)-1, under.SetReadDeadline)
+		if under.inForce() {
+			t.Fatalf("round %d: it comes early", round)
+		}
+		c.read.look(int64(time.Minute), under.SetReadDeadline)
+		if !under.inForce() {
+			t.Fatalf("round %d: it is lost", round)
+		}
 	}
 }

@@ -35,7 +35,8 @@ type row struct {
 	name string
 	goal string
 	peer string // the figures of those that were measured before
-	than string // "×" or "+": how it is compared with the next; "" for not at all
+	than string // "×" or "+": how it is compared with the next
+	next *row   // nil where it is compared with none
 	// ask asks for so long, and returns how often it was answered.
 	ask  func(time.Duration) int
 	of   *process
@@ -76,10 +77,10 @@ func main() {
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "what\tCPU µs each\ta second\tthan the next\tgoal\tpeers, CPU µs each")
-	for i, r := range all {
+	for _, r := range all {
 		beside := ""
-		if r.than != "" && i+1 < len(all) {
-			beside = r.beside(all[i+1])
+		if r.next != nil && len(r.next.cpu) == len(r.cpu) {
+			beside = r.beside()
 		}
 		fmt.Fprintf(t, "%s\t%.1f (%.1f to %.1f)\t%.0f\t%s\t%s\t%s\n", r.name, median(r.cpu), slices.Min(r.cpu), slices.Max(r.cpu), median(r.rate), beside, r.goal, r.peer)
 	}
@@ -87,11 +88,11 @@ func main() {
 }
 
 // beside compares the row with the next one, whose turns came right behind its own.
-func (r *row) beside(next *row) string {
+func (r *row) beside() string {
 	each := make([]float64, len(r.cpu))
 	for i, mine := range r.cpu {
-		if each[i] = mine - next.cpu[i]; r.than == "×" {
-			each[i] = mine / next.cpu[i]
+		if each[i] = mine - r.next.cpu[i]; r.than == "×" {
+			each[i] = mine / r.next.cpu[i]
 		}
 	}
 	if r.than == "×" {
