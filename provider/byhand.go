@@ -1,13 +1,24 @@
 package provider
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
-// What is answered byHand is appended as encoding/json writes it, in a fifth of the time.
+// What is answered byHand is appended as encoding/json writes it, in less than half of the time.
 // It reports whether it knew how: what is rare it leaves to encoding/json. A test holds
 // each type to that, field by field.
 type byHand interface {
 	appendTo(b []byte) ([]byte, bool)
 }
+
+// plain are the bytes that stand in JSON as they are.
+var plain = func() (all [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		all[c] = !strings.ContainsRune(`"\<>&`, c)
+	}
+	return all
+}()
 
 // A handwritten object is JSON on its way, from its first brace on.
 type handwritten struct {
@@ -27,8 +38,9 @@ func (o *handwritten) name(name string) {
 
 func (o *handwritten) quote(s string) {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !plain[s[i]] {
 			o.odd = true
+			break
 		}
 	}
 	o.text = append(append(append(o.text, '"'), s...), '"')
