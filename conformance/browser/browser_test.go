@@ -49,7 +49,7 @@ func run(m *testing.M) int {
 	source, err := os.ReadFile(filepath.Join("node_modules", "axe-core", "axe.min.js"))
 	path := ""
 	if err == nil {
-		path, err = find("chromium", "chromium-browser", "google-chrome")
+		path, err = find("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "browser: SKIPPED, nothing was tested: %v\nbrowser: run make test SETUP=1, or apt-get install chromium, and npm ci in conformance/browser\n", err)
