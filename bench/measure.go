@@ -33,6 +33,7 @@ type row struct {
 	Goal      goal   `json:"goal"`
 
 	ours, floor, peer, bare contender
+	turns                   bool // ours and the floor take turns, for a round differs more than they do
 }
 
 type cost struct {
@@ -88,29 +89,39 @@ func (r row) measured(rounds int, sample time.Duration) row {
 		}
 	}
 	r.Ours, r.Floor, r.Peer = costs[1], costs[2], costs[3]
-	if r.Goal.Over > 0 {
-		r.Ours.CPU, r.Floor.CPU = inTurns(r.ours(), r.floor(), time.Duration(rounds)*5*sample)
+	if r.turns || r.Goal.Over > 0 {
+		works := []work{r.ours(), r.floor()}
+		if r.bare != nil {
+			works = append(works, r.bare())
+		}
+		cpu := inTurns(works, time.Duration(rounds)*5*sample)
+		if r.bare == nil {
+			cpu = append(cpu, 0)
+		}
+		r.Ours.CPU, r.Floor.CPU = cpu[0]-cpu[2], cpu[1]-cpu[2]
 	}
 	r.bare, r.ours, r.floor, r.peer = nil, nil, nil, nil
 	return r
 }
 
-// inTurns measures two works that differ by less than a round of one differs from
-// the next: they take turns of a millisecond, and means count.
-func inTurns(a, b work, total time.Duration) (cpuA, cpuB float64) {
-	n, _ := calibrate(a, time.Millisecond)
-	works := []work{a, b}
-	var spent [2]time.Duration
-	calls := 0
-	for begun := time.Now(); time.Since(begun) < total; calls += n {
-		for turn := range works {
-			i := (turn + calls/n) % 2 // who is first takes turns, too
+// inTurns measures works that differ by less than a round of one differs from the next:
+// they take turns of a millisecond, and means count.
+func inTurns(works []work, total time.Duration) []float64 {
+	n, _ := calibrate(works[0], time.Millisecond)
+	cpu := make([]float64, len(works))
+	turn := 0
+	for begun := time.Now(); time.Since(begun) < total; turn++ {
+		for i := range works {
+			i = (turn + i) % len(works) // who is first takes turns, too
 			before := cpuTime()
 			works[i](n)
-			spent[i] += cpuTime() - before
+			cpu[i] += float64(cpuTime() - before)
 		}
 	}
-	return float64(spent[0]) / float64(calls), float64(spent[1]) / float64(calls)
+	for i := range cpu {
+		cpu[i] /= float64(turn * n)
+	}
+	return cpu
 }
 
 // calibrate returns how often w runs in the time of a sample, and how often it

@@ -34,7 +34,7 @@ func redisRows() (rows []row, stop func()) {
 	}
 	direct, err := redisstore.OpenPool("redis://"+addr, nil)
 	must(err)
-	store, err := redisstore.New(direct.Do, nil)
+	store, err := direct.Store(nil)
 	must(err)
 	client := goredis.NewClient(&goredis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 	viaGoRedis, err := redisstore.New(func(ctx context.Context, args ...string) (any, error) {
@@ -61,7 +61,7 @@ func redisRows() (rows []row, stop func()) {
 					return serve(handler(s), signIns(s.signIn), 1)
 				}
 			}
-			rows = append(rows, row{What: "redis: " + what, Goal: g, FloorName: "one trip by hand", PeerName: peer, bare: of(bareSite),
+			rows = append(rows, row{What: "redis: " + what, Goal: g, turns: g.Ratio > 0, FloorName: "one trip by hand", PeerName: peer, bare: of(bareSite),
 				ours: of(func() site { return siteOf(store) }), floor: of(func() site { return handRedis(addr) }), peer: of(sites[peer])})
 		}
 		near := session.NewNear(store, 0)
@@ -70,6 +70,7 @@ func redisRows() (rows []row, stop func()) {
 		compare("who is it (Check)", goal{Ratio: 1.3}, store, check)
 		compare("who is it (Check), by go-redis", goal{}, viaGoRedis, check)
 		compare("who is it (Check), copies near", goal{CPU: 2000}, near, check)
+		compare("with its data (Load, JSON)", goal{Ratio: 1.3}, store, func(s site) http.Handler { return s.load })
 		compare("with its data (Handler, Load, JSON)", goal{Ratio: 1.3}, store, func(s site) http.Handler { return s.touch })
 		compare("read, modify, write (Update)", goal{Ratio: 2}, store, update)
 		compare("read, modify, write (Update), by go-redis", goal{}, viaGoRedis, update)

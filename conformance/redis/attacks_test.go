@@ -55,9 +55,16 @@ func TestASnapshotThatIsPutBackRevivesNothing(t *testing.T) {
 	s := start(t, programs(t)[0], forgets...)
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
-			m := manager(t, open(t, c.dial(s), nil))
+			m := manager(t, c.open(t, s, nil))
 			ended, sid := signIn(t, m, "alice")
 			all, _ := signIn(t, m, "bob")
+			for range 2 { // as one who knows them
+				for _, r := range []*http.Request{ended, all} {
+					if _, err := m.Load(r); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			s.must("SAVE")
 			if err := m.EndSID(t.Context(), "alice", sid, "sign_out"); err != nil {
 				t.Fatal(err)
@@ -70,7 +77,7 @@ func TestASnapshotThatIsPutBackRevivesNothing(t *testing.T) {
 				t.Fatal("the snapshot was not put back")
 			}
 			// The process that was there before, and one that comes new.
-			for _, m := range []*session.Manager[visit]{m, manager(t, open(t, c.dial(s), nil))} {
+			for _, m := range []*session.Manager[visit]{m, manager(t, c.open(t, s, nil))} {
 				var err error
 				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 					if _, err = m.Load(ended); admit.KindOf(err) != admit.Unavailable { // of connections that broke
@@ -115,32 +122,38 @@ func TestAReplicaThatTakesOverRevivesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.kill()
-	m = manager(t, open(t, clients[0].dial(second), nil))
-	if _, err := m.Load(ended); !errors.Is(err, session.ErrNone) {
-		t.Errorf("Load of a session that was signed out: %v, want ErrNone", err)
+	for _, c := range []client{clients[0], pooled} {
+		m := manager(t, c.open(t, second, nil))
+		if _, err := m.Load(ended); !errors.Is(err, session.ErrNone) {
+			t.Errorf("Load of a session that was signed out, client %s: %v, want ErrNone", c.name, err)
+		}
 	}
 }
 
 func TestFlushAllRevivesNothing(t *testing.T) {
-	s := start(t, programs(t)[0], forgets...)
-	store := open(t, clients[0].dial(s), nil)
-	m := manager(t, store)
-	ended, _ := signIn(t, m, "alice")
-	live, _ := signIn(t, m, "alice")
-	if err := m.End(httptest.NewRecorder(), ended, "sign_out"); err != nil {
-		t.Fatal(err)
-	}
-	s.must("FLUSHALL")
-	for what, r := range map[string]*http.Request{"ended": ended, "live": live} {
-		if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
-			t.Errorf("Load of the %s session after FLUSHALL: %v, want ErrNone", what, err)
-		}
-	}
-	again, _ := signIn(t, m, "alice")
-	s.must("SCRIPT", "FLUSH") // which is no restart
-	s.must("DEL", "admit:run", "admit:index")
-	if _, err := m.Load(again); err != nil {
-		t.Errorf("Load after SCRIPT FLUSH: %v", err)
+	for _, c := range []client{clients[0], pooled} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, programs(t)[0], forgets...)
+			store := c.open(t, s, nil)
+			m := manager(t, store)
+			ended, _ := signIn(t, m, "alice")
+			live, _ := signIn(t, m, "alice")
+			if err := m.End(httptest.NewRecorder(), ended, "sign_out"); err != nil {
+				t.Fatal(err)
+			}
+			s.must("FLUSHALL")
+			for what, r := range map[string]*http.Request{"ended": ended, "live": live} {
+				if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
+					t.Errorf("Load of the %s session after FLUSHALL: %v, want ErrNone", what, err)
+				}
+			}
+			again, _ := signIn(t, m, "alice")
+			s.must("SCRIPT", "FLUSH") // which is no restart
+			s.must("DEL", "admit:run", "admit:index")
+			if _, err := m.Load(again); err != nil {
+				t.Errorf("Load after SCRIPT FLUSH: %v", err)
+			}
+		})
 	}
 }
 
@@ -149,7 +162,7 @@ func TestAnOutageIsAnsweredInTimeAndEndsByItself(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
-			store := open(t, c.dial(s), &redisstore.Options{Prefix: c.name + ":", Timeout: timeout})
+			store := c.open(t, s, &redisstore.Options{Prefix: c.name + ":", Timeout: timeout})
 			version, err := store.Add(t.Context(), "k", item("v"))
 			if err != nil {
 				t.Fatal(err)
@@ -205,20 +218,24 @@ func TestAnOutageIsAnsweredInTimeAndEndsByItself(t *testing.T) {
 }
 
 func TestAFullServerRefusesNewSessionsAndAnswersForOldOnes(t *testing.T) {
-	s := start(t, programs(t)[0], append(forgets, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")...)
-	store := open(t, clients[0].dial(s), nil)
-	var err error
-	for i := 0; err == nil && i < 1000; i++ {
-		_, err = store.Add(t.Context(), fmt.Sprint("k", i), item(strings.Repeat("v", 20_000)))
-	}
-	if !errors.Is(err, session.ErrFull) {
-		t.Fatalf("Add to a full server: %v, want ErrFull", err)
-	}
-	if _, _, err := store.GetWithEpoch(t.Context(), "k0"); err != nil {
-		t.Errorf("GetWithEpoch of a full server: %v", err)
-	}
-	if err := store.Delete(t.Context(), "k0"); err != nil {
-		t.Errorf("Delete of a full server: %v", err)
+	for _, c := range []client{clients[0], pooled} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, programs(t)[0], append(forgets, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")...)
+			store := c.open(t, s, nil)
+			var err error
+			for i := 0; err == nil && i < 1000; i++ {
+				_, err = store.Add(t.Context(), fmt.Sprint("k", i), item(strings.Repeat("v", 20_000)))
+			}
+			if !errors.Is(err, session.ErrFull) {
+				t.Fatalf("Add to a full server: %v, want ErrFull", err)
+			}
+			if _, _, err := store.GetWithEpoch(t.Context(), "k0"); err != nil {
+				t.Errorf("GetWithEpoch of a full server: %v", err)
+			}
+			if err := store.Delete(t.Context(), "k0"); err != nil {
+				t.Errorf("Delete of a full server: %v", err)
+			}
+		})
 	}
 }
 
@@ -270,6 +287,64 @@ func TestACheckIsOneTripAndAnUpdateTwo(t *testing.T) {
 	}
 }
 
+// To read is a script only where nobody has read the session before.
+func TestAPoolReadsWithoutTheScript(t *testing.T) {
+	s := start(t, programs(t)[0], forgets...)
+	s.must("ACL", "SETUSER", "limited", "on", ">secret", "~admit:*", "+@all", "-mget")
+	for user, scripts := range map[string]int{"": 0, "limited:secret@": 20} {
+		p, err := redisstore.OpenPool(strings.Replace(s.url(), "//", "//"+user, 1), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		store, err := p.Store(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := manager(t, store)
+		known, sid := signIn(t, m, "alice")
+		guest := httptest.NewRequest("GET", "https://example.org/", nil)
+		w := httptest.NewRecorder()
+		if _, err := m.Update(w, guest, func(v *visit) error { v.Count++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		guest.AddCookie(w.Result().Cookies()[0])
+		strange, _ := signIn(t, m, strings.Repeat("a name that makes no key ", 20)[:255])
+		check := func(want error, all ...*http.Request) {
+			t.Helper()
+			for _, r := range all {
+				if _, err := m.Check(r); !errors.Is(err, want) {
+					t.Errorf("Check: %v, want %v", err, want)
+				}
+			}
+		}
+		check(nil, known, guest, strange)
+		before := s.calls("evalsha")
+		for range 10 {
+			check(nil, known, guest)
+		}
+		if n := s.calls("evalsha") - before; n != scripts {
+			t.Errorf("user %q: 20 checks are %d scripts, want %d", user, n, scripts)
+		}
+		check(nil, strange)
+		if err := m.EndAll(t.Context(), "alice", "", "sign_out_everywhere"); err != nil {
+			t.Fatal(err)
+		}
+		check(session.ErrEnded, known)
+		s.must("DEL", "admit:r:"+sid)
+		check(session.ErrNone, known)
+	}
+}
+
+// calls returns how often the server was asked for a command.
+func (s *server) calls(command string) (n int) {
+	s.t.Helper()
+	if _, of, there := strings.Cut(fmt.Sprintf("%s", s.must("INFO", "commandstats")), "cmdstat_"+command+":calls="); there {
+		fmt.Sscanf(of, "%d,", &n)
+	}
+	return n
+}
+
 func TestTheIndexForgetsWhatHasExpired(t *testing.T) {
 	s := start(t, programs(t)[0], forgets...)
 	store := open(t, clients[0].dial(s), nil)
@@ -315,27 +390,31 @@ func TestASessionIsReadableInTheServersOwnTool(t *testing.T) {
 }
 
 func TestWhatAnotherProgramLeftInTheServerIsAbsent(t *testing.T) {
-	s := start(t, programs(t)[0], forgets...)
-	m := manager(t, open(t, clients[0].dial(s), nil))
-	for what, command := range map[string][]string{
-		"text":       {"SET", "junk"},
-		"our length": {"SET", strings.Repeat("7", 60)},
-		"a list":     {"LPUSH", "junk"},
-	} {
-		r, sid := signIn(t, m, "alice")
-		key := "admit:r:" + sid
-		s.must("DEL", key)
-		s.must(append([]string{command[0], key}, command[1:]...)...)
-		if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
-			t.Errorf("Load of %s: %v, want ErrNone", what, err)
-		}
-		if s, err := m.Update(httptest.NewRecorder(), r, func(v *visit) error { v.Count++; return nil }); err != nil || s.SID == sid {
-			t.Errorf("Update over %s: %+v, %v, want a new session", what, s, err)
-		}
-		s.must("DEL", "admit:r:e:alice")
-		s.must(append([]string{command[0], "admit:r:e:alice"}, command[1:]...)...)
-		if r, _ = signIn(t, m, "alice"); r == nil {
-			t.Errorf("no sign-in where the epoch is %s", what)
-		}
+	for _, c := range []client{clients[0], pooled} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, programs(t)[0], forgets...)
+			m := manager(t, c.open(t, s, nil))
+			for what, command := range map[string][]string{
+				"text":       {"SET", "junk"},
+				"our length": {"SET", strings.Repeat("7", 60)},
+				"a list":     {"LPUSH", "junk"},
+			} {
+				r, sid := signIn(t, m, "alice")
+				key := "admit:r:" + sid
+				s.must("DEL", key)
+				s.must(append([]string{command[0], key}, command[1:]...)...)
+				if _, err := m.Load(r); !errors.Is(err, session.ErrNone) {
+					t.Errorf("Load of %s: %v, want ErrNone", what, err)
+				}
+				if s, err := m.Update(httptest.NewRecorder(), r, func(v *visit) error { v.Count++; return nil }); err != nil || s.SID == sid {
+					t.Errorf("Update over %s: %+v, %v, want a new session", what, s, err)
+				}
+				s.must("DEL", "admit:r:e:alice")
+				s.must(append([]string{command[0], "admit:r:e:alice"}, command[1:]...)...)
+				if r, _ = signIn(t, m, "alice"); r == nil {
+					t.Errorf("no sign-in where the epoch is %s", what)
+				}
+			}
+		})
 	}
 }

@@ -14,16 +14,38 @@ import (
 	"github.com/admit-auth/admit/session/redisstore"
 )
 
-// clients are the libraries that people have, each with the lines of the
-// documentation around it.
-var clients = []struct {
-	name string
-	dial func(*server) redisstore.Client
-}{
-	{"rueidis", func(s *server) redisstore.Client { return viaRueidis(s.rueidis()) }},
-	{"go-redis", func(s *server) redisstore.Client { return viaGoRedis(s.goRedis()) }},
-	{"redigo", func(s *server) redisstore.Client { return viaRedigo(s.redigo()) }},
-	{"none", func(s *server) redisstore.Client { return s.pool().Do }},
+// A client is a library that people have, with the lines of the documentation around
+// it, or none.
+type client struct {
+	name  string
+	dial  func(*server) redisstore.Client
+	store func(*server, *redisstore.Options) (*redisstore.Store, error) // nil where New makes it
+}
+
+var clients = []client{
+	{name: "rueidis", dial: func(s *server) redisstore.Client { return viaRueidis(s.rueidis()) }},
+	{name: "go-redis", dial: func(s *server) redisstore.Client { return viaGoRedis(s.goRedis()) }},
+	{name: "redigo", dial: func(s *server) redisstore.Client { return viaRedigo(s.redigo()) }},
+	pooled,
+}
+
+var pooled = client{
+	name:  "none",
+	dial:  func(s *server) redisstore.Client { return s.pool().Do },
+	store: func(s *server, o *redisstore.Options) (*redisstore.Store, error) { return s.pool().Store(o) },
+}
+
+// open returns a store as the client's documentation has it.
+func (c client) open(t testing.TB, s *server, o *redisstore.Options) *redisstore.Store {
+	t.Helper()
+	if c.store == nil {
+		return open(t, c.dial(s), o)
+	}
+	store, err := c.store(s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 func viaRueidis(c rueidis.Client) redisstore.Client {

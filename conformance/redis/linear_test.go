@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			if err != nil {
 				return nil, err
 			}
-			return redisstore.New(p.Do, nil)
+			return p.Store(nil)
 		},
 		"durable-redis": redis(&redisstore.Options{Durability: session.SurvivesMachine}),
 		"cluster": func(_ context.Context, addrs string) (session.Store, error) {
@@ -51,7 +51,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 			durability session.Durability
 		}{
 			"without persistence": {forgets, "redis", session.MayForget},
-			"without a library":   {forgets, "pool", session.MayForget},
+			"without a library":   {snapshots, "pool", session.MayForget},
 			"with snapshots":      {snapshots, "redis", session.MayForget},
 			"on disk":             {onDisk, "durable-redis", session.SurvivesMachine},
 		} {

@@ -24,7 +24,7 @@ func TestSealedSessionsKeepThePromisesWithTheirGuardsInRedis(t *testing.T) {
 				if _, err := s.ask("FLUSHALL"); err != nil {
 					t.Fatal(err)
 				}
-				return sessiontest.Backend{Store: open(t, clients[0].dial(s), nil)}
+				return sessiontest.Backend{Store: pooled.open(t, s, nil)}
 			})
 		})
 	}

@@ -17,31 +17,35 @@ var (
 func TestRedisKeepsThePromisesThroughEveryClient(t *testing.T) {
 	for _, program := range programs(t) {
 		for _, c := range clients {
-			t.Run(program+" "+c.name, func(t *testing.T) { run(t, c.dial, nil, program, forgets) })
+			t.Run(program+" "+c.name, func(t *testing.T) { run(t, c, nil, program, forgets) })
 		}
 	}
 }
 
 func TestRedisWithSnapshotsKeepsThePromises(t *testing.T) {
 	for _, program := range programs(t) {
-		t.Run(program, func(t *testing.T) { run(t, clients[0].dial, nil, program, snapshots) })
+		t.Run(program, func(t *testing.T) { run(t, pooled, nil, program, snapshots) })
 	}
 }
 
 func TestRedisThatKeepsEverythingKeepsThePromises(t *testing.T) {
 	for _, program := range programs(t) {
 		t.Run(program, func(t *testing.T) {
-			run(t, clients[0].dial, &redisstore.Options{Durability: session.SurvivesMachine}, program, onDisk)
+			for _, c := range []client{clients[0], pooled} {
+				t.Run(c.name, func(t *testing.T) {
+					run(t, c, &redisstore.Options{Durability: session.SurvivesMachine}, program, onDisk)
+				})
+			}
 		})
 	}
 }
 
-func run(t *testing.T, dial func(*server) redisstore.Client, o *redisstore.Options, program string, flags []string) {
+func run(t *testing.T, c client, o *redisstore.Options, program string, flags []string) {
 	sessiontest.Run(t, func(t testing.TB) sessiontest.Backend {
 		s := start(t, program, flags...)
-		return sessiontest.Backend{Store: open(t, dial(s), o), Restart: func() session.Store {
+		return sessiontest.Backend{Store: c.open(t, s, o), Restart: func() session.Store {
 			s.restart()
-			return open(t, dial(s), o)
+			return c.open(t, s, o)
 		}}
 	})
 }

@@ -16,6 +16,6 @@ type Cluster struct{ base }
 
 // NewCluster returns a store. Nil options are the defaults. It sends nothing yet.
 func NewCluster(client Client, o *Options) (*Cluster, error) {
-	b, err := newBase(client, o, true)
-	return &Cluster{b}, err
+	c := new(Cluster)
+	return c, c.init(client, o, true)
 }

@@ -16,7 +16,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer redis.Close()
-	store, err := redisstore.New(redis.Do, nil)
+	store, err := redis.Store(nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -50,6 +50,9 @@ type conn struct {
 	out  []byte
 	used time.Time // when the last call began
 	end  time.Time // the deadline that is set
+
+	run   string // of the server, as a record names it; "" where it does not tell
+	asked bool   // for the run
 }
 
 var (
@@ -129,31 +132,52 @@ func (p *Pool) Close() error {
 }
 
 // Do is a [Client].
-func (p *Pool) Do(ctx context.Context, args ...string) (any, error) {
+func (p *Pool) Do(ctx context.Context, args ...string) (reply any, err error) {
+	err = p.use(ctx, func(c *conn) (err error) {
+		reply, err = c.do(ctx, args)
+		return err
+	})
+	return reply, err
+}
+
+// mget reads what is under one or two keys, "" where there is no text, and returns the
+// run of the server.
+func (p *Pool) mget(ctx context.Context, keys []string) (texts [2]string, run string, err error) {
+	err = p.use(ctx, func(c *conn) (err error) {
+		if run, err = c.theRun(ctx); err == nil {
+			texts, err = c.mget(ctx, keys)
+		}
+		return err
+	})
+	return texts, run, err
+}
+
+// use lends a connection for one call.
+func (p *Pool) use(ctx context.Context, call func(*conn) error) error {
 	select {
 	case p.room <- struct{}{}:
 	default:
 		select {
 		case p.room <- struct{}{}:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 	defer func() { <-p.room }()
 	c, err := p.take(ctx, begun(ctx))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	reply, err := c.do(ctx, args)
+	err = call(c)
 	if _, refused := err.(refusal); err == nil || refused {
 		p.give(c)
-		return reply, err
+		return err
 	}
 	c.Close()
 	if !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) {
 		p.hangUp() // the others lead to where this one led
 	}
-	return nil, err
+	return err
 }
 
 // begun is when a call began. A store has just asked.
@@ -242,10 +266,59 @@ func isTimeout(err error) bool {
 
 // do sends a command and reads the answer.
 func (c *conn) do(ctx context.Context, args []string) (any, error) {
+	if err := c.send(ctx, args); err != nil {
+		return nil, err
+	}
+	reply, err := answer(c.r, 2)
+	return reply, c.read(err)
+}
+
+// mget reads what is under one or two keys.
+func (c *conn) mget(ctx context.Context, keys []string) (texts [2]string, err error) {
+	args := [3]string{"MGET"}
+	if err := c.send(ctx, args[:1+copy(args[1:], keys)]); err != nil {
+		return texts, err
+	}
+	kind, n, _, err := head(c.r)
+	if err == nil && (kind != '*' || n != int64(len(keys))) {
+		err = errSpeech
+	}
+	for i := 0; err == nil && i < len(keys); i++ {
+		switch kind, n, _, err = head(c.r); {
+		case err != nil:
+		case kind != '$' || n > maxText:
+			err = errSpeech
+		case n >= 0:
+			texts[i], err = body(c.r, int(n))
+		}
+	}
+	return texts, c.read(err)
+}
+
+// theRun asks the server once what it is called since it began.
+func (c *conn) theRun(ctx context.Context) (string, error) {
+	if c.asked {
+		return c.run, nil
+	}
+	reply, err := c.do(ctx, []string{"INFO", "server"})
+	if _, refused := err.(refusal); err != nil && !refused {
+		return "", err
+	}
+	info, _ := text(reply)
+	_, id, _ := strings.Cut(info, "\nrun_id:")
+	if size := atSize - 1 - atRun; len(id) > size {
+		c.run = id[:size]
+	}
+	c.asked = true
+	return c.run, nil
+}
+
+// send sends a command.
+func (c *conn) send(ctx context.Context, args []string) error {
 	// To set a deadline is a tenth of a trip. One that is a little early will do.
 	if at, _ := ctx.Deadline(); at.IsZero() || at.Before(c.end) || at.Sub(c.end) > at.Sub(c.used)/16 {
 		if err := c.SetDeadline(at); err != nil {
-			return nil, err
+			return err
 		}
 		c.end = at
 	}
@@ -255,14 +328,17 @@ func (c *conn) do(ctx context.Context, args []string) (any, error) {
 		out = append(out, a...)
 	}
 	c.out = append(out, "\r\n"...)
-	if _, err := c.w.Write(c.out); err != nil {
-		return nil, err
-	}
-	reply, err := answer(c.r, 2)
+	_, err := c.w.Write(c.out)
+	return err
+}
+
+// read returns the error of a reading. What nobody asked for would be the next call's
+// answer.
+func (c *conn) read(err error) error {
 	if _, refused := err.(refusal); (err == nil || refused) && c.r.Buffered() > 0 {
-		return nil, errSpeech // what nobody asked for would be the next one's answer
+		return errSpeech
 	}
-	return reply, err
+	return err
 }
 
 const (
@@ -272,30 +348,19 @@ const (
 
 // answer reads one, in which lists are within lists so often at most.
 func answer(r *bufio.Reader, lists int) (any, error) {
-	line, err := r.ReadSlice('\n')
-	if err != nil {
-		return nil, err
-	}
-	if len(line) < 3 || line[len(line)-2] != '\r' {
-		return nil, errSpeech
-	}
-	kind, rest := line[0], line[1:len(line)-2]
-	switch kind {
-	case '+':
-		return string(rest), nil
-	case '-':
-		return nil, refusal(rest)
-	}
-	n, err := strconv.ParseInt(string(rest), 10, 64)
+	kind, n, text, err := head(r)
 	switch {
 	case err != nil:
+		return nil, err
+	case kind == '+':
+		return text, nil
 	case kind == ':':
 		return n, nil
-	case (kind == '$' || kind == '*') && n == -1:
+	case n == -1:
 		return nil, nil
-	case kind == '$' && 0 <= n && n <= maxText:
+	case kind == '$' && n <= maxText:
 		return body(r, int(n))
-	case kind == '*' && 0 <= n && n <= maxList && lists > 0:
+	case kind == '*' && n <= maxList && lists > 0:
 		var all []any
 		for range n {
 			one, err := answer(r, lists-1)
@@ -311,26 +376,51 @@ func answer(r *bufio.Reader, lists int) (any, error) {
 	return nil, errSpeech
 }
 
+// head reads what an answer begins with: '+' and a text, ':' and a number, or '$' or '*'
+// and how much is to come, -1 for nothing. A refusal is an error.
+func head(r *bufio.Reader) (kind byte, n int64, text string, err error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return 0, 0, "", err
+	}
+	if len(line) < 3 || line[len(line)-2] != '\r' {
+		return 0, 0, "", errSpeech
+	}
+	kind, rest := line[0], line[1:len(line)-2]
+	switch kind {
+	case '+':
+		return kind, 0, string(rest), nil
+	case '-':
+		return kind, 0, "", refusal(rest)
+	case ':', '$', '*':
+		n, err = strconv.ParseInt(string(rest), 10, 64)
+		if err == nil && (kind == ':' || n >= -1) {
+			return kind, n, "", nil
+		}
+	}
+	return 0, 0, "", errSpeech
+}
+
 // body reads so many bytes of text, and the end of the line.
-func body(r *bufio.Reader, n int) (any, error) {
+func body(r *bufio.Reader, n int) (string, error) {
 	if n+2 <= r.Size() {
 		b, err := r.Peek(n + 2)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		text := string(b[:n])
 		if b[n] != '\r' || b[n+1] != '\n' {
-			return nil, errSpeech
+			return "", errSpeech
 		}
 		r.Discard(n + 2)
 		return text, nil
 	}
 	b := make([]byte, n+2)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, err
+		return "", err
 	}
 	if b[n] != '\r' || b[n+1] != '\n' {
-		return nil, errSpeech
+		return "", errSpeech
 	}
 	return string(b[:n]), nil
 }

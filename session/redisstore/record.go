@@ -16,6 +16,8 @@ const (
 	atRun     = 32
 	atSize    = 49
 	atSubject = 53
+
+	kept = "kept............" // in the place of the run where the server forgets nothing
 )
 
 // number has one width for all versions and expiries. A larger one is longer and
