@@ -23,6 +23,8 @@ type member struct {
 	omit  bool         // where it is zero
 }
 
+var timeType = reflect.TypeFor[time.Time]()
+
 // newPlain returns the members of D where it is plain. Nil where it is not: where a
 // member is of another kind, or has a way of its own into JSON.
 func newPlain(d reflect.Type) plain {
@@ -49,12 +51,15 @@ func newPlain(d reflect.Type) plain {
 		case "omitempty":
 			m.omit = m.kind != reflect.Struct // which is never empty
 		case "omitzero":
+			if _, own := reflect.PointerTo(f.Type).MethodByName("IsZero"); own && f.Type != timeType {
+				return nil // it says itself when it is zero
+			}
 			m.omit = true
 		default:
 			return nil
 		}
 		switch {
-		case f.Type == reflect.TypeFor[time.Time]():
+		case f.Type == timeType:
 		case hasOwnForm(f.Type), f.Type == reflect.TypeFor[json.Number]():
 			return nil
 		case m.kind == reflect.String, m.kind == reflect.Bool:
@@ -64,13 +69,18 @@ func newPlain(d reflect.Type) plain {
 			return nil
 		}
 		folded := strings.ToLower(name)
-		if names[folded] || strings.ContainsFunc(name, func(c rune) bool { return c != '_' && (c < '0' || c > 'z' || c > '9' && c < 'A' || c > 'Z' && c < 'a') }) {
+		if names[folded] || strings.ContainsFunc(name, unusual) {
 			return nil
 		}
 		names[folded] = true
 		p = append(p, m)
 	}
 	return p
+}
+
+// unusual reports whether a member's name is more than letters, digits and underscores.
+func unusual(c rune) bool {
+	return c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 }
 
 // hasOwnForm reports whether a type says itself what it is in JSON, or what it is to be
@@ -87,7 +97,7 @@ func (p plain) append(b []byte, v reflect.Value) ([]byte, bool) {
 	empty := len(b)
 	for i := range p {
 		m, f := &p[i], v.Field(p[i].index)
-		if m.omit && f.IsZero() {
+		if m.omit && m.zero(f) {
 			continue
 		}
 		if len(b) > empty {
@@ -114,6 +124,14 @@ func (p plain) append(b []byte, v reflect.Value) ([]byte, bool) {
 		}
 	}
 	return append(b, '}'), true
+}
+
+// zero is as encoding/json sees it: a time in another zone may be, too.
+func (m *member) zero(f reflect.Value) bool {
+	if m.kind == reflect.Struct {
+		return f.Addr().Interface().(*time.Time).IsZero()
+	}
+	return f.IsZero()
 }
 
 func appendText(b []byte, s string) []byte {

@@ -33,7 +33,12 @@ type (
 	spoken string
 	told   int
 	read   struct{ A int }
+	level  int
+	grade  int
 )
+
+func (l level) IsZero() bool  { return l < 0 }
+func (g *grade) IsZero() bool { return *g == 5 }
 
 func (spoken) MarshalText() ([]byte, error)   { return []byte("x"), nil }
 func (*told) UnmarshalJSON([]byte) error      { return nil }
@@ -47,6 +52,12 @@ func TestOnlyPlainStructsArePlain(t *testing.T) {
 		struct{ A spoken }{}, struct{ A told }{}, struct{ A json.Number }{}, struct{ A json.RawMessage }{}, struct {
 			A time.Duration
 			B float32
+		}{},
+		struct {
+			A level `json:",omitzero"`
+		}{},
+		struct {
+			A grade `json:",omitzero"`
 		}{},
 		struct{ theme }{}, struct{ time.Time }{},
 		struct {
@@ -93,7 +104,7 @@ func FuzzPlain(f *testing.F) {
 		``, `{}`, `{`, `null`, `{"text":null}`, `{"text":"a"} `, ` {"text":"a"}`, `{"text":"a",}`, `{,"text":"a"}`, `{"text":"a""small":1}`, `{"text":"a","text":"b"}`,
 		`{"TEXT":"a"}`, `{"small":128}`, `{"small":-129}`, `{"small":01}`, `{"small":-01}`, `{"small":-0}`, `{"small":-}`, `{"small":}`, `{"small":+1}`, `{"small":1.0}`, `{"small":1e2}`, `{"small":"1"}`,
 		`{"some":-1}`, `{"some":65536}`, `{"most":18446744073709551616}`, `{"is":True}`, `{"is":truex}`, `{"is":1}`, `{"at":""}`, `{"at":"2026-11-27T04:00:00Z"}`, `{"at":"2026-11-27T4:00:00Z"}`,
-		`{"at":"2026-11-27T04:00:00,5Z"}`, `{"at":"2026-11-27T04:00:00+24:00"}`, `{"at":5}`, `{"small":1,"text":"a"}`, `{"text":"a","other":{"text":"b"}}`, `{"text":"\u0061"}`, "{\"text\":\"a\tb\"}", "{\"text\":\"\xff\"}",
+		`{"at":"2026-11-27T04:00:00,5Z"}`, `{"at":"2026-11-27T04:00:00+24:00"}`, `{"at":5}`, `{"before":"0001-01-01T01:00:00+01:00"}`, `{"before":"0001-01-01T00:00:00Z"}`, `{"small":1,"text":"a"}`, `{"text":"a","other":{"text":"b"}}`, `{"text":"\u0061"}`, "{\"text\":\"a\tb\"}", "{\"text\":\"\xff\"}",
 		`{"text":"<&>"}`, `{"hidden":1}`, `{"-":1}`, `{"Never":1}`, `{"text":"a"}}`, `{"text":"a"`, `{"text":"`, `{"text":"a"}{"text":"b"}`,
 	} {
 		f.Add(s)

@@ -144,7 +144,8 @@ func (i *Info) Principal() admit.Principal {
 }
 
 // A Session is a session with its data. It is a copy: changing it changes
-// nothing else.
+// nothing else. A text of Data may lie in the memory of the whole record: who keeps it for
+// long keeps strings.Clone of it.
 type Session[D any] struct {
 	Info
 	Data D

@@ -102,31 +102,84 @@ func TestASnapshotThatIsPutBackRevivesNothing(t *testing.T) {
 	}
 }
 
-// The attack: the replica has not heard of the sign-out when it takes over.
-func TestAReplicaThatTakesOverRevivesNothing(t *testing.T) {
-	program := programs(t)[0]
-	first := start(t, program, forgets...)
-	port := freePort(t)
-	first.must("CONFIG", "SET", "port", port)
-	second := start(t, program, forgets...)
-	second.must("REPLICAOF", "127.0.0.1", port)
-	m := manager(t, open(t, clients[0].dial(first), nil))
-	ended, sid := signIn(t, m, "alice")
-	for end := time.Now().Add(20 * time.Second); second.must("EXISTS", "admit:r:"+sid) != int64(1); time.Sleep(20 * time.Millisecond) {
+// follow makes a server the replica of another, and waits until it has a key.
+func (s *server) follow(of *server, key string) {
+	s.t.Helper()
+	port := freePort(s.t)
+	of.must("CONFIG", "SET", "port", port)
+	of.must("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+	s.must("REPLICAOF", "127.0.0.1", port)
+	for end := time.Now().Add(20 * time.Second); s.must("EXISTS", key) != int64(1); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the replica does not follow")
+			s.t.Fatal("the replica does not follow")
 		}
 	}
-	second.must("REPLICAOF", "NO", "ONE")
-	if err := m.EndSID(t.Context(), "alice", sid, "sign_out"); err != nil {
-		t.Fatal(err)
+}
+
+// The attack: the replica has not heard of the sign-out when it takes over, also one that
+// was asked for the session before.
+func TestAReplicaThatTakesOverRevivesNothing(t *testing.T) {
+	for _, c := range clients {
+		t.Run(c.name, func(t *testing.T) {
+			program := programs(t)[0]
+			first, second := start(t, program, forgets...), start(t, program, forgets...)
+			m := manager(t, c.open(t, first, nil))
+			ended, sid := signIn(t, m, "alice")
+			second.follow(first, "admit:r:"+sid)
+			asked := c.open(t, second, nil)
+			for range 2 {
+				if it, err := asked.Get(t.Context(), sid); admit.KindOf(err) != admit.Unavailable {
+					t.Errorf("Get from a replica: %+v, %v", it, err)
+				}
+			}
+			second.must("REPLICAOF", "NO", "ONE")
+			if err := m.EndSID(t.Context(), "alice", sid, "sign_out"); err != nil {
+				t.Fatal(err)
+			}
+			first.kill()
+			for _, store := range []*redisstore.Store{asked, c.open(t, second, nil)} {
+				if it, err := store.Get(t.Context(), sid); !errors.Is(err, session.ErrNotFound) {
+					t.Errorf("Get of a session that was signed out: %+v, %v, want ErrNotFound", it, err)
+				}
+				if _, err := manager(t, store).Load(ended); !errors.Is(err, session.ErrNone) {
+					t.Errorf("Load of a session that was signed out: %v, want ErrNone", err)
+				}
+			}
+		})
 	}
-	first.kill()
-	for _, c := range []client{clients[0], pooled} {
-		m := manager(t, c.open(t, second, nil))
-		if _, err := m.Load(ended); !errors.Is(err, session.ErrNone) {
-			t.Errorf("Load of a session that was signed out, client %s: %v, want ErrNone", c.name, err)
-		}
+}
+
+// The attack: the server was cut off, another took over, and it comes back with what the
+// other has, but for the sign-out that nobody heard of.
+func TestAFailOverThereAndBackRevivesNothing(t *testing.T) {
+	for _, c := range clients {
+		t.Run(c.name, func(t *testing.T) {
+			program := programs(t)[0]
+			first, second := start(t, program, forgets...), start(t, program, forgets...)
+			store := c.open(t, first, nil)
+			m := manager(t, store)
+			ended, sid := signIn(t, m, "alice")
+			if _, err := m.Load(ended); err != nil {
+				t.Fatal(err)
+			}
+			second.follow(first, "admit:r:"+sid)
+			second.must("REPLICAOF", "NO", "ONE")
+			if err := m.EndSID(t.Context(), "alice", sid, "sign_out"); err != nil {
+				t.Fatal(err)
+			}
+			signIn(t, manager(t, c.open(t, second, nil)), "bob") // it is the server now
+			first.must("DEL", "admit:r:"+sid)
+			first.follow(second, "admit:r:"+sid)
+			first.must("REPLICAOF", "NO", "ONE")
+			for _, store := range []*redisstore.Store{store, c.open(t, first, nil)} {
+				if it, err := store.Get(t.Context(), sid); !errors.Is(err, session.ErrNotFound) {
+					t.Errorf("Get of a session that was signed out: %+v, %v, want ErrNotFound", it, err)
+				}
+				if _, err := manager(t, store).Load(ended); !errors.Is(err, session.ErrNone) {
+					t.Errorf("Load of a session that was signed out: %v, want ErrNone", err)
+				}
+			}
+		})
 	}
 }
 
@@ -287,7 +340,7 @@ func TestACheckIsOneTripAndAnUpdateTwo(t *testing.T) {
 	}
 }
 
-// To read is a script only where nobody has read the session before.
+// To read is a script only where this store has neither begun nor read the session.
 func TestAPoolReadsWithoutTheScript(t *testing.T) {
 	s := start(t, programs(t)[0], forgets...)
 	s.must("ACL", "SETUSER", "limited", "on", ">secret", "~admit:*", "+@all", "-mget")

@@ -26,11 +26,12 @@ var clients = []client{
 	{name: "rueidis", dial: func(s *server) redisstore.Client { return viaRueidis(s.rueidis()) }},
 	{name: "go-redis", dial: func(s *server) redisstore.Client { return viaGoRedis(s.goRedis()) }},
 	{name: "redigo", dial: func(s *server) redisstore.Client { return viaRedigo(s.redigo()) }},
+	{name: "pool-do", dial: func(s *server) redisstore.Client { return s.pool().Do }},
 	pooled,
 }
 
 var pooled = client{
-	name:  "none",
+	name:  "pool",
 	dial:  func(s *server) redisstore.Client { return s.pool().Do },
 	store: func(s *server, o *redisstore.Options) (*redisstore.Store, error) { return s.pool().Store(o) },
 }

@@ -18,15 +18,17 @@ import (
 
 func TestSealedSessionsKeepThePromisesWithTheirGuardsInRedis(t *testing.T) {
 	for _, program := range programs(t) {
-		t.Run(program, func(t *testing.T) {
-			s := start(t, program, forgets...)
-			sessiontest.RunSealed(t, func(t testing.TB) sessiontest.Backend {
-				if _, err := s.ask("FLUSHALL"); err != nil {
-					t.Fatal(err)
-				}
-				return sessiontest.Backend{Store: pooled.open(t, s, nil)}
+		for _, c := range []client{clients[0], pooled} {
+			t.Run(program+" "+c.name, func(t *testing.T) {
+				s := start(t, program, forgets...)
+				sessiontest.RunSealed(t, func(t testing.TB) sessiontest.Backend {
+					if _, err := s.ask("FLUSHALL"); err != nil {
+						t.Fatal(err)
+					}
+					return sessiontest.Backend{Store: c.open(t, s, nil)}
+				})
 			})
-		})
+		}
 	}
 }
 

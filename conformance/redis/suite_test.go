@@ -24,19 +24,19 @@ func TestRedisKeepsThePromisesThroughEveryClient(t *testing.T) {
 
 func TestRedisWithSnapshotsKeepsThePromises(t *testing.T) {
 	for _, program := range programs(t) {
-		t.Run(program, func(t *testing.T) { run(t, pooled, nil, program, snapshots) })
+		for _, c := range []client{clients[0], pooled} {
+			t.Run(program+" "+c.name, func(t *testing.T) { run(t, c, nil, program, snapshots) })
+		}
 	}
 }
 
 func TestRedisThatKeepsEverythingKeepsThePromises(t *testing.T) {
 	for _, program := range programs(t) {
-		t.Run(program, func(t *testing.T) {
-			for _, c := range []client{clients[0], pooled} {
-				t.Run(c.name, func(t *testing.T) {
-					run(t, c, &redisstore.Options{Durability: session.SurvivesMachine}, program, onDisk)
-				})
-			}
-		})
+		for _, c := range []client{clients[0], pooled} {
+			t.Run(program+" "+c.name, func(t *testing.T) {
+				run(t, c, &redisstore.Options{Durability: session.SurvivesMachine}, program, onDisk)
+			})
+		}
 	}
 }
 

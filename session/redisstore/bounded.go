@@ -19,9 +19,8 @@ type bounded struct {
 	over bool            // nobody waits any more; guarded by mu
 }
 
-// within returns a context with a deadline that is at most so far away.
-func within(ctx context.Context, timeout time.Duration) bounded {
-	begun := time.Now()
+// within returns a context whose deadline is at most so far from when a call began.
+func within(ctx context.Context, begun time.Time, timeout time.Duration) bounded {
 	at := begun.Add(timeout)
 	if end, ok := ctx.Deadline(); ok && end.Before(at) {
 		at = end

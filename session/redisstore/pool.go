@@ -65,6 +65,11 @@ type refusal string
 
 func (r refusal) Error() string { return "redis: " + string(r) }
 
+func isRefusal(err error) bool {
+	_, is := err.(refusal)
+	return is
+}
+
 // OpenPool returns the connections to the server of a URL: redis://host:6379,
 // rediss:// for TLS, unix:///path; with user:password@ and, as the path or as ?db=, the
 // number of a database where needed. Nil options are the defaults. It connects to
@@ -140,11 +145,19 @@ func (p *Pool) Do(ctx context.Context, args ...string) (reply any, err error) {
 	return reply, err
 }
 
-// mget reads what is under one or two keys, "" where there is no text, and returns the
-// run of the server.
-func (p *Pool) mget(ctx context.Context, keys []string) (texts [2]string, run string, err error) {
+// mget reads what is under up to three keys, "" where there is no text.
+func (p *Pool) mget(ctx context.Context, keys []string) (texts [3]string, err error) {
 	err = p.use(ctx, func(c *conn) (err error) {
-		if run, err = c.theRun(ctx); err == nil {
+		texts, err = c.mget(ctx, keys)
+		return err
+	})
+	return texts, err
+}
+
+// mgetOfRun also returns the run of the server; where that is "" it reads nothing.
+func (p *Pool) mgetOfRun(ctx context.Context, keys []string) (texts [3]string, run string, err error) {
+	err = p.use(ctx, func(c *conn) (err error) {
+		if run, err = c.theRun(ctx); err == nil && run != "" {
 			texts, err = c.mget(ctx, keys)
 		}
 		return err
@@ -169,7 +182,7 @@ func (p *Pool) use(ctx context.Context, call func(*conn) error) error {
 		return err
 	}
 	err = call(c)
-	if _, refused := err.(refusal); err == nil || refused {
+	if err == nil || isRefusal(err) {
 		p.give(c)
 		return err
 	}
@@ -253,7 +266,7 @@ func (p *Pool) dial(ctx context.Context, now time.Time) (*conn, error) {
 	for _, command := range p.hello {
 		if _, err := c.do(ctx, command); err != nil {
 			c.Close()
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", command[0], err) // of the connection, and of no call
 		}
 	}
 	return c, nil
@@ -270,29 +283,44 @@ func (c *conn) do(ctx context.Context, args []string) (any, error) {
 		return nil, err
 	}
 	reply, err := answer(c.r, 2)
-	return reply, c.read(err)
+	return reply, c.settled(err)
 }
 
-// mget reads what is under one or two keys.
-func (c *conn) mget(ctx context.Context, keys []string) (texts [2]string, err error) {
-	args := [3]string{"MGET"}
+// mget reads what is under up to three keys.
+func (c *conn) mget(ctx context.Context, keys []string) (texts [3]string, err error) {
+	args := [4]string{"MGET"}
 	if err := c.send(ctx, args[:1+copy(args[1:], keys)]); err != nil {
 		return texts, err
 	}
-	kind, n, _, err := head(c.r)
-	if err == nil && (kind != '*' || n != int64(len(keys))) {
-		err = errSpeech
+	texts, err = list(c.r, len(keys))
+	return texts, c.settled(err)
+}
+
+// list reads a list of so many texts, at most three; an absent one is "".
+func list(r *bufio.Reader, want int) (texts [3]string, err error) {
+	kind, n, _, err := head(r)
+	if err != nil {
+		return texts, err
 	}
-	for i := 0; err == nil && i < len(keys); i++ {
-		switch kind, n, _, err = head(c.r); {
+	if kind != '*' || n != int64(want) {
+		return texts, errSpeech
+	}
+	for i := range want {
+		kind, n, _, err := head(r)
+		switch {
+		case isRefusal(err):
+			return texts, errSpeech // the rest is still to come
 		case err != nil:
+			return texts, err
 		case kind != '$' || n > maxText:
-			err = errSpeech
+			return texts, errSpeech
 		case n >= 0:
-			texts[i], err = body(c.r, int(n))
+			if texts[i], err = body(r, int(n)); err != nil {
+				return texts, err
+			}
 		}
 	}
-	return texts, c.read(err)
+	return texts, nil
 }
 
 // theRun asks the server once what it is called since it began.
@@ -301,7 +329,11 @@ func (c *conn) theRun(ctx context.Context) (string, error) {
 		return c.run, nil
 	}
 	reply, err := c.do(ctx, []string{"INFO", "server"})
-	if _, refused := err.(refusal); err != nil && !refused {
+	if isRefusal(err) {
+		// It may be busy, or for ever unwilling.
+		c.asked = strings.HasPrefix(err.Error(), "redis: NOPERM") || strings.HasPrefix(err.Error(), "redis: ERR")
+		return "", nil
+	} else if err != nil {
 		return "", err
 	}
 	info, _ := text(reply)
@@ -332,10 +364,10 @@ func (c *conn) send(ctx context.Context, args []string) error {
 	return err
 }
 
-// read returns the error of a reading. What nobody asked for would be the next call's
-// answer.
-func (c *conn) read(err error) error {
-	if _, refused := err.(refusal); (err == nil || refused) && c.r.Buffered() > 0 {
+// settled returns the error of an answer that was read. What nobody asked for would be the
+// next call's.
+func (c *conn) settled(err error) error {
+	if (err == nil || isRefusal(err)) && c.r.Buffered() > 0 {
 		return errSpeech
 	}
 	return err
@@ -364,7 +396,7 @@ func answer(r *bufio.Reader, lists int) (any, error) {
 		var all []any
 		for range n {
 			one, err := answer(r, lists-1)
-			if _, refused := err.(refusal); refused {
+			if isRefusal(err) {
 				return nil, errSpeech // the rest is still to come
 			} else if err != nil {
 				return nil, err

@@ -273,6 +273,54 @@ func TestALateAnswerIsNobodyElses(t *testing.T) {
 	}
 }
 
+// What cannot be read plainly is asked of the script, and a server that is busy is asked
+// for its run again.
+func TestAServerThatDoesNotTellItsRunIsAskedByTheScript(t *testing.T) {
+	for info, want := range map[string]string{
+		"-BUSY a script runs\r\n":                         "INFO EVALSHA INFO EVALSHA",
+		"-NOPERM not for you\r\n":                         "INFO EVALSHA EVALSHA",
+		"$8\r\n# Server\r\n":                              "INFO EVALSHA EVALSHA",
+		"$24\r\n# Server\r\nrun_id:0123456\r\n":           "INFO EVALSHA EVALSHA",
+		"$34\r\n# Server\r\nrun_id:0123456789abcdef0\r\n": "INFO MGET EVALSHA MGET EVALSHA",
+	} {
+		asked := make(chan string, 9)
+		url := serve(t, func(c net.Conn, r *bufio.Reader) {
+			for {
+				command, err := answer(r, 1)
+				if err != nil {
+					return
+				}
+				name := command.([]any)[0].(string)
+				asked <- name
+				switch name {
+				case "INFO":
+					c.Write([]byte(info))
+				case "MGET": // of another run
+					c.Write([]byte("*2\r\n$-1\r\n$16\r\nfedcba9876543210\r\n"))
+				default:
+					c.Write([]byte("$0\r\n\r\n"))
+				}
+			}
+		})
+		s, err := pool(t, url, nil).Store(&Options{Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := s.Get(t.Context(), "k"); admit.KindOf(err) != admit.NotFound {
+				t.Errorf("%q: Get: %v", info, err)
+			}
+		}
+		var got []string
+		for len(asked) > 0 {
+			got = append(got, <-asked)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%q: asked %s, want %s", info, got, want)
+		}
+	}
+}
+
 func TestARefusalKeepsTheConnection(t *testing.T) {
 	conns := make(chan struct{}, 9)
 	url := serve(t, func(c net.Conn, r *bufio.Reader) {
@@ -365,7 +413,7 @@ func TestNoMoreConnectionsThanMaxConns(t *testing.T) {
 
 func TestAContextIsTimedForThoseWhoWaitForIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	b := within(ctx, time.Hour)
+	b := within(ctx, time.Now(), time.Hour)
 	if at, ok := b.Deadline(); !ok || time.Until(at) > time.Hour || b.Err() != nil {
 		t.Errorf("deadline %v, %v, %v", at, ok, b.Err())
 	}
@@ -374,31 +422,50 @@ func TestAContextIsTimedForThoseWhoWaitForIt(t *testing.T) {
 	if b.Err() != context.Canceled {
 		t.Errorf("after the caller left: %v", b.Err())
 	}
-	b = within(t.Context(), time.Nanosecond)
+	b = within(t.Context(), time.Now(), time.Nanosecond)
 	<-b.Done()
 	if b.Err() != context.DeadlineExceeded {
 		t.Errorf("after the deadline: %v", b.Err())
 	}
-	b = within(t.Context(), time.Hour)
+	b = within(t.Context(), time.Now(), time.Hour)
 	b.end()
 	<-b.Done()
 	early, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	want, _ := early.Deadline()
-	b = within(early, time.Hour)
+	b = within(early, time.Now(), time.Hour)
 	if at, _ := b.Deadline(); !at.Equal(want) {
 		t.Errorf("deadline %v, want the caller's %v", at, want)
 	}
 }
 
 func FuzzRESP(f *testing.F) {
-	for _, seed := range []string{"+OK\r\n", "-ERR\r\n", ":1\r\n", "$1\r\na\r\n", "$-1\r\n", "*2\r\n$1\r\na\r\n*0\r\n", "*1\r\n:x\r\n"} {
+	for _, seed := range []string{"+OK\r\n", "-ERR\r\n", ":1\r\n", "$1\r\na\r\n", "$-1\r\n", "*2\r\n$1\r\na\r\n*0\r\n", "*1\r\n:x\r\n",
+		"*2\r\n$1\r\na\r\n$-1\r\n", "*2\r\n-ERR\r\n$1\r\na\r\n", "*-1\r\n", "*2\r\n$-2\r\n", "*2\r\n:1\r\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := answer(bufio.NewReader(strings.NewReader(text)), 2)
 		if s, ok := got.(string); ok && err == nil && !strings.Contains(text, s) {
 			t.Errorf("answer(%q) = %q", text, s)
+		}
+		// A list of two texts is read the same by both.
+		texts, listErr := list(bufio.NewReader(strings.NewReader(text)), 2)
+		all, _ := got.([]any)
+		if isRefusal(listErr) != isRefusal(err) {
+			t.Errorf("list(%q): %v, answer: %v", text, listErr, err)
+		}
+		if listErr != nil {
+			return
+		}
+		for i := range 2 {
+			var want string
+			if len(all) == 2 && all[i] != nil {
+				want, _ = all[i].(string)
+			}
+			if err != nil || len(all) != 2 || texts[i] != want {
+				t.Errorf("list(%q) = %q, answer %q, %v", text, texts, got, err)
+			}
 		}
 	})
 }

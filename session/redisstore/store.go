@@ -18,7 +18,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -65,13 +64,13 @@ type Options struct {
 // replica without a restart, and later takes over again without its last writes.
 type Store struct {
 	base
-	pool  *Pool // to read without the script; nil for another client
-	hints hints
+	pool  *Pool  // to read without the script; nil for another client
+	hints *hints // of a pool's
 }
 
 // New returns a store. Nil options are the defaults. It sends nothing yet.
 func New(client Client, o *Options) (*Store, error) {
-	s := &Store{hints: hints{seed: maphash.MakeSeed()}}
+	s := new(Store)
 	return s, s.init(client, o, false)
 }
 
@@ -84,6 +83,7 @@ var script string
 type base struct {
 	client      Client
 	records     string // what the records' keys begin with
+	runs        string // the key of the server's run; "" where records do not tell it
 	timeout     time.Duration
 	durability  session.Durability
 	source, sha string // of the script
@@ -103,8 +103,12 @@ func (b *base) init(client Client, o *Options, spread bool) error {
 		return fmt.Errorf("client %v, prefix %q, timeout %v, durability %d: %w", client != nil, prefix, b.timeout, b.durability, errOptions)
 	}
 	b.records = prefix + "r:"
+	persistent := spread || b.durability > session.MayForget
+	if !persistent {
+		b.runs = prefix + "run"
+	}
 	b.source = fmt.Sprintf("local records, index, runs, persistent, spread = '%[1]sr:', '%[1]sindex', '%[1]srun', %t, %t\n%s",
-		prefix, spread || b.durability > session.MayForget, spread, script)
+		prefix, persistent, spread, script)
 	sum := sha1.Sum([]byte(b.source)) // it is a name here, and Redis's choice
 	b.sha = hex.EncodeToString(sum[:])
 	return nil
@@ -113,6 +117,11 @@ func (b *base) init(client Client, o *Options, spread bool) error {
 // do runs the script. Its error is unavailable or the context's, and then a
 // write may have happened or may yet.
 func (b *base) do(ctx context.Context, key, op string, rest ...string) (any, error) {
+	return b.doSince(ctx, time.Now(), key, op, rest...)
+}
+
+// doSince is do in what is left of the time.
+func (b *base) doSince(ctx context.Context, begun time.Time, key, op string, rest ...string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -120,11 +129,18 @@ func (b *base) do(ctx context.Context, key, op string, rest ...string) (any, err
 	c := &struct {
 		bounded
 		args [10]string
-	}{bounded: within(ctx, b.timeout), args: [10]string{"EVALSHA", b.sha, "1", b.records + key, "again", op}}
+	}{bounded: within(ctx, begun, b.timeout), args: [10]string{"EVALSHA", b.sha, "1", b.records + key, "again", op}}
 	defer c.end()
 	args := append(c.args[:6], rest...)
 	reply, err := b.client(&c.bounded, args...)
 	if err != nil && strings.Contains(err.Error(), "NOSCRIPT") {
+		if b.runs != "" {
+			// A replica would keep the script although it may not write its run, and who
+			// takes over would not be noticed: so it is not given to one.
+			if _, err := b.client(&c.bounded, "EVAL", "return redis.call('PERSIST', KEYS[1])", "1", b.runs); err != nil {
+				return nil, failure(ctx, err)
+			}
+		}
 		args[0], args[1], args[4] = "EVAL", b.source, "new"
 		reply, err = b.client(&c.bounded, args...)
 	}
@@ -145,8 +161,21 @@ func failure(ctx context.Context, err error) error {
 }
 
 // Get implements [session.Store].
+func (s *Store) Get(ctx context.Context, key string) (session.Item, error) {
+	begun := time.Now()
+	if it, ok, err := s.readPlainly(ctx, begun, key); ok || err != nil {
+		return it, err
+	}
+	return s.get(ctx, begun, key)
+}
+
+// Get implements [session.Store].
 func (b *base) Get(ctx context.Context, key string) (session.Item, error) {
-	reply, err := b.do(ctx, key, "get")
+	return b.get(ctx, time.Now(), key)
+}
+
+func (b *base) get(ctx context.Context, begun time.Time, key string) (session.Item, error) {
+	reply, err := b.doSince(ctx, begun, key, "get")
 	if err != nil {
 		return session.Item{}, err
 	}
@@ -159,10 +188,11 @@ func (b *base) Get(ctx context.Context, key string) (session.Item, error) {
 
 // GetWithEpoch implements [session.EpochGetter].
 func (s *Store) GetWithEpoch(ctx context.Context, key string) (it session.Item, epoch session.Epoch, err error) {
-	if it, epoch, ok, err := s.checkPlainly(ctx, key); ok || err != nil {
+	begun := time.Now()
+	if it, epoch, ok, err := s.checkPlainly(ctx, begun, key); ok || err != nil {
 		return it, epoch, err
 	}
-	reply, err := s.do(ctx, key, "check")
+	reply, err := s.doSince(ctx, begun, key, "check")
 	if err != nil {
 		return it, epoch, err
 	}
@@ -180,7 +210,7 @@ func (s *Store) GetWithEpoch(ctx context.Context, key string) (it session.Item, 
 	if key := session.EpochKey(it.Subject); key[len(epochPrefix):] != it.Subject {
 		// A subject that makes no key has its digest there, which the script did
 		// not look for.
-		e, err := s.Get(ctx, key)
+		e, err := s.get(ctx, begun, key)
 		if errors.Is(err, session.ErrNotFound) {
 			err = nil
 		}
@@ -190,6 +220,15 @@ func (s *Store) GetWithEpoch(ctx context.Context, key string) (it session.Item, 
 }
 
 var epochPrefix = session.EpochKey("")
+
+// Add implements [session.Store].
+func (s *Store) Add(ctx context.Context, key string, it session.Item) (uint64, error) {
+	version, err := s.base.Add(ctx, key, it)
+	if err == nil && !strings.HasPrefix(key, epochPrefix) {
+		s.note(key, it.Subject)
+	}
+	return version, err
+}
 
 // Add implements [session.Store].
 func (b *base) Add(ctx context.Context, key string, it session.Item) (uint64, error) {

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,14 +101,39 @@ func TestAClientIsGivenNoLongerThanTheTimeout(t *testing.T) {
 	})
 }
 
+// A call that asks twice has no longer for it.
+func TestTwoQuestionsShareTheTimeout(t *testing.T) {
+	subject := strings.Repeat("a subject that makes no key ", 9)
+	record := number(1) + " " + number(millis(time.Now().Add(time.Hour))) + " " + kept + " " + fmt.Sprint(len(subject)) + " " + subject
+	var ends []time.Time
+	s, err := New(func(ctx context.Context, args ...string) (any, error) {
+		end, _ := ctx.Deadline()
+		ends = append(ends, end)
+		time.Sleep(time.Millisecond)
+		if args[5] == "check" {
+			return "0 " + record, nil
+		}
+		return "", nil
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if it, _, err := s.GetWithEpoch(t.Context(), "k"); err != nil || it.Subject != subject {
+		t.Fatalf("GetWithEpoch: %+v, %v", it, err)
+	}
+	if len(ends) != 2 || ends[0].IsZero() || !ends[0].Equal(ends[1]) {
+		t.Errorf("the questions may take until %v", ends)
+	}
+}
+
 func TestTheScriptIsSentOnlyWhereItIsNotKnown(t *testing.T) {
 	known := map[string]bool{}
 	var sent []string
 	s, err := New(func(_ context.Context, args ...string) (any, error) {
-		sent = append(sent, args[0]+" "+args[4])
-		if args[0] == "EVAL" {
+		sent = append(sent, strings.Join(append([]string{args[0]}, args[4:]...), " "))
+		if args[0] == "EVAL" && len(args) > 4 {
 			known["script"] = true
-		} else if !known["script"] {
+		} else if args[0] == "EVALSHA" && !known["script"] {
 			return nil, errors.New("NOSCRIPT No matching script.")
 		}
 		return int64(1), nil
@@ -120,8 +146,27 @@ func TestTheScriptIsSentOnlyWhereItIsNotKnown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"EVALSHA again", "EVAL new", "EVALSHA again"}; !slices.Equal(sent, want) {
+	if want := []string{"EVALSHA again delete", "EVAL", "EVAL new delete", "EVALSHA again delete"}; !slices.Equal(sent, want) {
 		t.Errorf("sent %q, want %q", sent, want)
+	}
+}
+
+// A replica would keep the script, and then nobody would notice that it takes over.
+func TestWhoMayNotWriteIsNotGivenTheScript(t *testing.T) {
+	s, err := New(func(_ context.Context, args ...string) (any, error) {
+		if args[0] == "EVALSHA" {
+			return nil, errors.New("NOSCRIPT No matching script.")
+		}
+		if len(args) > 4 {
+			t.Errorf("it was sent %q", args[4:])
+		}
+		return nil, errors.New("READONLY You can't write against a read only replica.")
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), "k"); admit.KindOf(err) != admit.Unavailable {
+		t.Errorf("Get: %v, want unavailable", err)
 	}
 }
 
