@@ -296,7 +296,8 @@ func (c *conn) mget(ctx context.Context, keys []string) (texts [3]string, err er
 	return texts, c.settled(err)
 }
 
-// list reads a list of so many texts, at most three; an absent one is "".
+// list reads a list of so many texts, at most three; an absent one is "". They share
+// memory.
 func list(r *bufio.Reader, want int) (texts [3]string, err error) {
 	kind, n, _, err := head(r)
 	if err != nil {
@@ -305,20 +306,27 @@ func list(r *bufio.Reader, want int) (texts [3]string, err error) {
 	if kind != '*' || n != int64(want) {
 		return texts, errSpeech
 	}
+	var buf [1024]byte // for most lists no memory but the texts' is taken
+	var ends [3]int
+	all := buf[:0]
 	for i := range want {
 		kind, n, _, err := head(r)
-		switch {
-		case isRefusal(err):
-			return texts, errSpeech // the rest is still to come
-		case err != nil:
-			return texts, err
-		case kind != '$' || n > maxText:
+		if err == nil && (kind != '$' || n > maxText) || isRefusal(err) { // with the rest still to come
 			return texts, errSpeech
-		case n >= 0:
-			if texts[i], err = body(r, int(n)); err != nil {
-				return texts, err
-			}
 		}
+		if err == nil && n >= 0 {
+			var one []byte
+			one, err = body(r, int(n))
+			all = append(all, one...)
+		}
+		if err != nil {
+			return texts, err
+		}
+		ends[i] = len(all)
+	}
+	text, begin := string(all), 0
+	for i, end := range ends[:want] {
+		texts[i], begin = text[begin:end], end
 	}
 	return texts, nil
 }
@@ -391,7 +399,8 @@ func answer(r *bufio.Reader, lists int) (any, error) {
 	case n == -1:
 		return nil, nil
 	case kind == '$' && n <= maxText:
-		return body(r, int(n))
+		text, err := body(r, int(n))
+		return string(text), err
 	case kind == '*' && n <= maxList && lists > 0:
 		var all []any
 		for range n {
@@ -433,26 +442,22 @@ func head(r *bufio.Reader) (kind byte, n int64, text string, err error) {
 	return 0, 0, "", errSpeech
 }
 
-// body reads so many bytes of text, and the end of the line.
-func body(r *bufio.Reader, n int) (string, error) {
+// body reads so many bytes of text, and the end of the line. They are there until the
+// next reading.
+func body(r *bufio.Reader, n int) (b []byte, err error) {
 	if n+2 <= r.Size() {
-		b, err := r.Peek(n + 2)
-		if err != nil {
-			return "", err
+		if b, err = r.Peek(n + 2); err == nil {
+			r.Discard(n + 2)
 		}
-		text := string(b[:n])
-		if b[n] != '\r' || b[n+1] != '\n' {
-			return "", errSpeech
-		}
-		r.Discard(n + 2)
-		return text, nil
+	} else {
+		b = make([]byte, n+2)
+		_, err = io.ReadFull(r, b)
 	}
-	b := make([]byte, n+2)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return "", err
+	switch {
+	case err != nil:
+		return nil, err
+	case b[n] != '\r' || b[n+1] != '\n':
+		return nil, errSpeech
 	}
-	if b[n] != '\r' || b[n+1] != '\n' {
-		return "", errSpeech
-	}
-	return string(b[:n]), nil
+	return b[:n], nil
 }
