@@ -307,11 +307,7 @@ func TestAnOutageIsAnsweredInTimeAndEndsByItself(t *testing.T) {
 			}
 		}
 	}
-	s.cmd.Process.Signal(syscall.SIGSTOP)
-	var stopped syscall.WaitStatus // which is when all its threads have
-	if _, err := syscall.Wait4(s.cmd.Process.Pid, &stopped, syscall.WUNTRACED, nil); err != nil || !stopped.Stopped() {
-		t.Fatalf("memcached is not paused: %v", err)
-	}
+	s.pause()
 	away("paused", store)
 	s.cmd.Process.Signal(syscall.SIGCONT)
 	back("paused", store)

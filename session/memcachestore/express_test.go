@@ -80,7 +80,7 @@ func TestASessionMayLiveForLongerThanThirtyDays(t *testing.T) {
 func TestAPausedMemcachedIsUnavailableToExpressSessions(t *testing.T) {
 	s := start(t)
 	expresstest.Outage(t, openExpress(t, s.addr, &ExpressOptions{Timeout: 300 * time.Millisecond}), func() func() {
-		s.cmd.Process.Signal(syscall.SIGSTOP)
+		s.pause()
 		return func() { s.cmd.Process.Signal(syscall.SIGCONT) }
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -68,6 +69,16 @@ func (s *memcached) run() {
 func (s *memcached) kill() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
+}
+
+// pause returns when all threads have stopped: until then one may still answer.
+func (s *memcached) pause() {
+	s.t.Helper()
+	s.cmd.Process.Signal(syscall.SIGSTOP)
+	var stopped syscall.WaitStatus
+	if _, err := syscall.Wait4(s.cmd.Process.Pid, &stopped, syscall.WUNTRACED, nil); err != nil || !stopped.Stopped() {
+		s.t.Fatalf("memcached is not paused: %v", err)
+	}
 }
 
 func (s *memcached) restart() {
