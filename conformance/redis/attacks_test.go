@@ -116,6 +116,19 @@ func (s *server) follow(of *server, key string) {
 	}
 }
 
+// gone wants a session that was signed out to be in none of the stores.
+func gone(t *testing.T, ended *http.Request, sid string, stores ...*redisstore.Store) {
+	t.Helper()
+	for _, store := range stores {
+		if it, err := store.Get(t.Context(), sid); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Get of a session that was signed out: %+v, %v, want ErrNotFound", it, err)
+		}
+		if _, err := manager(t, store).Load(ended); !errors.Is(err, session.ErrNone) {
+			t.Errorf("Load of a session that was signed out: %v, want ErrNone", err)
+		}
+	}
+}
+
 // The attack: the replica has not heard of the sign-out when it takes over, also one that
 // was asked for the session before.
 func TestAReplicaThatTakesOverRevivesNothing(t *testing.T) {
@@ -137,14 +150,7 @@ func TestAReplicaThatTakesOverRevivesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			first.kill()
-			for _, store := range []*redisstore.Store{asked, c.open(t, second, nil)} {
-				if it, err := store.Get(t.Context(), sid); !errors.Is(err, session.ErrNotFound) {
-					t.Errorf("Get of a session that was signed out: %+v, %v, want ErrNotFound", it, err)
-				}
-				if _, err := manager(t, store).Load(ended); !errors.Is(err, session.ErrNone) {
-					t.Errorf("Load of a session that was signed out: %v, want ErrNone", err)
-				}
-			}
+			gone(t, ended, sid, asked, c.open(t, second, nil))
 		})
 	}
 }
@@ -171,14 +177,7 @@ func TestAFailOverThereAndBackRevivesNothing(t *testing.T) {
 			first.must("DEL", "admit:r:"+sid)
 			first.follow(second, "admit:r:"+sid)
 			first.must("REPLICAOF", "NO", "ONE")
-			for _, store := range []*redisstore.Store{store, c.open(t, first, nil)} {
-				if it, err := store.Get(t.Context(), sid); !errors.Is(err, session.ErrNotFound) {
-					t.Errorf("Get of a session that was signed out: %+v, %v, want ErrNotFound", it, err)
-				}
-				if _, err := manager(t, store).Load(ended); !errors.Is(err, session.ErrNone) {
-					t.Errorf("Load of a session that was signed out: %v, want ErrNone", err)
-				}
-			}
+			gone(t, ended, sid, store, c.open(t, first, nil))
 		})
 	}
 }
