@@ -77,17 +77,17 @@ func TestABrowserWithCookiesDisabledKeepsItsSessionInLinks(t *testing.T) {
 	})
 	mux.HandleFunc("GET /search", count)
 	mux.HandleFunc("GET /{$}", count)
-	web.hosts["app.one.test"] = http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+	web.serve("app.one.test", http.NewCrossOriginProtection().Handler(sessions.Handler(mux)))
 	var mu sync.Mutex
 	var came http.Header
-	web.hosts["other.two.test"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web.serve("other.two.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" {
 			mu.Lock()
 			came = r.Header.Clone()
 			mu.Unlock()
 		}
 		fmt.Fprint(w, "elsewhere")
-	})
+	}))
 
 	b := web.browser(noCookies)
 	b.open("https://app.one.test/", `visit 1 by "" in a cookie`) // nobody knows yet
@@ -158,7 +158,7 @@ const all = async () => {
 all()
 </script>`)
 	})
-	web.hosts["app.one.test"] = http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+	web.serve("app.one.test", http.NewCrossOriginProtection().Handler(sessions.Handler(mux)))
 	web.browser(noCookies).open("https://app.one.test/",
 		"signed in as ann at app.one.test | nobody: You are not signed in. | goodbye at app.one.test | nobody: This session has been ended. | cookies:")
 }

@@ -53,7 +53,7 @@ func newDomains(t *testing.T) (w *web, seen func() []string) {
 	mux.HandleFunc("/", signedIn(people))
 	var mu sync.Mutex
 	var all []string
-	w.hosts["id.one.test"] = mux
+	w.serve("id.one.test", mux)
 	for _, name := range []string{"two", "three"} {
 		// The server of the shop asks the origin's over a connection of its own.
 		target, err := handover.NewTarget(w.server.URL+"/handover", name, secret, &handover.TargetOptions{Remember: -1, Transport: asHost{w.server.Client().Transport, "id.one.test"}})
@@ -86,7 +86,7 @@ func newDomains(t *testing.T) (w *web, seen func() []string) {
 		})
 		mux.HandleFunc("/signout", signOut(sessions))
 		mux.HandleFunc("/", signedIn(sessions))
-		w.hosts["shop."+name+".test"] = mux
+		w.serve("shop."+name+".test", mux)
 	}
 	return w, func() []string {
 		mu.Lock()
@@ -154,10 +154,10 @@ func TestAttacksOnAHandOverFailInChromium(t *testing.T) {
 	mallory.open("https://shop.two.test/begin?to=/", "signed in as mallory")
 	code := arrivals()[0]
 	// Her code is planted in ann's browser, also by a page of hers.
-	web.hosts["evil.three.test"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web.serve("evil.three.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<a href="https://shop.two.test%s">look here</a>`, template.HTMLEscapeString(code))
-	})
+	}))
 	ann.open("https://shop.two.test"+code, "handover_unsolicited")
 	ann.open("https://evil.three.test/", "look here")
 	ann.press("a", "handover_unsolicited")

@@ -44,7 +44,7 @@ func newPrograms(t *testing.T) (w *web, admit func(args ...string)) {
 		"--public-url", "https://id.one.test", "--trusted-proxy", "127.0.0.1",
 		"--handover-sites", "shop=https://shop.two.test/handover/callback", "--handover-secrets-file", file("secrets", "shop="+secret))
 	// The shop's server asks through the proxy, too.
-	w.hosts[w.server.Listener.Addr().String()] = w.hosts["id.one.test"]
+	w.serve(w.server.Listener.Addr().String(), w.host("id.one.test"))
 	t.Setenv("SSL_CERT_FILE", file("roots", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw}))))
 	launch(t, w, "shop.two.test", shop, example, "--listen", fmt.Sprint("localhost:", shop), "--secret-file", file("secret", secret),
 		"--admit", "https://id.one.test", "--asked-at", w.server.URL)
@@ -74,11 +74,11 @@ func launch(t *testing.T, w *web, host string, port int, program string, args ..
 		}
 	})
 	to := &url.URL{Scheme: "http", Host: fmt.Sprint("localhost:", port)}
-	w.hosts[host] = &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+	w.serve(host, &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(to)
 		p.Out.Host = host
 		p.SetXForwarded()
-	}}
+	}})
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		res, err := http.Get(to.String() + "/readyz")
 		if err == nil {

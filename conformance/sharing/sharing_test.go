@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,17 +50,31 @@ func program(t *testing.T, names ...string) string {
 // A web is hosts with names under .test, which are one server here.
 type web struct {
 	t      *testing.T
-	hosts  map[string]http.Handler
+	mu     sync.Mutex
+	hosts  map[string]http.Handler // guarded by mu
 	server *httptest.Server
 }
 
-// newWeb serves the hosts over HTTPS until the test ends. Hosts may be added
-// before a browser asks for them.
+// serve adds a host, also while browsers ask for others.
+func (w *web) serve(host string, h http.Handler) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hosts[host] = h
+}
+
+// host returns what serves one, nil for nothing.
+func (w *web) host(name string) http.Handler {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hosts[name]
+}
+
+// newWeb serves the hosts over HTTPS until the test ends.
 func newWeb(t *testing.T) *web {
 	t.Helper()
 	w := &web{t: t, hosts: map[string]http.Handler{}}
 	w.server = httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if h := w.hosts[r.Host]; h != nil {
+		if h := w.host(r.Host); h != nil {
 			h.ServeHTTP(out, r)
 			return
 		}

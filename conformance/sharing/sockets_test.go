@@ -31,7 +31,7 @@ func TestSocketsInChromiumCloseWhenAnotherTabSignsOut(t *testing.T) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, socketsPage)
 	})
-	web.hosts["app.one.test"] = mux
+	web.serve("app.one.test", mux)
 	page := web.browser("")
 	other := page.tab()
 	page.open("https://app.one.test/signin?as=ann", "welcome ann")
@@ -44,9 +44,9 @@ func TestSocketsInChromiumCloseWhenAnotherTabSignsOut(t *testing.T) {
 	// A page of another site gets no socket, though the browser sends the cookie
 	// along where it is of the same site.
 	page.open("https://app.one.test/signin?as=ann", "welcome ann")
-	web.hosts["evil.one.test"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web.serve("evil.one.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, socketsPage)
-	})
+	}))
 	page.open("https://evil.one.test/", "socket closed 1006")
 }

@@ -58,17 +58,17 @@ func TestAppsOnSubDomainsShareSessionsAndAPlantedOneIsCaught(t *testing.T) {
 		mux.HandleFunc("/signin", signIn(sessions))
 		mux.HandleFunc("/signout", signOut(sessions))
 		mux.HandleFunc("/", signedIn(sessions))
-		web.hosts[host] = sessions.Handler(mux)
+		web.serve(host, sessions.Handler(mux))
 	}
 	// A page on another sub-domain, which is not ours, and another site.
 	planted := ""
-	web.hosts["evil.one.test"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web.serve("evil.one.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" { // and not with its icon, whenever the browser asks for that
 			w.Header().Add("Set-Cookie", planted)
 		}
 		fmt.Fprint(w, "hello")
-	})
-	web.hosts["app.two.test"] = web.hosts["app.one.test"]
+	}))
+	web.serve("app.two.test", web.host("app.one.test"))
 
 	ann := web.browser("")
 	ann.open("https://app.one.test/signin?as=ann", "welcome ann")
