@@ -27,7 +27,6 @@ import (
 type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
-	guesses  Guesser     // store, if it is one
 	seal     *sealed     // store, where the records travel in the cookie
 	cookie   *cookie.Cookie
 	realm    token.Digest // of the cookie's name
@@ -98,7 +97,6 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		m.log = slog.Default()
 	}
 	m.epochs, _ = store.(EpochGetter)
-	m.guesses, _ = store.(Guesser)
 	if m.codec == nil {
 		m.codec = newJSONCodec(reflect.TypeFor[D]())
 	}
@@ -149,9 +147,6 @@ type held struct {
 	item  Item
 	epoch uint64 // of the subject
 	rec   record
-
-	guess   bool   // what the store remembers of it will do
-	guessed *Epoch // that of what the store remembered; nil where it was read
 }
 
 func (h *held) info() Info {
@@ -235,7 +230,7 @@ func (m *Manager[D]) unreadable(sid string, err error) {
 // the request has none, and returns it as it is now kept. The change is in the
 // store when Update returns nil; write the response after that.
 //
-// Fn gets the data as it is now, or was, and may run more than once, when another
+// Fn gets the data as it is now and may run more than once, when another
 // process wrote meanwhile; it should do nothing but change the data. Its error
 // ends Update, and nothing is kept. While fn runs, other updates of the session
 // in this process wait: fn must not update the same session. Those that wait for
@@ -250,36 +245,32 @@ func (m *Manager[D]) unreadable(sid string, err error) {
 func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
-	for guess := m.guesses != nil; ; guess = false {
-		h := held{guess: guess}
-		err = m.hold(r, &h)
-		m.forget(r)
-		switch {
-		case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
-			s := &Session[D]{}
-			if err := fn(&s.Data); err != nil {
-				return nil, err
-			}
-			if reflect.ValueOf(&s.Data).Elem().IsZero() {
-				return s, nil
-			}
-			return m.begin(w, r, "", s.Data, "", nil, time.Now())
-		case errors.Is(err, ErrAmbiguous):
-			m.cookie.DeleteAll(w, r) // or the visitor is refused for ever
-			return nil, err
-		case err != nil:
+	ctx := r.Context()
+	var h held
+	err = m.hold(r, &h)
+	m.forget(r)
+	switch {
+	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
+		s := &Session[D]{}
+		if err := fn(&s.Data); err != nil {
 			return nil, err
 		}
-		before, guessed := h.item.Expires, h.guessed != nil
-		s, err := m.update(r.Context(), &h, fn)
-		if guessed && (errors.Is(err, ErrNone) || errors.Is(err, ErrExpired)) {
-			continue // it has gone since it was remembered, or fn says so
+		if reflect.ValueOf(&s.Data).Elem().IsZero() {
+			return s, nil
 		}
-		if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
-			err = m.setCookie(w, &h, time.Now())
-		}
-		return s, err
+		return m.begin(w, r, "", s.Data, "", nil, time.Now())
+	case errors.Is(err, ErrAmbiguous):
+		m.cookie.DeleteAll(w, r) // or the visitor is refused for ever
+		return nil, err
+	case err != nil:
+		return nil, err
 	}
+	before := h.item.Expires
+	s, err := m.update(ctx, &h, fn)
+	if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
+		err = m.setCookie(w, &h, time.Now())
+	}
+	return s, err
 }
 
 // Prove notes that the subject of the request's session has just proved itself
@@ -371,15 +362,11 @@ func union(amr string, more []string) string {
 func (m *Manager[D]) write(ctx context.Context, h *held, data []byte) error {
 	it := h.item
 	it.Value = h.rec.value(data)
-	var err error
-	if h.guessed != nil {
-		it.Version, err = m.guesses.SwapIn(ctx, h.sid, it.Version, it, *h.guessed)
-	} else {
-		it.Version, err = m.store.Swap(ctx, h.sid, it.Version, it)
-	}
+	v, err := m.store.Swap(ctx, h.sid, h.item.Version, it)
 	if err != nil {
 		return storeError(err)
 	}
+	it.Version = v
 	h.item = it
 	return nil
 }

@@ -100,21 +100,7 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
-	if h.guess && m.recall(ctx, h, bearer, now) {
-		return nil
-	}
-	h.guess, h.guessed = false, nil
 	return m.counts(ctx, h, m.itself(ctx, h, now), bearer, now)
-}
-
-// recall is check of what the store remembers, which says only that it may count.
-func (m *Manager[D]) recall(ctx context.Context, h *held, bearer bool, now time.Time) bool {
-	it, epoch, ok := m.guesses.Guess(h.sid)
-	if !ok {
-		return false
-	}
-	h.item, h.guessed = it, &epoch
-	return m.counts(ctx, h, h.judge(epoch, now), bearer, now) == nil
 }
 
 // counts says why h's session, of which err says whether it is alive, does not count

@@ -59,10 +59,6 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 			h.placeInURL(now)
 			s.Info, same = h.info(), false
 		}
-		if h.guessed != nil && (same || shared && m.queue.followed(h.sid)) {
-			h.guess = false // only a write of its own would show that it was so
-			continue
-		}
 		if same && b.clean() {
 			return s, refused
 		}
@@ -78,7 +74,6 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 			case !changed(err):
 				return nil, err
 			}
-			h.guess = false
 			continue
 		}
 		// What it saw may never be in the store. So a refusal waits too: it may
@@ -115,7 +110,7 @@ func (m *Manager[D]) change(h *held, fn func(*D) error) (*Session[D], []byte, er
 // resume holds the record as a batch has it. What h presents must be good for it.
 func (m *Manager[D]) resume(ctx context.Context, h *held, b *batch, now time.Time) error {
 	bearer := h.rec.flags&flagBearer != 0
-	h.item, h.epoch, h.rec, h.guessed = b.item, b.epoch, b.rec, nil
+	h.item, h.epoch, h.rec = b.item, b.epoch, b.rec
 	if h.named != nil {
 		return h.meant()
 	}
