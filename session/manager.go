@@ -27,6 +27,7 @@ import (
 type Manager[D any] struct {
 	store    Store
 	epochs   EpochGetter // store, if it is one
+	guesses  Guesser     // store, if it is one
 	seal     *sealed     // store, where the records travel in the cookie
 	cookie   *cookie.Cookie
 	realm    token.Digest // of the cookie's name
@@ -97,6 +98,7 @@ func New[D any](store Store, o *Options) (*Manager[D], error) {
 		m.log = slog.Default()
 	}
 	m.epochs, _ = store.(EpochGetter)
+	m.guesses, _ = store.(Guesser)
 	if m.codec == nil {
 		m.codec = newJSONCodec(reflect.TypeFor[D]())
 	}
@@ -145,14 +147,17 @@ type held struct {
 	tok   token.Token // none where it was found by its sid
 	named *Named      // by which it was found; nil for none
 	item  Item
-	epoch uint64 // of the subject
+	epoch Epoch // of the subject, in which alone a write counts
 	rec   record
+
+	guess   bool // what the store remembers of it will do
+	guessed bool // it is what the store remembered, and was not read
 }
 
 func (h *held) info() Info {
 	rec := &h.rec
 	if rec.created == 0 { // of a sealed session, and its cookie is not here
-		return Info{SID: h.sid, Subject: h.item.Subject, IdleExpiresAt: h.item.Expires, ExpiresAt: rec.end(), Epoch: h.epoch}
+		return Info{SID: h.sid, Subject: h.item.Subject, IdleExpiresAt: h.item.Expires, ExpiresAt: rec.end(), Epoch: h.epoch.N}
 	}
 	i := Info{
 		SID:           h.sid,
@@ -167,7 +172,7 @@ func (h *held) info() Info {
 		JWT:           rec.place() == placeJWT,
 		URL:           rec.place() == placeURL,
 		Parent:        rec.parent,
-		Epoch:         h.epoch,
+		Epoch:         h.epoch.N,
 		amr:           rec.text[0],
 	}
 	i.LastSeenAt = i.IdleExpiresAt.Add(-time.Duration(rec.idle) * time.Millisecond)
@@ -230,7 +235,7 @@ func (m *Manager[D]) unreadable(sid string, err error) {
 // the request has none, and returns it as it is now kept. The change is in the
 // store when Update returns nil; write the response after that.
 //
-// Fn gets the data as it is now and may run more than once, when another
+// Fn gets the data as it is now, or was, and may run more than once, when another
 // process wrote meanwhile; it should do nothing but change the data. Its error
 // ends Update, and nothing is kept. While fn runs, other updates of the session
 // in this process wait: fn must not update the same session. Those that wait for
@@ -245,32 +250,36 @@ func (m *Manager[D]) unreadable(sid string, err error) {
 func (m *Manager[D]) Update(w http.ResponseWriter, r *http.Request, fn func(*D) error) (_ *Session[D], err error) {
 	r, c := m.carry(r)
 	defer c.set(w, &err)
-	ctx := r.Context()
-	var h held
-	err = m.hold(r, &h)
-	m.forget(r)
-	switch {
-	case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
-		s := &Session[D]{}
-		if err := fn(&s.Data); err != nil {
+	for guess := m.guesses != nil; ; guess = false {
+		h := held{guess: guess}
+		err = m.hold(r, &h)
+		m.forget(r)
+		switch {
+		case errors.Is(err, ErrNone), errors.Is(err, ErrExpired):
+			s := &Session[D]{}
+			if err := fn(&s.Data); err != nil {
+				return nil, err
+			}
+			if reflect.ValueOf(&s.Data).Elem().IsZero() {
+				return s, nil
+			}
+			return m.begin(w, r, "", s.Data, "", nil, time.Now())
+		case errors.Is(err, ErrAmbiguous):
+			m.cookie.DeleteAll(w, r) // or the visitor is refused for ever
+			return nil, err
+		case err != nil:
 			return nil, err
 		}
-		if reflect.ValueOf(&s.Data).Elem().IsZero() {
-			return s, nil
+		before, guessed := h.item.Expires, h.guessed
+		s, err := m.update(r.Context(), &h, fn)
+		if guessed && (errors.Is(err, ErrNone) || errors.Is(err, ErrExpired)) {
+			continue // it has gone since it was remembered, or fn says so
 		}
-		return m.begin(w, r, "", s.Data, "", nil, time.Now())
-	case errors.Is(err, ErrAmbiguous):
-		m.cookie.DeleteAll(w, r) // or the visitor is refused for ever
-		return nil, err
-	case err != nil:
-		return nil, err
+		if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
+			err = m.setCookie(w, &h, time.Now())
+		}
+		return s, err
 	}
-	before := h.item.Expires
-	s, err := m.update(ctx, &h, fn)
-	if err == nil && h.rec.flags&(flagPersistent|flagBearer) == flagPersistent && h.item.Expires.After(before) {
-		err = m.setCookie(w, &h, time.Now())
-	}
-	return s, err
 }
 
 // Prove notes that the subject of the request's session has just proved itself
@@ -362,11 +371,15 @@ func union(amr string, more []string) string {
 func (m *Manager[D]) write(ctx context.Context, h *held, data []byte) error {
 	it := h.item
 	it.Value = h.rec.value(data)
-	v, err := m.store.Swap(ctx, h.sid, h.item.Version, it)
+	var err error
+	if m.guesses != nil {
+		it.Version, err = m.guesses.SwapIn(ctx, h.sid, it.Version, it, h.epoch)
+	} else {
+		it.Version, err = m.store.Swap(ctx, h.sid, it.Version, it)
+	}
 	if err != nil {
 		return storeError(err)
 	}
-	it.Version = v
 	h.item = it
 	return nil
 }
@@ -503,7 +516,7 @@ func (m *Manager[D]) begin(w http.ResponseWriter, r *http.Request, subject strin
 		if h.rec.epoch, err = m.epochFor(ctx, subject, h.rec.end(), now); err != nil {
 			return nil, err
 		}
-		h.epoch = h.rec.epoch
+		h.epoch.N = h.rec.epoch
 	}
 	h.item = Item{
 		Value:   h.rec.value(encoded),
@@ -860,7 +873,7 @@ func (m *Manager[D]) listSome(ctx context.Context, subject, after string, limit 
 			if !epochs[e.Subject].alive(e.Key, h.rec.epoch) {
 				continue
 			}
-			h.epoch = epochs[e.Subject].N
+			h.epoch = epochs[e.Subject]
 		}
 		switch err := m.parentAlive(ctx, &h); {
 		case errors.Is(err, admit.Unauthenticated):

@@ -50,7 +50,7 @@ func (h *held) meant() error {
 		return h.meantURL()
 	case h.rec.place() != placeJWT || h.item.Subject == "" || h.item.Subject != by.Subject:
 		return ErrNone // a session is good only in the place it was begun for
-	case by.Epoch < h.epoch:
+	case by.Epoch < h.epoch.N:
 		return ErrStale
 	}
 	return nil

@@ -51,7 +51,7 @@ const (
 // A batch is updates of one session that share a write.
 type batch struct {
 	item    Item // as it was read
-	epoch   uint64
+	epoch   Epoch
 	rec     record    // its data is as the last of the updates left it
 	updates []*writer // who wait for the write
 }

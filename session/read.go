@@ -22,7 +22,8 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	switch c := r.Context().Value(m).(type) {
 	case *requestContext[D]:
 		if c.fresh(m.made) {
-			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
+			h.tok, h.named, h.item = c.tok, c.named, c.item()
+			h.epoch = Epoch{N: c.epoch} // where there was more to it a write is a conflict, and it is read
 			if h.named != nil {
 				h.sid = h.named.SID
 			} else {
@@ -49,6 +50,7 @@ func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
 	found := false
 	worst := error(ErrNone)
 	texts, bearer := m.presented(r, buf[:0])
+	h.guess = h.guess && len(texts) == 1 // which of several counts is no guess
 	for _, text := range texts {
 		tok, err := token.Parse(token.Session, text)
 		if err != nil {
@@ -100,7 +102,21 @@ func (m *Manager[D]) presented(r *http.Request, dst []string) (texts []string, b
 
 // check reads the session of h's token and says why it does not count.
 func (m *Manager[D]) check(ctx context.Context, h *held, bearer bool, now time.Time) error {
+	if h.guess && m.recall(ctx, h, bearer, now) {
+		return nil
+	}
+	h.guess, h.guessed = false, false
 	return m.counts(ctx, h, m.itself(ctx, h, now), bearer, now)
+}
+
+// recall is check of what the store remembers, which says only that it may count.
+func (m *Manager[D]) recall(ctx context.Context, h *held, bearer bool, now time.Time) bool {
+	it, epoch, ok := m.guesses.Guess(h.sid)
+	if !ok {
+		return false
+	}
+	h.item, h.guessed = it, true
+	return m.counts(ctx, h, h.judge(epoch, now), bearer, now) == nil
 }
 
 // counts says why h's session, of which err says whether it is alive, does not count
@@ -216,7 +232,7 @@ var errUnreadable = fmt.Errorf("a record of another form: %w", ErrNone)
 // judge reads the held item. ErrNone, ErrEnded or ErrExpired where it does not
 // count.
 func (h *held) judge(epoch Epoch, now time.Time) error {
-	h.rec, h.epoch = record{}, epoch.N
+	h.rec, h.epoch = record{}, epoch
 	switch {
 	case !h.rec.parse(h.item.Value):
 		return errUnreadable
@@ -270,7 +286,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			request http.Request
 		}{context: requestContext[D]{
 			Context: r.Context(), manager: m, readAt: read, tok: h.tok, named: h.named,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch.N,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)

@@ -99,6 +99,19 @@ type EpochGetter interface {
 	GetWithEpoch(ctx context.Context, key string) (it Item, epoch Epoch, err error)
 }
 
+// A Guesser is a Store that a call takes a trip to, and that remembers some of what its
+// calls had. A Manager's update begins with that and takes one trip in place of two: what
+// has become untrue meanwhile is a conflict, and then it is read.
+type Guesser interface {
+	// Guess returns what was last read or written of a record here, with its subject's
+	// epoch, where that is remembered. Either may have changed since.
+	Guess(key string) (it Item, epoch Epoch, ok bool)
+
+	// SwapIn is Swap for a record that counts in this epoch of its subject: in another,
+	// or where there is none, it is ErrConflict. Of a record without a subject it is Swap.
+	SwapIn(ctx context.Context, key string, old uint64, it Item, epoch Epoch) (version uint64, err error)
+}
+
 // A Lister is a Store that can find the records of a subject.
 type Lister interface {
 	// List returns up to limit records with this subject, or of everybody's and

@@ -59,13 +59,18 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 			h.placeInURL(now)
 			s.Info, same = h.info(), false
 		}
+		alone := b == nil && !(shared && m.queue.followed(h.sid))
+		if h.guessed && (same || !alone) {
+			h.guess = false // only a write of its own would show that it was so
+			continue
+		}
 		if same && b.clean() {
 			return s, refused
 		}
 		if !same && h.prolong(now) {
 			s.Info = h.info()
 		}
-		if b == nil && !(shared && m.queue.followed(h.sid)) {
+		if alone {
 			err := m.write(ctx, h, data)
 			switch {
 			case err == nil:
@@ -74,6 +79,7 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 			case !changed(err):
 				return nil, err
 			}
+			h.guess = false
 			continue
 		}
 		// What it saw may never be in the store. So a refusal waits too: it may
@@ -110,7 +116,7 @@ func (m *Manager[D]) change(h *held, fn func(*D) error) (*Session[D], []byte, er
 // resume holds the record as a batch has it. What h presents must be good for it.
 func (m *Manager[D]) resume(ctx context.Context, h *held, b *batch, now time.Time) error {
 	bearer := h.rec.flags&flagBearer != 0
-	h.item, h.epoch, h.rec = b.item, b.epoch, b.rec
+	h.item, h.epoch, h.rec, h.guessed = b.item, b.epoch, b.rec, false
 	if h.named != nil {
 		return h.meant()
 	}
@@ -132,5 +138,5 @@ func (m *Manager[D]) commit(ctx context.Context, sid string, b *batch) {
 			defer cancel()
 		}
 	}
-	err = m.write(ctx, &held{sid: sid, item: b.item, rec: b.rec}, []byte(b.rec.data))
+	err = m.write(ctx, &held{sid: sid, item: b.item, epoch: b.epoch, rec: b.rec}, []byte(b.rec.data))
 }

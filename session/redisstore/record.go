@@ -52,14 +52,24 @@ func item(r string) (it session.Item, err error) {
 	if len(r) < atSubject || r[atExpires-1] != ' ' || r[atRun-1] != ' ' || r[atSize-1] != ' ' || r[atSubject-1] != ' ' {
 		return it, noAnswer(r)
 	}
-	version, err1 := strconv.ParseUint(r[:atExpires-1], 10, 48)
-	expires, err2 := strconv.ParseUint(r[atExpires:atRun-1], 10, 48)
-	size, err3 := strconv.ParseUint(r[atSize:atSubject-1], 10, 8)
-	if err1 != nil || err2 != nil || err3 != nil || len(r)-atSubject < int(size) {
+	version, expires, size := digits(r[:atExpires-1]), digits(r[atExpires:atRun-1]), digits(r[atSize:atSubject-1])
+	if version < 0 || expires < 0 || size < 0 || size > 255 || len(r)-atSubject < int(size) {
 		return it, noAnswer(r)
 	}
 	end := atSubject + int(size)
-	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(int64(expires)), Version: version}, nil
+	return session.Item{Value: r[end:], Subject: r[atSubject:end], Expires: time.UnixMilli(expires), Version: uint64(version)}, nil
+}
+
+// digits reads a number of at most 15 digits, -1 for none.
+func digits(text string) (n int64) {
+	for i := range len(text) {
+		d := text[i] - '0'
+		if d > 9 {
+			return -1
+		}
+		n = n*10 + int64(d)
+	}
+	return n
 }
 
 // splitEpoch reads the answer to a check: the epoch's length and a space, the epoch and

@@ -17,9 +17,12 @@ local name, op = KEYS[1], ARGV[2]
 -- A server that began anew from a snapshot, or a replica that took over, may
 -- have lost what undid its records. It has lost the script too, and so learns
 -- here that what an earlier run wrote counts no more.
-local run = 'kept............'
-if not persistent then
-	run = call('GET', runs)
+local run, r = 'kept............', nil
+if persistent then
+	r = redis.pcall('GET', name)
+else
+	local both = call('MGET', runs, name)
+	run, r = both[1], both[2]
 	if not run or ARGV[1] == 'new' then
 		run = sub(string.match(call('INFO', 'server'), 'run_id:(%x+)'), 1, 16)
 		call('SET', runs, run)
@@ -30,40 +33,59 @@ end
 -- this run in its place, or is no string, none of us wrote: it is as good as absent.
 local function ours(r) return type(r) == 'string' and sub(r, 33, 48) == run and r end
 
-local function read(at) return ours(redis.pcall('GET', at)) end
-
--- head reads all that may stand before the value: 53 characters, and 255 of a subject.
-local function head(at) return ours(redis.pcall('GETRANGE', at, '0', '307')) end
-
 -- subject returns whose a record is, and where its value begins.
 local function subject(r)
 	local last = 53 + sub(r, 50, 52)
 	return sub(r, 54, last), last + 1
 end
 
+-- epoch returns the value of a subject's epoch record, '' where there is none.
+local function epoch(at)
+	local e = ours(redis.pcall('GET', at))
+	if not e then return '' end
+	local _, value = subject(e)
+	return sub(e, value)
+end
+
+r = ours(r)
+
 -- Reads come first: what only writes need costs them nothing here.
 if op == 'get' then
-	return read(name) or ''
+	return r or ''
 
 elseif op == 'check' then -- with the epoch before it, and that one's length
-	local r, epoch = read(name), ''
 	if not r then return '' end
 	local whose = subject(r)
-	local e = whose ~= '' and read(records .. 'e:' .. whose)
-	if e then
-		local _, value = subject(e)
-		epoch = sub(e, value)
-	end
-	return #epoch .. ' ' .. epoch .. r
+	local e = whose ~= '' and epoch(records .. 'e:' .. whose) or ''
+	return #e .. ' ' .. e .. r
+end
+
+-- millis is a time as Redis takes it. A number of Lua's it would have to write out.
+local function millis(expires) return string.match(expires, '[1-9]%d*') end
+
+-- A put has the old version or "", version, expires, the rest; and the epoch that its
+-- writer knew of, and where that is kept, if it counts only in that one.
+local was, is -- whose the record was, and whose it is
+if op == 'put' then
+	local old, version, expires, rest = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+	local stands = r and sub(r, 1, 15)
+	if stands == version then return 1 end -- a client sent it again, not having heard
+	if old == '' and r then return 0 end
+	if old ~= '' and not r then return -1 end
+	if old ~= '' and stands ~= old then return 0 end
+	if ARGV[8] and epoch(ARGV[8]) ~= ARGV[7] then return 0 end
+	call('SET', name, version .. ' ' .. expires .. ' ' .. run .. ' ' .. rest, 'PXAT', millis(expires))
+	was, is = r and subject(r), sub(rest, 5, 4 + sub(rest, 1, 3))
+	if spread or was == is and expires <= sub(r, 17, 31) then return 1 end -- the index is as it was
 end
 
 -- The index has "k" key, and "s" subject NUL key, of every record. It lasts as
 -- long as the last of them.
 local function outlive(expires)
 	if call('PTTL', index) == -1 then
-		call('PEXPIREAT', index, tonumber(expires))
+		call('PEXPIREAT', index, millis(expires))
 	else
-		call('PEXPIREAT', index, tonumber(expires), 'GT')
+		call('PEXPIREAT', index, millis(expires), 'GT')
 	end
 end
 
@@ -76,45 +98,33 @@ end
 local function tidy()
 	for _, m in ipairs(call('ZRANDMEMBER', index, '6')) do
 		local whose, key = string.match(m, '^s(.-)%z(.*)$')
-		if not head(records .. (key or sub(m, 2))) then
+		if not ours(redis.pcall('GETRANGE', records .. (key or sub(m, 2)), '0', '47')) then
 			if key then unlist(key, whose) else call('ZREM', index, m) end
 		end
 	end
 end
 
-if op == 'put' then -- old version or "", version, expires, the rest
-	local old, version, expires, rest = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-	local r = head(name)
-	local stands = r and sub(r, 1, 15)
-	if stands == version then return 1 end -- a client sent it again, not having heard
-	if old == '' and r then return 0 end
-	if old ~= '' and not r then return -1 end
-	if old ~= '' and stands ~= old then return 0 end
-	call('SET', name, version .. ' ' .. expires .. ' ' .. run .. ' ' .. rest, 'PXAT', tonumber(expires))
-	if not spread then
-		local key, was, is = sub(name, #records + 1), r and subject(r), sub(rest, 5, 4 + tonumber(sub(rest, 1, 3)))
-		if was ~= is then
-			if was then unlist(key, was) end
-			call('ZADD', index, '0', 'k' .. key, '0', 's' .. is .. '\0' .. key)
-		end
-		if was ~= is or expires > sub(r, 17, 31) then outlive(expires) end
-		if not r then tidy() end
+if op == 'put' then -- it stands, but for the index
+	local key = sub(name, #records + 1)
+	if was ~= is then
+		if was then unlist(key, was) end
+		call('ZADD', index, '0', 'k' .. key, '0', 's' .. is .. '\0' .. key)
 	end
+	outlive(ARGV[5])
+	if not r then tidy() end
 	return 1
 
 elseif op == 'touch' then -- version, expires
-	local r = head(name)
 	if not r then return -1 end
 	if sub(r, 1, 15) ~= ARGV[3] then return 0 end
 	if ARGV[4] > sub(r, 17, 31) then
-		call('SETRANGE', name, 16, ARGV[4])
-		call('PEXPIREAT', name, tonumber(ARGV[4]))
+		call('SETRANGE', name, '16', ARGV[4])
+		call('PEXPIREAT', name, millis(ARGV[4]))
 		if not spread then outlive(ARGV[4]) end
 	end
 	return 1
 
 elseif op == 'delete' then
-	local r = head(name)
 	call('DEL', name)
 	if r and not spread then unlist(sub(name, #records + 1), (subject(r))) end
 	return 1
@@ -126,7 +136,7 @@ elseif op == 'list' then -- subject or "", after, limit
 	local found = {''} -- where to go on, then keys and records
 	for _, m in ipairs(members) do
 		local key = sub(m, #from + 1)
-		local r = read(records .. key)
+		local r = ours(redis.pcall('GET', records .. key))
 		if r and (whose == '' or subject(r) == whose) then
 			found[#found + 1], found[#found + 2] = key, r
 			if #found == 1 + 2 * limit then return found end

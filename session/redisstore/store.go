@@ -128,8 +128,8 @@ func (b *base) doSince(ctx context.Context, begun time.Time, key, op string, res
 	// One piece of memory, which a client that gives up may still read.
 	c := &struct {
 		bounded
-		args [10]string
-	}{bounded: within(ctx, begun, b.timeout), args: [10]string{"EVALSHA", b.sha, "1", b.records + key, "again", op}}
+		args [12]string
+	}{bounded: within(ctx, begun, b.timeout), args: [12]string{"EVALSHA", b.sha, "1", b.records + key, "again", op}}
 	defer c.end()
 	args := append(c.args[:6], rest...)
 	reply, err := b.client(&c.bounded, args...)
@@ -236,6 +236,24 @@ func (b *base) Add(ctx context.Context, key string, it session.Item) (uint64, er
 }
 
 // Swap implements [session.Store].
+func (s *Store) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
+	version, err := s.base.Swap(ctx, key, old, it)
+	s.noteWrite(key, it, version, err)
+	return version, err
+}
+
+// SwapIn implements [session.Guesser].
+func (s *Store) SwapIn(ctx context.Context, key string, old uint64, it session.Item, epoch session.Epoch) (uint64, error) {
+	if it.Subject == "" {
+		return s.Swap(ctx, key, old, it)
+	}
+	var buf [20]byte
+	version, err := s.put(ctx, key, appendNumber(buf[:0], old), it, epoch.String(), s.records+session.EpochKey(it.Subject))
+	s.noteWrite(key, it, version, err)
+	return version, err
+}
+
+// Swap implements [session.Store].
 func (b *base) Swap(ctx context.Context, key string, old uint64, it session.Item) (uint64, error) {
 	var buf [20]byte
 	return b.put(ctx, key, appendNumber(buf[:0], old), it)
@@ -245,7 +263,9 @@ func (b *base) Swap(ctx context.Context, key string, old uint64, it session.Item
 // client sent twice, because it did not hear the first answer, is so told from
 // another's. Left to count, the second would be a conflict, and what was done
 // would be done again.
-func (b *base) put(ctx context.Context, key string, old []byte, it session.Item) (uint64, error) {
+//
+// In is the epoch in which alone it counts, and where that is kept, or nothing.
+func (b *base) put(ctx context.Context, key string, old []byte, it session.Item, in ...string) (uint64, error) {
 	if err := session.CheckRecord(key, it); err != nil {
 		return 0, err
 	}
@@ -258,7 +278,8 @@ func (b *base) put(ctx context.Context, key string, old []byte, it session.Item)
 	text := string(append(append(all, it.Subject...), it.Value...))
 	was, text := text[:len(old)], text[len(old):]
 	const width = atExpires - 1
-	return version, b.changed(b.do(ctx, key, "put", was, text[:width], text[width:2*width], text[2*width:]))
+	args := [6]string{was, text[:width], text[width : 2*width], text[2*width:]}
+	return version, b.changed(b.do(ctx, key, "put", args[:4+copy(args[4:], in)]...))
 }
 
 // Touch implements [session.Store].

@@ -66,6 +66,13 @@ var mutants = []struct {
 	{"the epoch of nobody counts", "a record and its"},
 	{"an expired epoch does not count", "a record and its"},
 	{"the epoch is found by a cut subject", "a record and its"},
+	{"a guess is the one before", "a guess is"},
+	{"a guess has no epoch", "a guess is"},
+	{"any epoch will do", "a guess is"},
+	{"no epoch will do", "a guess is"},
+	{"the number of the epoch will do", "a guess is"},
+	{"any version of the right epoch will do", "a guess is"},
+	{"nobody needs an epoch too", "a guess is"},
 	{"list has no order", "list finds"},
 	{"list begins with after", "list finds"},
 	{"list matches prefixes", "list finds"},
@@ -522,6 +529,37 @@ func (n *naive) GetWithEpoch(ctx context.Context, key string) (session.Item, ses
 		return it, session.Epoch{}, nil
 	}
 	return it, session.ParseEpoch(e.Value), err
+}
+
+// Guess remembers all that there is.
+func (n *naive) Guess(key string) (session.Item, session.Epoch, bool) {
+	it, epoch, err := n.GetWithEpoch(context.Background(), key)
+	if n.has("a guess is the one before") {
+		if was, ok := n.old[key]; ok {
+			it = was
+		}
+	}
+	if n.has("a guess has no epoch") {
+		epoch = session.Epoch{}
+	}
+	return it, epoch, err == nil
+}
+
+func (n *naive) SwapIn(ctx context.Context, key string, old uint64, it session.Item, epoch session.Epoch) (uint64, error) {
+	is, now, err := n.GetWithEpoch(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case n.has("any version of the right epoch will do"):
+		old = is.Version
+	case n.has("no epoch will do") && now == session.Epoch{}, n.has("the number of the epoch will do") && now.N == epoch.N:
+		epoch = now
+	}
+	if now != epoch && (it.Subject != "" || n.has("nobody needs an epoch too")) && !n.has("any epoch will do") {
+		return 0, session.ErrConflict
+	}
+	return n.Swap(ctx, key, old, it)
 }
 
 func (n *naive) List(ctx context.Context, subject, after string, limit int) ([]session.Entry, error) {

@@ -88,6 +88,85 @@ func epochs(k *kit) {
 	with("moves", it, none)
 }
 
+func guesses(k *kit) {
+	g, ok := k.Store.(session.Guesser)
+	if !ok {
+		return
+	}
+	if _, _, ok := g.Guess("absent"); ok {
+		k.Fatal("Guess knows an absent record")
+	}
+	exp := later()
+	for i, subject := range subjects {
+		key := fmt.Sprint("of-", i)
+		it := k.add(key, session.Item{Value: "v", Subject: subject, Expires: exp})
+		now := session.Epoch{N: 5}
+		epoch := k.add(session.EpochKey(subject), session.Item{Value: "5", Subject: "*", Expires: exp})
+
+		// Nobody else is here, so that what is remembered is what there is.
+		remembered := func() {
+			k.Helper()
+			if last, n, ok := g.Guess(key); ok {
+				k.same(key, last, it)
+				if n != now {
+					k.Fatalf("Guess(%q): epoch %v, want %v", key, n, now)
+				}
+			}
+		}
+		read := func() {
+			k.Helper()
+			if e, ok := k.Store.(session.EpochGetter); ok {
+				if _, _, err := e.GetWithEpoch(k.ctx, key); err != nil {
+					k.Fatal(err)
+				}
+			}
+			remembered()
+		}
+		swapIn := func(value string, old uint64, epoch session.Epoch, want error) {
+			k.Helper()
+			next := session.Item{Value: value, Subject: subject, Expires: exp}
+			v, err := g.SwapIn(k.ctx, key, old, next, epoch)
+			k.wantErr(fmt.Sprintf("SwapIn(%q) of subject %q in epoch %v", key, subject, epoch), err, want)
+			if err == nil {
+				it = k.versioned(next, v)
+			}
+			k.want(key, it)
+		}
+		read()
+		swapIn("w", it.Version, now, nil)
+		remembered()
+		read()
+		before := it.Version
+		it = k.swap(key, it.Version, session.Item{Value: "x", Subject: subject, Expires: exp})
+		swapIn("y", before, now, session.ErrConflict)
+		read()
+		for _, other := range []session.Epoch{{}, {N: 6}, {N: 5, Floor: 4}} {
+			swapIn("y", it.Version, other, session.ErrConflict)
+		}
+		for _, later := range []session.Epoch{now.Next(""), now.NextClaims(), now.Next(token.New(token.Session).Selector())} {
+			epoch = k.swap(session.EpochKey(subject), epoch.Version, session.Item{Value: later.String(), Subject: "*", Expires: exp})
+			swapIn("z", it.Version, now, session.ErrConflict)
+			now = later
+			read()
+			swapIn(later.String(), it.Version, now, nil)
+		}
+		if err := k.Store.Delete(k.ctx, session.EpochKey(subject)); err != nil {
+			k.Fatal(err)
+		}
+		swapIn("of no epoch", it.Version, now, session.ErrConflict)
+		if err := k.Store.Delete(k.ctx, key); err != nil {
+			k.Fatal(err)
+		}
+		_, err := g.SwapIn(k.ctx, key, it.Version, it, now)
+		k.wantErr("SwapIn of an absent record", err, session.ErrNotFound)
+	}
+
+	guest := k.add("guest", session.Item{Value: "v", Expires: exp})
+	v, err := g.SwapIn(k.ctx, "guest", guest.Version, session.Item{Value: "w", Expires: exp}, session.Epoch{N: 5})
+	k.wantErr("SwapIn of nobody's record", err, nil)
+	k.want("guest", k.versioned(session.Item{Value: "w", Expires: exp}, v))
+}
+
 // page lists a subject's records by pages.
 func (k *kit) page(l session.Lister, subject string, size int) []session.Entry {
 	k.Helper()

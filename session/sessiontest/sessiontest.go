@@ -60,6 +60,7 @@ var checks = []check{
 	{"an ended context does nothing", endedContext},
 	{"a record is kept until its expiry", keptUntilExpiry},
 	{"a record and its subject's epoch come together", epochs},
+	{"a guess is what was there, and counts in its epoch", guesses},
 	{"list finds a subject's records in order", lists},
 	{"list sees every write", listSees},
 	{"list pages over what stays, whatever comes and goes", listStays},
