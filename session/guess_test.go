@@ -307,3 +307,128 @@ func TestAttackParallelUpdatesOfWhatIsRememberedOutliveTheEnding(t *testing.T) {
 		}
 	})
 }
+
+// Who began after the ending is carried by nobody who began before it.
+func TestAttackAJoinerOutlivesTheEnding(t *testing.T) {
+	twoProcesses(t, func(here, there process, b *browser) {
+		s, _, _ := here.update(b, more)
+		started, goOn := make(chan bool), make(chan bool)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			here.m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ran := false
+				here.m.Update(w, r, func(v *visit) error {
+					if !ran {
+						ran = true
+						close(started)
+						<-goOn
+					}
+					return more(v)
+				})
+			})).ServeHTTP(httptest.NewRecorder(), b.request())
+		})
+		<-started
+		was, _ := here.Memory.Get(t.Context(), s.SID)
+		if err := there.m.EndAll(t.Context(), "alice", "", "sign_out_everywhere"); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			if _, _, err := here.update(b, more); !errors.Is(err, ErrEnded) {
+				t.Errorf("it began after the ending: %v, want ErrEnded", err)
+			}
+		})
+		synctest.Wait() // it is in line
+		close(goOn)
+		wg.Wait()
+		if is, _ := here.Memory.Get(t.Context(), s.SID); is != was {
+			t.Errorf("it was changed: %+v, was %+v", is, was)
+		}
+	})
+}
+
+// Whether somebody waits changes at any moment, and between two looks as well.
+func TestAttackUpdatesOfWhatIsRememberedAtOnceOutliveTheEnding(t *testing.T) {
+	for range 300 {
+		twoProcesses(t, func(here, there process, b *browser) {
+			s, _, _ := here.update(b, more)
+			was, _ := here.Memory.Get(t.Context(), s.SID)
+			if err := there.m.EndAll(t.Context(), "alice", "", "sign_out_everywhere"); err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					if _, err := here.m.Update(httptest.NewRecorder(), b.request(), more); !errors.Is(err, ErrEnded) {
+						t.Errorf("an update of many: %v, want ErrEnded", err)
+					}
+				})
+			}
+			wg.Wait()
+			if is, _ := here.Memory.Get(t.Context(), s.SID); is != was {
+				t.Errorf("it was changed: %+v, was %+v", is, was)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// Which of several cookies counts is not for what is remembered to say.
+func TestTheCookieOfASessionThatEndedElsewhereHidesNoOther(t *testing.T) {
+	for _, subject := range []string{"alice", "bob", ""} {
+		twoProcesses(t, func(here, there process, b *browser) {
+			s, _, _ := here.update(b, more)
+			if err := there.m.EndSID(t.Context(), "alice", s.SID, "sign_out"); err != nil {
+				t.Fatal(err)
+			}
+			other := &browser{t: t}
+			other.start(there.m, subject, nil)
+			r := b.request()
+			for _, c := range other.request().Cookies() {
+				r.AddCookie(c)
+			}
+			w := httptest.NewRecorder()
+			s, err := here.m.Update(w, r, more)
+			if err != nil || s.Subject != subject || s.Data.Count != 1 || len(w.Result().Cookies()) > 0 {
+				t.Errorf("beside one of %q: %+v, %v, %v", subject, s, err, w.Result().Cookies())
+			}
+		})
+	}
+}
+
+func TestTheNewTokenCountsBesideTheOldOneThatIsRemembered(t *testing.T) {
+	twoProcesses(t, func(here, there process, b *browser) {
+		r := b.request()
+		b.do(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := there.m.Prove(w, r, "pwd"); err != nil {
+				t.Fatal(err)
+			}
+		})
+		for _, c := range b.request().Cookies() {
+			r.AddCookie(c)
+		}
+		if s, err := here.m.Update(httptest.NewRecorder(), r, more); err != nil || s.Data.Count != 2 {
+			t.Errorf("%+v, %v", s, err)
+		}
+	})
+}
+
+// What Handler read for has the epoch's number alone, and the write compares all of it.
+func TestAnUpdateOfASparedSessionThatHandlerReadForIsOneTripMore(t *testing.T) {
+	twoProcesses(t, func(here, there process, b *browser) {
+		s, _, _ := here.update(b, more)
+		if err := there.m.EndAll(t.Context(), "alice", s.SID, "password_changed"); err != nil {
+			t.Fatal(err)
+		}
+		here.trips.Store(0)
+		here.m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, err := here.m.Update(w, r, more); err != nil || s.Data.Count != 3 {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), b.request())
+		if n := here.trips.Load(); n != 2 {
+			t.Errorf("%d trips, want 2", n)
+		}
+	})
+}

@@ -189,3 +189,37 @@ func TestATombstoneOfAnOlderVersionStillEndsASession(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 }
+
+// Who comes with the token of a proof made in another process may follow one who has read
+// the record from before it.
+func TestAProofElsewhereCountsForAnUpdateInLine(t *testing.T) {
+	twoProcesses(t, func(here, there process, b *browser) {
+		older := *b
+		here.m.guesses = nil // the first has read what it begins with
+		started, goOn := make(chan bool), make(chan bool)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			ran := false
+			here.update(&older, func(v *visit) error {
+				if !ran {
+					ran = true
+					close(started)
+					<-goOn
+				}
+				return more(v)
+			})
+		})
+		<-started
+		if _, err := b.prove(there.m, "otp"); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			if s, _, err := here.update(b, more); err != nil || s.Data.Count != 2 {
+				t.Errorf("with the token of the proof: %+v, %v", s, err)
+			}
+		})
+		synctest.Wait() // it is in line
+		close(goOn)
+		wg.Wait()
+	})
+}

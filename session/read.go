@@ -22,14 +22,16 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	switch c := r.Context().Value(m).(type) {
 	case *requestContext[D]:
 		if c.fresh(m.made) {
-			h.tok, h.named, h.item = c.tok, c.named, c.item()
-			h.epoch = Epoch{N: c.epoch} // where there was more to it a write is a conflict, and it is read
+			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), Epoch{N: c.epoch}
 			if h.named != nil {
 				h.sid = h.named.SID
 			} else {
 				h.sid = c.tok.Selector()
 			}
 			h.rec.parse(h.item.Value)
+			if h.guess {
+				m.complete(h)
+			}
 			return nil
 		}
 	case *refusedContext[D]:
@@ -38,6 +40,14 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 		}
 	}
 	return m.read(r, h, time.Now())
+}
+
+// complete finds the rest of h's epoch, of which a context has the number alone. Where
+// nobody remembers it a write is a conflict, and then it is read.
+func (m *Manager[D]) complete(h *held) {
+	if _, whole, ok := m.guesses.Guess(h.sid); ok && whole.N == h.epoch.N {
+		h.epoch = whole // no number is given twice
+	}
 }
 
 func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {

@@ -44,7 +44,12 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 		now := time.Now()
 		var err error
 		if b != nil {
-			err = m.resume(ctx, h, b, now)
+			if m.resume(ctx, h, b, now) != nil { // it may be good for what there is since then
+				me, shared, ours = m.queue.join(ctx, h.sid, false), false, false
+				m.queue.pass(h.sid, b)
+				b = nil
+				continue
+			}
 		} else if !fresh {
 			err = m.reread(ctx, h, now)
 		}

@@ -131,6 +131,12 @@ func (s *Store) noteRead(h *hint, it session.Item, epoch session.Epoch) {
 	if h.known && h.item.Version == it.Version && h.item.Expires.Equal(it.Expires) && h.epoch == epoch {
 		return
 	}
+	if len(it.Value) > maxGuess {
+		if h.known {
+			s.hints.note(h.with(it, epoch, false))
+		}
+		return
+	}
 	it.Value, epoch.Spared = strings.Clone(it.Value), strings.Clone(epoch.Spared)
 	s.hints.note(h.with(it, epoch, true))
 }
