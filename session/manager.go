@@ -235,9 +235,10 @@ func (m *Manager[D]) unreadable(sid string, err error) {
 // the request has none, and returns it as it is now kept. The change is in the
 // store when Update returns nil; write the response after that.
 //
-// Fn gets the data as it is now, or was, and may run more than once, when another
-// process wrote meanwhile; it should do nothing but change the data. Its error
-// ends Update, and nothing is kept. While fn runs, other updates of the session
+// Fn gets the data as it is now, or was, and may run more than once: when another
+// process wrote meanwhile, or when the store remembered the data (see [Guesser])
+// and fn changed nothing. It should do nothing but change the data. Its error ends
+// Update, and nothing is kept. While fn runs, other updates of the session
 // in this process wait: fn must not update the same session. Those that wait for
 // each other share one write: fn may get data that is not in the store yet, but
 // Update returns nothing that was not. A change counts as use, as [Manager.Handler]

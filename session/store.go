@@ -101,7 +101,8 @@ type EpochGetter interface {
 
 // A Guesser is a Store that a call takes a trip to, and that remembers some of what its
 // calls had. A Manager's update begins with that and takes one trip in place of two: what
-// has become untrue meanwhile is a conflict, and then it is read.
+// has become untrue meanwhile is a conflict, and then it is read. A store that wraps one
+// and has a Swap of its own needs a SwapIn of its own, for a Manager prefers that.
 type Guesser interface {
 	// Guess returns what was last read or written of a record here, with its subject's
 	// epoch, where that is remembered. Either may have changed since.

@@ -342,12 +342,14 @@ func TestACheckIsOneTripAndAnUpdateTwo(t *testing.T) {
 // To read is a script only where this store has neither begun nor read the session.
 func TestAPoolReadsWithoutTheScript(t *testing.T) {
 	s := start(t, programs(t)[0], forgets...)
-	s.must("ACL", "SETUSER", "limited", "on", ">secret", "~admit:*", "+@all", "-info")
+	rights := []string{"on", ">secret", "~admit:*", "+@read", "+@write", "+@scripting", "+@connection"} // as the how-to says
+	s.must(append([]string{"ACL", "SETUSER", "limited"}, rights...)...)
+	s.must(append([]string{"ACL", "SETUSER", "app", "+info"}, rights...)...)
 	for _, c := range []struct {
 		user    string
 		scripts int
-	}{{"", 0}, {"limited:secret@", 20}} { // who may not ask for the server's run is the second, and finds the script
-		p, err := redisstore.OpenPool(strings.Replace(s.url(), "//", "//"+c.user, 1), nil)
+	}{{"app", 0}, {"limited", 20}} { // who may not ask for the server's run is the second, and finds the script
+		p, err := redisstore.OpenPool(strings.Replace(s.url(), "//", "//"+c.user+":secret@", 1), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 // script is there to notice a server that began anew, and these connections do, for they
 // end with it: so the pool has to lead to the server itself, and not to one that speaks
 // for several. It remembers some 16,000 sessions, so that an update is one trip as well,
-// in 7 MB of the program's memory (20 MB at most). Nil options are the defaults. It sends nothing yet.
+// in 7 MB of the program's memory (30 MB at most). Nil options are the defaults. It sends nothing yet.
 func (p *Pool) Store(o *Options) (*Store, error) {
 	s, err := New(p.Do, o)
 	s.pool, s.hints = p, &hints{seed: maphash.MakeSeed()}
