@@ -414,7 +414,7 @@ func TestTheNewTokenCountsBesideTheOldOneThatIsRemembered(t *testing.T) {
 	})
 }
 
-// What Handler read for has the epoch's number alone, and the write compares all of it.
+// The write compares all of the epoch, and not its number alone.
 func TestAnUpdateOfASparedSessionThatHandlerReadForIsOneTripMore(t *testing.T) {
 	twoProcesses(t, func(here, there process, b *browser) {
 		s, _, _ := here.update(b, more)

@@ -22,16 +22,13 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 	switch c := r.Context().Value(m).(type) {
 	case *requestContext[D]:
 		if c.fresh(m.made) {
-			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), Epoch{N: c.epoch}
+			h.tok, h.named, h.item, h.epoch = c.tok, c.named, c.item(), c.epoch
 			if h.named != nil {
 				h.sid = h.named.SID
 			} else {
 				h.sid = c.tok.Selector()
 			}
 			h.rec.parse(h.item.Value)
-			if h.guess {
-				m.complete(h)
-			}
 			return nil
 		}
 	case *refusedContext[D]:
@@ -40,14 +37,6 @@ func (m *Manager[D]) hold(r *http.Request, h *held) error {
 		}
 	}
 	return m.read(r, h, time.Now())
-}
-
-// complete finds the rest of h's epoch, of which a context has the number alone. Where
-// nobody remembers it a write is a conflict, and then it is read.
-func (m *Manager[D]) complete(h *held) {
-	if _, whole, ok := m.guesses.Guess(h.sid); ok && whole.N == h.epoch.N {
-		h.epoch = whole // no number is given twice
-	}
 }
 
 func (m *Manager[D]) read(r *http.Request, h *held, now time.Time) error {
@@ -296,7 +285,7 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			request http.Request
 		}{context: requestContext[D]{
 			Context: r.Context(), manager: m, readAt: read, tok: h.tok, named: h.named,
-			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch.N,
+			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch,
 		}}
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
@@ -380,7 +369,7 @@ type requestContext[D any] struct {
 	subject string
 	version uint64
 	expires int64 // Unix microseconds
-	epoch   uint64
+	epoch   Epoch
 }
 
 // Value returns the context itself for its Manager.

@@ -17,7 +17,7 @@ local name, op = KEYS[1], ARGV[2]
 -- A server that began anew from a snapshot, or a replica that took over, may
 -- have lost what undid its records. It has lost the script too, and so learns
 -- here that what an earlier run wrote counts no more.
-local run, r = 'kept............', nil
+local run, r = 'kept............'
 if persistent then
 	r = redis.pcall('GET', name)
 else
