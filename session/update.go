@@ -42,19 +42,18 @@ func (m *Manager[D]) update(ctx context.Context, h *held, fn func(*D) error) (*S
 			return nil, ErrBusy
 		}
 		now := time.Now()
-		var err error
 		if b != nil {
-			if m.resume(ctx, h, b, now) != nil { // it may be good for what there is since then
-				me, shared, ours = m.queue.join(ctx, h.sid, false), false, false
+			if !m.resume(ctx, h, b, now) { // it may be good for what there is since then
+				me = m.queue.join(ctx, h.sid, false)
+				shared, ours = false, false
 				m.queue.pass(h.sid, b)
 				b = nil
 				continue
 			}
 		} else if !fresh {
-			err = m.reread(ctx, h, now)
-		}
-		if err != nil {
-			return nil, err
+			if err := m.reread(ctx, h, now); err != nil {
+				return nil, err
+			}
 		}
 		fresh = false
 		var data []byte
@@ -118,14 +117,15 @@ func (m *Manager[D]) change(h *held, fn func(*D) error) (*Session[D], []byte, er
 	return s, data, nil
 }
 
-// resume holds the record as a batch has it. What h presents must be good for it.
-func (m *Manager[D]) resume(ctx context.Context, h *held, b *batch, now time.Time) error {
+// resume holds the record as a batch has it, and reports whether what h presents is good
+// for that.
+func (m *Manager[D]) resume(ctx context.Context, h *held, b *batch, now time.Time) bool {
 	bearer := h.rec.flags&flagBearer != 0
 	h.item, h.epoch, h.rec, h.guessed = b.item, b.epoch, b.rec, false
 	if h.named != nil {
-		return h.meant()
+		return h.meant() == nil
 	}
-	return m.counts(ctx, h, nil, bearer, now)
+	return m.counts(ctx, h, nil, bearer, now) == nil
 }
 
 // commit writes a batch.

@@ -208,10 +208,14 @@ func (h *hints) of(key string) *hint {
 func (h *hints) note(it *hint) {
 	set := h.set(it.key)
 	for i := range set {
-		if set[i].CompareAndSwap(nil, it) {
-			return
+		old := set[i].Load()
+		if old == nil {
+			if set[i].CompareAndSwap(nil, it) {
+				return
+			}
+			old = set[i].Load()
 		}
-		if old := set[i].Load(); old.key == it.key {
+		if old.key == it.key {
 			set[i].Store(it)
 			return
 		}
