@@ -128,17 +128,14 @@ func (s *Store) note(key, subject string) {
 
 // noteRead remembers what was read, with the hint that led there.
 func (s *Store) noteRead(h *hint, it session.Item, epoch session.Epoch) {
-	if h.known && h.item.Version == it.Version && h.item.Expires.Equal(it.Expires) && h.epoch == epoch {
-		return
+	switch {
+	case h.known && h.item.Version == it.Version && h.item.Expires.Equal(it.Expires) && h.epoch == epoch:
+	case len(it.Value) <= maxGuess:
+		it.Value, epoch.Spared = strings.Clone(it.Value), strings.Clone(epoch.Spared)
+		s.hints.note(h.knowing(it, epoch))
+	case h.known:
+		s.hints.note(h.unknowing())
 	}
-	if len(it.Value) > maxGuess {
-		if h.known {
-			s.hints.note(h.with(it, epoch, false))
-		}
-		return
-	}
-	it.Value, epoch.Spared = strings.Clone(it.Value), strings.Clone(epoch.Spared)
-	s.hints.note(h.with(it, epoch, true))
 }
 
 // noteWrite remembers what was written, or that after an error nobody knows, of a session
@@ -147,9 +144,13 @@ func (s *Store) noteWrite(key string, it session.Item, version uint64, err error
 	if s.pool == nil {
 		return
 	}
-	if h := s.hints.of(key); h != nil && h.known {
+	switch h := s.hints.of(key); {
+	case h == nil || !h.known:
+	case err == nil && it.Subject == h.item.Subject && len(it.Value) <= maxGuess:
 		it.Version, it.Expires = version, time.UnixMilli(int64(millis(it.Expires)))
-		s.hints.note(h.with(it, h.epoch, err == nil))
+		s.hints.note(h.knowing(it, h.epoch))
+	default:
+		s.hints.note(h.unknowing())
 	}
 }
 
@@ -183,14 +184,15 @@ func (h *hint) names() []string {
 	return h.records[:]
 }
 
-// with returns the hint with what was read or written.
-func (h *hint) with(it session.Item, epoch session.Epoch, known bool) *hint {
-	is := &hint{key: h.key, records: h.records}
-	if known && it.Subject == h.item.Subject && len(it.Value) <= maxGuess {
-		is.item, is.epoch, is.known = it, epoch, true
-	}
-	is.item.Subject = h.item.Subject // in memory of its own
-	return is
+// knowing returns the hint with what was read or written, of the same subject's.
+func (h *hint) knowing(it session.Item, epoch session.Epoch) *hint {
+	it.Subject = h.item.Subject // in memory of its own
+	return &hint{key: h.key, records: h.records, item: it, epoch: epoch, known: true}
+}
+
+// unknowing returns the hint without that.
+func (h *hint) unknowing() *hint {
+	return &hint{key: h.key, records: h.records, item: session.Item{Subject: h.item.Subject}}
 }
 
 // of returns the hint for a session, or nil.

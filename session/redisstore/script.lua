@@ -17,12 +17,12 @@ local name, op = KEYS[1], ARGV[2]
 -- A server that began anew from a snapshot, or a replica that took over, may
 -- have lost what undid its records. It has lost the script too, and so learns
 -- here that what an earlier run wrote counts no more.
-local run, r = 'kept............'
+local run, record = 'kept............'
 if persistent then
-	r = redis.pcall('GET', name)
+	record = redis.pcall('GET', name)
 else
 	local both = call('MGET', runs, name)
-	run, r = both[1], both[2]
+	run, record = both[1], both[2]
 	if not run or ARGV[1] == 'new' then
 		run = sub(string.match(call('INFO', 'server'), 'run_id:(%x+)'), 1, 16)
 		call('SET', runs, run)
@@ -47,17 +47,17 @@ local function epoch(at)
 	return sub(e, value)
 end
 
-r = ours(r)
+record = ours(record)
 
 -- Reads come first: what only writes need costs them nothing here.
 if op == 'get' then
-	return r or ''
+	return record or ''
 
 elseif op == 'check' then -- with the epoch before it, and that one's length
-	if not r then return '' end
-	local whose = subject(r)
+	if not record then return '' end
+	local whose = subject(record)
 	local e = whose ~= '' and epoch(records .. 'e:' .. whose) or ''
-	return #e .. ' ' .. e .. r
+	return #e .. ' ' .. e .. record
 end
 
 -- millis is a time as Redis takes it. A number of Lua's it would have to write out.
@@ -68,15 +68,15 @@ local function millis(expires) return string.match(expires, '[1-9]%d*') end
 local was, is -- whose the record was, and whose it is
 if op == 'put' then
 	local old, version, expires, rest = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-	local stands = r and sub(r, 1, 15)
+	local stands = record and sub(record, 1, 15)
 	if stands == version then return 1 end -- a client sent it again, not having heard
-	if old == '' and r then return 0 end
-	if old ~= '' and not r then return -1 end
+	if old == '' and record then return 0 end
+	if old ~= '' and not record then return -1 end
 	if old ~= '' and stands ~= old then return 0 end
 	if ARGV[8] and epoch(ARGV[8]) ~= ARGV[7] then return 0 end
 	call('SET', name, version .. ' ' .. expires .. ' ' .. run .. ' ' .. rest, 'PXAT', millis(expires))
-	was, is = r and subject(r), sub(rest, 5, 4 + sub(rest, 1, 3))
-	if spread or was == is and expires <= sub(r, 17, 31) then return 1 end -- the index is as it was
+	was, is = record and subject(record), sub(rest, 5, 4 + sub(rest, 1, 3))
+	if spread or was == is and expires <= sub(record, 17, 31) then return 1 end -- the index is as it was
 end
 
 -- The index has "k" key, and "s" subject NUL key, of every record. It lasts as
@@ -111,13 +111,13 @@ if op == 'put' then -- it stands, but for the index
 		call('ZADD', index, '0', 'k' .. key, '0', 's' .. is .. '\0' .. key)
 	end
 	outlive(ARGV[5])
-	if not r then tidy() end
+	if not record then tidy() end
 	return 1
 
 elseif op == 'touch' then -- version, expires
-	if not r then return -1 end
-	if sub(r, 1, 15) ~= ARGV[3] then return 0 end
-	if ARGV[4] > sub(r, 17, 31) then
+	if not record then return -1 end
+	if sub(record, 1, 15) ~= ARGV[3] then return 0 end
+	if ARGV[4] > sub(record, 17, 31) then
 		call('SETRANGE', name, '16', ARGV[4])
 		call('PEXPIREAT', name, millis(ARGV[4]))
 		if not spread then outlive(ARGV[4]) end
@@ -126,7 +126,7 @@ elseif op == 'touch' then -- version, expires
 
 elseif op == 'delete' then
 	call('DEL', name)
-	if r and not spread then unlist(sub(name, #records + 1), (subject(r))) end
+	if record and not spread then unlist(sub(name, #records + 1), (subject(record))) end
 	return 1
 
 elseif op == 'list' then -- subject or "", after, limit
