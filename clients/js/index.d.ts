@@ -54,6 +54,9 @@ export type ClaimType<T> =
   : T extends readonly string[] ? 'strings'
   : 'object'
 
+/** A client that acts for somebody: sub is its client_id. */
+export type Actor = Readonly<{ sub: string; act?: Actor }>
+
 /** The claims of a verified token (RFC 9068, and admit's own). They are frozen: who presents the same token shares them. */
 export type Claims<Own = {}> = Readonly<{
   iss: string
@@ -72,6 +75,8 @@ export type Claims<Own = {}> = Readonly<{
   auth_time?: number
   acr?: string
   amr?: readonly string[]
+  /** Which client acts for the subject, and within it the one that has let it (RFC 8693): the token ends with each of them. */
+  act?: Actor
   /** Where the issuer's status list tells of it: asked while there is no news. */
   status?: unknown
 } & Partial<Own>>

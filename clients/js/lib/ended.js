@@ -11,6 +11,7 @@ async function digest(kind, id) {
 /** What a token can be ended by, as a feed names it; made once for a token. */
 export async function namesOf(claims, kid) {
   const ids = [['sid', claims.sid], ['gid', claims.gid], ['jti', claims.jti], ['client_id', claims.client_id], ['kid', kid]]
+  for (let by = claims.act; by; by = by.act) ids.push(['client_id', by.sub]) // clients that it was handed on by
   const [subject, ...ended] = await Promise.all(
     [['sub', claims.sub], ...ids.filter(([, id]) => id)].map(([kind, id]) => id && digest(kind, id)),
   )

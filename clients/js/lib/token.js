@@ -46,6 +46,8 @@ export function mediaType(type) {
 
 const isText = (v) => typeof v === 'string'
 const isTexts = (v) => Array.isArray(v) && v.every(isText)
+const isObject = (v) => typeof v === 'object' && v !== null && !Array.isArray(v)
+const isActor = (v) => isObject(v) && isText(v.sub) && (v.act === undefined || isActor(v.act)) // RFC 8693 section 4.1
 const lastSecond = 253402300799 // of the year 9999
 
 // How a claim must look. Raw is its text: numbers have many spellings.
@@ -58,13 +60,14 @@ const types = {
   epoch: (v, raw) => /^\d+$/.test(raw) && Number.isSafeInteger(v),
   date: (v, raw) => /^\d{1,12}(?:\.\d{1,18})?$/.test(raw) && Math.floor(v) <= lastSecond,
   any: () => true,
-  object: (v) => typeof v === 'object' && v !== null && !Array.isArray(v),
+  object: isObject,
+  actor: isActor,
 }
 
 const registered = {
   iss: 'string', sub: 'string', aud: 'audience', exp: 'date', nbf: 'date', iat: 'date', jti: 'string',
   sid: 'string', gid: 'string', sev: 'epoch', client_id: 'string', scope: 'string', roles: 'strings',
-  auth_time: 'date', acr: 'string', amr: 'strings', cnf: 'object', status: 'any',
+  auth_time: 'date', acr: 'string', amr: 'strings', cnf: 'object', act: 'actor', status: 'any',
 }
 
 /** How all claims must look that are known here: admit's own, and those that the service names. */

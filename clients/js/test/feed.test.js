@@ -15,7 +15,7 @@ async function listen(t, issuer, o) {
   return verify
 }
 
-const named = { sid: 's1', gid: 'g1', jti: 'j1', client_id: 'c1', sev: 3 }
+const named = { sid: 's1', gid: 'g1', jti: 'j1', client_id: 'c1', sev: 3, act: { sub: 'c1', act: { sub: 'c2', act: { sub: 'c3' } } } }
 
 test('a token ends with anything that it names', async (t) => {
   const issuer = await startIssuer(t)
@@ -26,6 +26,9 @@ test('a token ends with anything that it names', async (t) => {
     ['its grant', { kind: 'gid', target: 'g1' }, 'session_ended'],
     ['itself', { kind: 'jti', target: 'j1' }, 'session_ended'],
     ['its client', { kind: 'client_id', target: 'c1' }, 'session_ended'],
+    ['a client that it was handed on by', { kind: 'client_id', target: 'c2' }, 'session_ended'],
+    ['the first client on its way', { kind: 'client_id', target: 'c3' }, 'session_ended'],
+    ['another client', { kind: 'client_id', target: 'c4' }, ''],
     ['its key', { kind: 'kid', target: 'k1' }, 'session_ended'],
     ["its subject's epoch", { kind: 'sub', target: 'alice', sev: 4 }, 'stale_claims'],
     ["everyone's epoch", { kind: 'everyone', sev: 4 }, 'stale_claims'],

@@ -77,6 +77,16 @@ test('attack: a token that is bound to a key is no bearer token', async () => {
   assert.equal(await code(verify(await signed(), { at })), '')
 })
 
+test('who acts for somebody is a chain of clients', async () => {
+  const verify = verifier()
+  for (const act of [{ sub: 'c1' }, { sub: 'c1', act: { sub: 'c2', iss: 'https://a.example' } }]) {
+    assert.equal(await code(verify(await signed({}, { act }), { at })), '')
+  }
+  for (const act of [null, 'c1', [], {}, { sub: 1 }, { sub: 'c1', act: null }, { sub: 'c1', act: { sub: 'c2', act: 'c3' } }]) {
+    assert.equal(await code(verify(await signed({}, { act }), { at })), 'jwt_claims', JSON.stringify(act))
+  }
+})
+
 test('nobody is no subject', async () => {
   const verify = verifier()
   for (const sub of [undefined, '']) assert.equal(await code(verify(await signed({}, { sub }), { at })), 'jwt_claim_missing')
