@@ -156,13 +156,21 @@ type answer struct {
 	Body   []byte
 }
 
-// serveBare is the floor: a handler of net/http that gives the same answer.
+// serveBare is the floor: a handler of net/http that gives the same answer, to a form once
+// it has read it and who sends it.
 func serveBare(file string) {
 	text, err := os.ReadFile(file)
 	must(err)
 	var a answer
 	must(json.Unmarshal(text, &a))
-	must(listen(func(w http.ResponseWriter, _ *http.Request) {
+	must(listen(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			_, _, known := r.BasicAuth()
+			if err := r.ParseForm(); err != nil || !known {
+				http.Error(w, "no form of anybody's", http.StatusBadRequest)
+				return
+			}
+		}
 		h := w.Header()
 		for name, values := range a.Header {
 			h[name] = values

@@ -117,15 +117,20 @@ func (p *process) addClient(id string, args ...string) (secret string) {
 	return strings.TrimSpace(string(out))
 }
 
-// get returns a document as it is answered, but for what net/http adds to it.
-func (p *process) get(path string) answer {
-	res, err := http.Get(p.url + path)
+// answer returns what is answered, but for what net/http adds to it.
+func (p *process) answer(of request) answer {
+	q, err := http.NewRequest(of.method, p.url+of.path, strings.NewReader(of.body))
+	must(err)
+	for name, value := range of.header {
+		q.Header.Set(name, value)
+	}
+	res, err := http.DefaultClient.Do(q)
 	must(err)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	must(err)
 	if res.StatusCode != http.StatusOK {
-		log.Fatalf("%s: %s", path, res.Status)
+		log.Fatalf("%s: %s", of.path, res.Status)
 	}
 	res.Header.Del("Date")
 	if len(b) <= 2048 { // which net/http counts by itself

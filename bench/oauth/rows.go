@@ -31,29 +31,34 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 		add(row{name: "client credentials, JWT " + of.alg, goal: "≤ the next + 60", than: "+", next: alone, peer: of.peer}, posting("/oauth/token", own, of.alg, secret))
 		all = append(all, alone)
 	}
-	add(row{name: "introspection, opaque, a client's own", goal: "≤ 30", peer: "oidc-provider in memory 191, Hydra 651"},
-		posting("/oauth/introspect", "token="+ownToken(s, "opaque", opaque), "opaque", opaque))
+	var bares []*process
+	bare := func(name string, q request, a answer) *row {
+		of := startBare(a, dir)
+		bares = append(bares, of)
+		return &row{name: name, of: of, ask: wrk(dir, of.url, q)}
+	}
 
 	f := newFlows(s, "flows")
-	add(row{name: "introspection, opaque, a person's", goal: "≤ 30", peer: "the same"},
-		posting("/oauth/introspect", "token="+f.one().access, "flows", f.secret))
+	for _, of := range []struct{ name, token, id, secret, peer string }{
+		{"introspection, opaque, a client's own", ownToken(s, "opaque", opaque), "opaque", opaque, "oidc-provider in memory 191, Hydra 651"},
+		{"introspection, opaque, a person's", f.one().access, "flows", f.secret, "the same"},
+	} {
+		q := posting("/oauth/introspect", "token="+of.token, of.id, of.secret)
+		floor := bare(of.name+", bare", q, s.answer(q))
+		add(row{name: of.name, goal: "≤ 30", than: "×", next: floor, peer: of.peer}, q)
+		all = append(all, floor)
+	}
 	const goal = "≥ 800 a second"
 	all = append(all,
 		&row{name: "code flow, three requests, ID token ES256", goal: goal, of: s, ask: f.ask},
 		&row{name: "… with a JWT as access token, too", goal: goal, of: s, ask: newFlows(s, "flowsjwt", "--access-token", "jwt").ask})
 
-	var bares []*process
 	for _, path := range []string{"/.well-known/openid-configuration", "/oauth/jwks"} {
 		q := request{method: "GET", path: path}
-		bare := func(name string, a answer) *row {
-			of := startBare(a, dir)
-			bares = append(bares, of)
-			return &row{name: path + name, of: of, ask: wrk(dir, of.url, q)}
-		}
-		same := s.get(path)
-		floor := bare(", bare", same)
+		same := s.answer(q)
+		floor := bare(path+", bare", q, same)
 		add(row{name: path, goal: "≤ 1.2 × the next", than: "×", next: floor}, q)
-		all = append(all, floor, bare(", bare, its body alone", answer{http.Header{"Content-Type": same.Header["Content-Type"]}, same.Body}))
+		all = append(all, floor, bare(path+", bare, its body alone", q, answer{http.Header{"Content-Type": same.Header["Content-Type"]}, same.Body}))
 	}
 	return all, func() {
 		for _, b := range bares {
