@@ -710,6 +710,9 @@ func (m *Manager[D]) end(ctx context.Context, h *held, reason string, now time.T
 		if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Unauthenticated) {
 			return storeError(err)
 		}
+		// Others ended with it; the one at hand is told the reason first.
+		parent := feed.DigestOf(feed.Session, h.rec.parent)
+		defer m.watches.wake(func(w *watch) bool { return w.parent == parent })
 	}
 	return m.bury(ctx, h, reason, now)
 }

@@ -98,3 +98,26 @@ func TestAMapInTheDataIsNotSharedWithinOneRequest(t *testing.T) {
 	}))
 	h.ServeHTTP(httptest.NewRecorder(), b.request())
 }
+
+// A handler may read its session in one goroutine and change it in another.
+func TestARequestMayBeUsedInSeveralGoroutines(t *testing.T) {
+	m := newManager(t, NewMemory(nil), nil)
+	b := &browser{t: t}
+	b.start(m, "alice", nil)
+	b.do(func(w http.ResponseWriter, r *http.Request) {
+		m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var both sync.WaitGroup
+			both.Go(func() {
+				if _, err := m.Update(w, r, func(v *visit) error { v.Count++; return nil }); err != nil {
+					t.Error(err)
+				}
+			})
+			both.Go(func() {
+				if _, err := m.Load(r); err != nil {
+					t.Error(err)
+				}
+			})
+			both.Wait()
+		})).ServeHTTP(w, r)
+	})
+}

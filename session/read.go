@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/admit-auth/admit"
@@ -273,9 +274,11 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 		now := time.Now()
 		var h held
 		err := m.use(w, r, &h, now)
-		read := readAt(now.Sub(m.made))
+		read := int64(now.Sub(m.made))
 		if err != nil {
-			next.ServeHTTP(w, r.WithContext(&refusedContext[D]{Context: r.Context(), manager: m, readAt: read, err: err}))
+			c := &refusedContext[D]{Context: r.Context(), manager: m, err: err}
+			c.readAt.Store(read)
+			next.ServeHTTP(w, r.WithContext(c))
 			return
 		}
 		c.send(w)
@@ -284,9 +287,10 @@ func (m *Manager[D]) Handler(next http.Handler) http.Handler {
 			context requestContext[D]
 			request http.Request
 		}{context: requestContext[D]{
-			Context: r.Context(), manager: m, readAt: read, tok: h.tok, named: h.named,
+			Context: r.Context(), manager: m, tok: h.tok, named: h.named,
 			value: h.item.Value, subject: h.item.Subject, version: h.item.Version, expires: h.item.Expires.UnixMicro(), epoch: h.epoch,
 		}}
+		p.context.readAt.Store(read)
 		copyRequest(&p.request, r, &p.context)
 		next.ServeHTTP(w, &p.request)
 	})
@@ -401,15 +405,18 @@ func (c *refusedContext[D]) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// readAt is when Handler read, since its Manager was made.
-type readAt time.Duration
+// readAt is when Handler read, in nanoseconds since its Manager was made. A handler may
+// use its request in several goroutines.
+type readAt struct{ atomic.Int64 }
 
 // fresh reports whether the read may still be taken for now: a handler that
 // runs for long reads again.
-func (at readAt) fresh(made time.Time) bool { return time.Since(made)-time.Duration(at) < time.Second }
+func (at *readAt) fresh(made time.Time) bool {
+	return time.Since(made)-time.Duration(at.Load()) < time.Second
+}
 
 // forget makes the read count no more.
-func (at *readAt) forget() { *at = -readAt(time.Hour) }
+func (at *readAt) forget() { at.Store(-int64(time.Hour)) }
 
 // forget makes what Handler read count no more, after a change.
 func (m *Manager[D]) forget(r *http.Request) {

@@ -86,8 +86,12 @@ const lookTime = 5 * time.Second
 // look reads the watched session, ends the context where it has ended, and comes
 // again later otherwise.
 func (m *Manager[D]) look(w *watch) {
+	if !w.enter() {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer w.looking.Add(-1)
 	if w.Err() != nil {
 		return
 	}
@@ -129,13 +133,28 @@ type watch struct {
 	digest    feed.Digest // of sid, as news tells it
 	every     time.Duration
 	keepAlive bool
-	timer     *time.Timer // looks
-	mu        sync.Mutex  // held by who looks; guards seen
-	seen      time.Time   // when the session was alive
-	woken     atomic.Bool // since the last look began
+	timer     *time.Timer  // looks
+	mu        sync.Mutex   // held by who looks; guards seen
+	seen      time.Time    // when the session was alive
+	woken     atomic.Bool  // since the last look began
+	looking   atomic.Int32 // who looks, and who waits for that
 
 	subject       string      // guarded by watches.mu, as all below
 	whose, parent feed.Digest // of the subject and of the parent's sid
+}
+
+// enter reports whether a look is of use: not where one waits already, which will read
+// after whatever this one was to look for.
+func (w *watch) enter() bool {
+	for {
+		n := w.looking.Load()
+		if n >= 2 {
+			return false
+		}
+		if w.looking.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 // watches are those of a Manager, by the session's digest.
@@ -184,13 +203,14 @@ func (ws *watches) end(session feed.Digest, reason string) {
 	}
 }
 
-// wake has all of these looked at now, each by its timer, so that nobody waits.
+// wake has all of these looked at now, each by its timer, so that nobody waits. One of
+// which it is not known yet whose it is may be one of them.
 func (ws *watches) wake(these func(*watch) bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, all := range ws.all {
 		for w := range all {
-			if these(w) {
+			if w.whose == (feed.Digest{}) || these(w) {
 				w.woken.Store(true)
 				w.timer.Reset(0)
 			}

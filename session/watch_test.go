@@ -252,3 +252,124 @@ func TestAClosedConnectionIsWatchedNoMore(t *testing.T) {
 		}
 	})
 }
+
+// A lateStore does something once, between reading an epoch and telling it.
+type lateStore struct {
+	Store
+	once func()
+}
+
+func (s *lateStore) Get(ctx context.Context, key string) (Item, error) {
+	it, err := s.Store.Get(ctx, key)
+	if do := s.once; do != nil && key == EpochKey("alice") {
+		s.once = nil
+		do()
+	}
+	return it, err
+}
+
+func TestAnEndingDuringTheFirstLookClosesTheConnectionAtOnce(t *testing.T) {
+	for name, elsewhere := range map[string]bool{"here": false, "elsewhere": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &lateStore{Store: NewMemory(nil)}
+				here, there := newManager(t, store, nil), newManager(t, store.Store, nil)
+				s := (&browser{t: t}).start(here, "alice", nil)
+				store.once = func() {
+					by := here
+					if elsewhere {
+						by = there
+					}
+					if err := by.EndAll(t.Context(), "alice", "", "x"); err != nil {
+						t.Error(err)
+					}
+					if elsewhere {
+						here.Hear(feed.News{Events: []feed.Event{{Kind: feed.Subject, Digest: feed.DigestOf(feed.Subject, "alice")}}})
+					}
+				}
+				began := time.Now()
+				ctx, stop := here.Watch(t.Context(), s.SID, &WatchOptions{Every: time.Hour})
+				defer stop()
+				if err := over(t, ctx); !errors.Is(err, ErrEnded) || time.Since(began) > 0 {
+					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+			})
+		})
+	}
+}
+
+func TestConnectionsOfSiblingsCloseAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parents, children := family(t)
+		p := (&browser{t: t}).start(parents, "alice", nil)
+		one, other := &browser{t: t}, &browser{t: t}
+		mine := one.start(children, "alice", &StartOptions{Parent: p.SID})
+		theirs := other.start(children, "alice", &StartOptions{Parent: p.SID})
+		ctx, stop := children.Watch(t.Context(), theirs.SID, &WatchOptions{Every: time.Hour})
+		defer stop()
+		own, stop := children.Watch(t.Context(), mine.SID, &WatchOptions{Every: time.Hour})
+		defer stop()
+		began := time.Now()
+		if err := one.end(children); err != nil {
+			t.Fatal(err)
+		}
+		if err := over(t, ctx); !errors.Is(err, ErrEnded) || time.Since(began) > 0 {
+			t.Errorf("the sibling's, after %v: %v", time.Since(began), err)
+		}
+		if ended, ok := errors.AsType[*EndedError](over(t, own)); !ok || ended.Why != "signed_out" {
+			t.Errorf("its own: %+v", ended)
+		}
+	})
+}
+
+// A hangingStore answers a Get when it is let go.
+type hangingStore struct {
+	Store
+	letGo atomic.Pointer[chan struct{}] // nil: at once
+	gets  atomic.Int64
+}
+
+func (s *hangingStore) Get(ctx context.Context, key string) (Item, error) {
+	s.gets.Add(1)
+	if c := s.letGo.Load(); c != nil {
+		<-*c
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// The feed breaks off again and again, and each time all is looked at. One look and one
+// that waits for it will do, for it reads after whatever there was to see. (A bubble's
+// time would stand still while one waits for a lock.)
+func TestLooksAtAStoreThatHangsDoNotPileUp(t *testing.T) {
+	store := &hangingStore{Store: NewMemory(nil)}
+	m := newManager(t, store, nil)
+	s := (&browser{t: t}).start(m, "alice", nil)
+	ctx, stop := m.Watch(t.Context(), s.SID, &WatchOptions{Every: time.Hour})
+	defer stop()
+	letGo := make(chan struct{})
+	store.letGo.Store(&letGo)
+	before := store.gets.Load()
+	for range 100 {
+		m.Hear(feed.News{Reset: true})
+		time.Sleep(time.Millisecond)
+	}
+	for w := range m.watches.all[feed.DigestOf(feed.Session, s.SID)] {
+		if n := w.looking.Load(); n != 2 {
+			t.Errorf("%d look or wait", n)
+		}
+	}
+	if err := newManager(t, store.Store, nil).EndAll(t.Context(), "alice", "", "x"); err != nil {
+		t.Fatal(err)
+	}
+	m.Hear(feed.News{Events: []feed.Event{{Kind: feed.Subject, Digest: feed.DigestOf(feed.Subject, "alice")}}})
+	store.letGo.Store(nil)
+	close(letGo)
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("what was to be seen was not")
+	}
+	if n := store.gets.Load() - before; n > 6 {
+		t.Errorf("it was asked %d times", n)
+	}
+}

@@ -216,6 +216,9 @@ func (p *Pool) take(ctx context.Context, now time.Time) (*conn, error) {
 	p.mu.Unlock()
 	switch {
 	case closed:
+		if c != nil {
+			c.Close()
+		}
 		return nil, errClosed
 	case c != nil && (now.Sub(c.used) < idleTrust || !broken(c.Conn)):
 		c.used = now
