@@ -3,6 +3,7 @@ package copies
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ func (c *Copies) Run(ctx context.Context) {
 func (c *Copies) lookOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	c.forgetEndings(time.Now())
 	run := ""
 	if !c.redis.up.Load() {
 		var err error
@@ -48,13 +50,20 @@ func (c *Copies) lookOnce(ctx context.Context) error {
 			// The generation is known all the same: what is near may not go by it.
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			return errors.Join(err, ignoreAbsent(c.readGeneration(ctx)))
+			known := c.readGeneration(ctx)
+			if known == nil {
+				c.tidy(ctx)
+			}
+			return errors.Join(err, ignoreAbsent(known))
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.readGeneration(ctx)
-	if absent := errors.Is(err, session.ErrNotFound); err != nil && !absent {
+	if errors.Is(err, session.ErrNotFound) {
+		// There never was one, or the database was put back to before that.
+		c.generation.Store(&generation{})
+	} else if err != nil {
 		return err
 	}
 	if run != "" {
@@ -81,24 +90,35 @@ func ignoreAbsent(err error) error {
 	return err
 }
 
-// tidy forgets again what may have been written since, and endings that no copy is
-// older than. The copies are locked.
+// tidy forgets again what may have been written since: in Redis, or where that cannot be
+// told by another generation. What could not be done is for the next time. The copies are
+// locked.
 func (c *Copies) tidy(ctx context.Context) {
 	now := time.Now()
-	var names, messages []string
+	var due, names, messages []string
 	for key, at := range c.later {
 		if now.Before(at) {
 			continue
 		}
-		delete(c.later, key)
+		due = append(due, key)
 		if c.near != nil {
 			c.near.Forget(key)
 		}
 		names, messages = append(names, c.name(key)), append(messages, c.message(key, false))
 	}
-	if len(names) > 0 && c.redis.forget(c.generation.Load().run, c.o.Prefix+channel, names, messages) != nil {
-		_ = c.begin(ctx, "") // who asks next finds out, if it failed
+	if len(due) == 0 {
+		return
 	}
+	told := c.redis.up.Load() && !slices.Contains(due, tooMany) && c.redis.forget(c.generation.Load().run, c.o.Prefix+channel, names, messages) == nil
+	if told || c.begin(ctx, "") == nil {
+		for _, key := range due {
+			delete(c.later, key)
+		}
+	}
+}
+
+// forgetEndings forgets those that no copy is older than, also while Redis is away.
+func (c *Copies) forgetEndings(now time.Time) {
 	c.ended.Range(func(key, until any) bool {
 		if now.After(until.(time.Time)) {
 			c.ended.Delete(key)

@@ -337,8 +337,9 @@ func (c *Copies) begin(ctx context.Context, run string) error {
 		return err
 	}
 	c.begun.Add(1)
-	// One that we never saw may have begun meanwhile, and told of what is near.
-	if !absent && it.Value != c.generation.Load().String() {
+	// One that we never saw may have begun meanwhile, and told of what is near. While
+	// there is none, nobody is told.
+	if absent || it.Value != c.generation.Load().String() {
 		c.forgetNear()
 	}
 	c.generation.Store(&next)

@@ -615,3 +615,89 @@ func TestAWriteThatTookEffectAfterItsAnswerIsSeenInTheEnd(t *testing.T) {
 	})
 	wants(t, r.Store(), "k", "after")
 }
+
+// Redis is away for days, and sessions end all the time.
+func TestEndingsAreForgottenAlsoWhileRedisIsAway(t *testing.T) {
+	redis := startRedis(t)
+	r := newReplica(t, redis.url(), newDatabase())
+	redis.kill()
+	r.notices(t)
+	for i := range 1000 {
+		r.ended.Store(fmt.Sprint(i), time.Now()) // endedLife has gone by
+	}
+	r.Ended("now")
+	eventually(t, "they are forgotten", func() bool {
+		n := 0
+		r.ended.Range(func(any, any) bool { n++; return true })
+		return n == 1
+	})
+}
+
+// The database was put back to before Redis was in use, or somebody tidied it up.
+func TestWhereTheGenerationIsGoneAnotherBegins(t *testing.T) {
+	redis := startRedis(t)
+	db := newDatabase()
+	a, b := newReplica(t, redis.url(), db), newReplica(t, redis.url(), db)
+	v := mustAdd(t, a.near, "k", "before")
+	wants(t, b.near, "k", "before")
+	if err := db.Delete(t.Context(), generationKey); err != nil {
+		t.Fatal(err)
+	}
+	mustSwap(t, a.near, "k", v, "after")
+	hears(t, b, "after", time.Now())
+	for _, r := range []*replica{a, b} {
+		eventually(t, "Redis is used again", func() bool {
+			before := r.Stats().Hits
+			wants(t, r.Store(), "k", "after")
+			return r.Stats().Hits > before && r.Stats().Why == nil
+		})
+	}
+}
+
+// The writer has lost Redis as well: others still have what was before.
+func TestAWriteOfWhichNobodyKnowsIsSeenByOthersWithoutRedis(t *testing.T) {
+	redis := startRedis(t)
+	w := newWire(t, redis)
+	inner := session.NewMemory(nil)
+	db := &lateWriter{inner, make(chan func(), 1)}
+	a, b := newReplica(t, w.url(), db), newReplica(t, redis.url(), inner)
+	v := mustAdd(t, b.near, "k", "before")
+	wants(t, b.near, "k", "before")
+	w.set(true)
+	a.notices(t)
+	if _, err := a.near.Swap(t.Context(), "k", v, alive("after")); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("Swap: %v", err)
+	}
+	(<-db.late)()
+	wants(t, b.near, "k", "before")
+	a.mu.Lock()
+	for key := range a.later {
+		a.later[key] = time.Now() // holdLife has gone by
+	}
+	a.mu.Unlock()
+	hears(t, b, "after", time.Now())
+	eventually(t, "it is done with", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.later) == 0
+	})
+}
+
+// What there is no room to remember is not left as it is.
+func TestMoreUnsureWritesThanAreRememberedEndAllCopies(t *testing.T) {
+	redis := startRedis(t)
+	r := newReplica(t, redis.url(), newDatabase())
+	for i := range 10_001 {
+		r.again(fmt.Sprint(i))
+	}
+	before := r.Stats().Generations
+	r.mu.Lock()
+	if n := len(r.later); n != 10_001 {
+		t.Errorf("%d are remembered", n)
+	}
+	for key := range r.later {
+		r.later[key] = time.Now()
+	}
+	r.mu.Unlock()
+	eventually(t, "another generation", func() bool { return r.Stats().Generations > before })
+}

@@ -242,6 +242,15 @@ func (r *replica) waitUp(t testing.TB) {
 	eventually(t, "Redis is used", func() bool { return !r.Stats().Bypassed && r.heard[0].Load() > 0 })
 }
 
+// notices waits until the replica knows that Redis is away, which it learns by asking.
+func (r *replica) notices(t testing.TB) {
+	t.Helper()
+	eventually(t, "it is away", func() bool {
+		r.Store().Get(t.Context(), "nothing")
+		return r.Stats().Down()
+	})
+}
+
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {

@@ -119,10 +119,14 @@ func unsure(err error) bool {
 func (c *Copies) again(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.later) < 10_000 {
-		c.later[key] = time.Now().Add(holdLife)
+	if len(c.later) >= 10_000 {
+		key = tooMany
 	}
+	c.later[key] = time.Now().Add(holdLife)
 }
+
+// tooMany stands for keys that there was no room for: no copy may be used then.
+const tooMany = ""
 
 // List implements [session.Lister], from the database.
 func (s *Store) List(ctx context.Context, subject, after string, limit int) ([]session.Entry, error) {
