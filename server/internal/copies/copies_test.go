@@ -645,6 +645,10 @@ func TestWhereTheGenerationIsGoneAnotherBegins(t *testing.T) {
 	}
 	mustSwap(t, a.near, "k", v, "after")
 	hears(t, b, "after", time.Now())
+	eventually(t, "another generation", func() bool {
+		_, err := db.Get(t.Context(), generationKey)
+		return err == nil
+	})
 	for _, r := range []*replica{a, b} {
 		eventually(t, "Redis is used again", func() bool {
 			before := r.Stats().Hits
