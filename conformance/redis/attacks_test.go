@@ -429,6 +429,33 @@ func TestTheIndexForgetsWhatHasExpired(t *testing.T) {
 	}
 }
 
+// A server that is full, and may throw away anything, threw away the index.
+func TestASessionInUseIsListedAgainWhereTheIndexWasEvicted(t *testing.T) {
+	s := start(t, programs(t)[0], forgets...)
+	store := open(t, clients[0].dial(s), nil)
+	touched, written, it := "touched", "written", item("v")
+	first, err := store.Add(t.Context(), touched, it)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := store.Add(t.Context(), written, it)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.must("DEL", "admit:index")
+	it.Expires = it.Expires.Add(time.Hour)
+	if err := store.Touch(t.Context(), touched, first, it.Expires); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Swap(t.Context(), written, second, it); err != nil {
+		t.Fatal(err)
+	}
+	l, err := store.List(t.Context(), "alice", "", 10)
+	if len(l) != 2 || err != nil {
+		t.Errorf("List: %v, %v", l, err)
+	}
+}
+
 func TestASessionIsReadableInTheServersOwnTool(t *testing.T) {
 	s := start(t, programs(t)[0], forgets...)
 	m := manager(t, open(t, clients[0].dial(s), nil))

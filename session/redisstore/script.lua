@@ -80,8 +80,11 @@ if op == 'put' then
 end
 
 -- The index has "k" key, and "s" subject NUL key, of every record. It lasts as
--- long as the last of them.
-local function outlive(expires)
+-- long as the last of them. Who is to last longer is put into it again: a server that
+-- is full may have evicted it.
+local function enlist(whose, expires)
+	local key = sub(name, #records + 1)
+	call('ZADD', index, '0', 'k' .. key, '0', 's' .. whose .. '\0' .. key)
 	if call('PTTL', index) == -1 then
 		call('PEXPIREAT', index, millis(expires))
 	else
@@ -105,12 +108,8 @@ local function tidy()
 end
 
 if op == 'put' then -- it stands, but for the index
-	local key = sub(name, #records + 1)
-	if was ~= is then
-		if was then unlist(key, was) end
-		call('ZADD', index, '0', 'k' .. key, '0', 's' .. is .. '\0' .. key)
-	end
-	outlive(ARGV[5])
+	if was and was ~= is then unlist(sub(name, #records + 1), was) end
+	enlist(is, ARGV[5])
 	if not record then tidy() end
 	return 1
 
@@ -120,7 +119,7 @@ elseif op == 'touch' then -- version, expires
 	if ARGV[4] > sub(record, 17, 31) then
 		call('SETRANGE', name, '16', ARGV[4])
 		call('PEXPIREAT', name, millis(ARGV[4]))
-		if not spread then outlive(ARGV[4]) end
+		if not spread then enlist((subject(record)), ARGV[4]) end
 	end
 	return 1
 
