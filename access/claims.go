@@ -50,7 +50,7 @@ type Confirmation struct {
 
 // An Actor is a client that acts for a subject (RFC 8693 section 4.1). Within it is the
 // one that has let it, and innermost the one that the subject has let in. Only the first
-// one presents the token: the others are for the records.
+// one presents the token: the others are for the records, and it ends with each of them.
 type Actor struct {
 	Subject string `json:"sub"` // its client_id
 	Act     *Actor `json:"act,omitempty"`

@@ -706,13 +706,12 @@ func (m *Manager[D]) find(ctx context.Context, h *held, now time.Time) error {
 // neither is, so that who signs out is not told that he has, and tries again.
 func (m *Manager[D]) end(ctx context.Context, h *held, reason string, now time.Time) error {
 	if h.rec.parent != "" && m.parents != nil {
+		parent := feed.DigestOf(feed.Session, h.rec.parent)
+		defer m.watches.wake(func(w *watch) bool { return w.parent == parent }) // whatever comes of it
 		err := m.parents.EndAny(ctx, h.rec.parent, reason)
 		if err != nil && !errors.Is(err, admit.NotFound) && !errors.Is(err, admit.Unauthenticated) {
 			return storeError(err)
 		}
-		// Others ended with it; the one at hand is told the reason first.
-		parent := feed.DigestOf(feed.Session, h.rec.parent)
-		defer m.watches.wake(func(w *watch) bool { return w.parent == parent })
 	}
 	return m.bury(ctx, h, reason, now)
 }

@@ -22,7 +22,7 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 	}
 
 	const own = "grant_type=client_credentials"
-	opaque := s.addClient("opaque", "--grant", "client_credentials")
+	opaque := s.addClient("opaque", "--grant", "client_credentials", "--access-ttl", "1h")
 	add(row{name: "client credentials, opaque", goal: "≤ 60", peer: "oidc-provider in memory 216, Hydra 8,014"},
 		posting("/oauth/token", own, "opaque", opaque))
 	for _, of := range signatures() {
@@ -38,7 +38,7 @@ func rows(s *process, dir string) (all []*row, stop func()) {
 		return &row{name: name, of: of, ask: wrk(dir, of.url, q)}
 	}
 
-	f := newFlows(s, "flows")
+	f := newFlows(s, "flows", "--access-ttl", "1h") // their tokens are introspected to the end
 	for _, of := range []struct{ name, token, id, secret, peer string }{
 		{"introspection, opaque, a client's own", ownToken(s, "opaque", opaque), "opaque", opaque, "oidc-provider in memory 191, Hydra 651"},
 		{"introspection, opaque, a person's", f.one().access, "flows", f.secret, "the same"},

@@ -101,18 +101,22 @@ func (c *Copies) tidy(ctx context.Context) {
 			continue
 		}
 		due = append(due, key)
-		if c.near != nil {
-			c.near.Forget(key)
-		}
 		names, messages = append(names, c.name(key)), append(messages, c.message(key, false))
 	}
 	if len(due) == 0 {
 		return
 	}
 	told := c.redis.up.Load() && !slices.Contains(due, tooMany) && c.redis.forget(c.generation.Load().run, c.o.Prefix+channel, names, messages) == nil
-	if told || c.begin(ctx, "") == nil {
-		for _, key := range due {
-			delete(c.later, key)
+	if !told && c.begin(ctx, "") != nil {
+		return
+	}
+	for _, key := range due {
+		delete(c.later, key)
+		switch {
+		case key == tooMany:
+			c.forgetNear()
+		case c.near != nil:
+			c.near.Forget(key) // now that nobody can fill it with what was before
 		}
 	}
 }
@@ -121,7 +125,7 @@ func (c *Copies) tidy(ctx context.Context) {
 func (c *Copies) forgetEndings(now time.Time) {
 	c.ended.Range(func(key, until any) bool {
 		if now.After(until.(time.Time)) {
-			c.ended.Delete(key)
+			c.ended.CompareAndDelete(key, until) // it may have ended again
 		}
 		return true
 	})

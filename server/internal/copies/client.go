@@ -35,7 +35,7 @@ var (
 	errDown  = errors.New("no answer from Redis just now")
 	errOther = errors.New("it is another Redis, or it began anew")
 
-	errWithout = errors.New("a process without Redis has written to the database")
+	errWithout = errors.New("no generation of copies: a process without Redis has written to the database, or it was put back")
 )
 
 func newClient(url, tried string, timeout time.Duration) *client {

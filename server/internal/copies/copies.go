@@ -95,6 +95,7 @@ type Copies struct {
 	served uint64               // those that need do nothing more; guarded by mu
 	result error                // what became of them; guarded by mu
 	later  map[string]time.Time // keys that must be forgotten again; guarded by mu
+	alone  bool                 // tidyAlone will come; guarded by mu
 	ended  sync.Map             // keys of what has ended, to when no copy of it counts
 	why    atomic.Pointer[error]
 	logged atomic.Int64 // when a record was told that is none
@@ -314,7 +315,8 @@ func (c *Copies) begin(ctx context.Context, run string) error {
 		return err
 	}
 	if run == "" {
-		// Where there never was one, there are no copies.
+		// Where there is none, nobody uses copies: who has some has not yet seen that
+		// it is gone, and looks all the time.
 		if run = parseGeneration(it.Value).run; absent || run == "" {
 			return nil
 		}

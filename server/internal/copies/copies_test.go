@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/admit-auth/admit/session"
@@ -604,11 +605,7 @@ func TestAWriteThatTookEffectAfterItsAnswerIsSeenInTheEnd(t *testing.T) {
 	wants(t, r.near, "k", "before") // which is near now
 	(<-db.late)()
 	wants(t, r.near, "k", "before")
-	r.mu.Lock()
-	for key := range r.later {
-		r.later[key] = time.Now() // holdLife has gone by
-	}
-	r.mu.Unlock()
+	r.holdIsOver(t, 1)
 	eventually(t, "it is read again", func() bool {
 		it, err := r.near.Get(t.Context(), "k")
 		return err == nil && it.Value == "after"
@@ -674,11 +671,7 @@ func TestAWriteOfWhichNobodyKnowsIsSeenByOthersWithoutRedis(t *testing.T) {
 	}
 	(<-db.late)()
 	wants(t, b.near, "k", "before")
-	a.mu.Lock()
-	for key := range a.later {
-		a.later[key] = time.Now() // holdLife has gone by
-	}
-	a.mu.Unlock()
+	a.holdIsOver(t, 1)
 	hears(t, b, "after", time.Now())
 	eventually(t, "it is done with", func() bool {
 		a.mu.Lock()
@@ -690,18 +683,50 @@ func TestAWriteOfWhichNobodyKnowsIsSeenByOthersWithoutRedis(t *testing.T) {
 // What there is no room to remember is not left as it is.
 func TestMoreUnsureWritesThanAreRememberedEndAllCopies(t *testing.T) {
 	redis := startRedis(t)
-	r := newReplica(t, redis.url(), newDatabase())
-	for i := range 10_001 {
+	db := &lateWriter{session.NewMemory(nil), make(chan func(), 1)}
+	r := newReplica(t, redis.url(), db)
+	v := mustAdd(t, r.near, "k", "before")
+	for i := range 10_000 {
 		r.again(fmt.Sprint(i))
 	}
-	before := r.Stats().Generations
-	r.mu.Lock()
-	if n := len(r.later); n != 10_001 {
-		t.Errorf("%d are remembered", n)
+	if _, err := r.near.Swap(t.Context(), "k", v, alive("after")); !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("Swap: %v", err)
 	}
-	for key := range r.later {
-		r.later[key] = time.Now()
-	}
-	r.mu.Unlock()
-	eventually(t, "another generation", func() bool { return r.Stats().Generations > before })
+	wants(t, r.near, "k", "before")
+	(<-db.late)()
+	r.holdIsOver(t, 10_001)
+	eventually(t, "it is read again", func() bool {
+		it, err := r.near.Get(t.Context(), "k")
+		return err == nil && it.Value == "after"
+	})
+}
+
+// A server without Redis beside one with it does not know what became of a write.
+func TestAWriteOfWhichAProcessWithoutRedisDoesNotKnowIsSeenByThoseWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := session.NewMemory(nil)
+		db := &lateWriter{inner, make(chan func(), 1)}
+		without, err := New(Options{Database: db, Keys: testKeys, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := generation{"first", "a run"}
+		if _, err := inner.Add(t.Context(), generationKey, session.Item{Value: first.String(), Expires: forever}); err != nil {
+			t.Fatal(err)
+		}
+		v := mustAdd(t, inner, "k", "before")
+		if _, err := without.Store().Swap(t.Context(), "k", v, alive("after")); !errors.Is(err, session.ErrUnavailable) {
+			t.Fatalf("Swap: %v", err)
+		}
+		(<-db.late)()
+		time.Sleep(holdLife + time.Second)
+		if it, err := inner.Get(t.Context(), generationKey); err != nil || it.Value == first.String() {
+			t.Errorf("those with Redis still use copies of %q, %v", it.Value, err)
+		}
+		without.mu.Lock()
+		defer without.mu.Unlock()
+		if n := len(without.later); n > 0 || without.alone {
+			t.Errorf("%d are still to be forgotten", n)
+		}
+	})
 }

@@ -242,6 +242,19 @@ func (r *replica) waitUp(t testing.TB) {
 	eventually(t, "Redis is used", func() bool { return !r.Stats().Bypassed && r.heard[0].Load() > 0 })
 }
 
+// holdIsOver has so many unsure writes be as old as any can still take effect.
+func (r *replica) holdIsOver(t testing.TB, want int) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.later); n != want {
+		t.Errorf("%d unsure writes are remembered, want %d", n, want)
+	}
+	for key := range r.later {
+		r.later[key] = time.Now()
+	}
+}
+
 // notices waits until the replica knows that Redis is away, which it learns by asking.
 func (r *replica) notices(t testing.TB) {
 	t.Helper()

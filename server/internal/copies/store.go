@@ -123,6 +123,26 @@ func (c *Copies) again(key string) {
 		key = tooMany
 	}
 	c.later[key] = time.Now().Add(holdLife)
+	if c.o.URL == "" && !c.alone { // it does not Run
+		c.alone = true
+		time.AfterFunc(holdLife, func() { c.tidyAlone(int(copyLife / holdLife)) })
+	}
+}
+
+// tidyAlone tells others, who have Redis, once what is to be forgotten is due. It gives up
+// when their copies are gone by themselves.
+func (c *Copies) tidyAlone(tries int) {
+	ctx, cancel := context.WithTimeout(context.Background(), distrustTime)
+	defer cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tidy(ctx)
+	if len(c.later) > 0 && tries > 0 {
+		time.AfterFunc(holdLife, func() { c.tidyAlone(tries - 1) })
+		return
+	}
+	c.alone = false
+	clear(c.later)
 }
 
 // tooMany stands for keys that there was no room for: no copy may be used then.
