@@ -3,6 +3,7 @@ package copies
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -125,24 +126,22 @@ func (c *Copies) again(key string) {
 	c.later[key] = time.Now().Add(holdLife)
 	if c.o.URL == "" && !c.alone { // it does not Run
 		c.alone = true
-		time.AfterFunc(holdLife, func() { c.tidyAlone(int(copyLife / holdLife)) })
+		time.AfterFunc(holdLife, c.tidyAlone)
 	}
 }
 
-// tidyAlone tells others, who have Redis, once what is to be forgotten is due. It gives up
-// when their copies are gone by themselves.
-func (c *Copies) tidyAlone(tries int) {
+// tidyAlone tells others, who have Redis, what is to be forgotten, and comes again where
+// that is not due or failed: not for keys whose copies are gone by themselves.
+func (c *Copies) tidyAlone() {
 	ctx, cancel := context.WithTimeout(context.Background(), distrustTime)
 	defer cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tidy(ctx)
-	if len(c.later) > 0 && tries > 0 {
-		time.AfterFunc(holdLife, func() { c.tidyAlone(tries - 1) })
-		return
+	maps.DeleteFunc(c.later, func(_ string, at time.Time) bool { return time.Since(at) > copyLife })
+	if c.alone = len(c.later) > 0; c.alone {
+		time.AfterFunc(holdLife, c.tidyAlone)
 	}
-	c.alone = false
-	clear(c.later)
 }
 
 // tooMany stands for keys that there was no room for: no copy may be used then.
